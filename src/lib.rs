@@ -1,0 +1,35 @@
+//! Sverka (сверка: collating one list against another) trains, compresses, calibrates, measures and serves
+//! heavy transformer models for product matching and document ranking.
+//!
+//! The rooms, from the bottom up; an arrow never points upwards (`tests/tidy` checks it):
+//!
+//! | room | what happens there |
+//! | --- | --- |
+//! | [`error`], [`records`] | one error type; plain data that everything passes around |
+//! | [`ranker`] | the two traits |
+//! | [`text`], [`data`] | raw text to token ids, one way for training and serving; files to records |
+//! | [`index`], [`calibrate`], [`eval`] | candidates; score to probability to decision; numbers. No model in sight |
+//! | [`nn`] | bricks without opinions on ranking; precision and device live here and nowhere else |
+//! | [`models`], [`losses`] | one architecture, one file; one loss, one file |
+//! | [`bundle`] | a model on disk |
+//! | [`train`], [`pipeline`] | what happens to weights; retrieve, score, decide |
+#![warn(missing_docs)]
+
+pub mod bundle;
+pub mod calibrate;
+pub mod data;
+pub mod error;
+pub mod eval;
+pub mod index;
+pub mod losses;
+pub mod models;
+pub mod nn;
+pub mod pipeline;
+pub mod ranker;
+pub mod records;
+pub mod text;
+pub mod train;
+
+pub use error::{Error, Result};
+pub use ranker::{Input, Ranker, Split};
+pub use records::{Match, Pair, PairSet, Part, Record, Table};

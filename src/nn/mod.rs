@@ -1,0 +1,18 @@
+//! Bricks without opinions on ranking. Precision and device live here and nowhere else.
+pub mod parameters;
+pub mod weights;
+
+pub use parameters::{Parameter, Parameters};
+pub use weights::{Array, Weights};
+
+/// What the big matrix products are computed in; everything else is f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32-bit floats.
+    F32,
+    /// bfloat16 products, f32 sums.
+    Bf16,
+    /// 8-bit integers: weights per output channel, activations per token, exact 32-bit sums.
+    Int8,
+}

@@ -1,0 +1,99 @@
+//! Plain data that everything passes around: records, tables, labelled pairs, matches.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One row of a list: an id and its named values in the file's order. A missing value is an empty string.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The id as written in the file, or the row number where it has none.
+    pub id: String,
+    /// Names of all columns but the id, shared by the whole table.
+    pub columns: Arc<[String]>,
+    /// One value per column.
+    pub values: Vec<String>,
+}
+
+impl Record {
+    /// The value of a column, `None` where there is no such column.
+    pub fn get(&self, column: &str) -> Option<&str> {
+        self.columns.iter().position(|c| c == column).map(|i| self.values[i].as_str())
+    }
+    /// Columns with their values, in order.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.columns.iter().map(String::as_str).zip(self.values.iter().map(String::as_str))
+    }
+}
+
+/// A list of records with unique ids.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// Names of all columns but the id.
+    pub columns: Arc<[String]>,
+    /// The rows in the file's order.
+    pub records: Vec<Record>,
+}
+
+/// Which part of a labelled set a pair belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Weights are fitted on it.
+    Train,
+    /// Thresholds, calibration and early stopping use it.
+    Valid,
+    /// Only measured on.
+    Test,
+}
+
+/// A pair of rows of [`PairSet::left`] and [`PairSet::right`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// Index into `left`.
+    pub left: u32,
+    /// Index into `right`.
+    pub right: u32,
+    /// `true` is a match; `None` where nobody said.
+    pub label: Option<bool>,
+    /// The part, `None` where the source has no parts.
+    pub part: Option<Part>,
+}
+
+/// Two lists and labelled pairs between them. A source whose lines hold both texts has one record per line and side.
+#[derive(Debug, Clone, Default)]
+pub struct PairSet {
+    /// The left list.
+    pub left: Vec<Record>,
+    /// The right list.
+    pub right: Vec<Record>,
+    /// The pairs.
+    pub pairs: Vec<Pair>,
+}
+
+impl PairSet {
+    /// The pairs of one part, with their two records.
+    pub fn part(&self, part: Part) -> impl Iterator<Item = (&Record, &Record, Option<bool>)> {
+        self.pairs.iter().filter(move |p| p.part == Some(part)).map(|p| self.sides(p))
+    }
+    /// The two records of a pair and its label.
+    pub fn sides(&self, pair: &Pair) -> (&Record, &Record, Option<bool>) {
+        (&self.left[pair.left as usize], &self.right[pair.right as usize], pair.label)
+    }
+}
+
+/// One scored candidate of `match`, ready to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    /// Id of the left record.
+    pub left_id: String,
+    /// Id of the right record.
+    pub right_id: String,
+    /// Calibrated probability that the two are the same thing.
+    pub probability: f32,
+    /// Whether the probability reaches the threshold (and the assignment kept it).
+    pub decision: bool,
+    /// Place among the left record's candidates, from 1.
+    pub rank: u32,
+}
