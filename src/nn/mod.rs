@@ -1,5 +1,6 @@
 //! Bricks without opinions on ranking. Precision and device live here and nowhere else.
 pub mod parameters;
+pub mod reference;
 pub mod weights;
 
 pub use parameters::{Parameter, Parameters};
