@@ -239,7 +239,8 @@ fn the_interval_is_seeded_holds_the_truth_and_narrows_with_data() {
     assert!(many.low <= 0.5 && 0.5 <= many.high, "{many:?}");
     assert!(many.high - many.low < few.high - few.low, "{few:?} {many:?}");
     let (mut p, mut labels) = made(100);
-    (p.reverse(), labels.reverse());
+    p.reverse();
+    labels.reverse();
     assert_eq!(few, choose_threshold(&p, &labels, cost, 1).unwrap());
 }
 
