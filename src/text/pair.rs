@@ -322,7 +322,7 @@ mod tests {
             let tokenizer = open(name, Rendering { mark_shared: true, ..Default::default() });
             let (left, right) = ("sony dsc-w120 /b camera 500мл", "camera dscw120b 500 мл zoom");
             let encoding = tokenizer.pair(Input::Text(left), Input::Text(right)).unwrap();
-            let squeeze = |s: String| s.replace([' ', '#'], "");
+            let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 0)), "sony", "{name}");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 1)), "zoom", "{name}");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 2)), "dsc-w120/bcamera500мл", "{name}");
@@ -354,7 +354,7 @@ mod tests {
             };
             let tokenizer = open(name, rendering.clone());
             let encoding = tokenizer.pair((&left).into(), (&right).into()).unwrap();
-            let squeeze = |s: String| s.replace([' ', '#'], "");
+            let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 2)), "camerablack");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 3)), "blackcamera");
             let own = squeeze(segments_of(&tokenizer, &encoding, 4));

@@ -98,16 +98,17 @@ def main():
     expected = {"texts": TEXTS}
     for make in (cased, uncased, unigram):
         tokenizer = make()
-        # special tokens spelled out in a text are plain text to us
-        tokenizer.backend_tokenizer.encode_special_tokens = True
+        # split_special_tokens: special tokens spelled out in a text are plain text to us
         rows = []
         for left, right in PAIRS:
             # white space is collapsed before any tokenizer sees the text
-            out = tokenizer(" ".join(left.split()), " ".join(right.split()), return_token_type_ids=True)
+            out = tokenizer(" ".join(left.split()), " ".join(right.split()), return_token_type_ids=True,
+                            split_special_tokens=True)
             rows.append([TEXTS.index(left), TEXTS.index(right), out["input_ids"], out["token_type_ids"]])
         cut = []
         for left, right in PAIRS:
-            out = tokenizer(" ".join(left.split()), " ".join(right.split()), truncation="longest_first", max_length=24)
+            out = tokenizer(" ".join(left.split()), " ".join(right.split()), truncation="longest_first",
+                            max_length=24, split_special_tokens=True)
             cut.append([TEXTS.index(left), TEXTS.index(right), out["input_ids"]])
         expected[make.__name__] = {"pairs": rows, "cut_to_24": cut, "vocab_size": len(tokenizer)}
     with open(os.path.join(HERE, "expected.json"), "w") as file:
