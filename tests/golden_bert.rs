@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use candle_core::{Device, IndexOp, Tensor, Var};
 use serde::Deserialize;
 use sverka::Input;
-use sverka::bundle::read_directory;
+use sverka::bundle::{export, read_directory};
 use sverka::models::bert::{self, Config};
 use sverka::models::cross_encoder::Scorer;
 use sverka::nn::reference::{Reference, tensors};
@@ -168,7 +168,9 @@ fn reference_has_the_gradients_of_pytorch() {
     assert_eq!(expected.len(), parameters.len());
     for (name, values) in expected {
         let gradient = gradients.get(&parameters[&name]).unwrap_or_else(|| panic!("{name} has no gradient"));
-        assert_near(&name, &gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap(), &values);
+        let gradient = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let spread: Vec<f32> = gradient.iter().copied().step_by((gradient.len() / 16).max(1)).collect();
+        assert_near(&name, &spread, &values);
     }
 }
 
@@ -211,5 +213,25 @@ fn tokens_are_those_of_transformers() {
             let encoding = tokenizer.pair(Input::Text(left), Input::Text(right)).unwrap();
             assert_eq!((&encoding.ids, &encoding.segments), (&case.ids, &case.segments), "{name}: {left} | {right}");
         }
+    }
+}
+
+/// Needs a Python with torch and transformers: `python3`, or the one that `SVERKA_PYTHON` names.
+#[test]
+fn transformers_loads_what_is_exported_with_the_same_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let python = std::env::var_os("SVERKA_PYTHON").unwrap_or("python3".into());
+    let mut check = std::process::Command::new(python);
+    check.arg(golden().join("check.py"));
+    for name in ["one-segment", "three-segments", "five-segments", "rubert", "minilm", "bert-tiny"] {
+        let Some((from, _)) = checkpoint(name) else { continue };
+        let to = dir.path().join(name);
+        export(&from, &to, false).unwrap();
+        check.arg(format!("{name}={}", to.display()));
+    }
+    match check.output() {
+        Ok(out) if out.status.code() == Some(77) => eprintln!("skipped: Python has no transformers; set SVERKA_PYTHON"),
+        Ok(out) => assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr)),
+        Err(e) => eprintln!("skipped: no Python ({e}); set SVERKA_PYTHON"),
     }
 }

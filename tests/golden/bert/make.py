@@ -6,8 +6,8 @@
 Writes {one,three,five}-segments/ and rubert/ (model directories), and expected.json: by directory a list of sequences
 (ids, segments; texts where the tokenizer is tested too), and for each of them first token, last token and mean over tokens of
 the embeddings and of every layer's output, the pooled first token, the logits, and of each layer the attention of the first
-token in the first head and of the last token in the last head: the first WIDE values of each, in f32. gradients.json: the
-first WIDE values of each parameter's gradient, the loss being the sum over the sequences of three-segments/ of logit 1 - logit 0.
+token in the first head and of the last token in the last head: the first WIDE values of each, in f32. gradients.json:
+WIDE values of each parameter's gradient, evenly spread, the loss being the sum over the sequences of three-segments/ of logit 1 - logit 0.
 """
 
 import json
@@ -61,7 +61,7 @@ def drawn(seed, vocabulary, segments, lengths):
     """Sequences of these lengths with every segment in use."""
     g = torch.Generator().manual_seed(seed)
     for n in lengths:
-        ids = torch.randint(0, vocabulary, (n,), generator=g).tolist()
+        ids = torch.randint(1, vocabulary, (n,), generator=g).tolist()  # PyTorch gives padding, id 0, no gradient
         yield ids, sorted(torch.randint(0, segments, (n,), generator=g).tolist())
 
 
@@ -103,7 +103,7 @@ def main():
     for case in expected["three-segments"]:
         logits = model(torch.tensor([case["ids"]]), token_type_ids=torch.tensor([case["segments"]])).logits
         (logits[0, 1] - logits[0, 0]).backward()
-    gradients = {name: numbers(p.grad) for name, p in model.named_parameters()}
+    gradients = {name: numbers(p.grad.flatten()[:: max(1, p.numel() // WIDE)]) for name, p in model.named_parameters()}
     lines = ",\n".join(json.dumps(name) + ": " + json.dumps(values) for name, values in gradients.items())
     (HERE / "gradients.json").write_text("{\n" + lines + "\n}\n")
 
@@ -138,9 +138,9 @@ def main():
     ]
     cases = []
     for left, right in texts:
-        encoded = tokenizer(left, right, truncation=False)
-        case = sequence(model, encoded["input_ids"], encoded["token_type_ids"], texts=[left, right])
-        cases.append(case)
+        # as lists: alone, an empty right text would be taken for none
+        encoded = tokenizer([left], [right], truncation=False)
+        cases.append(sequence(model, encoded["input_ids"][0], encoded["token_type_ids"][0], texts=[left, right]))
     expected["rubert"] = cases
     assert [len(c["ids"]) for c in cases][-1] == 511, [len(c["ids"]) for c in cases]
 
@@ -159,9 +159,10 @@ def main():
         ]
         cases = []
         for left, right in texts:
-            encoded = tokenizer(left, right, truncation=True, max_length=512)
-            more = {"texts": [left, right]} if len(encoded["input_ids"]) < 512 else {}
-            cases.append(sequence(model.eval(), encoded["input_ids"], encoded["token_type_ids"], pooler, **more))
+            encoded = tokenizer([left], [right], truncation=True, max_length=512)
+            ids, segments = encoded["input_ids"][0], encoded["token_type_ids"][0]
+            more = {"texts": [left, right]} if len(ids) < 512 else {}
+            cases.append(sequence(model.eval(), ids, segments, pooler, **more))
         expected[name] = cases
 
     lines = ",\n".join(
