@@ -69,7 +69,7 @@ fn wdc_as_ditto_lines() {
         let [train, valid] = ["train", "valid"].map(|part| Some(folder.join(format!("{part}.txt.{size}"))));
         let set = pairs(&Source::Ditto { train, valid, test: Some(folder.join("test.txt")) });
         assert_eq!(counts(&set), wanted, "{name} {size}");
-        assert!(set.left.iter().chain(&set.right).all(|r| &r.columns[..] == ["title"]), "{name} {size}");
+        assert!(set.left.iter().chain(&set.right).all(|r| r.columns[..] == ["title"]), "{name} {size}");
     }
 }
 
