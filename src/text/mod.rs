@@ -1,3 +1,20 @@
 //! Raw text to token ids, one way for training and serving.
+//!
+//! A record becomes a line of text in [`render`](mod@render), a line becomes tokens and two sides become one sequence in
+//! [`pair`]; [`shared`] decides which words stand on both sides. Nobody outside this room turns a text into tokens,
+//! so a model cannot be served with another text than it was trained on. [`prune`] cuts a vocabulary to what a corpus needs.
+//!
+//! Refused: a normaliser of our own before the tokenizer (a checkpoint knows the text it was pretrained on), and padding
+//! (sequences travel packed, see [`batch`]).
 pub mod batch;
+mod files;
+pub mod pair;
+pub mod prune;
+pub mod render;
+pub mod shared;
+
 pub use batch::{Batch, Encoding};
+pub use pair::{PairTokenizer, Prepared};
+pub use prune::{Characters, Keep, Pruned, prune};
+pub use render::{Rendering, render, shown};
+pub use shared::differing_tokens;

@@ -1,0 +1,196 @@
+//! A record as one line of text.
+//!
+//! The values of the chosen fields stand one after the other, white space collapsed to single spaces; an empty value
+//! leaves nothing behind, not even its mark. Marks are Ditto's `COL name VAL value` (Li et al., Deep Entity Matching with
+//! Pre-Trained Language Models, VLDB 2021), as plain words, because new special tokens would need new embeddings.
+//!
+//! Refused: field names guessed across tables (`title` is not silently taken for `name`). The rule for a table whose
+//! columns have other names is dull and visible: it is rendered with all its columns, in order.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ranker::Input;
+use crate::{Error, Result};
+
+/// How a record becomes text and a pair becomes tokens. Part of a recipe and of a bundle, so that training and serving agree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rendering {
+    /// The fields, in order. Empty, or none of them in the record: all but the id. One that a record lacks is empty there.
+    pub fields: Vec<String>,
+    /// `COL name VAL value` instead of the bare values.
+    pub marks: bool,
+    /// Fields with a segment of their own on either side: from 2, or from 4 beside `mark_shared`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub segments: BTreeMap<String, u32>,
+    /// Tokens of a pair (or of a single text), special tokens included; the longer side is cut first.
+    pub max_tokens: usize,
+    /// Words that also stand on the other side get segment 2 (left) or 3 (right); see [`shared`](super::shared).
+    pub mark_shared: bool,
+}
+
+impl Default for Rendering {
+    fn default() -> Self {
+        let (fields, segments) = (Vec::new(), BTreeMap::new());
+        Rendering { fields, marks: false, segments, max_tokens: 128, mark_shared: false }
+    }
+}
+
+impl Rendering {
+    /// How many rows the model's segment table needs for pairs: 2, 4 with shared words marked, more with fields of their own.
+    pub fn segment_count(&self) -> usize {
+        let least = if self.mark_shared { 4 } else { 2 };
+        self.segments.values().map(|&s| s as usize + 1).max().unwrap_or(0).max(least)
+    }
+
+    /// True where every chosen field is among `columns`.
+    pub fn fits(&self, columns: &[String]) -> bool {
+        self.fields.iter().all(|f| columns.contains(f))
+    }
+
+    /// Refuses segment numbers that already mean something else.
+    pub(super) fn check(&self) -> Result<()> {
+        let least = if self.mark_shared { 4 } else { 2 };
+        match self.segments.iter().find(|(_, s)| !(least..=255).contains(*s)) {
+            None => Ok(()),
+            Some((field, &segment)) => Err(Error::setting(
+                format!("text.segments.{field}"),
+                segment,
+                format!("a field's own segment starts at {least}: the lower ones say which side a token is on"),
+            )),
+        }
+    }
+}
+
+/// A line of text and where its fields stand in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rendered {
+    /// The line.
+    pub text: String,
+    /// Its fields, in order, without overlap.
+    pub spans: Vec<Span>,
+}
+
+/// One field's place in a [`Rendered`] text, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Where the field starts, its mark included.
+    pub start: usize,
+    /// Where its value starts.
+    pub value: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// The field's own segment.
+    pub segment: Option<u32>,
+}
+
+/// The line of text that stands for a record. A plain text is taken as it is, without marks.
+pub fn render(rendering: &Rendering, input: Input) -> Rendered {
+    let mut out = Rendered::default();
+    each_field(rendering, input, |name, value| {
+        let before = out.text.len();
+        if before > 0 {
+            out.text.push(' ');
+        }
+        let start = out.text.len();
+        if let Some(name) = name.filter(|_| rendering.marks) {
+            out.text.push_str("COL");
+            push_words(&mut out.text, name);
+            out.text.push_str(" VAL");
+        }
+        let marked = out.text.len();
+        push_words(&mut out.text, value);
+        if out.text.len() == marked {
+            out.text.truncate(before); // the value was empty
+            return;
+        }
+        let value = if marked > start { marked + 1 } else { start };
+        let segment = name.and_then(|n| rendering.segments.get(n).copied());
+        out.spans.push(Span { start, value, end: out.text.len(), segment });
+    });
+    out
+}
+
+/// The same text as a person reads it: the chosen values without marks.
+pub fn shown(rendering: &Rendering, input: Input) -> String {
+    let mut text = String::new();
+    each_field(rendering, input, |_, value| push_words(&mut text, value));
+    text
+}
+
+/// Calls `each` with the name (none for a plain text) and value of every field that is rendered.
+fn each_field<'a>(rendering: &Rendering, input: Input<'a>, mut each: impl FnMut(Option<&str>, &'a str)) {
+    match input {
+        Input::Text(text) => each(None, text),
+        Input::Record(record) if rendering.fields.iter().any(|f| record.columns.contains(f)) => {
+            for field in &rendering.fields {
+                each(Some(field), record.get(field).unwrap_or(""));
+            }
+        }
+        Input::Record(record) => record.fields().for_each(|(name, value)| each(Some(name), value)),
+    }
+}
+
+/// Appends words with single spaces between them and, where something stands before, in front of them.
+fn push_words(text: &mut String, words: &str) {
+    for word in words.split_whitespace() {
+        if !text.is_empty() && !text.ends_with(' ') {
+            text.push(' ');
+        }
+        text.push_str(word);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::Record;
+
+    fn record(fields: &[(&str, &str)]) -> Record {
+        let columns: Vec<String> = fields.iter().map(|f| f.0.to_string()).collect();
+        Record { id: "1".into(), columns: columns.into(), values: fields.iter().map(|f| f.1.to_string()).collect() }
+    }
+
+    #[test]
+    fn fields_marks_and_empty_values() {
+        let r = record(&[("title", " Клей \t ПВА "), ("price", ""), ("note", "5 л")]);
+        let plain = Rendering::default();
+        assert_eq!(render(&plain, (&r).into()).text, "Клей ПВА 5 л");
+        let marked = Rendering { marks: true, ..plain.clone() };
+        let rendered = render(&marked, (&r).into());
+        assert_eq!(rendered.text, "COL title VAL Клей ПВА COL note VAL 5 л");
+        let values: Vec<&str> = rendered.spans.iter().map(|s| &rendered.text[s.value..s.end]).collect();
+        assert_eq!(values, ["Клей ПВА", "5 л"]);
+        assert_eq!(shown(&marked, (&r).into()), "Клей ПВА 5 л");
+        let chosen = Rendering { fields: vec!["note".into(), "title".into()], ..plain.clone() };
+        assert_eq!(render(&chosen, (&r).into()).text, "5 л Клей ПВА");
+        let empty = record(&[("title", " "), ("note", "")]);
+        assert_eq!(render(&marked, (&empty).into()), Rendered::default());
+        assert_eq!(render(&marked, Input::Text("a  b")).text, "a b");
+    }
+
+    #[test]
+    fn other_column_names_render_all_columns() {
+        let rendering = Rendering { fields: vec!["title".into(), "price".into()], ..Default::default() };
+        let other = record(&[("name", "Клей"), ("cost", "12")]);
+        assert_eq!(render(&rendering, (&other).into()).text, "Клей 12");
+        assert!(!rendering.fits(&other.columns));
+        let partly = record(&[("title", "Клей"), ("cost", "12")]);
+        assert_eq!(render(&rendering, (&partly).into()).text, "Клей");
+    }
+
+    #[test]
+    fn segment_numbers_are_checked() {
+        let mut rendering = Rendering { segments: [("price".to_string(), 2)].into(), ..Default::default() };
+        assert!(rendering.check().is_ok());
+        assert_eq!(rendering.segment_count(), 3);
+        rendering.mark_shared = true;
+        let error = rendering.check().unwrap_err().to_string();
+        assert!(error.contains("text.segments.price = 2") && error.contains("starts at 4"), "{error}");
+        assert_eq!(Rendering::default().segment_count(), 2);
+        assert!(serde_json::from_str::<Rendering>(r#"{"feilds": []}"#).is_err());
+        assert_eq!(serde_json::from_str::<Rendering>("{}").unwrap(), Rendering::default());
+    }
+}

@@ -1,0 +1,204 @@
+//! Which words stand on both sides of a pair.
+//!
+//! A transformer has to learn that two article codes are the same out of their word pieces; telling it costs a segment
+//! number. The idea is Boualili et al., MarkedBERT (SIGIR 2020), with segment embeddings instead of marker tokens, so that
+//! sequences stay as long as they were. A word counts as shared if the other side has a word of the same normalised form, or two
+//! or three neighbours that give it when written together (`dsc-w120 /b` and `dscw120b`, `500мл` and `500 мл`).
+//!
+//! Normalised: NFKC, lower case, `ё` as `е`, only letters and digits, and a decimal separator between two digits as a
+//! point (`1,5` is `1.5` and not `15`). Written-together forms need three characters, or to be a number with its unit.
+//!
+//! Refused: fuzzy matches (one wrong character of a code is another product), and homoglyphs, which are the model's matter.
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
+
+/// Hash of a normalised form, and the first and last word it covers.
+type Form = (u64, u32, u32);
+
+/// The words of a text: where they stand, and the forms by which another text may share them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Words {
+    /// Byte ranges of the words that have a letter or a digit.
+    pub(super) spans: Vec<(u32, u32)>,
+    /// Forms of one word, sorted.
+    single: Vec<Form>,
+    /// Forms of two or three neighbours, sorted.
+    merged: Vec<Form>,
+}
+
+impl Words {
+    /// The words of the given byte ranges of `text`. Neighbours of different ranges are not merged.
+    pub(super) fn new(text: &str, ranges: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        let mut words = Words::default();
+        let mut forms: Vec<String> = Vec::new(); // of this range
+        for (start, end) in ranges {
+            let first = words.spans.len();
+            forms.clear();
+            for word in text[start..end].split_whitespace() {
+                let form = normalised(word);
+                if !form.is_empty() {
+                    let at = (word.as_ptr() as usize - text.as_ptr() as usize) as u32;
+                    words.spans.push((at, at + word.len() as u32));
+                    forms.push(form);
+                }
+            }
+            for (i, form) in forms.iter().enumerate() {
+                let at = (first + i) as u32;
+                let mut hash = fnv(0xcbf2_9ce4_8422_2325, form);
+                words.single.push((hash, at, at));
+                let mut length = form.chars().count();
+                let number = is_number(form);
+                for (more, next) in (1..).zip(forms.iter().skip(i + 1).take(2)) {
+                    hash = fnv(hash, next);
+                    length += next.chars().count();
+                    if length >= 3 || (number && more == 1 && next.chars().all(char::is_alphabetic)) {
+                        words.merged.push((hash, at, at + more));
+                    }
+                }
+            }
+        }
+        words.single.sort_unstable();
+        words.merged.sort_unstable();
+        words
+    }
+}
+
+/// For each word of either side, in order, whether the other side has it too.
+pub(super) fn shared(left: &Words, right: &Words) -> (Vec<bool>, Vec<bool>) {
+    let (mut of_left, mut of_right) = (vec![false; left.spans.len()], vec![false; right.spans.len()]);
+    join(&left.single, &right.single, &mut of_left, &mut of_right);
+    join(&left.single, &right.merged, &mut of_left, &mut of_right);
+    join(&left.merged, &right.single, &mut of_left, &mut of_right);
+    (of_left, of_right)
+}
+
+/// Marks the words of equal forms of two sorted lists.
+fn join(left: &[Form], right: &[Form], of_left: &mut [bool], of_right: &mut [bool]) {
+    let (mut i, mut j) = (0, 0);
+    while let (Some(a), Some(b)) = (left.get(i), right.get(j)) {
+        if a.0 < b.0 {
+            i += 1;
+        } else if a.0 > b.0 {
+            j += 1;
+        } else {
+            let hash = a.0;
+            while let Some(&(_, first, last)) = left.get(i).filter(|f| f.0 == hash) {
+                of_left[first as usize..=last as usize].fill(true);
+                i += 1;
+            }
+            while let Some(&(_, first, last)) = right.get(j).filter(|f| f.0 == hash) {
+                of_right[first as usize..=last as usize].fill(true);
+                j += 1;
+            }
+        }
+    }
+}
+
+/// The words of each text that the other lacks, as written but without punctuation around them, each once: what to look
+/// at when asking why two texts are or are not the same thing.
+pub fn differing_tokens(left: &str, right: &str) -> (Vec<String>, Vec<String>) {
+    let words = [left, right].map(|text| Words::new(text, [(0, text.len())]));
+    let (of_left, of_right) = shared(&words[0], &words[1]);
+    let lacking = |text: &str, words: &Words, marks: &[bool]| {
+        let mut found: Vec<String> = Vec::new();
+        for (&(start, end), _) in words.spans.iter().zip(marks).filter(|(_, shared)| !**shared) {
+            let word = text[start as usize..end as usize].trim_matches(|c: char| !c.is_alphanumeric());
+            if !found.iter().any(|f| f == word) {
+                found.push(word.to_string());
+            }
+        }
+        found
+    };
+    (lacking(left, &words[0], &of_left), lacking(right, &words[1], &of_right))
+}
+
+/// A word's form for comparison; empty for pure punctuation.
+fn normalised(word: &str) -> String {
+    let mut form = String::with_capacity(word.len());
+    if word.is_ascii() || is_nfkc_quick(word.chars()) == IsNormalized::Yes {
+        push_form(&mut form, word.chars());
+    } else {
+        push_form(&mut form, word.nfkc());
+    }
+    form
+}
+
+fn push_form(form: &mut String, characters: impl Iterator<Item = char>) {
+    let mut characters = characters.flat_map(char::to_lowercase).peekable();
+    let mut after_digit = false;
+    while let Some(c) = characters.next() {
+        if c.is_alphanumeric() {
+            form.push(if c == 'ё' { 'е' } else { c });
+        } else if after_digit && matches!(c, '.' | ',') && characters.peek().is_some_and(|n| n.is_numeric()) {
+            form.push('.');
+        }
+        after_digit = c.is_numeric();
+    }
+}
+
+fn is_number(form: &str) -> bool {
+    form.chars().all(|c| c.is_numeric() || c == '.')
+}
+
+/// FNV-1a, which can go on where it stopped: the hash of two words written together needs no string.
+fn fnv(hash: u64, text: &str) -> u64 {
+    text.bytes().fold(hash, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn differing(left: &str, right: &str) -> (String, String) {
+        let (l, r) = differing_tokens(left, right);
+        (l.join(" "), r.join(" "))
+    }
+
+    #[test]
+    fn forms() {
+        for (word, form) in [
+            ("DSC-W120/B,", "dscw120b"),
+            ("0,5л", "0.5л"),
+            ("0.5Л.", "0.5л"),
+            ("1:10", "110"),
+            ("«Зелёный»", "зеленый"),
+            ("—", ""),
+            ("½", "12"),
+            ("ﬁne", "fine"),
+            ("500.", "500"),
+        ] {
+            assert_eq!(normalised(word), form, "{word}");
+        }
+        assert_ne!(normalised("1.5"), normalised("15"));
+    }
+
+    #[test]
+    fn written_together_or_apart() {
+        assert_eq!(differing("Sony dsc-w120 /b", "sony DSCW120B"), ("".into(), "".into()));
+        assert_eq!(differing("Гель 500мл", "гель / 500 мл"), ("".into(), "".into()));
+        assert_eq!(differing("масло 5 л", "масло 5л"), ("".into(), "".into()));
+        assert_eq!(differing("масло 0,5 л", "масло 0.5л"), ("".into(), "".into()));
+        assert_eq!(differing("концентрат/1л x", "Концентрат / 1 л"), ("x".into(), "".into()));
+        // two characters that are no number with a unit stay apart
+        assert_eq!(differing("a b", "ab"), ("a b".into(), "ab".into()));
+    }
+
+    #[test]
+    fn differences_are_found_in_order_and_once() {
+        assert_eq!(
+            differing("Гель «Лимон», 1,5 л (арт. 023-05) лимон", "гель Яблоко 15 л арт 023-06"),
+            ("Лимон 1,5 023-05 лимон".into(), "Яблоко 15 023-06".into())
+        );
+        assert_eq!(differing("", "a a"), ("".into(), "a".into()));
+    }
+
+    #[test]
+    fn fields_are_not_merged_across() {
+        let text = "dsc w120";
+        let whole = Words::new(text, [(0, 8)]);
+        let apart = Words::new(text, [(0, 3), (4, 8)]);
+        let code = Words::new("dscw120", [(0, 7)]);
+        assert_eq!(shared(&whole, &code), (vec![true, true], vec![true]));
+        assert_eq!(shared(&apart, &code), (vec![false, false], vec![false]));
+    }
+}
