@@ -1,0 +1,120 @@
+//! Which format a folder or a file is: for `eval MODEL DATA`, and for `init LEFT RIGHT PAIRS`.
+
+use std::path::{Path, PathBuf};
+
+use super::joined::Layout;
+use super::lines::Lines;
+use super::open::{Opened, open};
+use super::rows::Reader;
+use super::{ReadOptions, Source};
+use crate::records::Part;
+use crate::{Error, Result};
+
+/// Recognises a labelled set: a DeepMatcher folder, a folder with one `train.*`, `valid.*`, `test.*` each, or one file of
+/// pairs (its part is the one in its name, else test).
+///
+/// # Errors
+/// Nothing that is recognised, or several files for one part.
+pub fn detect(path: &Path) -> Result<Source> {
+    if !path.is_dir() {
+        let part = part_of(path).unwrap_or(Part::Test);
+        let mut files = Files::default();
+        files[part as usize] = Some(path.into());
+        return source(path, files);
+    }
+    if path.join("tableA.csv").exists() && path.join("tableB.csv").exists() {
+        return Ok(Source::Deepmatcher { dir: path.into() });
+    }
+    let mut files = Files::default();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
+        .and_then(|entries| entries.map(|e| Ok(e?.path())).collect())
+        .map_err(Error::io("read", path))?;
+    entries.sort();
+    for file in entries {
+        let Some(part) = part_of(&file).filter(|_| file.is_file() && !is_script(&file)) else { continue };
+        if let Some(other) = files[part as usize].replace(file.clone()) {
+            let what = format!("both {} and {} could be the same part", other.display(), file.display());
+            return Err(Error::data(path, None, what, "name one file, or write a recipe that names each part's"));
+        }
+    }
+    let Some(first) = files.iter().flatten().next().cloned() else {
+        let what = "no labelled set that is known here";
+        let remedy = "there should be tableA.csv and tableB.csv, or files called train.*, valid.*, test.*; else name \
+                      the files in a recipe";
+        return Err(Error::data(path, None, what, remedy));
+    };
+    source(&first, files)
+}
+
+/// The files of training, validation and test.
+type Files = [Option<PathBuf>; 3];
+
+/// Files of programs beside the data.
+fn is_script(path: &Path) -> bool {
+    path.extension().is_some_and(|e| ["py", "sh", "md", "toml", "rs"].iter().any(|s| e == *s))
+}
+
+/// The part that a file's name speaks of.
+fn part_of(path: &Path) -> Option<Part> {
+    let name = path.file_name()?.to_string_lossy().to_lowercase();
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    words.find_map(|word| match word {
+        "train" => Some(Part::Train),
+        "valid" | "val" | "validation" | "dev" => Some(Part::Valid),
+        "test" | "gs" => Some(Part::Test), // gs: the gold standards of Web Data Commons
+        _ => None,
+    })
+}
+
+/// The format of a set whose first file this is.
+fn source(file: &Path, [train, valid, test]: Files) -> Result<Source> {
+    let is_ditto = match open(file)? {
+        Opened::Text(text) => Lines::new(file, text).peek()?.starts_with(b"COL "),
+        Opened::Parquet(_) => false,
+    };
+    if is_ditto {
+        return Ok(Source::Ditto { train, valid, test });
+    }
+    let mut reader = Reader::open(file, &ReadOptions::default())?;
+    reader.next()?;
+    Layout::new(file, reader.columns(), &ReadOptions::default())?;
+    Ok(if reader.columns().iter().any(|c| c.ends_with("_left")) {
+        Source::Wdc { train, valid, test }
+    } else {
+        Source::Joined { train, valid, test }
+    })
+}
+
+/// Two tables and a file of links, whose columns are told by their names, else by their order: the first that is neither
+/// label nor part is the left id, the second the right.
+///
+/// # Errors
+/// A file that can't be read; a links file of fewer than two columns.
+pub fn guess_links(left: &Path, right: &Path, links: &Path) -> Result<Source> {
+    let mut reader = Reader::open(links, &ReadOptions::default())?;
+    reader.next()?;
+    let columns = reader.columns();
+    let named = |names: &[&str]| columns.iter().find(|c| names.contains(&c.to_lowercase().as_str())).cloned();
+    let label_column = named(&["label", "match", "is_match", "gold_label", "target"]);
+    let part_column = named(&["split", "part", "set", "fold"]);
+    let mut ids = columns.iter().filter(|c| !c.is_empty() && Some(*c) != label_column.as_ref());
+    let mut ids = ids.by_ref().filter(|c| Some(*c) != part_column.as_ref()).cloned();
+    let left_column = named(&["ltable_id", "left_id", "id_left", "left", "ida", "id_a", "id1"]).or_else(|| ids.next());
+    let right_column = named(&["rtable_id", "right_id", "id_right", "right", "idb", "id_b", "id2"]);
+    let right_column = right_column.or_else(|| ids.find(|c| Some(c) != left_column.as_ref()));
+    let (Some(left_column), Some(right_column)) = (left_column, right_column) else {
+        let what = format!("no two columns of ids; there is: {}", columns.join(", "));
+        return Err(Error::data(links, None, what, "give a file with the left record's id and the right record's"));
+    };
+    Ok(Source::Links {
+        left: left.into(),
+        right: right.into(),
+        links: links.into(),
+        left_column,
+        right_column,
+        label_column,
+        part_column,
+        left_id: None,
+        right_id: None,
+    })
+}

@@ -1,0 +1,47 @@
+//! The two words of a labelled file: is it a match, and which part of the set is it.
+
+use std::path::Path;
+
+use super::rows::bad_cell;
+use crate::records::Part;
+use crate::{Error, Result};
+
+/// What a missing value looks like in the files of pandas, R and SQL.
+const MISSING: [&str; 7] = ["", "nan", "na", "n/a", "none", "null", "<na>"];
+
+/// Reads a label: 0 or 1 (also `0.0`, `1.0`, which pandas writes, and JSON's `false`, `true`); a missing one is `None`.
+pub(super) fn label(path: &Path, line: u64, column: &str, text: &str) -> Result<Option<bool>> {
+    match text.trim().to_lowercase().as_str() {
+        "1" | "1.0" | "true" => Ok(Some(true)),
+        "0" | "0.0" | "false" => Ok(Some(false)),
+        missing if MISSING.contains(&missing) => Ok(None),
+        _ => {
+            let shown: String = text.chars().take(40).collect();
+            let what = format!("the label `{}` is not 0 or 1", shown.escape_debug());
+            Err(bad_cell(path, line, column, what, "write 1 for a match and 0 for none"))
+        }
+    }
+}
+
+/// Reads a label that must be there.
+pub(super) fn required(path: &Path, line: u64, column: &str, text: &str) -> Result<bool> {
+    let missing = || -> Error {
+        bad_cell(path, line, column, "no label", "write 1 for a match and 0 for none, or take the row out")
+    };
+    label(path, line, column, text)?.ok_or_else(missing)
+}
+
+/// Reads the part of a set; a missing one is `None`.
+pub(super) fn part(path: &Path, line: u64, column: &str, text: &str) -> Result<Option<Part>> {
+    match text.trim().to_lowercase().as_str() {
+        "train" => Ok(Some(Part::Train)),
+        "valid" | "val" | "validation" | "dev" => Ok(Some(Part::Valid)),
+        "test" => Ok(Some(Part::Test)),
+        missing if MISSING.contains(&missing) => Ok(None),
+        _ => {
+            let shown: String = text.chars().take(40).collect();
+            let what = format!("`{}` is no part of a set", shown.escape_debug());
+            Err(bad_cell(path, line, column, what, "write train, valid or test"))
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Parquet through the crate's row interface: one row at a time, one row group's pages in memory.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use ::parquet::errors::ParquetError;
+use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use ::parquet::record::Field;
+use ::parquet::record::reader::RowIter;
+
+use super::rows::{Row, Rows, bad_cell, bounded, header};
+use crate::{Error, Result};
+
+/// The rows of a Parquet file.
+pub(super) struct ParquetRows {
+    path: PathBuf,
+    columns: Vec<String>,
+    rows: RowIter<'static>,
+    number: u64,
+}
+
+impl ParquetRows {
+    pub(super) fn new(path: &Path, file: File) -> Result<Self> {
+        let reader = SerializedFileReader::new(file).map_err(|e| broken(path, 0, &e))?;
+        let fields = reader.metadata().file_metadata().schema().get_fields();
+        let columns = header(path, fields.iter().map(|f| f.name().to_string()).collect())?;
+        Ok(ParquetRows { path: path.into(), columns, rows: reader.into_iter(), number: 0 })
+    }
+}
+
+fn broken(path: &Path, row: u64, error: &ParquetError) -> Error {
+    let what = format!("not a readable Parquet file (after row {row}): {error}").replace('\n', " ");
+    Error::data(path, None, what, "write it anew")
+}
+
+impl Rows for ParquetRows {
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn next(&mut self) -> Result<Option<Row>> {
+        let Some(row) = self.rows.next() else { return Ok(None) };
+        let row = row.map_err(|e| broken(&self.path, self.number, &e))?;
+        self.number += 1;
+        let mut values = Vec::with_capacity(self.columns.len());
+        for ((_, field), column) in row.into_columns().into_iter().zip(&self.columns) {
+            let value = match field {
+                Field::Null => String::new(),
+                Field::Str(text) => text,
+                Field::Float(x) if x.is_nan() => String::new(),
+                Field::Double(x) if x.is_nan() => String::new(),
+                Field::Float(x) => x.to_string(),
+                Field::Double(x) => x.to_string(),
+                Field::Bytes(bytes) => match bytes.as_utf8() {
+                    Ok(text) => text.to_string(),
+                    Err(_) => {
+                        let what = "bytes that are not UTF-8";
+                        return Err(bad_cell(&self.path, self.number, column, what, "write the column as text"));
+                    }
+                },
+                other => other.to_string(),
+            };
+            bounded(&self.path, self.number, column, value.len())?;
+            values.push(value);
+        }
+        Ok(Some(Row { line: self.number, values }))
+    }
+}

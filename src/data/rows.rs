@@ -1,0 +1,137 @@
+//! Rows of named cells, whatever the file is; what the formats are built on.
+
+use std::path::{Path, PathBuf};
+
+use super::delimited::Delimited;
+use super::jsonl::JsonLines;
+use super::lines::Lines;
+use super::open::{Opened, open};
+use super::parquet::ParquetRows;
+use super::{MAX_CELL, ReadOptions, Skipped};
+use crate::error::Place;
+use crate::{Error, Result};
+
+/// A row of a file.
+pub(super) struct Row {
+    /// Its line, from 1 (in a Parquet file: its row).
+    pub(super) line: u64,
+    /// One value per column; a missing one is empty.
+    pub(super) values: Vec<String>,
+}
+
+/// A file's rows, one kind of file each.
+pub(super) trait Rows {
+    /// The columns seen so far: all of them, but for JSON lines, where a row may bring new ones.
+    fn columns(&self) -> &[String];
+    /// The next row; after an error that names a line, the one behind it.
+    fn next(&mut self) -> Result<Option<Row>>;
+}
+
+/// The rows of a file that can be read; the others stop it, or are counted.
+pub(super) struct Reader {
+    path: PathBuf,
+    rows: Box<dyn Rows>,
+    options: ReadOptions,
+    /// Bad rows so far.
+    pub(super) skipped: Skipped,
+}
+
+impl Reader {
+    pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Self> {
+        let rows: Box<dyn Rows> = match open(path)? {
+            Opened::Parquet(file) => Box::new(ParquetRows::new(path, file)?),
+            Opened::Text(text) => {
+                let mut lines = Lines::new(path, text);
+                if is_json(path, lines.peek()?) {
+                    Box::new(JsonLines::new(lines)?)
+                } else {
+                    Box::new(Delimited::new(lines)?)
+                }
+            }
+        };
+        Ok(Reader { path: path.into(), rows, options: options.clone(), skipped: Skipped::default() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn columns(&self) -> &[String] {
+        self.rows.columns()
+    }
+
+    /// The next row that can be read.
+    pub(super) fn next(&mut self) -> Result<Option<Row>> {
+        loop {
+            match self.rows.next() {
+                Ok(row) => return Ok(row),
+                Err(error) => self.refuse(error)?,
+            }
+        }
+    }
+
+    /// A format's complaint about a row: counted where bad rows are skipped, else given back.
+    pub(super) fn refuse(&mut self, error: Error) -> Result<()> {
+        self.skipped.take(error, &self.options)
+    }
+
+    /// Where a column stands; an error that lists the columns where it is not there.
+    pub(super) fn column(&self, name: &str) -> Result<usize> {
+        self.columns().iter().position(|c| c == name).ok_or_else(|| {
+            let what = format!("no column `{name}`; there is: {}", self.columns().join(", "));
+            Error::data(&self.path, None, what, "name one of these, or add it")
+        })
+    }
+}
+
+fn is_json(path: &Path, start: &[u8]) -> bool {
+    match extension(path).as_str() {
+        "jsonl" | "ndjson" | "json" => true,
+        "csv" | "tsv" => false,
+        _ => matches!(start.trim_ascii_start().first(), Some(b'{' | b'[')),
+    }
+}
+
+/// The extension in lower case, that of the packed file for `.gz`.
+pub(super) fn extension(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    name.rsplit_once('.').map_or_else(String::new, |(_, e)| e.to_string())
+}
+
+/// An error at a cell.
+pub(super) fn bad_cell(
+    path: &Path,
+    line: u64,
+    column: &str,
+    what: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Error {
+    let place = Place { path: path.into(), line: Some(line), column: Some(column.into()) };
+    Error::Data { place, what: what.into(), remedy: remedy.into() }
+}
+
+/// Refuses a cell beyond [`MAX_CELL`].
+pub(super) fn bounded(path: &Path, line: u64, column: &str, bytes: usize) -> Result<()> {
+    if bytes <= MAX_CELL {
+        return Ok(());
+    }
+    let what = format!("a cell of {bytes} bytes; the most is {MAX_CELL}");
+    Err(bad_cell(path, line, column, what, "cut it down, or leave the column out"))
+}
+
+/// Refuses two columns of one name; gives a name to those without, but for the first: a nameless first column is the row
+/// number that pandas writes.
+pub(super) fn header(path: &Path, names: Vec<String>) -> Result<Vec<String>> {
+    let mut columns: Vec<String> = Vec::with_capacity(names.len());
+    for (i, name) in names.into_iter().enumerate() {
+        let name = name.trim();
+        let name = if name.is_empty() && i > 0 { format!("column {}", i + 1) } else { name.to_string() };
+        if columns.contains(&name) {
+            let what = format!("two columns are called `{name}`");
+            return Err(bad_cell(path, 1, &(i + 1).to_string(), what, "rename one of them"));
+        }
+        columns.push(name);
+    }
+    Ok(columns)
+}
