@@ -1,1 +1,5 @@
-//! To be built.
+//! One loss, one file. A loss is a plain function from tensors to a scalar tensor with a graph behind it; it knows no
+//! model and no optimiser. Refused: a trait over losses (they share no arguments worth a common shape).
+pub mod bce;
+
+pub use bce::bce_with_logits;

@@ -1,0 +1,334 @@
+//! Labelled sets in, examples out: which pairs are learnt, which are validated on, which are only measured.
+//!
+//! Sets overlap (sizes of one corpus, copies of one shop), and a test pair that was learnt is a lie in the result table. So
+//! a training pair whose two texts also stand together, in either order, in a held-out part of any listed or excluded set
+//! is dropped and counted; texts are compared as the network reads them, after Unicode normalisation, without case and
+//! runs of white space. A source that knows matches only gets non-matches made from its own right records.
+//! Refused: dropping pairs that merely share one record with a held-out pair (published splits share records by design).
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
+
+use super::augment::made_pairs;
+use super::batches::Example;
+use super::negatives;
+use super::recipe::{NamedSource, Recipe, Split};
+use super::seed::{generator, mix};
+use crate::data::{ReadOptions, Source, read_pairs};
+use crate::ranker::Input;
+use crate::records::{Pair, PairSet, Part, Record};
+use crate::text::{PairTokenizer, Prepared, Rendering, shown};
+use crate::{Error, Result};
+
+/// What became of one source.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// The source's name.
+    pub name: String,
+    /// Training pairs, before `repeat`.
+    pub train: u64,
+    /// Matches among them.
+    pub train_matches: u64,
+    /// Validation pairs.
+    pub valid: u64,
+    /// Test pairs.
+    pub test: u64,
+    /// Training pairs dropped because they also stand in a held-out part.
+    pub dropped_train: u64,
+    /// Validation pairs dropped because they also stand in a test part.
+    pub dropped_valid: u64,
+    /// Pairs without a label.
+    pub unlabelled: u64,
+    /// Non-matches made.
+    pub made: u64,
+    /// Rows skipped as broken.
+    pub bad_rows: u64,
+}
+
+/// A record of the training pairs, tokenised once.
+struct Side {
+    record: Record,
+    prepared: Prepared,
+    /// Which tokenizer (a source may show other fields).
+    source: usize,
+}
+
+struct Item {
+    left: u32,
+    right: u32,
+    label: bool,
+}
+
+/// All that a run reads.
+pub struct Corpus {
+    sides: Vec<Side>,
+    items: Vec<Item>,
+    tokenizers: Vec<PairTokenizer>,
+    /// Validation pairs of all sources.
+    pub valid: Vec<Example>,
+    /// Test pairs by source.
+    pub test: BTreeMap<String, Vec<Example>>,
+    /// What became of each source.
+    pub counts: Vec<Counts>,
+    /// SHA-256 of the training pairs' texts and labels.
+    pub fingerprint: String,
+}
+
+/// A pair's two texts, told apart from all others whichever way round they stand.
+type Key = [u8; 16];
+
+fn normalised(text: &str) -> String {
+    let text: String = text.nfkc().flat_map(char::to_lowercase).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn key(rendering: &Rendering, left: &Record, right: &Record) -> Key {
+    let (a, b) = (normalised(&shown(rendering, Input::Record(left))), normalised(&shown(rendering, Input::Record(right))));
+    let (first, second) = if a <= b { (a, b) } else { (b, a) };
+    let mut hash = Sha256::new();
+    hash.update((first.len() as u64).to_le_bytes());
+    hash.update(first.as_bytes());
+    hash.update(second.as_bytes());
+    let mut key = Key::default();
+    key.copy_from_slice(&hash.finalize()[..16]);
+    key
+}
+
+/// The keys of a pair: by the fields that the network reads, and by all fields, since two sets may show different ones.
+fn keys(chosen: &Rendering, left: &Record, right: &Record) -> [Key; 2] {
+    [key(chosen, left, right), key(&Rendering::default(), left, right)]
+}
+
+/// The rendering of a source, without marks.
+fn plain(rendering: &Rendering, fields: Option<&Vec<String>>) -> Rendering {
+    let fields = fields.unwrap_or(&rendering.fields).clone();
+    Rendering { fields, marks: false, mark_shared: false, ..rendering.clone() }
+}
+
+/// Gives a part to pairs that have none; all pairs of one left text stay together.
+fn split(set: &mut PairSet, rendering: &Rendering, shares: Split) {
+    let PairSet { left, pairs, .. } = set;
+    for pair in pairs.iter_mut().filter(|p| p.part.is_none()) {
+        let text = normalised(&shown(rendering, Input::Record(&left[pair.left as usize])));
+        let hash = Sha256::digest(text.as_bytes());
+        let at = f64::from(u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]])) / f64::from(u32::MAX);
+        pair.part = Some(match at {
+            _ if at < shares.test => Part::Test,
+            _ if at < shares.test + shares.valid => Part::Valid,
+            _ => Part::Train,
+        });
+    }
+}
+
+/// One source, read and completed.
+struct Read<'a> {
+    source: &'a NamedSource,
+    rendering: Rendering,
+    set: PairSet,
+    left_out: bool,
+}
+
+impl Read<'_> {
+    fn is_train(&self, pair: &Pair) -> bool {
+        !self.left_out && pair.part.is_some_and(|p| self.source.train.contains(&p))
+    }
+    fn is_test(&self, pair: &Pair) -> bool {
+        pair.part.is_some_and(|p| self.source.test.contains(&p))
+    }
+    fn is_valid(&self, pair: &Pair) -> bool {
+        !self.left_out && pair.part.is_some_and(|p| self.source.valid.contains(&p))
+    }
+    fn keys(&self, pair: &Pair) -> [Key; 2] {
+        keys(&self.rendering, &self.set.left[pair.left as usize], &self.set.right[pair.right as usize])
+    }
+}
+
+fn read(source: &Source, recipe: &Recipe) -> Result<(PairSet, u64)> {
+    let options = ReadOptions { skip_bad_rows: recipe.data.skip_bad_rows, ..ReadOptions::default() };
+    let (set, skipped) = read_pairs(source, &options)?;
+    Ok((set, skipped.count))
+}
+
+impl Corpus {
+    /// Reads every source of a recipe.
+    pub fn read(recipe: &Recipe, tokenizer: &PairTokenizer) -> Result<Self> {
+        let seed = recipe.train.seed;
+        let mut counts = Vec::new();
+        let mut all: Vec<Read> = Vec::new();
+        for (i, source) in recipe.data.sources.iter().enumerate() {
+            let rendering = plain(&recipe.text, source.fields.as_ref());
+            let (mut set, bad_rows) = read(&source.from, recipe)?;
+            let given = set.pairs.len();
+            set.pairs.retain(|p| p.label.is_some());
+            let unlabelled = (given - set.pairs.len()) as u64;
+            split(&mut set, &rendering, recipe.data.split);
+            let matches = set.pairs.iter().filter(|p| p.label == Some(true)).count();
+            let mut made = 0;
+            match &source.negatives {
+                Some(how) => made = negatives::make(&mut set, how, &rendering, mix(&[seed, 3, i as u64]))?,
+                None if matches == set.pairs.len() && matches > 0 => {
+                    let what = "has matches only; add negatives = { hard = 4, random = 2 } to have the rest made";
+                    return Err(Error::setting("data.sources", &source.name, what));
+                }
+                None => {}
+            }
+            counts.push(Counts { name: source.name.clone(), unlabelled, made, bad_rows, ..Counts::default() });
+            all.push(Read { source, rendering, set, left_out: recipe.data.leave_out.contains(&source.name) });
+        }
+        let (held_out, tested) = closed(recipe, &all)?;
+        let mut corpus = Corpus {
+            sides: Vec::new(),
+            items: Vec::new(),
+            tokenizers: Vec::new(),
+            valid: Vec::new(),
+            test: BTreeMap::new(),
+            counts,
+            fingerprint: String::new(),
+        };
+        let mut fingerprint = Sha256::new();
+        for (i, read) in all.iter().enumerate() {
+            corpus.tokenizers.push(match &read.source.fields {
+                Some(fields) => tokenizer.with_fields(fields.clone()),
+                None => tokenizer.clone(),
+            });
+            corpus.add(i, read, seed, &held_out, &tested, &mut fingerprint)?;
+        }
+        corpus.fingerprint = fingerprint.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        Ok(corpus)
+    }
+
+    fn add(
+        &mut self,
+        index: usize,
+        read: &Read,
+        seed: u64,
+        held_out: &HashSet<Key>,
+        tested: &HashSet<Key>,
+        fingerprint: &mut Sha256,
+    ) -> Result<()> {
+        let Read { source, set, .. } = read;
+        let free = |keys: &HashSet<Key>, pairs: Vec<Pair>| -> (Vec<Pair>, u64) {
+            let before = pairs.len();
+            let kept: Vec<Pair> =
+                pairs.into_par_iter().filter(|p| !read.keys(p).iter().any(|key| keys.contains(key))).collect();
+            let dropped = (before - kept.len()) as u64;
+            (kept, dropped)
+        };
+        let chosen = |wanted: &dyn Fn(&Pair) -> bool| set.pairs.iter().copied().filter(|p| wanted(p)).collect::<Vec<_>>();
+        let (mut train, dropped_train) = free(held_out, chosen(&|p| read.is_train(p)));
+        let (valid, dropped_valid) = free(tested, chosen(&|p| read.is_valid(p)));
+        let test = chosen(&|p| read.is_test(p));
+        if let Some(most) = source.max_pairs.filter(|&most| most < train.len()) {
+            let mut order: Vec<usize> = (0..train.len()).collect();
+            order.shuffle(&mut generator(&[seed, 4, index as u64]));
+            order.truncate(most);
+            order.sort_unstable();
+            train = order.into_iter().map(|i| train[i]).collect();
+        }
+        let counts = &mut self.counts[index];
+        counts.train = train.len() as u64;
+        counts.train_matches = train.iter().filter(|p| p.label == Some(true)).count() as u64;
+        (counts.valid, counts.test) = (valid.len() as u64, test.len() as u64);
+        (counts.dropped_train, counts.dropped_valid) = (dropped_train, dropped_valid);
+        for pair in &train {
+            fingerprint.update(read.keys(pair)[0]);
+            fingerprint.update([u8::from(pair.label == Some(true))]);
+        }
+        let tokenizer = &self.tokenizers[index];
+        let encode = |pairs: &[Pair]| -> Result<Vec<Example>> {
+            let one = |pair: &Pair| {
+                let (left, right, label) = set.sides(pair);
+                let encoding = tokenizer.pair(Input::Record(left), Input::Record(right))?;
+                Ok(Example { encoding, target: f32::from(u8::from(label == Some(true))), weight: 1.0 })
+            };
+            pairs.par_iter().map(one).collect()
+        };
+        self.valid.extend(encode(&valid)?);
+        if !test.is_empty() {
+            self.test.insert(source.name.clone(), encode(&test)?);
+        }
+        let used = |side: &dyn Fn(&Pair) -> u32| train.iter().map(side).collect::<BTreeSet<u32>>();
+        let mut places = [BTreeMap::new(), BTreeMap::new()];
+        let lists = [(used(&|p| p.left), &set.left), (used(&|p| p.right), &set.right)];
+        for (places, (rows, records)) in places.iter_mut().zip(lists) {
+            let rows: Vec<u32> = rows.into_iter().collect();
+            let sides = rows.par_iter().map(|&row| {
+                let record = records[row as usize].clone();
+                let prepared = tokenizer.prepare(Input::Record(&record))?;
+                Ok(Side { record, prepared, source: index })
+            });
+            let sides: Vec<Side> = sides.collect::<Result<_>>()?;
+            places.extend(rows.into_iter().zip(self.sides.len() as u32..));
+            self.sides.extend(sides);
+        }
+        for _ in 0..source.repeat {
+            let item = |p: &Pair| Item { left: places[0][&p.left], right: places[1][&p.right], label: p.label == Some(true) };
+            self.items.extend(train.iter().map(item));
+        }
+        Ok(())
+    }
+
+    /// The training pairs of an epoch: all that were read, some with their sides swapped, and the made ones.
+    pub fn epoch(&self, recipe: &Recipe, epoch: u64) -> Result<Vec<Example>> {
+        let (seed, chance) = (recipe.train.seed, recipe.train.swap);
+        let target = |label: bool| f32::from(u8::from(label));
+        let swapped = |purpose: u64, i: usize| {
+            chance > 0.0 && generator(&[seed, epoch, purpose, i as u64]).random_bool(chance.clamp(0.0, 1.0))
+        };
+        let read = self.items.par_iter().enumerate().map(|(i, item)| {
+            let (left, right) = (&self.sides[item.left as usize], &self.sides[item.right as usize]);
+            let (left, right) = if swapped(5, i) { (right, left) } else { (left, right) };
+            let encoding = self.tokenizers[left.source].pair_prepared(&left.prepared, &right.prepared);
+            Example { encoding, target: target(item.label), weight: 1.0 }
+        });
+        let mut examples: Vec<Example> = read.collect();
+        let Some(augment) = &recipe.augment else { return Ok(examples) };
+        let made = self.sides.par_iter().enumerate().map(|(i, side)| {
+            let mut rng = generator(&[seed, epoch, 6, i as u64]);
+            let pairs = made_pairs(&side.record, &mut rng, augment);
+            let tokenizer = &self.tokenizers[side.source];
+            let encoded = pairs.iter().map(|(left, right, label)| {
+                let (left, right) = if swapped(7, i) { (right, left) } else { (left, right) };
+                let encoding = tokenizer.pair(Input::Record(left), Input::Record(right))?;
+                Ok(Example { encoding, target: target(*label), weight: 1.0 })
+            });
+            encoded.collect::<Result<Vec<_>>>()
+        });
+        for made in made.collect::<Result<Vec<_>>>()? {
+            examples.extend(made);
+        }
+        Ok(examples)
+    }
+}
+
+/// The keys that must not be learnt, and those of test parts, which must not be validated on either.
+fn closed(recipe: &Recipe, all: &[Read]) -> Result<(HashSet<Key>, HashSet<Key>)> {
+    let (mut held_out, mut tested) = (HashSet::new(), HashSet::new());
+    for read in all {
+        for pair in read.set.pairs.iter().filter(|p| !read.is_train(p)) {
+            let keys = read.keys(pair);
+            held_out.extend(keys);
+            if read.is_test(pair) || pair.part == Some(Part::Test) || read.left_out {
+                tested.extend(keys);
+            }
+        }
+    }
+    let rendering = plain(&recipe.text, None);
+    for source in &recipe.data.exclude {
+        let (set, _) = read(source, recipe)?;
+        for pair in set.pairs.iter().filter(|p| p.part != Some(Part::Train)) {
+            let keys = keys(&rendering, &set.left[pair.left as usize], &set.right[pair.right as usize]);
+            held_out.extend(keys);
+            if pair.part != Some(Part::Valid) {
+                tested.extend(keys);
+            }
+        }
+    }
+    Ok((held_out, tested))
+}

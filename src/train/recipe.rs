@@ -1,0 +1,502 @@
+//! A recipe: one TOML file that says everything about a run.
+//!
+//! What a person writes may leave almost everything out; what stands in the run folder is resolved: every default written
+//! out, `--set` applied, paths absolute. Unknown keys are refused, since a misspelt key would otherwise mean its default.
+//! Relative paths count from the recipe's folder, and from the working directory where nothing stands there.
+//! Refused: recipes that include recipes, and environment variables in them (a recipe is read in one place).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::augment::Augment;
+use super::batches::ClassBalance;
+use super::optimizer;
+use crate::calibrate::{Goal, Method};
+use crate::data::Source;
+use crate::nn::Dtype;
+use crate::records::Part;
+use crate::text::Rendering;
+use crate::{Error, Result};
+
+/// A run, described.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The run's name, for people.
+    pub name: String,
+    /// The weights to begin with.
+    pub start: Start,
+    /// What is learnt from.
+    pub data: Data,
+    /// How records become tokens.
+    #[serde(default)]
+    pub text: Rendering,
+    /// How weights change.
+    #[serde(default)]
+    pub train: TrainSettings,
+    /// How scores become probabilities and decisions.
+    #[serde(default)]
+    pub calibrate: Calibrate,
+    /// Pairs made from records; none where it is left out.
+    #[serde(default)]
+    pub augment: Option<Augment>,
+    /// What the run should reach; not read by training.
+    #[serde(default)]
+    pub expect: Option<Expect>,
+}
+
+/// Where weights come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// A Hugging Face directory or a bundle.
+    pub dir: PathBuf,
+    /// Rows the segment table should have; new rows are copies of the old ones in turn.
+    #[serde(default)]
+    pub segments: Option<usize>,
+    /// The layers to keep, counted from 0, in the order given; all where it is left out.
+    #[serde(default)]
+    pub layers: Option<Vec<usize>>,
+}
+
+/// What is learnt from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Labelled sets.
+    pub sources: Vec<NamedSource>,
+    /// Sets whose test and validation pairs must not be learnt, beside those of `sources`.
+    #[serde(default)]
+    pub exclude: Vec<Source>,
+    /// Names of sources that are only measured on; none of their pairs is learnt or validated on.
+    #[serde(default)]
+    pub leave_out: Vec<String>,
+    /// Parts for pairs that have none.
+    #[serde(default)]
+    pub split: Split,
+    /// Drop and count broken rows instead of stopping at the first.
+    #[serde(default)]
+    pub skip_bad_rows: bool,
+}
+
+/// One labelled set and how it is used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedSource {
+    /// Its name in logs, metrics and `leave_out`.
+    pub name: String,
+    /// Its files.
+    pub from: Source,
+    /// Fields to show, in order; those of `[text]` where it is left out.
+    #[serde(default)]
+    pub fields: Option<Vec<String>>,
+    /// Training pairs drawn from it at most.
+    #[serde(default)]
+    pub max_pairs: Option<usize>,
+    /// How often its training pairs come in an epoch.
+    #[serde(default = "once")]
+    pub repeat: u32,
+    /// Parts that are trained on.
+    #[serde(default = "train_part")]
+    pub train: Vec<Part>,
+    /// Parts that thresholds, calibration and early stopping use.
+    #[serde(default = "valid_part")]
+    pub valid: Vec<Part>,
+    /// Parts that are measured on at the end.
+    #[serde(default = "test_part")]
+    pub test: Vec<Part>,
+    /// Non-matches to be made, for a set of links that knows matches only.
+    #[serde(default)]
+    pub negatives: Option<Negatives>,
+}
+
+/// Non-matches made for each match, from the right records of the same part. A true link is never one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Negatives {
+    /// Taken from the top of BM25.
+    #[serde(default = "four")]
+    pub hard: usize,
+    /// Drawn at random.
+    #[serde(default = "two")]
+    pub random: usize,
+}
+
+/// Shares of left records that go to validation and test where a set has no parts. All pairs of a left record stay
+/// together.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Split {
+    /// For validation.
+    pub valid: f64,
+    /// For test.
+    pub test: f64,
+}
+
+impl Default for Split {
+    fn default() -> Self {
+        Split { valid: 0.2, test: 0.2 }
+    }
+}
+
+/// What early stopping and the choice of the best weights look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// The best F1 over all thresholds.
+    #[default]
+    F1,
+    /// Average precision: the area under the precision-recall curve.
+    Ap,
+}
+
+/// How weights change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainSettings {
+    /// Seed of everything drawn.
+    pub seed: u64,
+    /// Precision of the big matrix products: `f32` or `bf16`.
+    pub dtype: Dtype,
+    /// Times the training pairs are seen.
+    pub epochs: u64,
+    /// Pairs in a batch.
+    pub batch: usize,
+    /// Batches in a step.
+    pub accumulate: usize,
+    /// Tokens that are in the network at once; limits memory, not results.
+    pub tokens: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Share of the run in which the rate rises.
+    pub warmup: f64,
+    /// Share of the peak rate that is left at the end.
+    pub final_lr: f64,
+    /// Decoupled weight decay; never on LayerNorm and bias.
+    pub weight_decay: f32,
+    /// AdamW's first decay.
+    pub beta1: f32,
+    /// AdamW's second decay.
+    pub beta2: f32,
+    /// AdamW's epsilon.
+    pub epsilon: f32,
+    /// Largest global norm of the gradients; 0: no limit.
+    pub clip: f32,
+    /// Dropout everywhere; the start's own where it is left out.
+    pub dropout: Option<f32>,
+    /// What is done about rare matches.
+    pub class_balance: ClassBalance,
+    /// Share of matches that the balance aims at.
+    pub positive_share: f64,
+    /// Targets move this far towards one half, twice.
+    pub label_smoothing: f32,
+    /// Chance that a pair's sides are swapped in an epoch.
+    pub swap: f64,
+    /// Decay of a moving average of the weights, which is then what is validated and kept.
+    pub average: Option<f32>,
+    /// What validation looks at.
+    pub measure: Measure,
+    /// Validations without a new best after which the run stops; never where it is left out.
+    pub early_stopping: Option<u32>,
+    /// Steps between validations; each epoch's end where it is left out.
+    pub validate_every: Option<u64>,
+    /// Steps between checkpoints, beside those after each validation.
+    pub checkpoint_every: u64,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        TrainSettings {
+            seed: 1,
+            dtype: Dtype::F32,
+            epochs: 10,
+            batch: 32,
+            accumulate: 1,
+            tokens: 8192,
+            lr: 5e-5,
+            warmup: 0.1,
+            final_lr: 0.0,
+            weight_decay: 0.01,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            clip: 1.0,
+            dropout: None,
+            class_balance: ClassBalance::None,
+            positive_share: 0.5,
+            label_smoothing: 0.0,
+            swap: 0.0,
+            average: None,
+            measure: Measure::F1,
+            early_stopping: None,
+            validate_every: None,
+            checkpoint_every: 500,
+        }
+    }
+}
+
+impl TrainSettings {
+    /// The optimiser's part.
+    pub fn adamw(&self) -> optimizer::Settings {
+        let TrainSettings { beta1, beta2, epsilon, weight_decay, .. } = *self;
+        optimizer::Settings { beta1, beta2, epsilon, weight_decay }
+    }
+
+    fn check(&self) -> Result<()> {
+        let share = |name: &str, value: f64, low: bool, high: bool| {
+            let fits = (value > 0.0 || (low && value == 0.0)) && (value < 1.0 || (high && value == 1.0));
+            let ends = format!("{}0 and {}1", if low { "between " } else { "above " }, if high { "" } else { "below " });
+            if fits { Ok(()) } else { Err(Error::setting(format!("train.{name}"), value, format!("must lie {ends}"))) }
+        };
+        let least = |name: &str, value: u64| match value {
+            0 => Err(Error::setting(format!("train.{name}"), value, "must be at least 1")),
+            _ => Ok(()),
+        };
+        least("epochs", self.epochs)?;
+        least("batch", self.batch as u64)?;
+        least("accumulate", self.accumulate as u64)?;
+        least("tokens", self.tokens as u64)?;
+        least("checkpoint_every", self.checkpoint_every)?;
+        least("validate_every", self.validate_every.unwrap_or(1))?;
+        least("early_stopping", self.early_stopping.unwrap_or(1).into())?;
+        share("warmup", self.warmup, true, true)?;
+        share("final_lr", self.final_lr, true, true)?;
+        share("positive_share", self.positive_share, false, false)?;
+        share("label_smoothing", self.label_smoothing.into(), true, false)?;
+        share("swap", self.swap, true, true)?;
+        share("dropout", self.dropout.unwrap_or(0.0).into(), true, false)?;
+        share("average", self.average.unwrap_or(0.5).into(), false, false)?;
+        share("beta1", self.beta1.into(), true, false)?;
+        share("beta2", self.beta2.into(), true, false)?;
+        for (name, value) in [("weight_decay", self.weight_decay), ("clip", self.clip)] {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::setting(format!("train.{name}"), value, "must be 0 or more"));
+            }
+        }
+        for (name, value) in [("lr", self.lr), ("epsilon", self.epsilon.into())] {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(Error::setting(format!("train.{name}"), value, "must be above 0"));
+            }
+        }
+        if self.dtype == Dtype::Int8 {
+            return Err(Error::setting("train.dtype", "int8", "training runs in f32 or bf16; int8 is for scoring"));
+        }
+        Ok(())
+    }
+}
+
+/// How scores become probabilities and decisions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Calibrate {
+    /// The map fitted on validation.
+    pub method: Method,
+    /// What the threshold is for.
+    pub goal: Goal,
+}
+
+impl Default for Calibrate {
+    fn default() -> Self {
+        Calibrate { method: Method::Platt, goal: Goal::F1 }
+    }
+}
+
+/// What the run should reach, and where and how long it ran when that was written down.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    /// Test F1 at the stored threshold, by source.
+    pub f1: BTreeMap<String, f64>,
+    /// The machine.
+    pub hardware: Option<String>,
+    /// Wall time.
+    pub minutes: Option<f64>,
+}
+
+fn once() -> u32 {
+    1
+}
+fn four() -> usize {
+    4
+}
+fn two() -> usize {
+    2
+}
+fn train_part() -> Vec<Part> {
+    vec![Part::Train]
+}
+fn valid_part() -> Vec<Part> {
+    vec![Part::Valid]
+}
+fn test_part() -> Vec<Part> {
+    vec![Part::Test]
+}
+
+impl Recipe {
+    /// Reads a recipe, applies `key=value` settings above it (dotted keys; a number steps into a list; the value is TOML,
+    /// or a plain string where it is not), resolves paths and checks values.
+    pub fn read(path: &Path, sets: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let refused = |e: toml::de::Error| {
+            let line = e.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count() as u64);
+            let what = e.message().replace('\n', " ");
+            Error::data(path, line, what, "see docs/recipes.md for the keys")
+        };
+        let mut recipe: Recipe = if sets.is_empty() {
+            toml::from_str(&text).map_err(refused)?
+        } else {
+            let mut table: toml::Table = toml::from_str(&text).map_err(refused)?;
+            for set in sets {
+                apply(&mut table, set)?;
+            }
+            toml::Value::Table(table).try_into().map_err(refused)?
+        };
+        recipe.rebase(path.parent().unwrap_or(Path::new("")))?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// Every default written out.
+    pub fn resolved(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::Internal { op: "write recipe", what: e.to_string() })
+    }
+
+    fn rebase(&mut self, folder: &Path) -> Result<()> {
+        let folder = std::path::absolute(folder.join(".")).map_err(Error::io("resolve", folder))?;
+        let there = folder.join(&self.start.dir);
+        let here = std::path::absolute(&self.start.dir).map_err(Error::io("resolve", &self.start.dir))?;
+        self.start.dir = if there.exists() { there } else { here };
+        for source in self.data.sources.iter_mut().map(|s| &mut s.from).chain(&mut self.data.exclude) {
+            source.rebase(&folder);
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        self.train.check()?;
+        if self.data.sources.is_empty() {
+            return Err(Error::setting("data.sources", "[]", "must name at least one labelled set"));
+        }
+        let mut names: Vec<&str> = self.data.sources.iter().map(|s| s.name.as_str()).collect();
+        for name in &self.data.leave_out {
+            if !names.contains(&name.as_str()) {
+                let what = format!("is no source's name; there are {}", names.join(", "));
+                return Err(Error::setting("data.leave_out", name, what));
+            }
+        }
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+            return Err(Error::setting("data.sources", twice[0], "is the name of two sources"));
+        }
+        let Split { valid, test } = self.data.split;
+        if !(valid >= 0.0 && test >= 0.0 && valid + test < 1.0) {
+            let what = "shares must be 0 or more and leave something to train on";
+            return Err(Error::setting("data.split", format!("{valid}, {test}"), what));
+        }
+        Ok(())
+    }
+}
+
+/// Applies one `key=value`.
+fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
+    let Some((key, text)) = set.split_once('=') else {
+        return Err(Error::setting("--set", set, "must be key=value, as in train.lr=1e-4"));
+    };
+    let (key, text) = (key.trim(), text.trim());
+    let typed = toml::from_str::<toml::Table>(&format!("x = {text}")).ok().and_then(|mut t| t.remove("x"));
+    let value = typed.unwrap_or_else(|| toml::Value::String(text.to_string()));
+    let steps: Vec<&str> = key.split('.').collect();
+    let (last, way) = steps.split_last().expect("split gives at least one piece");
+    let first = way.first().copied().unwrap_or(last);
+    if steps.iter().any(|step| step.is_empty()) {
+        return Err(Error::setting("--set", set, format!("{key} is not a dotted key")));
+    }
+    if way.is_empty() {
+        table.insert(first.to_string(), value);
+        return Ok(());
+    }
+    let mut at = table.entry(first).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    for step in &way[1..] {
+        at = enter(at, step).ok_or_else(|| Error::setting("--set", set, format!("{step} leads nowhere in the recipe")))?;
+    }
+    let slot = enter(at, last).ok_or_else(|| Error::setting("--set", set, format!("{last} leads nowhere in the recipe")))?;
+    *slot = value;
+    Ok(())
+}
+
+/// The value under a key or an index; a missing key is made.
+fn enter<'a>(at: &'a mut toml::Value, step: &str) -> Option<&'a mut toml::Value> {
+    match at {
+        toml::Value::Table(table) => {
+            Some(table.entry(step).or_insert_with(|| toml::Value::Table(toml::Table::new())))
+        }
+        toml::Value::Array(list) => list.get_mut(step.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+name = "toy"
+[start]
+dir = "weights"
+[[data.sources]]
+name = "shop"
+from = { format = "deepmatcher", dir = "data/shop" }
+negatives = { hard = 3 }
+[train]
+epochs = 3
+"#;
+
+    fn read(text: &str, sets: &[&str]) -> Result<Recipe> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("toy.toml");
+        std::fs::write(&path, text).unwrap();
+        Recipe::read(&path, &sets.iter().map(|s| s.to_string()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_resolved_form_says_everything_and_reads_back_the_same() {
+        let recipe = read(TEXT, &[]).unwrap();
+        let resolved = recipe.resolved().unwrap();
+        assert!(resolved.contains("batch = 32") && resolved.contains("max_tokens"), "{resolved}");
+        assert!(recipe.start.dir.is_absolute());
+        assert_eq!(toml::from_str::<Recipe>(&resolved).unwrap(), recipe);
+        assert_eq!(recipe.data.sources[0].negatives, Some(Negatives { hard: 3, random: 2 }));
+    }
+
+    #[test]
+    fn settings_go_above_the_file() {
+        let sets = ["train.lr=1e-4", "train.dtype=bf16", "data.sources.0.max_pairs=7", "start.layers=[0, 2]", "name=x y"];
+        let recipe = read(TEXT, &sets).unwrap();
+        assert_eq!((recipe.train.lr, recipe.train.dtype, recipe.train.epochs), (1e-4, Dtype::Bf16, 3));
+        assert_eq!(recipe.data.sources[0].max_pairs, Some(7));
+        assert_eq!(recipe.start.layers, Some(vec![0, 2]));
+        assert_eq!(recipe.name, "x y");
+    }
+
+    #[test]
+    fn mistakes_name_the_place_on_one_line() {
+        let error = |text: &str, sets: &[&str]| {
+            let error = read(text, sets).unwrap_err();
+            let text = error.to_string();
+            assert!(error.is_users() && !text.contains('\n'), "{text}");
+            text
+        };
+        let misspelt = error(&TEXT.replace("epochs = 3", "epoch = 3"), &[]);
+        assert!(misspelt.contains("toy.toml:10") && misspelt.contains("epoch"), "{misspelt}");
+        assert!(error(TEXT, &["train.epoch=3"]).contains("epoch"));
+        assert!(error(TEXT, &["train.epochs=0"]).contains("train.epochs = 0"));
+        assert!(error(TEXT, &["train.label_smoothing=1.0"]).contains("train.label_smoothing"));
+        assert!(error(TEXT, &["train.dtype=int8"]).contains("f32 or bf16"));
+        assert!(error(TEXT, &["data.sources.4.max_pairs=1"]).contains("leads nowhere"));
+        assert!(error(TEXT, &["epochs"]).contains("key=value"));
+        assert!(error(TEXT, &["data.leave_out=[\"sho\"]"]).contains("there are shop"));
+        assert!(error("name = \"x\nfoo", &[]).contains("toy.toml:1"));
+    }
+}

@@ -1,0 +1,34 @@
+//! Randomness without state: every draw comes from a generator seeded by what it is for (`seed, epoch`, or
+//! `seed, step, piece`). A resumed run has nothing to restore, and a draw does not depend on how many came before it.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// One number from several (SplitMix64's finaliser over each: Steele et al., "Fast splittable pseudorandom number
+/// generators", OOPSLA 2014).
+pub fn mix(parts: &[u64]) -> u64 {
+    parts.iter().fold(0x243F_6A88_85A3_08D3, |state, part| {
+        let mut z = (state ^ part).wrapping_add(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    })
+}
+
+/// A generator for one purpose.
+pub fn generator(parts: &[u64]) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(mix(parts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mix;
+
+    #[test]
+    fn order_and_length_matter() {
+        let all = [mix(&[1, 2]), mix(&[2, 1]), mix(&[1, 2, 0]), mix(&[1]), mix(&[])];
+        for (i, a) in all.iter().enumerate() {
+            assert!(all[i + 1..].iter().all(|b| a != b));
+        }
+    }
+}
