@@ -126,7 +126,7 @@ impl Calibration {
                 Calibration::Isotonic { scores, probabilities }
             }
             Method::Beta => {
-                let rows: Vec<_> = scores().map(|s| beta_features(s)).map(|[f, g]| [f, g, 1.0]).collect();
+                let rows: Vec<_> = scores().map(beta_features).map(|[f, g]| [f, g, 1.0]).collect();
                 let [a, b, c] = fit_scaled(rows, &targets, [Some(0.0), Some(0.0), None]);
                 Calibration::Beta { a, b, c }
             }

@@ -1,6 +1,18 @@
-//! BERT as published (Devlin et al., NAACL 2019).
+//! BERT as published (Devlin et al., NAACL 2019): token + segment + position embeddings, LayerNorm, `l` post-norm layers.
+//!
+//! Not a ranker: the encoder that rankers stand on. Names and shapes are those of Hugging Face's `BertModel` behind the prefix
+//! `bert.`, so a directory loads in Python as it is.
 
+use std::sync::Arc;
+
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use crate::nn::embedding::Embedding;
+use crate::nn::encoder::{Encoder, EncoderGrads};
+use crate::nn::layer::{Layer, LayerArrays, LayerShape, NAMES, Norm};
+use crate::nn::{Dtype, Parameters, Weights};
+use crate::{Error, Result};
 
 /// `config.json` of a Hugging Face BERT directory; unknown keys are kept out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,4 +66,123 @@ fn spread() -> f32 {
 }
 fn gelu() -> String {
     "gelu".into()
+}
+
+/// Names of the embedding's arrays within `bert.` or the plain model.
+const EMBEDDING: [&str; 5] = [
+    "embeddings.word_embeddings.weight",
+    "embeddings.token_type_embeddings.weight",
+    "embeddings.position_embeddings.weight",
+    "embeddings.LayerNorm.weight",
+    "embeddings.LayerNorm.bias",
+];
+
+/// The prefix of encoder arrays, as `BertForSequenceClassification` names them.
+pub const PREFIX: &str = "bert.";
+
+impl Config {
+    /// Names and shapes of the encoder's arrays, prefix included, without pooler and heads.
+    pub fn arrays(&self) -> Vec<(String, Vec<usize>)> {
+        let (h, f) = (self.hidden_size, self.intermediate_size);
+        let tables = [self.vocab_size, self.type_vocab_size, self.max_position_embeddings];
+        let mut list: Vec<(String, Vec<usize>)> =
+            tables.iter().zip(EMBEDDING).map(|(&rows, name)| (format!("{PREFIX}{name}"), vec![rows, h])).collect();
+        list.extend(EMBEDDING[3..].iter().map(|name| (format!("{PREFIX}{name}"), vec![h])));
+        for layer in 0..self.num_hidden_layers {
+            for name in NAMES {
+                let shape = match name {
+                    "intermediate.dense.weight" => vec![f, h],
+                    "intermediate.dense.bias" => vec![f],
+                    "output.dense.weight" => vec![h, f],
+                    _ if name.ends_with("bias") || name.contains("LayerNorm") => vec![h],
+                    _ => vec![h, h],
+                };
+                list.push((layer_name(layer, name), shape));
+            }
+        }
+        list
+    }
+    fn shape(&self) -> LayerShape {
+        LayerShape {
+            hidden: self.hidden_size,
+            heads: self.num_attention_heads,
+            ff: self.intermediate_size,
+            eps: self.layer_norm_eps,
+            hidden_dropout: self.hidden_dropout_prob,
+            attention_dropout: self.attention_probs_dropout_prob,
+        }
+    }
+}
+
+fn layer_name(layer: usize, name: &str) -> String {
+    format!("{PREFIX}encoder.layer.{layer}.{name}")
+}
+
+/// Where an encoder's arrays come from: loaded weights or parameters in training.
+pub trait Source {
+    /// Values of an array.
+    fn values(&self, name: &str) -> Result<&[f32]>;
+}
+
+impl Source for Weights {
+    fn values(&self, name: &str) -> Result<&[f32]> {
+        let found = self.0.get(name).map(|a| a.data.as_slice());
+        found.ok_or_else(|| Error::Internal { op: "weights", what: format!("no array {name}") })
+    }
+}
+
+impl Source for Parameters {
+    fn values(&self, name: &str) -> Result<&[f32]> {
+        Ok(&self.get(name)?.value)
+    }
+}
+
+fn embedding(config: &Config, source: &dyn Source) -> Result<Embedding> {
+    let get = |i: usize| source.values(&format!("{PREFIX}{}", EMBEDDING[i]));
+    Ok(Embedding {
+        hidden: config.hidden_size,
+        eps: config.layer_norm_eps,
+        dropout: config.hidden_dropout_prob,
+        tables: [get(0)?.to_vec(), get(1)?.to_vec(), get(2)?.to_vec()],
+        norm: Norm::new(get(3)?, get(4)?),
+    })
+}
+
+fn layer_arrays<'a>(source: &'a dyn Source, layer: usize) -> Result<LayerArrays<'a>> {
+    let mut arrays: LayerArrays = [&[]; 16];
+    for (array, name) in arrays.iter_mut().zip(NAMES) {
+        *array = source.values(&layer_name(layer, name))?;
+    }
+    Ok(arrays)
+}
+
+/// The encoder, packed for `dtype`; `train` also packs for gradients.
+pub fn encoder(config: &Config, source: &dyn Source, dtype: Dtype, train: bool) -> Result<Encoder> {
+    let layers = (0..config.num_hidden_layers)
+        .map(|i| Ok(Arc::new(Layer::new(dtype, config.shape(), &layer_arrays(source, i)?, train))))
+        .collect::<Result<_>>()?;
+    Ok(Encoder { embedding: Arc::new(embedding(config, source)?), layers })
+}
+
+/// Packs changed parameters into a training encoder again.
+pub fn repack(encoder: &mut Encoder, config: &Config, source: &Parameters, dtype: Dtype) -> Result<()> {
+    encoder.embedding = Arc::new(embedding(config, source)?);
+    encoder.layers.par_iter_mut().enumerate().try_for_each(|(i, layer)| {
+        let arrays = layer_arrays(source, i)?;
+        match Arc::get_mut(layer) {
+            Some(layer) => layer.pack(&arrays, true),
+            None => *layer = Arc::new(Layer::new(dtype, config.shape(), &arrays, true)),
+        }
+        Ok(())
+    })
+}
+
+/// The gradient buffers of an encoder's parameters.
+pub fn grads(config: &Config, parameters: &Parameters) -> Result<EncoderGrads> {
+    let get = |name: String| Ok(parameters.get(&name)?.grad.clone());
+    let embedding = EMBEDDING.iter().map(|name| get(format!("{PREFIX}{name}"))).collect::<Result<Vec<_>>>()?;
+    let layer = |i: usize| NAMES.iter().map(|name| get(layer_name(i, name))).collect::<Result<Vec<_>>>();
+    let layers = (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?;
+    let Ok(embedding) = embedding.try_into() else { unreachable!("five names give five buffers") };
+    Ok(EncoderGrads { embedding, layers })
 }

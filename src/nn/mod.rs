@@ -1,5 +1,13 @@
 //! Bricks without opinions on ranking. Precision and device live here and nowhere else.
+pub mod attention;
+pub mod embedding;
+pub mod encoder;
+pub mod kernels;
+pub mod layer;
+pub mod layer_grad;
+pub mod linear;
 pub mod parameters;
+pub mod plan;
 pub mod weights;
 
 pub use parameters::{Parameter, Parameters};

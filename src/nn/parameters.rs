@@ -76,6 +76,10 @@ impl Parameters {
         }
         Ok(())
     }
+    /// Forgets the leaves of a graph that nobody walks back.
+    pub fn forget(&self) {
+        self.vars.lock().expect("no panic holds the leaves").clear();
+    }
     /// Forgets the gradients.
     pub fn zero_grad(&self) {
         for p in &self.list {

@@ -1,0 +1,154 @@
+//! Self-attention over packed sequences (Vaswani et al., NeurIPS 2017): one head of one sequence at a time, scores of at
+//! most [`BLOCK`] queries in memory, all in the cache. The backward pass computes the probabilities anew.
+
+use super::Dtype;
+use super::kernels::{self, Buffer, Left, Panels};
+
+/// Queries whose scores are held at once.
+const BLOCK: usize = 128;
+
+/// Shapes and settings of one call.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention {
+    /// Width, `h`.
+    pub hidden: usize,
+    /// Heads, `n`; each is `h / n` wide.
+    pub heads: usize,
+    /// f32, or bf16 (int8 layers use bf16 here).
+    pub dtype: Dtype,
+    /// Dropout of probabilities: rate and seed.
+    pub dropout: Option<(f32, u64)>,
+}
+
+/// Buffers reused from call to call.
+#[derive(Default)]
+pub struct Scratch {
+    /// Units of the left side.
+    left: Buffer<u32>,
+    turned: Buffer<u32>,
+    rows: Buffer<u32>,
+    right: Panels,
+    right2: Panels,
+    scores: Buffer<f32>,
+    dropped: Buffer<f32>,
+    grads: Buffer<f32>,
+}
+
+impl Attention {
+    fn dim(&self) -> usize {
+        self.hidden / self.heads
+    }
+    fn scale(&self) -> f32 {
+        1.0 / (self.dim() as f32).sqrt()
+    }
+    /// Mask of one head of sequence `sequence` (its number in the batch); value `(row, key)` is counted from `row * 2^13`.
+    fn mask(
+        &self,
+        x: &mut [f32],
+        stride: usize,
+        rows: std::ops::Range<usize>,
+        sequence: usize,
+        head: usize,
+        keys: usize,
+    ) {
+        if let Some((p, seed)) = self.dropout {
+            let seed = seed ^ ((sequence as u64 * 64 + head as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            for (i, row) in rows.enumerate() {
+                kernels::dropout(&mut x[i * stride..][..keys], seed, (row as u32) << 13, p);
+            }
+        }
+    }
+    /// Probabilities of one block of queries, `[rows, keys]` with `stride`, into `scratch.scores`.
+    fn probabilities(
+        &self,
+        s: &mut Scratch,
+        qkv: &[f32],
+        rows: std::ops::Range<usize>,
+        keys: usize,
+        head: usize,
+    ) -> usize {
+        let (h, d) = (self.hidden, self.dim());
+        let (m, stride, depth) = (rows.len(), keys.next_multiple_of(16), kernels::steps(self.dtype, d));
+        s.left.reserve(m * depth);
+        s.scores.reserve(m * stride);
+        kernels::units(self.dtype, &qkv[rows.start * 3 * h + head * d..], 3 * h, m, d, &mut s.left, &mut []);
+        let left = Left { units: &s.left, stride: depth, rows: m, scale: &[] };
+        kernels::product(left, &s.right, None, &mut s.scores, stride, false);
+        kernels::softmax(&mut s.scores, stride, m, keys, self.scale());
+        stride
+    }
+
+    /// `qkv [t, 3h]` of one sequence to `out [queries, h]`, the first `queries` tokens asking.
+    pub fn forward(&self, s: &mut Scratch, qkv: &[f32], t: usize, queries: usize, sequence: usize, out: &mut [f32]) {
+        let (h, d) = (self.hidden, self.dim());
+        for head in 0..self.heads {
+            s.right.from_rows(self.dtype, &qkv[h + head * d..], 3 * h, t, d, &mut s.rows);
+            s.right2.from_columns(self.dtype, &qkv[2 * h + head * d..], 3 * h, t, d);
+            for start in (0..queries).step_by(BLOCK) {
+                let rows = start..(start + BLOCK).min(queries);
+                let m = rows.len();
+                let stride = self.probabilities(s, qkv, rows.clone(), t, head);
+                self.mask(&mut s.scores, stride, rows, sequence, head, t);
+                let depth = kernels::steps(self.dtype, t);
+                s.left.reserve(m * depth);
+                kernels::units(self.dtype, &s.scores, stride, m, t, &mut s.left, &mut []);
+                let left = Left { units: &s.left, stride: depth, rows: m, scale: &[] };
+                kernels::product(left, &s.right2, None, &mut out[start * h + head * d..], h, false);
+            }
+        }
+    }
+
+    /// Gradients of `qkv` into `d_qkv [t, 3h]` (overwritten) from `d_out [queries, h]`.
+    pub fn backward(
+        &self,
+        s: &mut Scratch,
+        qkv: &[f32],
+        d_out: &[f32],
+        t: usize,
+        queries: usize,
+        sequence: usize,
+        d_qkv: &mut [f32],
+    ) {
+        let (h, d, dtype) = (self.hidden, self.dim(), self.dtype);
+        let wide = kernels::steps(dtype, d);
+        d_qkv[..t * 3 * h].fill(0.0);
+        for head in 0..self.heads {
+            for start in (0..queries).step_by(BLOCK) {
+                let rows = start..(start + BLOCK).min(queries);
+                let m = rows.len();
+                let (keys, deep) = (kernels::steps(dtype, t), kernels::steps(dtype, m));
+                s.right.from_rows(dtype, &qkv[h + head * d..], 3 * h, t, d, &mut s.rows);
+                let stride = self.probabilities(s, qkv, rows.clone(), t, head);
+                let d_rows = &d_out[start * h + head * d..];
+                // d_v = dropped probabilities, turned, times d_out
+                s.dropped.reserve(m * stride);
+                s.dropped[..m * stride].copy_from_slice(&s.scores[..m * stride]);
+                self.mask(&mut s.dropped, stride, rows.clone(), sequence, head, t);
+                s.left.reserve(m * keys.max(wide));
+                s.turned.reserve(t * deep);
+                kernels::units(dtype, &s.dropped, stride, m, t, &mut s.left, &mut []);
+                kernels::transposed_stored(dtype, &s.left, m, t, 0, t, &mut s.turned);
+                s.right2.from_columns(dtype, d_rows, h, m, d);
+                let turned = Left { units: &s.turned, stride: deep, rows: t, scale: &[] };
+                kernels::product(turned, &s.right2, None, &mut d_qkv[2 * h + head * d..], 3 * h, true);
+                // gradient of the probabilities, then of the scores
+                kernels::units(dtype, d_rows, h, m, d, &mut s.left, &mut []);
+                s.right2.from_rows(dtype, &qkv[2 * h + head * d..], 3 * h, t, d, &mut s.rows);
+                s.grads.reserve(m * stride);
+                let left = Left { units: &s.left, stride: wide, rows: m, scale: &[] };
+                kernels::product(left, &s.right2, None, &mut s.grads, stride, false);
+                self.mask(&mut s.grads, stride, rows.clone(), sequence, head, t);
+                kernels::softmax_backward(&mut s.grads, &s.scores, stride, m, t, self.scale());
+                // d_q and d_k
+                kernels::units(dtype, &s.grads, stride, m, t, &mut s.left, &mut []);
+                s.right2.from_columns(dtype, &qkv[h + head * d..], 3 * h, t, d);
+                let left = Left { units: &s.left, stride: keys, rows: m, scale: &[] };
+                kernels::product(left, &s.right2, None, &mut d_qkv[start * 3 * h + head * d..], 3 * h, true);
+                kernels::transposed_stored(dtype, &s.left, m, t, 0, t, &mut s.turned);
+                s.right2.from_columns(dtype, &qkv[start * 3 * h + head * d..], 3 * h, m, d);
+                let turned = Left { units: &s.turned, stride: deep, rows: t, scale: &[] };
+                kernels::product(turned, &s.right2, None, &mut d_qkv[h + head * d..], 3 * h, true);
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The input of BERT: word + segment + position embeddings, summed, normalised; as rows of a batch and as an operation of
+//! candle's graph.
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::kernels;
+use super::layer::Norm;
+use super::plan::{Plan, with_workspace};
+use crate::text::Batch;
+use crate::{Error, Result};
+
+/// The three tables `[rows, h]` and the norm behind their sum.
+pub struct Embedding {
+    /// Width, `h`.
+    pub hidden: usize,
+    /// LayerNorm's epsilon.
+    pub eps: f32,
+    /// Dropout of the result, in training.
+    pub dropout: f32,
+    /// Word, segment and position embeddings.
+    pub tables: [Vec<f32>; 3],
+    /// LayerNorm.
+    pub norm: Norm,
+}
+
+const SITE: u64 = 0x5bd1_e995_0000_0004;
+
+impl Embedding {
+    /// Refuses ids, segments and positions past their tables, and sequences without a token.
+    pub fn check(&self, batch: &Batch) -> Result<()> {
+        let rows = |table: usize| self.tables[table].len() / self.hidden;
+        let refuse = |what: &str, value: u32, rows: usize| {
+            let what = format!("{what} past the table of {rows}: this text was encoded for another model");
+            Err(Error::setting("batch", value, what))
+        };
+        if let Some(&id) = batch.ids.iter().find(|&&id| id as usize >= rows(0)) {
+            return refuse("token id", id, rows(0));
+        }
+        if let Some(&segment) = batch.segments.iter().find(|&&s| s as usize >= rows(1)) {
+            return refuse("segment", segment, rows(1));
+        }
+        for w in batch.offsets.windows(2) {
+            if w[0] >= w[1] {
+                return Err(Error::setting("batch", 0, "a sequence without a token"));
+            }
+            if (w[1] - w[0]) as usize > rows(2) {
+                return refuse("sequence of tokens", w[1] - w[0], rows(2));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows `tokens` of the batch: the sum into `x`, the normalised rows stay there, the result into `out`, `[t, h]` both.
+    pub fn rows(
+        &self,
+        batch: &Batch,
+        first_token: usize,
+        lengths: &[u32],
+        x: &mut [f32],
+        out: &mut [f32],
+        rstd: &mut [f32],
+    ) {
+        let h = self.hidden;
+        let mut row = 0;
+        for &t in lengths {
+            for position in 0..t as usize {
+                let token = first_token + row;
+                let x = &mut x[row * h..][..h];
+                let ids = [batch.ids[token] as usize, batch.segments[token] as usize, position];
+                x.copy_from_slice(&self.tables[0][ids[0] * h..][..h]);
+                kernels::add(x, &self.tables[1][ids[1] * h..][..h]);
+                kernels::add(x, &self.tables[2][ids[2] * h..][..h]);
+                row += 1;
+            }
+        }
+        kernels::layer_norm(x, None, &self.norm.gamma, &self.norm.beta, self.eps, out, &mut rstd[..row]);
+    }
+}
+
+/// The sum as an operation: its argument is a scalar variable that only ties it to the graph.
+pub struct EmbeddingOp {
+    /// Tables.
+    pub embedding: Arc<Embedding>,
+    /// The batch, checked.
+    pub batch: Arc<Batch>,
+    /// Its groups.
+    pub plan: Arc<Plan>,
+    /// Dropout's seed.
+    pub seed: u64,
+    /// Gradients of word, segment, position, norm's scale and shift.
+    pub grads: [Arc<Mutex<Vec<f32>>>; 5],
+    /// Normalised rows `[t, h]` and reciprocal deviations `[t]`, from the forward pass.
+    pub saved: Mutex<Option<(Vec<f32>, Vec<f32>)>>,
+}
+
+impl CustomOp1 for EmbeddingOp {
+    fn name(&self) -> &'static str {
+        "bert-embedding"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (h, t) = (self.embedding.hidden, self.batch.tokens());
+        let (mut hat, mut out, mut rstd) = (vec![0f32; t * h], vec![0f32; t * h], vec![0f32; t]);
+        let (mut hats, mut outs, mut rstds) = (&mut hat[..], &mut out[..], &mut rstd[..]);
+        let mut tasks = Vec::with_capacity(self.plan.len());
+        for group in self.plan.groups() {
+            let n = group.tokens();
+            let (a, rest) = hats.split_at_mut(n * h);
+            hats = rest;
+            let (b, rest) = outs.split_at_mut(n * h);
+            outs = rest;
+            let (c, rest) = rstds.split_at_mut(n);
+            rstds = rest;
+            tasks.push((group, a, b, c));
+        }
+        tasks.into_par_iter().for_each(|(group, x, out, rstd)| {
+            self.embedding.rows(&self.batch, group.first_token, group.lengths, x, out, rstd);
+            kernels::dropout(out, self.seed ^ SITE, (group.first_token * h) as u32, self.embedding.dropout);
+        });
+        *self.saved.lock().expect("no panic holds the state") = Some((hat, rstd));
+        Ok((CpuStorage::F32(out), Shape::from((t, h))))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad_res: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let Some((hat, rstd)) = self.saved.lock().expect("no panic holds the state").take() else {
+            candle_core::bail!("bert-embedding: backward needs a forward pass before it, once")
+        };
+        let h = self.embedding.hidden;
+        let mut grad = grad_res.flatten_all()?.to_vec1::<f32>()?;
+        kernels::dropout(&mut grad, self.seed ^ SITE, 0, self.embedding.dropout);
+        let [word, segment, position, gamma, beta] = &self.grads;
+        {
+            let mut gamma = gamma.lock().expect("no panic holds a gradient");
+            let mut beta = beta.lock().expect("no panic holds a gradient");
+            let scale = &self.embedding.norm.gamma;
+            kernels::layer_norm_backward(&mut grad, &hat, &rstd, scale, &mut gamma, &mut beta);
+        }
+        let mut word = word.lock().expect("no panic holds a gradient");
+        let mut segment = segment.lock().expect("no panic holds a gradient");
+        let mut position = position.lock().expect("no panic holds a gradient");
+        for w in self.batch.offsets.windows(2) {
+            for (place, token) in (w[0] as usize..w[1] as usize).enumerate() {
+                let g = &grad[token * h..][..h];
+                kernels::add(&mut word[self.batch.ids[token] as usize * h..][..h], g);
+                kernels::add(&mut segment[self.batch.segments[token] as usize * h..][..h], g);
+                kernels::add(&mut position[place * h..][..h], g);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Serving: rows of a group straight into `out [t, h]`.
+pub(super) fn embed_group(embedding: &Embedding, batch: &Batch, first_token: usize, lengths: &[u32], out: &mut [f32]) {
+    with_workspace(|w| {
+        let t = out.len() / embedding.hidden;
+        w.y.reserve(out.len());
+        w.rstd.reserve(t);
+        embedding.rows(batch, first_token, lengths, &mut w.y[..out.len()], out, &mut w.rstd[..t]);
+    });
+}

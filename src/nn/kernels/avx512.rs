@@ -1,0 +1,152 @@
+//! AVX-512 with VNNI and BF16: Zen 4 and later, Cooper Lake, Sapphire Rapids and later.
+use std::arch::x86_64::*;
+
+use super::lanes::Lanes;
+
+pub(super) struct Avx512;
+
+#[inline(always)]
+fn mask(n: usize) -> __mmask16 {
+    if n >= 16 { 0xffff } else { (1u16 << n) - 1 }
+}
+#[inline(always)]
+fn f(v: __m512i) -> __m512 {
+    unsafe { std::mem::transmute(v) }
+}
+#[inline(always)]
+fn i(v: __m512) -> __m512i {
+    unsafe { std::mem::transmute(v) }
+}
+
+// SAFETY: callers hold a CPU with avx512f, bw, dq, vl, vnni and bf16 (checked once by `unit`), and masked loads and stores
+// touch the named lanes only.
+unsafe impl Lanes for Avx512 {
+    type V = __m512i;
+    const ROWS: usize = 12;
+    const COLS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> __m512i {
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_n(p: *const f32, n: usize) -> __m512i {
+        unsafe { _mm512_maskz_loadu_epi32(mask(n), p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: __m512i) {
+        unsafe { _mm512_storeu_si512(p.cast(), v) }
+    }
+    #[inline(always)]
+    unsafe fn store_n(p: *mut f32, v: __m512i, n: usize) {
+        unsafe { _mm512_mask_storeu_epi32(p.cast(), mask(n), v) }
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> __m512i {
+        unsafe { i(_mm512_set1_ps(x)) }
+    }
+    #[inline(always)]
+    unsafe fn splat_u32(x: u32) -> __m512i {
+        unsafe { _mm512_set1_epi32(x as i32) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { i(_mm512_add_ps(f(a), f(b))) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { i(_mm512_sub_ps(f(a), f(b))) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { i(_mm512_mul_ps(f(a), f(b))) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+        unsafe { i(_mm512_fmadd_ps(f(a), f(b), f(c))) }
+    }
+    #[inline(always)]
+    unsafe fn max(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { i(_mm512_max_ps(f(a), f(b))) }
+    }
+    #[inline(always)]
+    unsafe fn min(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { i(_mm512_min_ps(f(a), f(b))) }
+    }
+    #[inline(always)]
+    unsafe fn div(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { i(_mm512_div_ps(f(a), f(b))) }
+    }
+    #[inline(always)]
+    unsafe fn sqrt(a: __m512i) -> __m512i {
+        unsafe { i(_mm512_sqrt_ps(f(a))) }
+    }
+    #[inline(always)]
+    unsafe fn abs(a: __m512i) -> __m512i {
+        unsafe { i(_mm512_abs_ps(f(a))) }
+    }
+    #[inline(always)]
+    unsafe fn round_i32(a: __m512i) -> __m512i {
+        unsafe { _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(f(a)) }
+    }
+    #[inline(always)]
+    unsafe fn i32_to_f32(a: __m512i) -> __m512i {
+        unsafe { i(_mm512_cvtepi32_ps(a)) }
+    }
+    #[inline(always)]
+    unsafe fn add_i32(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub_i32(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_sub_epi32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul_u32(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_mullo_epi32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn xor(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_xor_si512(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn or(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_or_si512(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn shl<const N: u32>(a: __m512i) -> __m512i {
+        unsafe { _mm512_slli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    unsafe fn shr<const N: u32>(a: __m512i) -> __m512i {
+        unsafe { _mm512_srli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    unsafe fn keep_ge_u32(a: __m512i, b: __m512i, v: __m512i) -> __m512i {
+        unsafe { _mm512_maskz_mov_epi32(_mm512_cmpge_epu32_mask(a, b), v) }
+    }
+    #[inline(always)]
+    unsafe fn to_bf16(a: __m512i) -> __m512i {
+        unsafe { _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(f(a)))) }
+    }
+    #[inline(always)]
+    unsafe fn store_u16(p: *mut u16, v: __m512i, n: usize) {
+        unsafe { _mm256_mask_storeu_epi16(p.cast(), mask(n), _mm512_cvtepi32_epi16(v)) }
+    }
+    #[inline(always)]
+    unsafe fn load_u16(p: *const u16, n: usize) -> __m512i {
+        unsafe { _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask(n), p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(p: *mut u8, v: __m512i, n: usize) {
+        unsafe { _mm512_mask_cvtepi32_storeu_epi8(p.cast(), mask(n), v) }
+    }
+    #[inline(always)]
+    unsafe fn dot_bf16(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { i(_mm512_dpbf16_ps(f(acc), std::mem::transmute(a), std::mem::transmute(b))) }
+    }
+    #[inline(always)]
+    unsafe fn dot_i8(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_dpbusd_epi32(acc, a, b) }
+    }
+}

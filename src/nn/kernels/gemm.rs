@@ -1,0 +1,361 @@
+//! Matrix products of every precision in one shape: left rows times packed panels of 32 columns.
+//!
+//! Both sides are made of *units* of 32 bits: one f32, two bfloat16, or four bytes along the summed axis. One step of the
+//! inner loop broadcasts a unit of each left row and meets it with 32 units of a panel, so f32, bf16 and int8 differ in
+//! one instruction. A result is one running sum over the steps in their order, whatever rows stand around it: the same bits
+//! in any batch. Layouts: left `[m, steps]` row-major; panels `[n / 32, steps, 32]`, zero-filled past `n`.
+
+use super::lanes::Lanes;
+
+pub(super) const F32: u8 = 0;
+pub(super) const BF16: u8 = 1;
+pub(super) const INT8: u8 = 2;
+
+/// Columns of a panel.
+pub(super) const WIDTH: usize = 32;
+/// Left rows that stay in the second-level cache while all panels pass by, in bytes.
+const LEFT_BYTES: usize = 384 << 10;
+
+/// What a product works on; the safe entry has checked the lengths.
+pub(super) struct Product {
+    pub left: *const u32,
+    /// Units from one left row to the next.
+    pub stride: usize,
+    pub rows: usize,
+    pub steps: usize,
+    /// First panel.
+    pub panels: *const u32,
+    /// Columns of the result that these panels hold.
+    pub cols: usize,
+    /// int8: scale of each left row; scale and `128 * sum` of each column, padded to whole panels.
+    pub row_scale: *const f32,
+    pub col_scale: *const f32,
+    pub col_offset: *const i32,
+    /// One per column, or null.
+    pub bias: *const f32,
+    pub out: *mut f32,
+    /// Values from one row of the result to the next.
+    pub out_stride: usize,
+    /// Adds to what is there.
+    pub accumulate: bool,
+}
+
+/// # Safety
+/// The unit's instructions are there, and every pointer of `p` is good for the lengths it names.
+#[inline(always)]
+pub(super) unsafe fn product<L: Lanes, const KIND: u8>(p: &Product) {
+    unsafe {
+        let block = (LEFT_BYTES / (p.steps.max(1) * 4)).max(24) / 12 * 12;
+        let mut row = 0;
+        while row < p.rows {
+            let end = (row + block).min(p.rows);
+            for panel in 0..p.cols.div_ceil(WIDTH) {
+                let mut at = row;
+                while at < end {
+                    let left = end - at;
+                    at += match left {
+                        12.. if L::ROWS >= 12 => strip::<L, KIND, 12>(p, at, panel),
+                        8.. if L::ROWS >= 8 => strip::<L, KIND, 8>(p, at, panel),
+                        4.. => strip::<L, KIND, 4>(p, at, panel),
+                        2.. => strip::<L, KIND, 2>(p, at, panel),
+                        _ => strip::<L, KIND, 1>(p, at, panel),
+                    };
+                }
+            }
+            row = end;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn strip<L: Lanes, const KIND: u8, const M: usize>(p: &Product, row: usize, panel: usize) -> usize {
+    unsafe {
+        if L::COLS == 2 {
+            tile::<L, KIND, M, 2>(p, row, panel, 0);
+        } else {
+            tile::<L, KIND, M, 1>(p, row, panel, 0);
+            tile::<L, KIND, M, 1>(p, row, panel, 1);
+        }
+    }
+    M
+}
+
+/// `M` rows by `C` vectors of columns, kept in registers from the first step to the last.
+#[inline(always)]
+unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
+    p: &Product,
+    row: usize,
+    panel: usize,
+    half: usize,
+) {
+    unsafe {
+        let column = panel * WIDTH + half * 16;
+        if column >= p.cols {
+            return;
+        }
+        let zero = L::splat_u32(0);
+        let mut sums = [[zero; C]; M];
+        let stride = p.stride;
+        let first = p.left.add(row * stride);
+        // Three pointers and three offsets reach twelve rows without twelve registers.
+        let groups = [first, first.wrapping_add(4 * stride), first.wrapping_add(8 * stride)];
+        let offsets = [0, stride, 2 * stride, 3 * stride];
+        let mut right = p.panels.add(panel * p.steps * WIDTH + half * 16);
+        for step in 0..p.steps {
+            let mut columns = [zero; C];
+            for c in 0..C {
+                columns[c] = L::load(right.add(c * 16).cast());
+            }
+            for i in 0..M {
+                let unit = L::splat_u32(groups[i / 4].add(step + offsets[i % 4]).read_unaligned());
+                for c in 0..C {
+                    sums[i][c] = match KIND {
+                        F32 => L::dot_f32(sums[i][c], unit, columns[c]),
+                        BF16 => L::dot_bf16(sums[i][c], unit, columns[c]),
+                        _ => L::dot_i8(sums[i][c], unit, columns[c]),
+                    };
+                }
+            }
+            right = right.add(WIDTH);
+        }
+        for c in 0..C {
+            let column = column + c * 16;
+            if column >= p.cols {
+                return;
+            }
+            let n = (p.cols - column).min(16);
+            let bias = if p.bias.is_null() { zero } else { L::load_n(p.bias.add(column), n) };
+            for i in 0..M {
+                let mut v = sums[i][c];
+                if KIND == INT8 {
+                    let offset = L::load(p.col_offset.add(column).cast());
+                    let scale = L::mul(L::splat(*p.row_scale.add(row + i)), L::load(p.col_scale.add(column)));
+                    v = L::mul(L::i32_to_f32(L::sub_i32(v, offset)), scale);
+                }
+                v = L::add(v, bias);
+                let out = p.out.add((row + i) * p.out_stride + column);
+                if p.accumulate {
+                    v = L::add(v, L::load_n(out, n));
+                }
+                L::store_n(out, v, n);
+            }
+        }
+    }
+}
+
+/// Units of the left side or of weights: rows `[m, k]` with `from_stride` to `[m, steps]` units.
+///
+/// # Safety
+/// As [`product`]; `scale` is written for int8 only, whose bytes are `round(x / scale) + 128`.
+#[inline(always)]
+pub(super) unsafe fn units<L: Lanes, const KIND: u8>(
+    from: *const f32,
+    from_stride: usize,
+    m: usize,
+    k: usize,
+    to: *mut u32,
+    steps: usize,
+    scale: *mut f32,
+) {
+    unsafe {
+        for row in 0..m {
+            let (x, y) = (from.add(row * from_stride), to.add(row * steps));
+            if KIND != F32 && steps > 0 {
+                *y.add(steps - 1) = 0; // the part of the last unit past `k`
+            }
+            let mut largest = L::splat(0.0);
+            if KIND == INT8 {
+                let mut i = 0;
+                while i < k {
+                    largest = L::max(largest, L::abs(L::load_n(x.add(i), (k - i).min(16))));
+                    i += 16;
+                }
+            }
+            row_units::<L, KIND>(x, k, y, L::largest(largest), scale.wrapping_add(row));
+        }
+    }
+}
+
+/// One row; `largest` is its largest magnitude (int8 only).
+#[inline(always)]
+pub(super) unsafe fn row_units<L: Lanes, const KIND: u8>(
+    x: *const f32,
+    k: usize,
+    y: *mut u32,
+    largest: f32,
+    scale: *mut f32,
+) {
+    unsafe {
+        let by = L::splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        let middle = L::splat_u32(128);
+        if KIND == INT8 {
+            *scale = largest / 127.0;
+        }
+        let mut i = 0;
+        while i < k {
+            let n = (k - i).min(16);
+            let v = L::load_n(x.add(i), n);
+            match KIND {
+                F32 => L::store_n(y.add(i).cast(), v, n),
+                BF16 => L::store_u16(y.cast::<u16>().add(i), L::to_bf16(v), n),
+                _ => L::store_u8(y.cast::<u8>().add(i), L::add_i32(L::round_i32(L::mul(v, by)), middle), n),
+            }
+            i += 16;
+        }
+    }
+}
+
+/// Panels whose summed axis runs over rows: `x` is `[k, n]` with `stride`, row `s * per + j` is part `j` of step `s`.
+///
+/// # Safety
+/// As [`product`]; `to` holds `n.div_ceil(32) * steps * 32` units. f32 or bf16.
+#[inline(always)]
+pub(super) unsafe fn panels_kn<L: Lanes, const KIND: u8>(
+    x: *const f32,
+    stride: usize,
+    k: usize,
+    n: usize,
+    to: *mut u32,
+    steps: usize,
+) {
+    unsafe {
+        for panel in 0..n.div_ceil(WIDTH) {
+            for step in 0..steps {
+                for half in 0..2 {
+                    let column = panel * WIDTH + half * 16;
+                    let lanes = n.saturating_sub(column).min(16);
+                    let row = |r: usize| {
+                        if r < k && lanes > 0 { L::load_n(x.add(r * stride + column), lanes) } else { L::splat_u32(0) }
+                    };
+                    let v = match KIND {
+                        F32 => row(step),
+                        _ => L::or(L::to_bf16(row(2 * step)), L::shl::<16>(L::to_bf16(row(2 * step + 1)))),
+                    };
+                    L::store(to.add((panel * steps + step) * WIDTH + half * 16).cast(), v);
+                }
+            }
+        }
+    }
+}
+
+/// Rows of stored units back to f32: `[m, steps]` to `[m, k]`.
+///
+/// # Safety
+/// As [`units`]. f32 or bf16.
+#[inline(always)]
+pub(super) unsafe fn rows_of_units<L: Lanes, const KIND: u8>(
+    from: *const u32,
+    steps: usize,
+    m: usize,
+    k: usize,
+    to: *mut f32,
+) {
+    unsafe {
+        for row in 0..m {
+            let (x, y) = (from.add(row * steps), to.add(row * k));
+            let mut i = 0;
+            while i < k {
+                let n = (k - i).min(16);
+                let v = match KIND {
+                    F32 => L::load_n(x.add(i).cast(), n),
+                    _ => L::shl::<16>(L::load_u16(x.cast::<u16>().add(i), n)),
+                };
+                L::store_n(y.add(i), v, n);
+                i += 16;
+            }
+        }
+    }
+}
+
+/// Units over pairs of rows from stored units `[k, row_steps]` (bf16: two columns a unit): calls for columns
+/// `column..column + 16` of step `step`.
+#[inline(always)]
+pub(super) unsafe fn stored_pair<L: Lanes, const KIND: u8>(
+    x: *const u32,
+    row_steps: usize,
+    k: usize,
+    step: usize,
+    column: usize,
+    lanes: usize,
+) -> L::V {
+    unsafe {
+        if KIND == F32 {
+            return L::load_n(x.add(step * row_steps + column).cast(), lanes);
+        }
+        let row = |r: usize| x.add(r * row_steps).cast::<u16>().add(column);
+        let low = L::load_u16(row(2 * step), lanes);
+        if 2 * step + 1 < k { L::or(low, L::shl::<16>(L::load_u16(row(2 * step + 1), lanes))) } else { low }
+    }
+}
+
+/// [`panels_kn`] from stored units.
+///
+/// # Safety
+/// As [`panels_kn`].
+#[inline(always)]
+pub(super) unsafe fn panels_of_stored<L: Lanes, const KIND: u8>(
+    x: *const u32,
+    row_steps: usize,
+    k: usize,
+    n: usize,
+    first_panel: usize,
+    last_panel: usize,
+    to: *mut u32,
+    steps: usize,
+) {
+    unsafe {
+        for panel in first_panel..last_panel {
+            for step in 0..steps {
+                for half in 0..2 {
+                    let column = panel * WIDTH + half * 16;
+                    let lanes = n.saturating_sub(column).min(16);
+                    let v = if lanes == 0 {
+                        L::splat_u32(0)
+                    } else {
+                        stored_pair::<L, KIND>(x, row_steps, k, step, column, lanes)
+                    };
+                    L::store(to.add(((panel - first_panel) * steps + step) * WIDTH + half * 16).cast(), v);
+                }
+            }
+        }
+    }
+}
+
+/// Left units of a transposed side: stored units of `[k, n]` to `[rows, steps]` for columns `first..first + rows`.
+///
+/// # Safety
+/// As [`panels_kn`].
+#[inline(always)]
+pub(super) unsafe fn transposed_stored<L: Lanes, const KIND: u8>(
+    x: *const u32,
+    row_steps: usize,
+    k: usize,
+    first: usize,
+    rows: usize,
+    to: *mut u32,
+    steps: usize,
+) {
+    unsafe {
+        let mut block = [[0u32; 16]; 16];
+        let mut row = 0;
+        while row < rows {
+            let lanes = (rows - row).min(16);
+            let mut step = 0;
+            while step < steps {
+                let depth = (steps - step).min(16);
+                for (s, line) in block.iter_mut().enumerate().take(depth) {
+                    let v = stored_pair::<L, KIND>(x, row_steps, k, step + s, first + row, lanes);
+                    L::store(line.as_mut_ptr().cast(), v);
+                }
+                for i in 0..lanes {
+                    let out = to.add((row + i) * steps + step);
+                    for (s, line) in block.iter().enumerate().take(depth) {
+                        *out.add(s) = line[i];
+                    }
+                }
+                step += 16;
+            }
+            row += 16;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Sixteen 32-bit lanes: the one vector every unit offers, whatever its registers are.
+//!
+//! Each row operation is written once, generic over [`Lanes`], with a fixed order of every sum (sixteen running sums, then
+//! a fixed tree). So all units give the same bits, and a unit is a short file of wrappers. Refused: one copy of each
+//! operation per instruction set, and automatic vectorisation, which may change with the compiler.
+
+/// Sixteen lanes of 32 bits, read as `f32`, `i32` or `u32` as the operation says.
+///
+/// # Safety
+/// Every method needs a CPU with the unit's instructions; pointers must be good for the lanes they name.
+pub(super) unsafe trait Lanes {
+    /// The register(s).
+    type V: Copy;
+    /// Rows of a product computed at once.
+    const ROWS: usize;
+    /// Vectors of columns computed at once: 1 or 2.
+    const COLS: usize;
+
+    unsafe fn load(p: *const f32) -> Self::V;
+    /// The first `n <= 16` lanes; the rest are zero.
+    unsafe fn load_n(p: *const f32, n: usize) -> Self::V;
+    unsafe fn store(p: *mut f32, v: Self::V);
+    unsafe fn store_n(p: *mut f32, v: Self::V, n: usize);
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn splat_u32(x: u32) -> Self::V;
+
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sqrt(a: Self::V) -> Self::V;
+    unsafe fn abs(a: Self::V) -> Self::V;
+
+    /// Nearest integer, ties to even.
+    unsafe fn round_i32(a: Self::V) -> Self::V;
+    unsafe fn i32_to_f32(a: Self::V) -> Self::V;
+    unsafe fn add_i32(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub_i32(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul_u32(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn xor(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn or(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn shl<const N: u32>(a: Self::V) -> Self::V;
+    unsafe fn shr<const N: u32>(a: Self::V) -> Self::V;
+    /// `v` where `a >= b` as unsigned integers, else 0.
+    unsafe fn keep_ge_u32(a: Self::V, b: Self::V, v: Self::V) -> Self::V;
+
+    /// bfloat16 of each lane in its low half (nearest, ties to even; subnormals become 0).
+    unsafe fn to_bf16(a: Self::V) -> Self::V;
+    /// The low halves of the first `n` lanes, 16 bits each.
+    unsafe fn store_u16(p: *mut u16, v: Self::V, n: usize);
+    /// Lanes from 16-bit values, zero-extended; the first `n`.
+    unsafe fn load_u16(p: *const u16, n: usize) -> Self::V;
+    /// The low bytes of the first `n` lanes.
+    unsafe fn store_u8(p: *mut u8, v: Self::V, n: usize);
+
+    /// `acc + a * b` in f32.
+    #[inline(always)]
+    unsafe fn dot_f32(acc: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { Self::fma(a, b, acc) }
+    }
+    /// `acc + a.lo * b.lo + a.hi * b.hi` with bfloat16 halves and f32 sums.
+    unsafe fn dot_bf16(acc: Self::V, a: Self::V, b: Self::V) -> Self::V;
+    /// `acc + sum of four products`, unsigned bytes of `a` with signed bytes of `b`, exact in i32.
+    unsafe fn dot_i8(acc: Self::V, a: Self::V, b: Self::V) -> Self::V;
+
+    /// Sum of all lanes in a fixed tree.
+    #[inline(always)]
+    unsafe fn sum(v: Self::V) -> f32 {
+        let mut x = [0f32; 16];
+        unsafe { Self::store(x.as_mut_ptr(), v) };
+        let mut half = 8;
+        while half > 0 {
+            for i in 0..half {
+                x[i] += x[i + half];
+            }
+            half /= 2;
+        }
+        x[0]
+    }
+    /// Largest lane.
+    #[inline(always)]
+    unsafe fn largest(v: Self::V) -> f32 {
+        let mut x = [0f32; 16];
+        unsafe { Self::store(x.as_mut_ptr(), v) };
+        let mut m = x[0];
+        for &y in &x[1..] {
+            m = if y > m { y } else { m };
+        }
+        m
+    }
+}

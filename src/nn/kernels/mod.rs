@@ -1,0 +1,498 @@
+//! The one room with `unsafe`: kernels for the unit at hand, chosen once, behind entries that check every length.
+//!
+//! A kernel is written once, generic over [`lanes::Lanes`]; a unit is a file that implements it. Units: AVX-512 with VNNI and
+//! BF16, AVX2 with FMA, and plain Rust. `SVERKA_CPU=avx512|avx2|portable` forces one. All sums have a fixed order, so f32 and
+//! int8 results are the same bits on every unit; a test compares them.
+
+mod gemm;
+mod lanes;
+mod memory;
+mod portable;
+mod rows;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(test)]
+mod tests;
+
+use std::sync::OnceLock;
+
+use gemm::{BF16, F32, INT8, Product, WIDTH};
+pub use memory::Buffer;
+
+use super::Dtype;
+use crate::{Error, Result};
+
+/// A set of instructions that kernels are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Plain Rust.
+    Portable,
+    /// AVX2 with FMA.
+    Avx2,
+    /// AVX-512 F, BW, DQ, VL, VNNI and BF16.
+    Avx512,
+}
+
+impl Unit {
+    /// Its name in `SVERKA_CPU`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Portable => "portable",
+            Unit::Avx2 => "avx2",
+            Unit::Avx512 => "avx512",
+        }
+    }
+    /// The units this CPU has, best last.
+    pub fn available() -> Vec<Unit> {
+        let mut units = vec![Unit::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni")
+                && is_x86_feature_detected!("avx512bf16");
+            if avx2 {
+                units.push(Unit::Avx2);
+            }
+            if avx2 && avx512 {
+                units.push(Unit::Avx512);
+            }
+        }
+        units
+    }
+    /// Chooses the unit: the one `SVERKA_CPU` names, else the best. Call it before the first kernel to report a bad name or
+    /// an absent unit as an error.
+    pub fn choose() -> Result<Unit> {
+        if let Some(unit) = CHOSEN.get() {
+            return Ok(*unit);
+        }
+        let units = Unit::available();
+        let unit = match std::env::var("SVERKA_CPU") {
+            Ok(name) if !name.is_empty() => *units.iter().find(|u| u.name() == name).ok_or_else(|| {
+                let has: Vec<&str> = units.iter().map(|u| u.name()).collect();
+                Error::setting("SVERKA_CPU", &name, format!("this CPU has no such unit; it has {}", has.join(", ")))
+            })?,
+            _ => units[units.len() - 1],
+        };
+        Ok(*CHOSEN.get_or_init(|| unit))
+    }
+}
+
+static CHOSEN: OnceLock<Unit> = OnceLock::new();
+
+thread_local! {
+    /// Lets tests run one unit after another in a process.
+    #[cfg(test)]
+    static FORCED: std::cell::Cell<Option<Unit>> = const { std::cell::Cell::new(None) };
+}
+
+fn unit() -> Unit {
+    #[cfg(test)]
+    if let Some(unit) = FORCED.get() {
+        return unit;
+    }
+    match CHOSEN.get() {
+        Some(unit) => *unit,
+        None => Unit::choose().unwrap_or(Unit::Portable),
+    }
+}
+
+/// Runs a generic kernel on the chosen unit with its instructions switched on.
+macro_rules! run {
+    ($kernel:ident :: $name:ident [$($kind:expr)?] ($($arg:ident : $ty:ty = $value:expr),* $(,)?)) => {{
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma")]
+        unsafe fn wide($($arg: $ty),*) {
+            unsafe { $kernel::$name::<avx512::Avx512 $(, { $kind })?>($($arg),*) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn middle($($arg: $ty),*) {
+            unsafe { $kernel::$name::<avx2::Avx2 $(, { $kind })?>($($arg),*) }
+        }
+        #[inline(never)]
+        unsafe fn plain($($arg: $ty),*) {
+            unsafe { $kernel::$name::<portable::Portable $(, { $kind })?>($($arg),*) }
+        }
+        // SAFETY: the unit was found on this CPU, and the entry around has checked the lengths behind the pointers.
+        unsafe {
+            match unit() {
+                #[cfg(target_arch = "x86_64")]
+                Unit::Avx512 => wide($($value),*),
+                #[cfg(target_arch = "x86_64")]
+                Unit::Avx2 => middle($($value),*),
+                _ => plain($($value),*),
+            }
+        }
+    }};
+}
+
+/// Units of 32 bits that hold `k` values.
+pub fn steps(dtype: Dtype, k: usize) -> usize {
+    match dtype {
+        Dtype::F32 => k,
+        Dtype::Bf16 => k.div_ceil(2),
+        Dtype::Int8 => k.div_ceil(4),
+    }
+}
+
+/// The right side of a product, packed once: `n` columns in panels of 32, `steps` units deep.
+#[derive(Default)]
+pub struct Panels {
+    dtype: Option<Dtype>,
+    /// Columns.
+    pub n: usize,
+    steps: usize,
+    units: Buffer<u32>,
+    scale: Vec<f32>,
+    offset: Vec<i32>,
+}
+
+impl Panels {
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.units.len() * 4 + self.scale.len() * 8
+    }
+    fn shape(&mut self, dtype: Dtype, n: usize, steps: usize) {
+        (self.dtype, self.n, self.steps) = (Some(dtype), n, steps);
+        self.units.reserve(n.div_ceil(WIDTH) * steps * WIDTH);
+    }
+    /// From weights `[n, k]` with `stride`: columns of the product are the rows of `w`. int8 takes one scale per row.
+    /// `rows` is scratch.
+    pub fn from_rows(&mut self, dtype: Dtype, w: &[f32], stride: usize, n: usize, k: usize, rows: &mut Buffer<u32>) {
+        let steps = steps(dtype, k);
+        self.shape(dtype, n, steps);
+        rows.reserve(n * steps);
+        if dtype == Dtype::Int8 {
+            self.scale = vec![0.0; n.next_multiple_of(WIDTH)];
+            self.offset = vec![0; n.next_multiple_of(WIDTH)];
+            for (row, units) in rows.chunks_exact_mut(steps.max(1)).enumerate().take(n) {
+                let w = &w[row * stride..][..k];
+                let (bytes, scale) = quantise_row(w);
+                self.scale[row] = scale;
+                self.offset[row] = 128 * bytes.iter().map(|&b| i32::from(b)).sum::<i32>();
+                for (unit, four) in units.iter_mut().zip(bytes.chunks(4)) {
+                    *unit = four.iter().rev().fold(0, |u, &b| (u << 8) | u32::from(b as u8));
+                }
+            }
+        } else {
+            units(dtype, w, stride, n, k, rows, &mut []);
+        }
+        let panel_units = (steps * WIDTH).max(1);
+        for (panel, out) in self.units.chunks_exact_mut(panel_units).take(n.div_ceil(WIDTH)).enumerate() {
+            if n - panel * WIDTH < WIDTH {
+                out.fill(0);
+            }
+            for column in 0..(n - panel * WIDTH).min(WIDTH) {
+                let row = &rows[(panel * WIDTH + column) * steps..][..steps];
+                for (step, unit) in row.iter().enumerate() {
+                    out[step * WIDTH + column] = *unit;
+                }
+            }
+        }
+    }
+    /// From values `[k, n]` with `stride`: the summed axis runs over rows. f32 or bf16.
+    pub fn from_columns(&mut self, dtype: Dtype, x: &[f32], stride: usize, k: usize, n: usize) {
+        let depth = steps(dtype, k);
+        self.shape(dtype, n, depth);
+        assert!(dtype != Dtype::Int8 && (k == 0 || x.len() >= (k - 1) * stride + n));
+        let (x, to) = (x.as_ptr(), self.units.as_mut_ptr());
+        match dtype {
+            Dtype::F32 => run!(gemm::panels_kn[F32](x: *const f32 = x, s: usize = stride, k: usize = k, n: usize = n,
+                to: *mut u32 = to, depth: usize = depth)),
+            _ => run!(gemm::panels_kn[BF16](x: *const f32 = x, s: usize = stride, k: usize = k, n: usize = n,
+                to: *mut u32 = to, depth: usize = depth)),
+        }
+    }
+    /// As [`Panels::from_columns`], for columns `first..last` (multiples of 32, or the end) of stored units `[k, n]`.
+    pub fn from_stored(&mut self, dtype: Dtype, x: &[u32], k: usize, n: usize, first: usize, last: usize) {
+        let (depth, row) = (steps(dtype, k), steps(dtype, n));
+        self.shape(dtype, last - first, depth);
+        assert!(dtype != Dtype::Int8 && first % WIDTH == 0 && last <= n && x.len() >= k * row);
+        let (x, to) = (x.as_ptr(), self.units.as_mut_ptr());
+        let (a, b) = (first / WIDTH, last.div_ceil(WIDTH));
+        match dtype {
+            Dtype::F32 => {
+                run!(gemm::panels_of_stored[F32](x: *const u32 = x, r: usize = row, k: usize = k, n: usize = n,
+                a: usize = a, b: usize = b, to: *mut u32 = to, depth: usize = depth))
+            }
+            _ => run!(gemm::panels_of_stored[BF16](x: *const u32 = x, r: usize = row, k: usize = k, n: usize = n,
+                a: usize = a, b: usize = b, to: *mut u32 = to, depth: usize = depth)),
+        }
+    }
+}
+
+/// A row of weights as signed bytes: `round(w / scale)`, scale = largest magnitude / 127.
+pub fn quantise_row(w: &[f32]) -> (Vec<i8>, f32) {
+    let largest = w.iter().fold(0f32, |m, x| m.max(x.abs()));
+    let by = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    (w.iter().map(|x| (x * by).round_ties_even() as i8).collect(), largest / 127.0)
+}
+
+/// The left side of products: `[m, k]` with `stride` to units `[m, steps]`; int8 fills one `scale` per row.
+pub fn units(dtype: Dtype, x: &[f32], stride: usize, m: usize, k: usize, to: &mut [u32], scale: &mut [f32]) {
+    let depth = steps(dtype, k);
+    assert!(m == 0 || (x.len() >= (m - 1) * stride + k && to.len() >= m * depth));
+    assert!(dtype != Dtype::Int8 || scale.len() >= m);
+    if k == 0 {
+        return;
+    }
+    let (x, to, scale) = (x.as_ptr(), to.as_mut_ptr(), scale.as_mut_ptr());
+    macro_rules! go {
+        ($kind:ident) => {
+            run!(gemm::units[$kind](x: *const f32 = x, s: usize = stride, m: usize = m, k: usize = k,
+                to: *mut u32 = to, depth: usize = depth, scale: *mut f32 = scale))
+        };
+    }
+    match dtype {
+        Dtype::F32 => go!(F32),
+        Dtype::Bf16 => go!(BF16),
+        Dtype::Int8 => go!(INT8),
+    }
+}
+
+/// Stored units `[m, k]` back to f32. f32 or bf16.
+pub fn rows_of_units(dtype: Dtype, from: &[u32], m: usize, k: usize, to: &mut [f32]) {
+    let depth = steps(dtype, k);
+    assert!(dtype != Dtype::Int8 && from.len() >= m * depth && to.len() >= m * k);
+    let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+    match dtype {
+        Dtype::F32 => run!(gemm::rows_of_units[F32](f: *const u32 = from, d: usize = depth, m: usize = m, k: usize = k,
+            to: *mut f32 = to)),
+        _ => run!(gemm::rows_of_units[BF16](f: *const u32 = from, d: usize = depth, m: usize = m, k: usize = k,
+            to: *mut f32 = to)),
+    }
+}
+
+/// Stored units `[k, n]`, columns `first..first + rows`, to left units `[rows, steps of k]`. f32 or bf16.
+pub fn transposed_stored(dtype: Dtype, x: &[u32], k: usize, n: usize, first: usize, rows: usize, to: &mut [u32]) {
+    let (depth, row) = (steps(dtype, k), steps(dtype, n));
+    assert!(dtype != Dtype::Int8 && first + rows <= n && x.len() >= k * row && to.len() >= rows * depth);
+    let (x, to) = (x.as_ptr(), to.as_mut_ptr());
+    match dtype {
+        Dtype::F32 => run!(gemm::transposed_stored[F32](x: *const u32 = x, r: usize = row, k: usize = k,
+            first: usize = first, rows: usize = rows, to: *mut u32 = to, depth: usize = depth)),
+        _ => run!(gemm::transposed_stored[BF16](x: *const u32 = x, r: usize = row, k: usize = k,
+            first: usize = first, rows: usize = rows, to: *mut u32 = to, depth: usize = depth)),
+    }
+}
+
+/// Left rows of a product: units `[rows, stride]` and, for int8, their scales.
+#[derive(Clone, Copy)]
+pub struct Left<'a> {
+    /// The units.
+    pub units: &'a [u32],
+    /// Units from one row to the next.
+    pub stride: usize,
+    /// Rows.
+    pub rows: usize,
+    /// One per row; int8 only.
+    pub scale: &'a [f32],
+}
+
+/// `out[rows, n] (+)= left * panels + bias`, rows of `out` `out_stride` apart.
+pub fn product(left: Left, right: &Panels, bias: Option<&[f32]>, out: &mut [f32], out_stride: usize, accumulate: bool) {
+    assert!(left.rows == 0 || out.len() >= (left.rows - 1) * out_stride + right.n);
+    // SAFETY: `out` is borrowed mutably and long enough for all columns.
+    unsafe { product_columns(left, right, 0, right.n, bias, out.as_mut_ptr(), out_stride, accumulate) }
+}
+
+/// [`product`] with the columns of the panels shared between threads, for few rows.
+pub fn product_split(left: Left, right: &Panels, bias: Option<&[f32]>, out: &mut [f32], out_stride: usize) {
+    let panels = right.n.div_ceil(WIDTH);
+    let parts = rayon::current_num_threads().min(panels);
+    if parts < 2 {
+        return product(left, right, bias, out, out_stride, false);
+    }
+    assert!(left.rows == 0 || out.len() >= (left.rows - 1) * out_stride + right.n);
+    struct Shared(*mut f32);
+    // SAFETY: parts write disjoint columns.
+    unsafe impl Sync for Shared {}
+    let shared = Shared(out.as_mut_ptr());
+    let shared = &shared;
+    rayon::scope(|scope| {
+        for part in 0..parts {
+            scope.spawn(move |_| {
+                let (a, b) = (panels * part / parts * WIDTH, (panels * (part + 1) / parts * WIDTH).min(right.n));
+                // SAFETY: as in `product`, and no other part touches columns a..b.
+                unsafe { product_columns(left, right, a, b, bias, shared.0, out_stride, false) }
+            });
+        }
+    });
+}
+
+/// # Safety
+/// `out` is good for `left.rows` rows of `right.n` values `out_stride` apart, and nobody else uses columns `a..b`.
+unsafe fn product_columns(
+    left: Left,
+    right: &Panels,
+    a: usize,
+    b: usize,
+    bias: Option<&[f32]>,
+    out: *mut f32,
+    out_stride: usize,
+    accumulate: bool,
+) {
+    let dtype = right.dtype.expect("panels are packed before use");
+    let depth = right.steps;
+    assert!(left.rows == 0 || left.units.len() >= (left.rows - 1) * left.stride + depth);
+    assert!(bias.is_none_or(|b| b.len() >= right.n));
+    assert!(dtype != Dtype::Int8 || left.scale.len() >= left.rows);
+    assert!(right.units.len() >= right.n.div_ceil(WIDTH) * depth * WIDTH && a % WIDTH == 0 && a <= b && b <= right.n);
+    // SAFETY: offsets stay inside the lengths checked above.
+    let p = &unsafe {
+        Product {
+            left: left.units.as_ptr(),
+            stride: left.stride,
+            rows: left.rows,
+            steps: depth,
+            panels: right.units.as_ptr().add(a * depth),
+            cols: b - a,
+            row_scale: left.scale.as_ptr(),
+            col_scale: right.scale.as_ptr().wrapping_add(a),
+            col_offset: right.offset.as_ptr().wrapping_add(a),
+            bias: bias.map_or(std::ptr::null(), |bias| bias.as_ptr().add(a)),
+            out: out.wrapping_add(a),
+            out_stride,
+            accumulate,
+        }
+    };
+    match dtype {
+        Dtype::F32 => run!(gemm::product[F32](p: &Product = p)),
+        Dtype::Bf16 => run!(gemm::product[BF16](p: &Product = p)),
+        Dtype::Int8 => run!(gemm::product[INT8](p: &Product = p)),
+    }
+}
+
+/// GELU in place over `[m, k]` and the units of the result, with a scale per row for int8.
+pub fn gelu_units(dtype: Dtype, x: &mut [f32], m: usize, k: usize, to: &mut [u32], scale: &mut [f32]) {
+    let depth = steps(dtype, k);
+    assert!(k > 0 && x.len() >= m * k && to.len() >= m * depth && (dtype != Dtype::Int8 || scale.len() >= m));
+    let (x, to, scale) = (x.as_mut_ptr(), to.as_mut_ptr(), scale.as_mut_ptr());
+    macro_rules! go {
+        ($kind:ident) => {
+            run!(rows::gelu_units[$kind](x: *mut f32 = x, m: usize = m, k: usize = k, to: *mut u32 = to,
+                depth: usize = depth, scale: *mut f32 = scale))
+        };
+    }
+    match dtype {
+        Dtype::F32 => go!(F32),
+        Dtype::Bf16 => go!(BF16),
+        Dtype::Int8 => go!(INT8),
+    }
+}
+
+/// `grad *= gelu'(x)`.
+pub fn gelu_backward(x: &[f32], grad: &mut [f32]) {
+    assert!(x.len() >= grad.len());
+    let n = grad.len();
+    run!(rows::gelu_backward[](x: *const f32 = x.as_ptr(), g: *mut f32 = grad.as_mut_ptr(), n: usize = n));
+}
+
+/// `a += b`.
+pub fn add(a: &mut [f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len());
+    run!(rows::add[](a: *mut f32 = a.as_mut_ptr(), b: *const f32 = b.as_ptr(), n: usize = b.len()));
+}
+
+/// LayerNorm of `x + residual` over rows of `gamma.len()`: `x` becomes the normalised rows, `out` the scaled and shifted
+/// result, `rstd` one reciprocal deviation per row.
+pub fn layer_norm(
+    x: &mut [f32],
+    residual: Option<&[f32]>,
+    gamma: &[f32],
+    beta: &[f32],
+    eps: f32,
+    out: &mut [f32],
+    rstd: &mut [f32],
+) {
+    let (h, m) = (gamma.len(), rstd.len());
+    assert!(x.len() >= m * h && out.len() >= m * h && beta.len() >= h && residual.is_none_or(|r| r.len() >= m * h));
+    let residual = residual.map_or(std::ptr::null(), <[f32]>::as_ptr);
+    run!(rows::layer_norm[](x: *mut f32 = x.as_mut_ptr(), r: *const f32 = residual, m: usize = m, h: usize = h,
+        gamma: *const f32 = gamma.as_ptr(), beta: *const f32 = beta.as_ptr(), eps: f32 = eps,
+        out: *mut f32 = out.as_mut_ptr(), rstd: *mut f32 = rstd.as_mut_ptr()));
+}
+
+/// Backward of [`layer_norm`]: `grad` of the result becomes that of the input; scale's and shift's are added to.
+pub fn layer_norm_backward(
+    grad: &mut [f32],
+    hat: &[f32],
+    rstd: &[f32],
+    gamma: &[f32],
+    d_gamma: &mut [f32],
+    d_beta: &mut [f32],
+) {
+    let (h, m) = (gamma.len(), rstd.len());
+    assert!(grad.len() >= m * h && hat.len() >= m * h && d_gamma.len() >= h && d_beta.len() >= h);
+    run!(rows::layer_norm_backward[](g: *mut f32 = grad.as_mut_ptr(), hat: *const f32 = hat.as_ptr(),
+        rstd: *const f32 = rstd.as_ptr(), m: usize = m, h: usize = h, gamma: *const f32 = gamma.as_ptr(),
+        dg: *mut f32 = d_gamma.as_mut_ptr(), db: *mut f32 = d_beta.as_mut_ptr()));
+}
+
+/// Softmax of `x * by` in place over the first `k` values of rows `stride` apart; `by` above 0.
+pub fn softmax(x: &mut [f32], stride: usize, m: usize, k: usize, by: f32) {
+    assert!(k > 0 && k <= stride && by > 0.0 && (m == 0 || x.len() >= (m - 1) * stride + k));
+    run!(rows::softmax[](x: *mut f32 = x.as_mut_ptr(), stride: usize = stride, m: usize = m, k: usize = k,
+        by: f32 = by));
+}
+
+/// Backward of [`softmax`] in place, times `by`.
+pub fn softmax_backward(grad: &mut [f32], p: &[f32], stride: usize, m: usize, k: usize, by: f32) {
+    let needed = if m == 0 { 0 } else { (m - 1) * stride + k };
+    assert!(k <= stride && grad.len() >= needed && p.len() >= needed);
+    run!(rows::softmax_backward[](g: *mut f32 = grad.as_mut_ptr(), p: *const f32 = p.as_ptr(), stride: usize = stride,
+        m: usize = m, k: usize = k, by: f32 = by));
+}
+
+/// Dropout in place; value `i` depends on (`seed`, `first + i`) alone. `p` in [0, 1).
+pub fn dropout(x: &mut [f32], seed: u64, first: u32, p: f32) {
+    if p > 0.0 {
+        let n = x.len();
+        run!(rows::dropout[](x: *mut f32 = x.as_mut_ptr(), n: usize = n, seed: u64 = seed, first: u32 = first,
+            p: f32 = p));
+    }
+}
+
+/// Sums of the columns of `[m, n]`, added to `to` of `n` values.
+pub fn column_sums(x: &[f32], to: &mut [f32]) {
+    let n = to.len();
+    assert!(n > 0 && x.len() % n == 0);
+    let m = x.len() / n;
+    run!(rows::column_sums[](x: *const f32 = x.as_ptr(), m: usize = m, n: usize = n, to: *mut f32 = to.as_mut_ptr()));
+}
+
+/// Settings of one AdamW step.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamStep {
+    /// Learning rate.
+    pub lr: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// Decoupled weight decay.
+    pub decay: f32,
+    /// `1 - beta1^t`.
+    pub correction1: f32,
+    /// `1 - beta2^t`.
+    pub correction2: f32,
+    /// Gradients are multiplied by it first (clipping, accumulation).
+    pub grad_scale: f32,
+}
+
+/// One AdamW step over a slice of values.
+pub fn adamw(value: &mut [f32], grad: &[f32], first: &mut [f32], second: &mut [f32], step: &AdamStep) {
+    let n = value.len();
+    assert!(grad.len() == n && first.len() == n && second.len() == n);
+    run!(rows::adamw[](v: *mut f32 = value.as_mut_ptr(), g: *const f32 = grad.as_ptr(), m: *mut f32 = first.as_mut_ptr(),
+        s: *mut f32 = second.as_mut_ptr(), n: usize = n, step: &AdamStep = step));
+}

@@ -1,0 +1,368 @@
+//! Everything of an encoder that is not a matrix product, one row of tokens after another, in f32.
+//!
+//! GELU's normal distribution function is a polynomial on [-5, 5] (largest error of `x * cdf(x)`: 5e-6), the exponential
+//! Cody and Waite's reduction with a polynomial of degree 6 (relative error below 2e-7).
+
+use super::gemm::{INT8, row_units};
+use super::lanes::Lanes;
+
+/// `exp(x)`, for `x` up to 87; what is below -87 counts as -87.
+#[inline(always)]
+unsafe fn exp<L: Lanes>(x: L::V) -> L::V {
+    unsafe {
+        let x = L::max(x, L::splat(-87.0));
+        let n = L::round_i32(L::mul(x, L::splat(std::f32::consts::LOG2_E)));
+        let m = L::i32_to_f32(n);
+        let r = L::fma(m, L::splat(-0.693_359_4), x);
+        let r = L::fma(m, L::splat(2.121_944_4e-4), r);
+        let mut p = L::splat(1.987_569_1e-4);
+        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+            p = L::fma(p, r, L::splat(c));
+        }
+        let p = L::add(L::fma(p, L::mul(r, r), r), L::splat(1.0));
+        L::mul(p, L::shl::<23>(L::add_i32(n, L::splat_u32(127))))
+    }
+}
+
+const CDF: [f32; 12] = [
+    -0.001_096_038_3,
+    0.003_194_173_8,
+    -0.003_887_543_6,
+    0.005_113_849_3,
+    -0.010_164_957,
+    0.016_909_727,
+    -0.023_625_106,
+    0.031_356_839,
+    -0.040_391_966,
+    0.051_525_386,
+    -0.070_298_23,
+    0.141_363_75,
+];
+
+/// The standard normal's distribution function.
+#[inline(always)]
+unsafe fn normal_cdf<L: Lanes>(x: L::V) -> L::V {
+    unsafe {
+        let x = L::max(L::min(x, L::splat(5.0)), L::splat(-5.0));
+        let u = L::fma(L::mul(x, x), L::splat(0.08), L::splat(-1.0));
+        let mut p = L::splat(CDF[0]);
+        for c in &CDF[1..] {
+            p = L::fma(p, u, L::splat(*c));
+        }
+        L::fma(x, p, L::splat(0.5))
+    }
+}
+
+/// GELU in place over `[m, k]`, and the rows' units for the next product.
+#[inline(always)]
+pub(super) unsafe fn gelu_units<L: Lanes, const KIND: u8>(
+    x: *mut f32,
+    m: usize,
+    k: usize,
+    to: *mut u32,
+    steps: usize,
+    scale: *mut f32,
+) {
+    unsafe {
+        for row in 0..m {
+            let (x, y) = (x.add(row * k), to.add(row * steps));
+            let mut largest = L::splat(0.0);
+            let mut i = 0;
+            while i < k {
+                let n = (k - i).min(16);
+                let v = L::load_n(x.add(i), n);
+                let g = L::mul(v, normal_cdf::<L>(v));
+                L::store_n(x.add(i), g, n);
+                if KIND == INT8 {
+                    largest = L::max(largest, L::abs(g));
+                }
+                i += 16;
+            }
+            *y.add(steps - 1) = 0;
+            row_units::<L, KIND>(x, k, y, L::largest(largest), scale.wrapping_add(row));
+        }
+    }
+}
+
+/// `grad *= gelu'(x)` over `n` values.
+#[inline(always)]
+pub(super) unsafe fn gelu_backward<L: Lanes>(x: *const f32, grad: *mut f32, n: usize) {
+    unsafe {
+        let mut i = 0;
+        while i < n {
+            let lanes = (n - i).min(16);
+            let v = L::load_n(x.add(i), lanes);
+            let density = L::mul(exp::<L>(L::mul(L::mul(v, v), L::splat(-0.5))), L::splat(0.398_942_3));
+            let slope = L::fma(v, density, normal_cdf::<L>(v));
+            L::store_n(grad.add(i), L::mul(L::load_n(grad.add(i), lanes), slope), lanes);
+            i += 16;
+        }
+    }
+}
+
+/// `a += b`.
+#[inline(always)]
+pub(super) unsafe fn add<L: Lanes>(a: *mut f32, b: *const f32, n: usize) {
+    unsafe {
+        let mut i = 0;
+        while i < n {
+            let lanes = (n - i).min(16);
+            L::store_n(a.add(i), L::add(L::load_n(a.add(i), lanes), L::load_n(b.add(i), lanes)), lanes);
+            i += 16;
+        }
+    }
+}
+
+/// LayerNorm of `x + residual` (`residual` may be null) over rows of `h`: `x` becomes the normalised rows before scale and
+/// shift, `out` the result, `rstd` one reciprocal deviation per row.
+#[inline(always)]
+pub(super) unsafe fn layer_norm<L: Lanes>(
+    x: *mut f32,
+    residual: *const f32,
+    m: usize,
+    h: usize,
+    gamma: *const f32,
+    beta: *const f32,
+    eps: f32,
+    out: *mut f32,
+    rstd: *mut f32,
+) {
+    unsafe {
+        for row in 0..m {
+            let (x, out) = (x.add(row * h), out.add(row * h));
+            let mut sum = L::splat(0.0);
+            let mut i = 0;
+            while i < h {
+                let n = (h - i).min(16);
+                let mut v = L::load_n(x.add(i), n);
+                if !residual.is_null() {
+                    v = L::add(v, L::load_n(residual.add(row * h + i), n));
+                    L::store_n(x.add(i), v, n);
+                }
+                sum = L::add(sum, v);
+                i += 16;
+            }
+            let mean = L::sum(sum) / h as f32;
+            let middle = L::splat(mean);
+            let mut squares = L::splat(0.0);
+            i = 0;
+            while i < h {
+                let n = (h - i).min(16);
+                let mut d = L::sub(L::load_n(x.add(i), n), middle);
+                if n < 16 {
+                    // lanes past the row hold -mean: bring them back to zero
+                    let mut lanes = [0f32; 16];
+                    L::store_n(lanes.as_mut_ptr(), d, n);
+                    d = L::load(lanes.as_ptr());
+                }
+                squares = L::fma(d, d, squares);
+                L::store_n(x.add(i), d, n);
+                i += 16;
+            }
+            let r = 1.0 / (L::sum(squares) / h as f32 + eps).sqrt();
+            *rstd.add(row) = r;
+            let scale = L::splat(r);
+            i = 0;
+            while i < h {
+                let n = (h - i).min(16);
+                let hat = L::mul(L::load_n(x.add(i), n), scale);
+                L::store_n(x.add(i), hat, n);
+                L::store_n(out.add(i), L::fma(hat, L::load_n(gamma.add(i), n), L::load_n(beta.add(i), n)), n);
+                i += 16;
+            }
+        }
+    }
+}
+
+/// Backward of [`layer_norm`]: `grad` (of the result) becomes the gradient of the input; sums for scale and shift are
+/// added to `d_gamma` and `d_beta`.
+#[inline(always)]
+pub(super) unsafe fn layer_norm_backward<L: Lanes>(
+    grad: *mut f32,
+    hat: *const f32,
+    rstd: *const f32,
+    m: usize,
+    h: usize,
+    gamma: *const f32,
+    d_gamma: *mut f32,
+    d_beta: *mut f32,
+) {
+    unsafe {
+        for row in 0..m {
+            let (g, hat) = (grad.add(row * h), hat.add(row * h));
+            let (mut sum, mut dot) = (L::splat(0.0), L::splat(0.0));
+            let mut i = 0;
+            while i < h {
+                let n = (h - i).min(16);
+                let (dy, x) = (L::load_n(g.add(i), n), L::load_n(hat.add(i), n));
+                L::store_n(d_gamma.add(i), L::fma(dy, x, L::load_n(d_gamma.add(i), n)), n);
+                L::store_n(d_beta.add(i), L::add(dy, L::load_n(d_beta.add(i), n)), n);
+                let dx = L::mul(dy, L::load_n(gamma.add(i), n));
+                sum = L::add(sum, dx);
+                dot = L::fma(dx, x, dot);
+                L::store_n(g.add(i), dx, n);
+                i += 16;
+            }
+            let mean = L::splat(-L::sum(sum) / h as f32);
+            let along = L::splat(-L::sum(dot) / h as f32);
+            let scale = L::splat(*rstd.add(row));
+            i = 0;
+            while i < h {
+                let n = (h - i).min(16);
+                let dx = L::add(L::load_n(g.add(i), n), mean);
+                let dx = L::fma(L::load_n(hat.add(i), n), along, dx);
+                L::store_n(g.add(i), L::mul(dx, scale), n);
+                i += 16;
+            }
+        }
+    }
+}
+
+/// Softmax of `x * by` in place over the first `k` of each of `m` rows of `stride` values, `by` above 0.
+#[inline(always)]
+pub(super) unsafe fn softmax<L: Lanes>(x: *mut f32, stride: usize, m: usize, k: usize, by: f32) {
+    unsafe {
+        let factor = L::splat(by);
+        for row in 0..m {
+            let x = x.add(row * stride);
+            let whole = k / 16 * 16;
+            let mut top = f32::NEG_INFINITY;
+            if whole > 0 {
+                let mut largest = L::load(x);
+                let mut i = 16;
+                while i < whole {
+                    largest = L::max(L::load(x.add(i)), largest);
+                    i += 16;
+                }
+                top = L::largest(largest);
+            }
+            for i in whole..k {
+                let v = *x.add(i);
+                top = if v > top { v } else { top };
+            }
+            let shift = L::splat(top);
+            let mut sum = L::splat(0.0);
+            let mut i = 0;
+            while i < k {
+                let n = (k - i).min(16);
+                let e = exp::<L>(L::mul(L::sub(L::load_n(x.add(i), n), shift), factor));
+                L::store_n(x.add(i), e, n);
+                sum = L::add(sum, if n < 16 { L::load_n(x.add(i), n) } else { e });
+                i += 16;
+            }
+            let by = L::splat(1.0 / L::sum(sum));
+            i = 0;
+            while i < k {
+                let n = (k - i).min(16);
+                L::store_n(x.add(i), L::mul(L::load_n(x.add(i), n), by), n);
+                i += 16;
+            }
+        }
+    }
+}
+
+/// Backward of [`softmax`] in place: `grad = p * (grad - sum(grad * p)) * by` over the first `k` of each row.
+#[inline(always)]
+pub(super) unsafe fn softmax_backward<L: Lanes>(
+    grad: *mut f32,
+    p: *const f32,
+    stride: usize,
+    m: usize,
+    k: usize,
+    by: f32,
+) {
+    unsafe {
+        let by = L::splat(by);
+        for row in 0..m {
+            let (g, p) = (grad.add(row * stride), p.add(row * stride));
+            let mut dot = L::splat(0.0);
+            let mut i = 0;
+            while i < k {
+                let n = (k - i).min(16);
+                dot = L::fma(L::load_n(g.add(i), n), L::load_n(p.add(i), n), dot);
+                i += 16;
+            }
+            let dot = L::splat(L::sum(dot));
+            i = 0;
+            while i < k {
+                let n = (k - i).min(16);
+                let d = L::mul(L::load_n(p.add(i), n), L::sub(L::load_n(g.add(i), n), dot));
+                L::store_n(g.add(i), L::mul(d, by), n);
+                i += 16;
+            }
+        }
+    }
+}
+
+/// Dropout in place over `n` values: value `i` is kept where a hash of (`seed`, `first + i`) reaches `p` of its range, and
+/// then divided by `1 - p`. The same arguments give the same mask, so the backward pass keeps none.
+#[inline(always)]
+pub(super) unsafe fn dropout<L: Lanes>(x: *mut f32, n: usize, seed: u64, first: u32, p: f32) {
+    unsafe {
+        let limit = L::splat_u32((f64::from(p) * 4_294_967_296.0) as u32);
+        let by = L::splat(1.0 / (1.0 - p));
+        let mut lane = [0u32; 16];
+        for (i, l) in lane.iter_mut().enumerate() {
+            *l = i as u32;
+        }
+        let lane = L::load(lane.as_ptr().cast());
+        let (low, high) = (L::splat_u32(seed as u32), L::splat_u32((seed >> 32) as u32));
+        let mut i = 0;
+        while i < n {
+            let lanes = (n - i).min(16);
+            let mut z = L::add_i32(lane, L::splat_u32(first.wrapping_add(i as u32)));
+            z = L::xor(L::mul_u32(z, L::splat_u32(0x9e37_79b1)), low);
+            z = L::mul_u32(L::xor(z, L::shr::<16>(z)), L::splat_u32(0x85eb_ca6b));
+            z = L::add_i32(z, high);
+            z = L::mul_u32(L::xor(z, L::shr::<13>(z)), L::splat_u32(0xc2b2_ae35));
+            z = L::xor(z, L::shr::<16>(z));
+            let v = L::mul(L::load_n(x.add(i), lanes), by);
+            L::store_n(x.add(i), L::keep_ge_u32(z, limit, v), lanes);
+            i += 16;
+        }
+    }
+}
+
+/// Sums of columns over rows `[m, n]`, added to `to`.
+#[inline(always)]
+pub(super) unsafe fn column_sums<L: Lanes>(x: *const f32, m: usize, n: usize, to: *mut f32) {
+    unsafe {
+        for row in 0..m {
+            add::<L>(to, x.add(row * n), n);
+        }
+    }
+}
+
+/// One AdamW step over `n` values (Loshchilov and Hutter, ICLR 2019): decoupled decay, bias-corrected moments.
+#[inline(always)]
+pub(super) unsafe fn adamw<L: Lanes>(
+    value: *mut f32,
+    grad: *const f32,
+    first: *mut f32,
+    second: *mut f32,
+    n: usize,
+    step: &super::AdamStep,
+) {
+    unsafe {
+        let (b1, b2) = (L::splat(step.beta1), L::splat(step.beta2));
+        let (a1, a2) = (L::splat(1.0 - step.beta1), L::splat(1.0 - step.beta2));
+        let by = L::splat(step.grad_scale);
+        let keep = L::splat(1.0 - step.lr * step.decay);
+        let rate = L::splat(-step.lr / step.correction1);
+        let root = L::splat(1.0 / step.correction2);
+        let eps = L::splat(step.eps);
+        let mut i = 0;
+        while i < n {
+            let lanes = (n - i).min(16);
+            let g = L::mul(L::load_n(grad.add(i), lanes), by);
+            let m = L::fma(L::load_n(first.add(i), lanes), b1, L::mul(g, a1));
+            let v = L::fma(L::load_n(second.add(i), lanes), b2, L::mul(L::mul(g, g), a2));
+            L::store_n(first.add(i), m, lanes);
+            L::store_n(second.add(i), v, lanes);
+            let size = L::add(L::sqrt(L::mul(v, root)), eps);
+            let x = L::mul(L::load_n(value.add(i), lanes), keep);
+            L::store_n(value.add(i), L::fma(rate, L::div(m, size), x), lanes);
+            i += 16;
+        }
+    }
+}

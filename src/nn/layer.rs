@@ -1,0 +1,292 @@
+//! One encoder layer of BERT (post-norm: attention, add, LayerNorm, feed-forward, add, LayerNorm) over packed sequences.
+//!
+//! A *group* is a run of whole sequences of a few hundred tokens: one thread takes it through the layer (in serving: through
+//! all layers) with every intermediate in its cache. Training keeps what the backward pass needs, as units of the layer's
+//! precision, in [`Saved`] (`layer_grad.rs`). A layer whose output is wanted for the first token of each sequence only
+//! computes queries, feed-forward and norms for those rows alone.
+
+use std::sync::Mutex;
+
+use super::Dtype;
+use super::attention::{self, Attention};
+use super::kernels::{self, Buffer, Left};
+use super::layer_grad::Saved;
+use super::linear::Linear;
+
+/// Shape and settings of a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LayerShape {
+    /// Width of a token's state, `h`.
+    pub hidden: usize,
+    /// Heads, `n`.
+    pub heads: usize,
+    /// Width inside the feed-forward block, `f`.
+    pub ff: usize,
+    /// LayerNorm's epsilon.
+    pub eps: f32,
+    /// Dropout after attention and feed-forward, in training.
+    pub hidden_dropout: f32,
+    /// Dropout of attention probabilities, in training.
+    pub attention_dropout: f32,
+}
+
+/// LayerNorm's scale and shift, `[h]` each.
+#[derive(Debug, Clone, Default)]
+pub struct Norm {
+    pub(super) gamma: Vec<f32>,
+    pub(super) beta: Vec<f32>,
+}
+
+impl Norm {
+    /// From its two arrays.
+    pub fn new(gamma: &[f32], beta: &[f32]) -> Self {
+        Norm { gamma: gamma.to_vec(), beta: beta.to_vec() }
+    }
+}
+
+/// The arrays of a layer in the order of [`NAMES`]; linear weights are `[out, in]`.
+pub type LayerArrays<'a> = [&'a [f32]; 16];
+
+/// Names within `encoder.layer.{i}.` of a Hugging Face BERT.
+pub const NAMES: [&str; 16] = [
+    "attention.self.query.weight",
+    "attention.self.query.bias",
+    "attention.self.key.weight",
+    "attention.self.key.bias",
+    "attention.self.value.weight",
+    "attention.self.value.bias",
+    "attention.output.dense.weight",
+    "attention.output.dense.bias",
+    "attention.output.LayerNorm.weight",
+    "attention.output.LayerNorm.bias",
+    "intermediate.dense.weight",
+    "intermediate.dense.bias",
+    "output.dense.weight",
+    "output.dense.bias",
+    "output.LayerNorm.weight",
+    "output.LayerNorm.bias",
+];
+
+/// A layer with packed weights.
+pub struct Layer {
+    /// Its shape.
+    pub shape: LayerShape,
+    pub(super) dtype: Dtype,
+    pub(super) query: Linear,
+    pub(super) key_value: Linear,
+    pub(super) out: Linear,
+    pub(super) up: Linear,
+    pub(super) down: Linear,
+    pub(super) norm1: Norm,
+    pub(super) norm2: Norm,
+    /// Buffers of earlier steps, taken again.
+    pub(super) pool: Mutex<Vec<Saved>>,
+}
+
+/// Buffers of one thread, reused from group to group.
+#[derive(Default)]
+pub struct Workspace {
+    pub(super) units: Buffer<u32>,
+    pub(super) scale: Buffer<f32>,
+    pub(super) qkv: Buffer<f32>,
+    pub(super) context: Buffer<f32>,
+    pub(super) y: Buffer<f32>,
+    pub(super) x1: Buffer<f32>,
+    pub(super) u: Buffer<f32>,
+    pub(super) residual: Buffer<f32>,
+    pub(super) rstd: Buffer<f32>,
+    pub(super) attention: attention::Scratch,
+}
+
+/// Whole sequences that one thread takes through a layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    /// Tokens of each sequence; none is 0.
+    pub lengths: &'a [u32],
+    /// Number of the first sequence in the batch.
+    pub first_sequence: usize,
+    /// Number of the first token in the batch.
+    pub first_token: usize,
+}
+
+impl Group<'_> {
+    /// Tokens in all.
+    pub fn tokens(&self) -> usize {
+        self.lengths.iter().map(|&t| t as usize).sum()
+    }
+    /// Rows of the output.
+    pub fn rows(&self, first_only: bool) -> usize {
+        if first_only { self.lengths.len() } else { self.tokens() }
+    }
+    /// Start, tokens and number of each sequence.
+    pub(super) fn sequences(&self) -> impl Iterator<Item = (usize, usize, usize)> {
+        let numbered = self.lengths.iter().zip(self.first_sequence..);
+        numbered.scan(0, |start, (&t, number)| {
+            *start += t as usize;
+            Some((*start - t as usize, t as usize, number))
+        })
+    }
+}
+
+/// How a layer runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Run {
+    /// The output holds the first token of each sequence only.
+    pub first_only: bool,
+    /// Seed of this layer's dropout in this step; `None` in serving.
+    pub seed: Option<u64>,
+    /// Shares each product's columns between threads (one small group alone).
+    pub split: bool,
+}
+
+/// Places a group's rows go to while training; slices of [`Saved`]'s arrays.
+pub struct Keep<'a> {
+    pub(super) x: &'a mut [u32],
+    pub(super) qkv: &'a mut [u32],
+    pub(super) context: &'a mut [u32],
+    pub(super) hat1: &'a mut [u32],
+    pub(super) rstd1: &'a mut [f32],
+    pub(super) u: &'a mut [u32],
+    pub(super) hat2: &'a mut [u32],
+    pub(super) rstd2: &'a mut [f32],
+}
+
+/// Sites of dropout within a layer.
+pub(super) const AFTER_ATTENTION: u64 = 0x5bd1_e995_0000_0001;
+pub(super) const AFTER_FEED_FORWARD: u64 = 0x5bd1_e995_0000_0002;
+const IN_ATTENTION: u64 = 0x5bd1_e995_0000_0003;
+
+impl Layer {
+    /// Packs a layer's arrays. f32 or bf16 where `train`.
+    pub fn new(dtype: Dtype, shape: LayerShape, arrays: &LayerArrays, train: bool) -> Self {
+        let mut layer = Layer {
+            shape,
+            dtype,
+            query: Linear::default(),
+            key_value: Linear::default(),
+            out: Linear::default(),
+            up: Linear::default(),
+            down: Linear::default(),
+            norm1: Norm::default(),
+            norm2: Norm::default(),
+            pool: Mutex::default(),
+        };
+        layer.pack(arrays, train);
+        layer
+    }
+    /// Packs changed arrays into the same buffers.
+    pub fn pack(&mut self, a: &LayerArrays, train: bool) {
+        let scratch = &mut Buffer::default();
+        let kv_weight = [a[2], a[4]].concat();
+        let kv_bias = [a[3], a[5]].concat();
+        self.query.pack(self.dtype, a[0], a[1], train, scratch);
+        self.key_value.pack(self.dtype, &kv_weight, &kv_bias, train, scratch);
+        self.out.pack(self.dtype, a[6], a[7], train, scratch);
+        self.norm1 = Norm::new(a[8], a[9]);
+        self.up.pack(self.dtype, a[10], a[11], train, scratch);
+        self.down.pack(self.dtype, a[12], a[13], train, scratch);
+        self.norm2 = Norm::new(a[14], a[15]);
+    }
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> usize {
+        [&self.query, &self.key_value, &self.out, &self.up, &self.down].iter().map(|l| l.bytes()).sum()
+    }
+    pub(super) fn attention(&self, run: Run) -> Attention {
+        let dtype = if self.dtype == Dtype::F32 { Dtype::F32 } else { Dtype::Bf16 };
+        let rate = self.shape.attention_dropout;
+        let dropout = run.seed.filter(|_| rate > 0.0).map(|seed| (rate, seed ^ IN_ATTENTION));
+        Attention { hidden: self.shape.hidden, heads: self.shape.heads, dtype, dropout }
+    }
+    /// Dropout after a sublayer, in place over the group's rows of `h`.
+    pub(super) fn drop(&self, x: &mut [f32], run: Run, group: Group, site: u64) {
+        if let Some(seed) = run.seed {
+            let first = if run.first_only { group.first_sequence } else { group.first_token };
+            kernels::dropout(x, seed ^ site, (first * self.shape.hidden) as u32, self.shape.hidden_dropout);
+        }
+    }
+
+    /// A group through the layer: `x [t, h]` to `out [rows, h]`.
+    pub fn forward(&self, w: &mut Workspace, group: Group, run: Run, x: &[f32], out: &mut [f32], keep: Option<Keep>) {
+        let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
+        let (t, m) = (group.tokens(), group.rows(run.first_only));
+        let (wide, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, f));
+        w.units.reserve(t * wide.max(deep));
+        w.scale.reserve(t);
+        w.qkv.reserve(t * 3 * h);
+        w.context.reserve(m * h);
+        w.y.reserve(m * h);
+        w.x1.reserve(m * h);
+        w.u.reserve(m * f);
+        w.rstd.reserve(m);
+        let mut keep = keep;
+
+        kernels::units(dtype, x, h, t, h, &mut w.units, &mut w.scale);
+        if let Some(k) = &mut keep {
+            k.x.copy_from_slice(&w.units[..t * wide]);
+        }
+        let left = Left { units: &w.units, stride: wide, rows: t, scale: &w.scale };
+        self.key_value.forward(left, &mut w.qkv[h..], 3 * h, run.split);
+        let residual = if run.first_only {
+            // queries of the first tokens alone, each at its token's place
+            w.residual.reserve(m * h);
+            for (row, (start, _, _)) in group.sequences().enumerate() {
+                w.residual[row * h..][..h].copy_from_slice(&x[start * h..][..h]);
+                let one =
+                    Left { units: &w.units[start * wide..], stride: wide, rows: 1, scale: &w.scale[start..start + 1] };
+                self.query.forward(one, &mut w.qkv[start * 3 * h..], 3 * h, false);
+            }
+            &w.residual[..m * h]
+        } else {
+            self.query.forward(left, &mut w.qkv, 3 * h, run.split);
+            x
+        };
+        if let Some(k) = &mut keep {
+            kernels::units(dtype, &w.qkv, 3 * h, t, 3 * h, k.qkv, &mut []);
+        }
+        let attention = self.attention(run);
+        let mut row = 0;
+        for (start, tokens, number) in group.sequences() {
+            let asked = if run.first_only { 1 } else { tokens };
+            let context = &mut w.context[row * h..(row + asked) * h];
+            attention.forward(
+                &mut w.attention,
+                &w.qkv[start * 3 * h..(start + tokens) * 3 * h],
+                tokens,
+                asked,
+                number,
+                context,
+            );
+            row += asked;
+        }
+        kernels::units(dtype, &w.context, h, m, h, &mut w.units, &mut w.scale);
+        if let Some(k) = &mut keep {
+            k.context.copy_from_slice(&w.units[..m * wide]);
+        }
+        let left = Left { units: &w.units, stride: wide, rows: m, scale: &w.scale };
+        self.out.forward(left, &mut w.y, h, run.split);
+        self.drop(&mut w.y[..m * h], run, group, AFTER_ATTENTION);
+        let Norm { gamma, beta } = &self.norm1;
+        kernels::layer_norm(&mut w.y, Some(residual), gamma, beta, self.shape.eps, &mut w.x1, &mut w.rstd[..m]);
+        if let Some(k) = &mut keep {
+            kernels::units(dtype, &w.y, h, m, h, k.hat1, &mut []);
+            k.rstd1.copy_from_slice(&w.rstd[..m]);
+        }
+
+        kernels::units(dtype, &w.x1, h, m, h, &mut w.units, &mut w.scale);
+        let left = Left { units: &w.units, stride: wide, rows: m, scale: &w.scale };
+        self.up.forward(left, &mut w.u, f, run.split);
+        if let Some(k) = &mut keep {
+            kernels::units(dtype, &w.u, f, m, f, k.u, &mut []);
+        }
+        kernels::gelu_units(dtype, &mut w.u, m, f, &mut w.units, &mut w.scale);
+        let left = Left { units: &w.units, stride: deep, rows: m, scale: &w.scale };
+        self.down.forward(left, &mut w.y, h, run.split);
+        self.drop(&mut w.y[..m * h], run, group, AFTER_FEED_FORWARD);
+        let Norm { gamma, beta } = &self.norm2;
+        kernels::layer_norm(&mut w.y, Some(&w.x1), gamma, beta, self.shape.eps, out, &mut w.rstd[..m]);
+        if let Some(k) = &mut keep {
+            kernels::units(dtype, &w.y, h, m, h, k.hat2, &mut []);
+            k.rstd2.copy_from_slice(&w.rstd[..m]);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Who computes what: sequences of a batch in groups that one thread takes, and that thread's buffers.
+
+use std::cell::RefCell;
+
+use super::layer::{Group, Workspace};
+use crate::text::Batch;
+
+/// Tokens of a group: enough to fill the kernels, few enough that a group's activations stay in the cache.
+const TOKENS: usize = 192;
+
+/// A batch's sequences in groups of whole sequences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    lengths: Vec<u32>,
+    /// First sequence of each group, and the end.
+    starts: Vec<usize>,
+    /// First token of each group.
+    tokens: Vec<usize>,
+}
+
+impl Plan {
+    /// Groups of about 192 tokens. The same batch gives the same groups on any number of threads, which training's sums rely on.
+    pub fn fixed(batch: &Batch) -> Self {
+        Self::with_groups(batch, batch.tokens().div_ceil(TOKENS))
+    }
+    /// Groups for `threads` threads: as many for each, and small ones rather than idle threads.
+    pub fn balanced(batch: &Batch, threads: usize) -> Self {
+        let groups = batch.tokens().div_ceil(TOKENS).next_multiple_of(threads.max(1));
+        Self::with_groups(batch, groups.min(batch.tokens().div_ceil(24).max(1)))
+    }
+    fn with_groups(batch: &Batch, groups: usize) -> Self {
+        let lengths: Vec<u32> = batch.offsets.windows(2).map(|w| w[1] - w[0]).collect();
+        let total = batch.tokens();
+        let (mut starts, mut tokens) = (vec![0], vec![0]);
+        for sequence in 1..lengths.len() {
+            let at = batch.offsets[sequence] as usize;
+            let cut = total * starts.len() / groups.max(1);
+            // the boundary nearest to the cut
+            let middle = at + lengths[sequence] as usize / 2;
+            if middle >= cut {
+                starts.push(sequence);
+                tokens.push(at);
+            }
+        }
+        starts.push(lengths.len());
+        Plan { lengths, starts, tokens }
+    }
+    /// Number of groups.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+    /// True without a sequence.
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+    /// The groups in order.
+    pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
+        let bounds = self.starts.windows(2).zip(&self.tokens);
+        bounds.filter(|(w, _)| w[0] < w[1]).map(|(w, &first_token)| Group {
+            lengths: &self.lengths[w[0]..w[1]],
+            first_sequence: w[0],
+            first_token,
+        })
+    }
+}
+
+thread_local! {
+    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+}
+
+/// Lends this thread's buffers, or fresh ones to a task that the thread took up while its own were lent.
+pub fn with_workspace<T>(run: impl FnOnce(&mut Workspace) -> T) -> T {
+    WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
+        Ok(mut workspace) => run(&mut workspace),
+        Err(_) => run(&mut Workspace::default()),
+    })
+}
