@@ -107,7 +107,9 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     bundle.manifest.threshold = Some(threshold);
     if bundle.is_plain() {
         let what = "a plain Hugging Face directory, not a bundle";
-        return Err(Error::model(&args.model, "sverka.json", what, "train with it first, then calibrate the result").into());
+        return Err(
+            Error::model(&args.model, "sverka.json", what, "train with it first, then calibrate the result").into()
+        );
     }
     bundle.write_manifest()?;
     let line = |name: &str, b: f64, a: f64| format!("  {name:10} {b:>8.4} {a:>8.4}\n");
@@ -120,7 +122,8 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     text += &line("ECE", before.ece, after.ece);
     text += &line("Brier", before.brier, after.brier);
     text += &line("NLL", before.nll, after.nll);
-    text += &format!("  threshold  {:.4}, 95% interval {:.4} to {:.4}\n", threshold.value, threshold.low, threshold.high);
+    text +=
+        &format!("  threshold  {:.4}, 95% interval {:.4} to {:.4}\n", threshold.value, threshold.low, threshold.high);
     output.summary(&Answer { calibration, threshold, before, after }, &text)?;
     Ok(())
 }

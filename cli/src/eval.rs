@@ -60,7 +60,9 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let threshold = run.threshold;
     let report = match &args.category {
         None => report(&run.probabilities, &labelled.labels, threshold)?,
-        Some(field) => report_by_category(&run.probabilities, &labelled.labels, &labelled.categories(field)?, threshold)?,
+        Some(field) => {
+            report_by_category(&run.probabilities, &labelled.labels, &labelled.categories(field)?, threshold)?
+        }
     };
     let against = match args.against {
         None => None,
@@ -110,17 +112,28 @@ fn told(title: &str, answer: &Answer, labelled: &Labelled, output: &Output) -> S
     text += &format!("    ECE       {}   equal width ({} equal mass)\n", percent(r.ece), percent(r.ece_mass).trim());
     text += &format!("    Brier     {:.4}   NLL {:.4}\n", r.brier, r.nll);
     if !r.categories.is_empty() {
-        text += &format!("\n  {:24} {:>7} {:>7} {:>7} {:>9} {:>7}\n", "category", "pairs", "matches", "F1", "precision", "recall");
+        text += &format!(
+            "\n  {:24} {:>7} {:>7} {:>7} {:>9} {:>7}\n",
+            "category", "pairs", "matches", "F1", "precision", "recall"
+        );
         for (name, c) in &r.categories {
             let (f1, precision, recall) = (percent(c.f1), percent(c.precision), percent(c.recall));
-            text += &format!("  {:24} {:>7} {:>7} {f1:>7} {precision:>9} {recall:>7}\n", cut(name, 24), c.pairs, c.positives);
+            text += &format!(
+                "  {:24} {:>7} {:>7} {f1:>7} {precision:>9} {recall:>7}\n",
+                cut(name, 24),
+                c.pairs,
+                c.positives
+            );
         }
     }
     if let Some(other) = &answer.against {
         let m = &other.mcnemar;
         text += &format!("\n  against {}: F1 {}\n", other.model.display(), percent(other.report.f1).trim());
-        text += &format!("    right where the other is wrong {}, wrong where it is right {}, ", m.only_a, m.only_b);
-        text += &format!("p = {:.4} ({})\n", m.p, if m.p < 0.05 { "different" } else { "may be luck" });
+        text += &format!(
+            "    right where the other is wrong {}, wrong where it is right {}, ",
+            m.only_first, m.only_second
+        );
+        text += &format!("p = {:.4} ({})\n", m.exact_p, if m.exact_p < 0.05 { "different" } else { "may be luck" });
     }
     text
 }

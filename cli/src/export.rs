@@ -21,7 +21,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, output: &Output) -> Outcome {
-    sverka::bundle::export(&args.bundle, &args.dir)?;
+    sverka::bundle::export(&args.bundle, &args.dir, false)?;
     let text = format!("{} written to {}", args.bundle.display(), args.dir.display());
     output.summary(&serde_json::json!({ "bundle": args.bundle, "dir": args.dir }), &text)?;
     Ok(())

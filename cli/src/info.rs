@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sverka::Error;
 use sverka::bundle::{Manifest, read_directory};
+use sverka::calibrate::Calibration;
 use sverka::models::bert::Config;
 
 use crate::failure::Outcome;
@@ -45,7 +46,10 @@ fn told(answer: &Answer, output: &Output) -> String {
     let Answer { config: c, .. } = answer;
     let mut text = format!("{}\n", output.strong(answer.model.display()));
     let mut line = |name: &str, value: String| text += &format!("  {name:14} {value}\n");
-    line("network", format!("BERT, {} layers of {}, {} heads", c.num_hidden_layers, c.hidden_size, c.num_attention_heads));
+    line(
+        "network",
+        format!("BERT, {} layers of {}, {} heads", c.num_hidden_layers, c.hidden_size, c.num_attention_heads),
+    );
     line("parameters", grouped(answer.parameters));
     line("vocabulary", grouped(c.vocab_size as u64));
     line("segments", c.type_vocab_size.to_string());
@@ -58,7 +62,7 @@ fn told(answer: &Answer, output: &Output) -> String {
     line("architecture", m.architecture.clone());
     let fields = if m.rendering.fields.is_empty() { "all but the id".into() } else { m.rendering.fields.join(", ") };
     line("reads", format!("{fields}; pairs of up to {} tokens", m.rendering.max_tokens));
-    line("probability", m.calibration.as_ref().map_or("not calibrated".into(), |c| c.method().to_string()));
+    line("probability", m.calibration.as_ref().map_or("not calibrated", method).into());
     line(
         "accepts from",
         m.threshold.map_or("0.5 (no threshold chosen)".into(), |t| {
@@ -66,6 +70,15 @@ fn told(answer: &Answer, output: &Output) -> String {
         }),
     );
     text
+}
+
+fn method(calibration: &Calibration) -> &'static str {
+    match calibration {
+        Calibration::Temperature { .. } => "temperature",
+        Calibration::Platt { .. } => "Platt",
+        Calibration::Isotonic { .. } => "isotonic",
+        Calibration::Beta { .. } => "beta",
+    }
 }
 
 /// Bytes of a folder's files.

@@ -90,7 +90,9 @@ pub fn run(args: Args, output: &Output) -> Outcome {
         (Some(right), Some(pairs)) => data::guess_links(&args.left, right, pairs)?,
         _ => data::detect(&args.left)?,
     };
-    if let Source::Joined { train: None, .. } | Source::Ditto { train: None, .. } | Source::Wdc { train: None, .. } = &source {
+    if let Source::Joined { train: None, .. } | Source::Ditto { train: None, .. } | Source::Wdc { train: None, .. } =
+        &source
+    {
         let remedy = "call the files train.*, valid.* and test.*, and name their folder";
         return Err(Error::data(&args.left, None, "no training pairs here", remedy).into());
     }
@@ -215,14 +217,10 @@ fn cyrillic(set: &PairSet) -> bool {
 }
 
 /// The recipe, with what was seen as comments.
-fn recipe_text(
-    name: &str,
-    start: &Path,
-    source: &Source,
-    seen: &Seen,
-) -> Result<String> {
+fn recipe_text(name: &str, start: &Path, source: &Source, seen: &Seen) -> Result<String> {
     let failed = |e: toml::ser::Error| Error::Internal { op: "write recipe", what: e.to_string() };
-    let mut text = String::from("# Written by `sverka init` for `sverka train`. Every key has a default: see docs/recipes.md.\n");
+    let mut text =
+        String::from("# Written by `sverka init` for `sverka train`. Every key has a default: see docs/recipes.md.\n");
     text += &format!("name = {}\n\n[start]\n", quoted(name));
     text += "# scripts/weights brings weights/minilm, which knows English.";
     text += if seen.cyrillic {

@@ -129,7 +129,8 @@ impl Labelled {
     /// `Pairs, of which matches`, as a person says it.
     pub fn said(&self) -> String {
         let matches = self.labels.iter().filter(|l| **l).count() as u64;
-        let mut said = format!("{}, {}", counted(self.len() as u64, "pair", "pairs"), counted(matches, "match", "matches"));
+        let mut said =
+            format!("{}, {}", counted(self.len() as u64, "pair", "pairs"), counted(matches, "match", "matches"));
         if self.unlabelled > 0 {
             said += &format!(" ({} without a label left out)", crate::output::grouped(self.unlabelled));
         }
@@ -140,7 +141,8 @@ impl Labelled {
 /// The sources behind a path: a recipe's, or what the folder or file looks like.
 fn sources(path: &Path) -> Result<Vec<data::Source>> {
     if path.extension().is_some_and(|e| e == "toml") {
-        return Ok(sverka::train::Recipe::read(path, &[])?.data);
+        let recipe = sverka::train::Recipe::read(path, &[])?;
+        return Ok(recipe.data.sources.into_iter().map(|s| s.from).collect());
     }
     Ok(vec![data::detect(path)?])
 }

@@ -98,9 +98,9 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let model = crate::model::locate(args.model.clone())?;
     let mut lists = read(&args, output)?;
     let mut writer = MatchWriter::create(&args.out)?;
-    let mut bundle = Bundle::open(&model, global.dtype)?;
+    let bundle = Bundle::open(&model, global.dtype)?;
     let fields = arrange(&mut lists, &bundle.manifest.rendering.fields, &args.fields)?;
-    bundle.set_fields(fields);
+    let bundle = bundle.with_fields(fields);
     let rendering = bundle.tokenizer().rendering().clone();
     let text = |record: &Record| shown(&rendering, record.into());
 
@@ -192,7 +192,11 @@ fn arrange(lists: &mut Lists, trained: &[String], wanted: &[String]) -> Result<V
         }
         if let Some(field) = missing.first() {
             let columns = lists.left.columns.join(", ");
-            return Err(Error::setting("--fields", field, format!("no list has this column; the left one has {columns}")));
+            return Err(Error::setting(
+                "--fields",
+                field,
+                format!("no list has this column; the left one has {columns}"),
+            ));
         }
         return Ok(wanted.to_vec());
     }
@@ -256,7 +260,13 @@ impl Told {
         }
         let p = found.probability;
         self.expected += f64::from(p);
-        self.sure[if p >= 0.99 { 0 } else if p >= 0.9 { 1 } else { 2 }] += 1;
+        self.sure[if p >= 0.99 {
+            0
+        } else if p >= 0.9 {
+            1
+        } else {
+            2
+        }] += 1;
         self.matched.insert(found.left_id.clone());
         let example = || Shown {
             probability: p,
@@ -291,7 +301,15 @@ fn summary(answer: &Answer, lists: &Lists, told: &Told, output: &Output) -> Stri
     let [certain, likely, doubtful] = answer.sure;
     line("found", output.green(counted(r.accepted, "match", "matches")));
     if r.accepted > 0 {
-        line("how sure", format!("{} of 99% and more, {} of 90 to 99%, {} below", grouped(certain), grouped(likely), grouped(doubtful)));
+        line(
+            "how sure",
+            format!(
+                "{} of 99% and more, {} of 90 to 99%, {} below",
+                grouped(certain),
+                grouped(likely),
+                grouped(doubtful)
+            ),
+        );
         line("so expect", format!("about {:.0} of {} to be right", answer.expected_right, grouped(r.accepted)));
     }
     if lists.right.is_some() {
@@ -332,11 +350,7 @@ mod tests {
     fn table(path: &str, columns: &[&str]) -> Table {
         let columns: std::sync::Arc<[String]> = columns.iter().map(|c| c.to_string()).collect();
         let values = columns.iter().map(|c| format!("a {c}")).collect();
-        Table {
-            path: path.into(),
-            records: vec![Record { id: "1".into(), columns: columns.clone(), values }],
-            columns,
-        }
+        Table { path: path.into(), records: vec![Record { id: "1".into(), columns: columns.clone(), values }], columns }
     }
     fn lists(left: &[&str], right: &[&str]) -> Lists {
         Lists { left: table("l.csv", left), right: Some(table("r.csv", right)), labels: None, skipped: 0 }

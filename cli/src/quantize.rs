@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sverka::Error;
-use sverka::bundle::{self, Bundle, Storage};
+use sverka::bundle::{self, Bundle};
 use sverka::eval::{Report, report};
 use sverka::nn::Dtype;
+use sverka::nn::weights::Storage;
 
 use crate::args::Resolved;
 use crate::failure::{Failure, Outcome};
@@ -73,7 +74,7 @@ pub fn run(args: Args, _global: &Resolved, output: &Output) -> Outcome {
     let (config, weights) = bundle::read_directory(&args.model)?;
     let mut manifest = Bundle::open(&args.model, Some(Dtype::F32))?.manifest;
     manifest.dtype = Some(Dtype::Int8);
-    bundle::save(&beside, &manifest, &config, &weights, &args.model, Storage::Int8)?;
+    bundle::save(&beside, &manifest, &config, &weights, &args.model, Storage::Int8, false)?;
     drop(weights);
     let measured = measured(&beside, Dtype::Int8, &labelled, output);
     let small = match measured {

@@ -46,7 +46,11 @@ fn apply(mut command: Command, table: &Table, path: &Path, within: &str) -> Resu
         let name = if within.is_empty() { key.clone() } else { format!("{within}.{key}") };
         if let Value::Table(inner) = value {
             if command.find_subcommand(key).is_none() {
-                return Err(Error::setting(name, path.display(), format!("no such verb; there are {}", verbs(&command))));
+                return Err(Error::setting(
+                    name,
+                    path.display(),
+                    format!("no such verb; there are {}", verbs(&command)),
+                ));
             }
             let mut failed = None;
             command = command.mut_subcommand(key, |verb| match apply(verb.clone(), inner, path, &name) {

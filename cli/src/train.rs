@@ -60,7 +60,9 @@ impl Progress for Bar<'_> {
         ControlFlow::Continue(())
     }
     fn validated(&self, v: &Validation) {
-        if v.best && let Ok(mut best) = self.best.lock() {
+        if v.best
+            && let Ok(mut best) = self.best.lock()
+        {
             *best = Some(v.best_f1);
         }
         let mark = if v.best { ", the best so far" } else { "" };
@@ -86,7 +88,11 @@ impl Bar<'_> {
 /// Seconds as `1:02:03` or `2:03`.
 fn clock(seconds: f64) -> String {
     let s = seconds.max(0.0).round() as u64;
-    if s >= 3600 { format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) } else { format!("{}:{:02}", s / 60, s % 60) }
+    if s >= 3600 {
+        format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+    } else {
+        format!("{}:{:02}", s / 60, s % 60)
+    }
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {

@@ -3,7 +3,17 @@ mod common;
 use common::*;
 
 const VERBS: [&str; 12] = [
-    "match", "train", "eval", "score", "calibrate", "quantize", "init", "export", "tokenizer", "info", "bench",
+    "match",
+    "train",
+    "eval",
+    "score",
+    "calibrate",
+    "quantize",
+    "init",
+    "export",
+    "tokenizer",
+    "info",
+    "bench",
     "completions",
 ];
 
@@ -26,7 +36,9 @@ fn help_lists_verbs_and_exit_codes_and_each_verb_shows_an_example() {
 #[test]
 fn wrong_arguments_are_the_users_and_leave_stdout_alone() {
     let dir = tempfile::tempdir().unwrap();
-    for arguments in [&["mtach"][..], &["match"], &["match", "a.csv"], &["info", "m", "--dtype", "f64"], &["info", "m", "--x"]] {
+    for arguments in
+        [&["mtach"][..], &["match"], &["match", "a.csv"], &["info", "m", "--dtype", "f64"], &["info", "m", "--x"]]
+    {
         let assert = sverka(dir.path()).args(arguments).assert().code(2);
         assert_eq!(stdout(&assert), "", "{arguments:?}");
         assert!(stderr(&assert).starts_with("error: "), "{arguments:?}");

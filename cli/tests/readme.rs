@@ -33,7 +33,8 @@ fn the_first_command_runs() {
 
 #[test]
 fn the_second_command_is_what_ci_calls() {
-    let command = readme().lines().find_map(|l| l.strip_prefix("$ cargo test").map(|c| format!("cargo test{c}"))).unwrap();
+    let command =
+        readme().lines().find_map(|l| l.strip_prefix("$ cargo test").map(|c| format!("cargo test{c}"))).unwrap();
     let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap();
     assert!(ci.lines().any(|l| l.split(' ').collect::<Vec<_>>().join(" ").contains("cargo test")), "{ci}");
     for word in command.split(' ').filter(|w| w.starts_with("--")) {

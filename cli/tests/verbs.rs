@@ -13,8 +13,13 @@ fn json(text: &str) -> Value {
 /// Runs `match` and gives its answer and the lines of the file.
 fn matched(dir: &Path, arguments: &[&str]) -> (Value, Vec<Value>) {
     let out = dir.join("m.jsonl");
-    let assert =
-        sverka(dir).arg("match").args(arguments).args(["--json", "--out"]).arg(&out).args(["--model", "model"]).assert();
+    let assert = sverka(dir)
+        .arg("match")
+        .args(arguments)
+        .args(["--json", "--out"])
+        .arg(&out)
+        .args(["--model", "model"])
+        .assert();
     let answer = json(&stdout(&assert.code(0)));
     (answer, std::fs::read_to_string(out).unwrap().lines().map(json).collect())
 }
@@ -162,7 +167,8 @@ fn eval_and_calibrate() {
     }
     assert_eq!((&before["pairs"], &before["positives"]), (&32.into(), &11.into()));
     assert_eq!(eval(&["--split", "all"])["pairs"], 128);
-    let calibrate = |more: &[&str]| sverka(dir.path()).args(["calibrate", "model", "pairs", "--json"]).args(more).assert();
+    let calibrate =
+        |more: &[&str]| sverka(dir.path()).args(["calibrate", "model", "pairs", "--json"]).args(more).assert();
     let answer = json(&stdout(&calibrate(&[]).code(0)));
     let after = eval(&["--split", "valid"]);
     assert!(after["nll"].as_f64() < before["nll"].as_f64(), "{before} {after}");

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
-use sverka::bundle::{self, Manifest, Storage};
+use sverka::bundle::{self, Manifest};
 use sverka::models::bert::Config;
-use sverka::nn::{Array, Weights};
+use sverka::nn::Weights;
+use sverka::nn::weights::{Array, Storage};
 
 /// `sverka` in a folder.
 pub fn sverka(dir: &Path) -> Command {
@@ -116,7 +117,7 @@ pub fn model(dir: &Path) -> PathBuf {
     }))
     .unwrap();
     let out = dir.join("model");
-    bundle::save(&out, &Manifest::default(), &config, &weights(&config), &tokenizer, Storage::F32).unwrap();
+    bundle::save(&out, &Manifest::default(), &config, &weights(&config), &tokenizer, Storage::F32, false).unwrap();
     out
 }
 
