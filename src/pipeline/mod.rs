@@ -1,1 +1,192 @@
-//! To be built.
+//! Retrieve, score, decide: two lists in, matches out.
+//!
+//! ```text
+//! left record -> index: k candidates -> ranker: a score each -> decision: probability, yes or no -> at most one each
+//! ```
+//! Everything above a pair is counted here and reported: how many candidates a record had, how many were accepted and, where
+//! somebody knows the truth, how much of it the candidates kept and the decisions found ([`quality`]).
+//!
+//! Only numbers of rows and scores are held in memory (12 bytes a pair), so 100,000 records with ten candidates each need
+//! little beside the lists themselves; texts are rendered by the caller when a match is written.
+//!
+//! Refused: an index of its own kind for one list against itself (each record asks for its neighbours and the unordered
+//! pairs are taken once), and duplicates merged into clusters (a chain of likely pairs is not a likely cluster).
+pub mod assignment;
+pub mod candidates;
+pub mod links;
+pub mod quality;
+
+pub use links::{LinkReport, rank_links};
+pub use quality::{Labels, MatchQuality};
+
+use crate::records::{Match, Record, Table};
+use crate::{Error, Input, Ranker, Result};
+
+/// Pairs handed to the ranker at once.
+const PAIRS_AT_ONCE: usize = 256;
+
+/// How `match` goes about it.
+#[derive(Debug, Clone)]
+pub struct MatchOptions {
+    /// Candidates per record.
+    pub k: usize,
+    /// Each record of either list is matched at most once: the accepted pairs with the largest sum of probabilities.
+    pub one_to_one: bool,
+    /// Hands every candidate to the sink, not only the accepted ones.
+    pub all: bool,
+}
+
+impl Default for MatchOptions {
+    fn default() -> Self {
+        MatchOptions { k: 10, one_to_one: false, all: false }
+    }
+}
+
+/// What happened in [`run_match`].
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct MatchReport {
+    /// Records of the left (or only) list.
+    pub left: usize,
+    /// Records of the right list; of the only list where there is one.
+    pub right: usize,
+    /// Candidates the index proposed per left record.
+    pub candidates: Spread,
+    /// Pairs the ranker scored.
+    pub pairs: usize,
+    /// Accepted pairs.
+    pub accepted: usize,
+    /// Left records in no accepted pair; with one list, records in none on either side.
+    pub unmatched: usize,
+    /// Accepted pairs that the one-to-one assignment did not look at (see [`assignment`]); 0 unless lists are very ambiguous.
+    pub not_assigned: usize,
+    /// Measured against labels, where they were given.
+    pub quality: Option<MatchQuality>,
+}
+
+/// Mean and extremes of a count.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Spread {
+    /// The mean.
+    pub mean: f64,
+    /// The smallest.
+    pub min: usize,
+    /// The largest.
+    pub max: usize,
+}
+
+/// One candidate on its way through the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Scored {
+    pub left: u32,
+    pub right: u32,
+    pub probability: f32,
+    pub accepted: bool,
+}
+
+/// Matches `left` against `right`, or one list against itself where `right` is `None`: then each unordered pair comes once,
+/// the earlier record on the left, and no record meets itself.
+///
+/// `decide` turns a score into a probability and a decision, `text` is what the index sees of a record, `progress` is called
+/// with pairs done and pairs in all. `sink` gets the matches with their rows in the two lists, by left row, then by rank; the
+/// rank counts from 1 down the probabilities of the left record (ties by score, then by the index). `labels` are only
+/// measured against and change nothing.
+pub fn run_match(
+    left: &Table,
+    right: Option<&Table>,
+    ranker: &dyn Ranker,
+    decide: &dyn Fn(f32) -> (f32, bool),
+    text: &(dyn Fn(&Record) -> String + Sync),
+    options: &MatchOptions,
+    labels: Option<&Labels>,
+    progress: &dyn Fn(usize, usize),
+    sink: &mut dyn FnMut(&Match, [u32; 2]) -> Result<()>,
+) -> Result<MatchReport> {
+    if options.k == 0 {
+        return Err(Error::setting("k", 0, "a record needs at least one candidate; 10 is usual"));
+    }
+    if options.one_to_one && right.is_none() {
+        return Err(Error::setting("one-to-one", "true", "needs two lists; leave it out, or give a second list"));
+    }
+    let truth = labels.map(|labels| labels.resolve(left, right)).transpose()?;
+    let (lefts, rights) = (&left.records[..], &right.unwrap_or(left).records[..]);
+    let found = match right {
+        Some(_) => candidates::between(lefts, rights, text, options.k)?,
+        None => candidates::within(lefts, text, options.k)?,
+    };
+    let scores = score(ranker, lefts, rights, &found.pairs, progress)?;
+    let mut scored = ranked(&found.pairs, &scores, decide);
+    let not_assigned = if options.one_to_one { assignment::one_to_one(&mut scored) } else { 0 };
+
+    let mut matched = vec![false; lefts.len()];
+    for s in scored.iter().filter(|s| s.accepted) {
+        matched[s.left as usize] = true;
+        if right.is_none() {
+            matched[s.right as usize] = true;
+        }
+    }
+    let mut rank = 0;
+    for (i, s) in scored.iter().enumerate() {
+        rank = if i > 0 && scored[i - 1].left == s.left { rank + 1 } else { 1 };
+        if s.accepted || options.all {
+            let (left_id, right_id) = (&lefts[s.left as usize].id, &rights[s.right as usize].id);
+            let (left_id, right_id) = (left_id.clone(), right_id.clone());
+            let found = Match { left_id, right_id, probability: s.probability, decision: s.accepted, rank };
+            sink(&found, [s.left, s.right])?;
+        }
+    }
+    Ok(MatchReport {
+        left: lefts.len(),
+        right: rights.len(),
+        candidates: found.per_record,
+        pairs: scored.len(),
+        accepted: scored.iter().filter(|s| s.accepted).count(),
+        unmatched: matched.iter().filter(|m| !**m).count(),
+        not_assigned,
+        quality: truth.map(|truth| truth.measure(&scored)),
+    })
+}
+
+/// One score per pair of rows, in the order given.
+pub(crate) fn score(
+    ranker: &dyn Ranker,
+    left: &[Record],
+    right: &[Record],
+    pairs: &[(u32, u32)],
+    progress: &dyn Fn(usize, usize),
+) -> Result<Vec<f32>> {
+    let mut scores = Vec::with_capacity(pairs.len());
+    progress(0, pairs.len());
+    for some in pairs.chunks(PAIRS_AT_ONCE) {
+        let inputs: Vec<(Input, Input)> =
+            some.iter().map(|&(l, r)| ((&left[l as usize]).into(), (&right[r as usize]).into())).collect();
+        let new = ranker.score_pairs(&inputs)?;
+        if new.len() != some.len() {
+            let (expected, got) = (format!("{} scores", some.len()), new.len().to_string());
+            return Err(Error::Shape { op: "score", expected, got });
+        }
+        if let Some(i) = new.iter().position(|s| s.is_nan()) {
+            let (l, r) = (&left[some[i].0 as usize].id, &right[some[i].1 as usize].id);
+            return Err(Error::Internal { op: "score", what: format!("not a number for the pair {l}, {r}") });
+        }
+        scores.extend(new);
+        progress(scores.len(), pairs.len());
+    }
+    Ok(scores)
+}
+
+/// Pairs that come sorted by left row, each left record's candidates now by probability, then score, best first.
+fn ranked(pairs: &[(u32, u32)], scores: &[f32], decide: &dyn Fn(f32) -> (f32, bool)) -> Vec<Scored> {
+    let mut order: Vec<(Scored, f32)> = Vec::with_capacity(pairs.len());
+    for (&(left, right), &score) in pairs.iter().zip(scores) {
+        let (probability, accepted) = decide(score);
+        order.push((Scored { left, right, probability, accepted }, score));
+    }
+    // Stable: what is equal stays in the index's order.
+    order.sort_by(|(a, s), (b, t)| {
+        a.left.cmp(&b.left).then(b.probability.total_cmp(&a.probability)).then(t.total_cmp(s))
+    });
+    order.into_iter().map(|(scored, _)| scored).collect()
+}
+
+#[cfg(test)]
+mod tests;

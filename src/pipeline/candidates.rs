@@ -1,0 +1,67 @@
+//! Pairs of rows worth scoring, from the index.
+
+use std::collections::HashSet;
+
+use super::Spread;
+use crate::Result;
+use crate::index::Bm25;
+use crate::records::Record;
+
+/// The pairs, sorted by left row and, within it, best candidate first.
+pub(crate) struct Candidates {
+    pub pairs: Vec<(u32, u32)>,
+    /// Candidates the index proposed per left record.
+    pub per_record: Spread,
+}
+
+/// The `k` best rows of `right` for each row of `left`.
+pub(crate) fn between(
+    left: &[Record],
+    right: &[Record],
+    text: &(dyn Fn(&Record) -> String + Sync),
+    k: usize,
+) -> Result<Candidates> {
+    let index = Bm25::build(right.iter().map(text))?;
+    let tops = ask(&index, left, text, k)?;
+    let per_record = spread(&tops);
+    let pairs = (0u32..).zip(tops).flat_map(|(l, top)| top.into_iter().map(move |r| (l, r))).collect();
+    Ok(Candidates { pairs, per_record })
+}
+
+/// Each unordered pair in which one row is among the `k` best for the other, once, the earlier row first.
+pub(crate) fn within(list: &[Record], text: &(dyn Fn(&Record) -> String + Sync), k: usize) -> Result<Candidates> {
+    let index = Bm25::build(list.iter().map(text))?;
+    let mut tops = ask(&index, list, text, k.saturating_add(1))?;
+    for (row, top) in (0u32..).zip(&mut tops) {
+        top.retain(|&other| other != row);
+        top.truncate(k);
+    }
+    let per_record = spread(&tops);
+    let mut seen = HashSet::new();
+    let mut pairs = Vec::new();
+    for (row, top) in (0u32..).zip(tops) {
+        pairs.extend(top.into_iter().map(|other| (row.min(other), row.max(other))).filter(|pair| seen.insert(*pair)));
+    }
+    pairs.sort_by_key(|pair| pair.0);
+    Ok(Candidates { pairs, per_record })
+}
+
+/// Rows of the index for each record, best first.
+fn ask(index: &Bm25, records: &[Record], text: &(dyn Fn(&Record) -> String + Sync), k: usize) -> Result<Vec<Vec<u32>>> {
+    let mut tops = Vec::with_capacity(records.len());
+    // Some at a time: the texts of a long list never stand beside the list itself.
+    for some in records.chunks(4096) {
+        let texts: Vec<String> = some.iter().map(text).collect();
+        tops.extend(index.top_all(&texts, k)?.into_iter().map(|top| top.into_iter().map(|(row, _)| row).collect()));
+    }
+    Ok(tops)
+}
+
+fn spread(tops: &[Vec<u32>]) -> Spread {
+    let total: usize = tops.iter().map(Vec::len).sum();
+    Spread {
+        mean: total as f64 / tops.len().max(1) as f64,
+        min: tops.iter().map(Vec::len).min().unwrap_or(0),
+        max: tops.iter().map(Vec::len).max().unwrap_or(0),
+    }
+}
