@@ -1,15 +1,14 @@
 //! `sverka match`: two lists in, calibrated matches out; or one list in, its duplicates out.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
 use sverka::bundle::Bundle;
 use sverka::data::{self, MatchWriter, ReadOptions, Skipped};
-use sverka::pipeline::{MatchOptions, MatchReport, run_match};
+use sverka::pipeline::{Labels, MatchOptions, MatchReport, run_match};
 use sverka::text::{Rendering, differing_tokens, shown};
-use sverka::{Error, Match, Pair, Record, Result, Table};
+use sverka::{Error, Match, Record, Result, Table};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
@@ -71,7 +70,7 @@ pub struct Args {
 struct Lists {
     left: Table,
     right: Option<Table>,
-    labels: Option<Vec<Pair>>,
+    labels: Option<Labels>,
     skipped: u64,
 }
 
@@ -85,7 +84,6 @@ struct Answer {
     expected_right: f64,
     /// Accepted pairs of probability .99 and more, of .9 to .99, and below.
     sure: [u64; 3],
-    left_matched: u64,
     skipped_rows: u64,
     seconds: f64,
 }
@@ -94,6 +92,9 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let start = Instant::now();
     if args.k == 0 {
         return Err(Error::setting("--k", 0, "give at least 1 candidate").into());
+    }
+    if args.one_to_one && args.right.is_none() {
+        return Err(Error::setting("--one-to-one", true, "needs two lists; leave it out, or give a second list").into());
     }
     let model = crate::model::locate(args.model.clone())?;
     let mut lists = read(&args, output)?;
@@ -106,12 +107,15 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
 
     let options = MatchOptions { k: args.k, one_to_one: args.one_to_one, all: args.all };
     let bar = output.bar(0, "matching {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
-    let progress = |done: u64, total: u64| {
-        bar.set_length(total);
-        bar.set_position(done);
+    let progress = |done: usize, total: usize| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
     };
+    let (left, right) = (&lists.left, lists.right.as_ref());
+    let rows = (&left.records, &right.unwrap_or(left).records);
     let mut told = Told::default();
-    let mut sink = |found: &Match, left: &Record, right: &Record| -> Result<()> {
+    let mut sink = |found: &Match, [l, r]: [u32; 2]| -> Result<()> {
+        let (left, right) = (&rows.0[l as usize], &rows.1[r as usize]);
         told.add(found, left, right, &rendering);
         let texts = (args.texts || args.why).then(|| (text(left), text(right)));
         let why = texts.as_ref().filter(|_| args.why).map(|(l, r)| reason(l, r));
@@ -119,8 +123,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         writer.write(found, texts, why.as_deref())
     };
     let decide = |score: f32| bundle.decide(score);
-    let labels = lists.labels.as_deref();
-    let (left, right) = (&lists.left, lists.right.as_ref());
+    let labels = lists.labels.as_ref();
     let report = run_match(left, right, bundle.ranker(), &decide, &text, &options, labels, &progress, &mut sink)?;
     bar.finish_and_clear();
     writer.finish()?;
@@ -130,7 +133,6 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         report,
         expected_right: told.expected,
         sure: told.sure,
-        left_matched: told.matched.len() as u64,
         skipped_rows: lists.skipped,
         seconds: start.elapsed().as_secs_f64(),
     };
@@ -151,8 +153,9 @@ fn read(args: &Args, output: &Output) -> Result<Lists> {
             columns: records.first().map(|r| r.columns.clone()).unwrap_or_default(),
             records,
         };
+        let labels = Some(Labels::of(&set, None));
         let right = args.right.as_ref().map(|path| table(path, set.right));
-        return Ok(Lists { left: table(&args.left, set.left), right, labels: Some(set.pairs), skipped: skipped.count });
+        return Ok(Lists { left: table(&args.left, set.left), right, labels, skipped: skipped.count });
     }
     let mut dropped = 0;
     let mut table = |path: &Path| -> Result<Table> {
@@ -248,7 +251,6 @@ const EXAMPLES: usize = 3;
 struct Told {
     expected: f64,
     sure: [u64; 3],
-    matched: HashSet<String>,
     surest: Vec<Shown>,
     doubtful: Vec<Shown>,
 }
@@ -267,7 +269,6 @@ impl Told {
         } else {
             2
         }] += 1;
-        self.matched.insert(found.left_id.clone());
         let example = || Shown {
             probability: p,
             ids: [found.left_id.clone(), found.right_id.clone()],
@@ -288,7 +289,6 @@ impl Told {
 
 fn summary(answer: &Answer, lists: &Lists, told: &Told, output: &Output) -> String {
     let r = &answer.report;
-    let left = lists.left.records.len() as u64;
     let name = |table: &Table| format!("{} ({} records)", table.path.display(), grouped(table.records.len() as u64));
     let title = match &lists.right {
         Some(right) => format!("{} against {}", name(&lists.left), name(right)),
@@ -296,36 +296,27 @@ fn summary(answer: &Answer, lists: &Lists, told: &Told, output: &Output) -> Stri
     };
     let mut text = format!("{}\n", output.strong(title));
     let mut line = |name: &str, value: String| text += &format!("  {name:12} {value}\n");
-    let each = r.candidates as f64 / left.max(1) as f64;
-    line("looked at", format!("{} ({each:.1} for each left record)", counted(r.candidates, "pair", "pairs")));
-    let [certain, likely, doubtful] = answer.sure;
-    line("found", output.green(counted(r.accepted, "match", "matches")));
+    let count = |number: usize, one: &str, many: &str| counted(number as u64, one, many);
+    let whose = if lists.right.is_some() { "left record" } else { "record" };
+    line("looked at", format!("{} ({:.1} for each {whose})", count(r.pairs, "pair", "pairs"), r.candidates.mean));
+    let [certain, likely, doubtful] = answer.sure.map(grouped);
+    line("found", output.green(count(r.accepted, "match", "matches")));
     if r.accepted > 0 {
-        line(
-            "how sure",
-            format!(
-                "{} of 99% and more, {} of 90 to 99%, {} below",
-                grouped(certain),
-                grouped(likely),
-                grouped(doubtful)
-            ),
-        );
-        line("so expect", format!("about {:.0} of {} to be right", answer.expected_right, grouped(r.accepted)));
+        line("how sure", format!("{certain} of 99% and more, {likely} of 90 to 99%, {doubtful} below"));
+        line("so expect", format!("about {:.0} of {} to be right", answer.expected_right, grouped(r.accepted as u64)));
     }
-    if lists.right.is_some() {
-        line("unmatched", counted(left.saturating_sub(answer.left_matched), "left record", "left records"));
-    }
+    line("unmatched", count(r.unmatched, whose, &format!("{whose}s")));
     if answer.skipped_rows > 0 {
         line("left out", output.yellow(counted(answer.skipped_rows, "bad row", "bad rows")));
     }
     line("written to", output.strong(answer.out.display()));
     line("took", format!("{:.1} s", answer.seconds));
-    if let Some(l) = &r.labels {
+    if let Some(q) = &r.quality {
         let percent = |share: f64| format!("{:.1}%", 100.0 * share);
-        text += &format!("  against the {}:\n", counted(l.positives, "known match", "known matches"));
-        text += &format!("    among the candidates {}\n", percent(l.candidate_recall));
-        text += &format!("    precision {}, recall {}, F1 {}", percent(l.precision), percent(l.recall), percent(l.f1));
-        text += &format!(" ({} without a label left out)\n", counted(l.unlabelled, "accepted pair", "accepted pairs"));
+        text += &format!("  against the {}:\n", count(q.positives, "known match", "known matches"));
+        text += &format!("    among the candidates {}\n", percent(q.candidate_recall));
+        text += &format!("    precision {}, recall {}, F1 {}", percent(q.precision), percent(q.recall), percent(q.f1));
+        text += &format!(" ({} without a label left out)\n", count(q.unlabelled, "accepted pair", "accepted pairs"));
     }
     let mut list = |title: &str, examples: &[Shown]| {
         if examples.is_empty() {

@@ -31,7 +31,7 @@ fn match_writes_accepted_pairs_or_all() {
     model(dir.path());
     let (answer, all) = matched(dir.path(), &["left.csv", "right.csv", "--all", "--k", "3"]);
     let (_, accepted) = matched(dir.path(), &["left.csv", "right.csv", "--k", "3"]);
-    assert_eq!(answer["candidates"], all.len());
+    assert_eq!(answer["pairs"], all.len());
     assert!(!all.is_empty() && all.len() <= 12);
     let chosen: Vec<&Value> = all.iter().filter(|m| m["decision"] == true).collect();
     assert_eq!(accepted.iter().collect::<Vec<_>>(), chosen);
@@ -105,7 +105,7 @@ fn match_measures_against_known_pairs() {
     model(dir.path());
     write(&dir.path().join("labels.csv"), "left_id,right_id,label\n1,a,1\n2,e,1\n2,b,0\n3,c,\n");
     let (answer, _) = matched(dir.path(), &["left.csv", "right.csv", "--labels", "labels.csv"]);
-    let labels = &answer["labels"];
+    let labels = &answer["quality"];
     assert_eq!(labels["positives"], 2);
     assert_eq!(labels["candidate_recall"], 1.0);
 }
