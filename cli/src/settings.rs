@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Command};
+use clap::{Arg, ArgAction, Command};
 use sverka::{Error, Result};
 use toml::{Table, Value};
 
@@ -21,7 +21,8 @@ pub fn under_flags(command: Command, arguments: &[OsString]) -> Result<Command> 
         let line = e.span().map(|s| text[..s.start.min(text.len())].matches('\n').count() as u64 + 1);
         Error::data(&path, line, format!("not TOML: {}", e.message()), "mend the line")
     })?;
-    apply(command, &table, &path, "")
+    let shared: Vec<Arg> = command.get_arguments().filter(|a| a.is_global_set()).cloned().collect();
+    apply(command, &table, &path, "", &shared)
 }
 
 /// `--settings FILE` or `--settings=FILE`, else `./sverka.toml` where it is.
@@ -41,7 +42,8 @@ fn file(arguments: &[OsString]) -> Option<PathBuf> {
     default.is_file().then(|| default.into())
 }
 
-fn apply(mut command: Command, table: &Table, path: &Path, within: &str) -> Result<Command> {
+/// Applies the keys of a table to a command; `shared` are the flags of every verb.
+fn apply(mut command: Command, table: &Table, path: &Path, within: &str, shared: &[Arg]) -> Result<Command> {
     for (key, value) in table {
         let name = if within.is_empty() { key.clone() } else { format!("{within}.{key}") };
         if let Value::Table(inner) = value {
@@ -53,7 +55,7 @@ fn apply(mut command: Command, table: &Table, path: &Path, within: &str) -> Resu
                 ));
             }
             let mut failed = None;
-            command = command.mut_subcommand(key, |verb| match apply(verb.clone(), inner, path, &name) {
+            command = command.mut_subcommand(key, |verb| match apply(verb.clone(), inner, path, &name, shared) {
                 Ok(verb) => verb,
                 Err(e) => {
                     failed = Some(e);
@@ -68,6 +70,13 @@ fn apply(mut command: Command, table: &Table, path: &Path, within: &str) -> Resu
         let values = written(value).ok_or_else(|| {
             Error::setting(&name, path.display(), "a setting is a string, a number, true, false, or a list of them")
         })?;
+        if !within.is_empty()
+            && let Some(flag) = shared.iter().find(|a| a.get_long() == Some(key))
+            && !command.get_arguments().any(|a| a.get_id() == flag.get_id())
+        {
+            // a flag of every verb, set for this one alone
+            command = command.arg(flag.clone());
+        }
         let mut known = false;
         command = set(command, key, &values, &mut known);
         if !known {

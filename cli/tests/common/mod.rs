@@ -143,7 +143,9 @@ pub fn pairs(dir: &Path) -> PathBuf {
         for i in 0..count {
             let (colour, thing) = (colours[i % 4], things[i / 4 % 4]);
             let other = colours[(i + usize::from(i % 3 > 0)) % 4];
-            text += &format!("{thing} {colour} {i},{i},{other} {thing} {i},{i},{}\n", u8::from(i % 3 == 0));
+            // no pair stands in two parts: training would leave it out
+            let (code, label) = (format!("{}{i}", &part[..2]), u8::from(i % 3 == 0));
+            text += &format!("{thing} {colour} {code},{i},{other} {thing} {code},{i},{label}\n");
         }
         write(&data.join(format!("{part}.csv")), text);
     }
