@@ -8,6 +8,7 @@ pub mod layer_grad;
 pub mod linear;
 pub mod parameters;
 pub mod plan;
+pub mod reference;
 pub mod weights;
 
 pub use parameters::{Parameter, Parameters};

@@ -1,0 +1,117 @@
+//! `sverka.json`: what a bundle knows beyond the Hugging Face files beside it.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::calibrate::{Calibration, Threshold};
+use crate::data::write_beside;
+use crate::nn::Dtype;
+use crate::nn::weights::Storage;
+use crate::text::Rendering;
+use crate::{Error, Result};
+
+/// The newest layout of a bundle that this version reads and writes.
+pub const VERSION: u32 = 1;
+/// The file's name.
+pub(super) const NAME: &str = "sverka.json";
+
+/// How a model reads records and what its scores mean.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The layout, up to [`VERSION`]; set when saved.
+    pub version: u32,
+    /// `cross_encoder` is the only one.
+    pub architecture: String,
+    /// How records become text, as in training.
+    pub rendering: Rendering,
+    /// How the weights are stored; set when saved.
+    #[serde(default)]
+    pub storage: Storage,
+    /// What to compute in where the user does not say; f32 if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<Dtype>,
+    /// Score to probability; a plain sigmoid if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+    /// The probability from which a pair is accepted; 0.5 if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Threshold>,
+    /// Fingerprint of the training data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<String>,
+    /// SHA-256 of `model.safetensors`, in hexadecimal; set when saved.
+    pub weights_sha256: String,
+}
+
+impl Default for Manifest {
+    fn default() -> Self {
+        Manifest {
+            version: VERSION,
+            architecture: "cross_encoder".into(),
+            rendering: Rendering::default(),
+            storage: Storage::default(),
+            dtype: None,
+            calibration: None,
+            threshold: None,
+            trained_on: None,
+            weights_sha256: String::new(),
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads a model folder's `sverka.json`; `None` where there is none (a plain Hugging Face directory).
+    ///
+    /// # Errors
+    /// A manifest of a newer version, of another architecture, or with a key that is missing, unknown or of another kind.
+    pub fn read(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(NAME);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("read", &path)(e)),
+        };
+        let value: Value = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::model(&path, "JSON", e.to_string(), "the file is damaged; copy the bundle anew"))?;
+        // The version comes first: a newer file may hold anything.
+        match value.get("version").and_then(Value::as_u64) {
+            Some(version) if version <= u64::from(VERSION) && version > 0 => {}
+            Some(version) => {
+                let what = format!("the bundle's version is {version}, this Sverka reads versions 1 to {VERSION}");
+                return Err(Error::model(&path, "version", what, "use a newer Sverka, or export the model with one"));
+            }
+            None => {
+                let what = "is missing or not a whole number";
+                return Err(Error::model(&path, "version", what, "the file is damaged; copy the bundle anew"));
+            }
+        }
+        let manifest: Manifest = serde_json::from_value(value).map_err(|e| {
+            let what = e.to_string();
+            let key = what.split('`').nth(1).unwrap_or("JSON").to_string();
+            Error::model(&path, key, what, "correct it, or copy the bundle anew")
+        })?;
+        if manifest.architecture != "cross_encoder" {
+            let what = format!("is {}, this Sverka knows cross_encoder", manifest.architecture);
+            return Err(Error::model(&path, "architecture", what, "use a newer Sverka"));
+        }
+        if let Some(t) = manifest.threshold
+            && !t.value.is_finite()
+        {
+            return Err(Error::model(&path, "threshold", "is not a number", "choose it anew with `sverka calibrate`"));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Writes it into a model folder, beside and renamed.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(NAME);
+        let failed = |e: serde_json::Error| Error::Internal { op: "write sverka.json", what: e.to_string() };
+        let mut text = serde_json::to_vec_pretty(self).map_err(failed)?;
+        text.push(b'\n');
+        write_beside(&path, |file| file.write_all(&text).map_err(Error::io("write", &path)))
+    }
+}

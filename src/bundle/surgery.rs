@@ -1,0 +1,141 @@
+//! Changes to a checkpoint before training: more segments, fewer layers, fewer words.
+//!
+//! Taking layers away and fine-tuning what is left keeps most of the quality (Sajjad et al., On the effect of dropping layers
+//! of pre-trained Transformer models, Computer Speech & Language 2023). New segments begin as copies of the old ones, so that
+//! the first step sees the pretrained network and not noise.
+
+use super::directory::{LAYER, SEGMENTS, WORDS};
+use crate::models::bert::Config;
+use crate::nn::Weights;
+use crate::nn::weights::Array;
+use crate::{Error, Result};
+
+/// Grows the segment table to `rows`; new rows are copies of the old ones in turn: of two, row 2 copies row 0, row 3 copies
+/// row 1, row 4 copies row 0.
+///
+/// # Errors
+/// Fewer rows than there are.
+pub fn grow_segments(config: &mut Config, weights: &mut Weights, rows: usize) -> Result<()> {
+    let old = config.type_vocab_size;
+    if rows < old {
+        return Err(Error::setting(
+            "segments",
+            rows,
+            format!("the model has {old} segments; only more can be asked for"),
+        ));
+    }
+    let picked: Vec<usize> = (0..rows).map(|row| row % old.max(1)).collect();
+    let table = table(weights, SEGMENTS)?;
+    *table = pick(table, &picked, SEGMENTS)?;
+    config.type_vocab_size = rows;
+    Ok(())
+}
+
+/// Keeps the layers `keep`, counted from 0, in that order.
+///
+/// # Errors
+/// No layer, or one that the model does not have.
+pub fn take_layers(config: &mut Config, weights: &mut Weights, keep: &[usize]) -> Result<()> {
+    let layers = config.num_hidden_layers;
+    if let Some(what) = match keep.iter().find(|&&layer| layer >= layers) {
+        Some(beyond) => {
+            Some(format!("there is no layer {beyond}: the model's are numbered 0 to {}", layers.saturating_sub(1)))
+        }
+        None => keep.is_empty().then(|| "must keep at least one layer".to_string()),
+    } {
+        return Err(Error::setting("layers", format!("{keep:?}"), what));
+    }
+    let old = std::mem::take(&mut weights.0);
+    for (name, array) in old {
+        let layer = name.strip_prefix(LAYER).and_then(|rest| rest.split_once('.'));
+        let Some((layer, rest)) = layer.and_then(|(layer, rest)| Some((layer.parse::<usize>().ok()?, rest))) else {
+            weights.0.insert(name, array);
+            continue;
+        };
+        for (new, _) in keep.iter().enumerate().filter(|(_, old)| **old == layer) {
+            weights.0.insert(format!("{LAYER}{new}.{rest}"), array.clone());
+        }
+    }
+    config.num_hidden_layers = keep.len();
+    Ok(())
+}
+
+/// Keeps the rows `kept` of the word embeddings, in that order: new id `i` is old id `kept[i]`.
+///
+/// # Errors
+/// No row, or one that the table does not have.
+pub fn prune_embeddings(config: &mut Config, weights: &mut Weights, kept: &[u32]) -> Result<()> {
+    let rows: Vec<usize> = kept.iter().map(|&id| id as usize).collect();
+    let table = table(weights, WORDS)?;
+    *table = pick(table, &rows, WORDS)?;
+    config.vocab_size = kept.len();
+    config.pad_token_id = kept.iter().position(|&id| id == config.pad_token_id).unwrap_or(0) as u32;
+    Ok(())
+}
+
+fn table<'a>(weights: &'a mut Weights, name: &str) -> Result<&'a mut Array> {
+    let missing = || Error::Internal { op: "surgery", what: format!("the weights have no {name}") };
+    weights.0.get_mut(name).ok_or_else(missing)
+}
+
+/// Some rows of a matrix.
+fn pick(table: &Array, rows: &[usize], name: &str) -> Result<Array> {
+    let wrong = |got: String| Error::Shape { op: "surgery", expected: format!("rows that {name} has"), got };
+    let &[have, columns] = table.shape.as_slice() else { return Err(wrong(format!("{:?}", table.shape))) };
+    if let Some(beyond) = rows.iter().find(|&&row| row >= have) {
+        return Err(wrong(format!("row {beyond} of {have}")));
+    }
+    if rows.is_empty() {
+        return Err(wrong("none".into()));
+    }
+    let data = rows.iter().flat_map(|&row| &table.data[row * columns..(row + 1) * columns]).copied().collect();
+    Ok(Array { shape: vec![rows.len(), columns], data })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> (Config, Weights) {
+        let text = r#"{"vocab_size": 4, "hidden_size": 2, "num_hidden_layers": 12, "num_attention_heads": 1,
+            "intermediate_size": 4, "max_position_embeddings": 8, "pad_token_id": 1}"#;
+        let mut weights = Weights::default();
+        let counted = |rows: usize| Array { shape: vec![rows, 2], data: (0..rows * 2).map(|v| v as f32).collect() };
+        weights.0.insert(SEGMENTS.into(), counted(2));
+        weights.0.insert(WORDS.into(), counted(4));
+        for layer in 0..12 {
+            let array = Array { shape: vec![1], data: vec![layer as f32] };
+            weights.0.insert(format!("{LAYER}{layer}.output.dense.bias"), array);
+        }
+        (serde_json::from_str(text).unwrap(), weights)
+    }
+
+    #[test]
+    fn new_segments_copy_the_old_in_turn() {
+        let (mut config, mut weights) = model();
+        grow_segments(&mut config, &mut weights, 5).unwrap();
+        assert_eq!(weights.0[SEGMENTS].data, [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 0.0, 1.0]);
+        assert_eq!((config.type_vocab_size, &weights.0[SEGMENTS].shape), (5, &vec![5, 2]));
+        assert!(grow_segments(&mut config, &mut weights, 4).unwrap_err().is_users());
+    }
+
+    #[test]
+    fn layers_are_taken_in_the_order_given() {
+        let (mut config, mut weights) = model();
+        take_layers(&mut config, &mut weights, &[1, 11, 1]).unwrap();
+        let taken: Vec<f32> = (0..3).map(|l| weights.0[&format!("{LAYER}{l}.output.dense.bias")].data[0]).collect();
+        assert_eq!((taken, config.num_hidden_layers, weights.0.len()), (vec![1.0, 11.0, 1.0], 3, 5));
+        assert!(take_layers(&mut config, &mut weights, &[3]).unwrap_err().to_string().contains("no layer 3"));
+        assert!(take_layers(&mut config, &mut weights, &[]).is_err());
+        assert_eq!(weights.0.len(), 5, "a refusal changes nothing");
+    }
+
+    #[test]
+    fn pruned_embeddings_follow_the_kept_ids() {
+        let (mut config, mut weights) = model();
+        assert!(prune_embeddings(&mut config, &mut weights, &[0, 4]).is_err());
+        prune_embeddings(&mut config, &mut weights, &[0, 1, 3]).unwrap();
+        assert_eq!(weights.0[WORDS].data, [0.0, 1.0, 2.0, 3.0, 6.0, 7.0]);
+        assert_eq!((config.vocab_size, config.pad_token_id), (3, 1));
+    }
+}

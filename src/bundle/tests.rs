@@ -1,0 +1,271 @@
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::nn::weights::{Array, read_safetensors};
+
+const NAMES: [&str; 3] = ["one-segment", "three-segments", "five-segments"];
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert").join(name)
+}
+
+/// A copy that may be broken.
+fn copy(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join(name);
+    fs::create_dir(&to).unwrap();
+    for entry in fs::read_dir(golden(name)).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+    (dir, to)
+}
+
+fn manifest() -> Manifest {
+    let rendering = Rendering { max_tokens: 64, ..Rendering::default() };
+    Manifest { rendering, trained_on: Some("abc".into()), ..Manifest::default() }
+}
+
+/// A bundle of the RuBERT-style checkpoint.
+fn saved(storage: Storage) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("model");
+    let (config, weights) = read_directory(&golden("rubert")).unwrap();
+    save(&out, &manifest(), &config, &weights, &golden("rubert"), storage, false).unwrap();
+    (dir, out)
+}
+
+/// One line that names the file and the key, and is the user's business.
+fn assert_told<T>(result: Result<T>, file: &str, key: &str) {
+    let Err(error) = result else { panic!("{file}: {key} was accepted") };
+    let text = error.to_string();
+    assert!(text.contains(file) && text.contains(key) && !text.contains('\n') && error.is_users(), "{text}");
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    change(&mut value);
+    fs::write(path, value.to_string()).unwrap();
+}
+
+fn change_weights(dir: &Path, change: impl FnOnce(&mut Weights)) {
+    let path = dir.join(directory::WEIGHTS);
+    let mut weights = read_safetensors(&path).unwrap();
+    change(&mut weights);
+    write_safetensors(&path, &weights, Storage::F32).unwrap();
+}
+
+#[test]
+fn every_spelling_has_the_same_names() {
+    for (name, head) in NAMES.into_iter().zip([true, true, false]) {
+        let (config, weights) = read_directory(&golden(name)).unwrap();
+        assert_eq!(weights.0.len(), 5 + 16 * config.num_hidden_layers + 2 + if head { 2 } else { 0 }, "{name}");
+        assert!(weights.0.contains_key("bert.encoder.layer.1.output.LayerNorm.weight"), "{name}");
+        assert_eq!(directory::complete(&weights), head, "{name}");
+    }
+}
+
+#[test]
+fn two_labels_become_their_difference() {
+    let stored = read_safetensors(&golden("three-segments").join(directory::WEIGHTS)).unwrap();
+    let (_, weights) = read_directory(&golden("three-segments")).unwrap();
+    let (two, one) = (&stored.0["classifier.weight"], &weights.0["classifier.weight"]);
+    assert_eq!((&two.shape, &one.shape), (&vec![2, 30], &vec![1, 30]));
+    assert!((0..30).all(|i| one.data[i] == two.data[30 + i] - two.data[i]));
+}
+
+#[test]
+fn a_masked_language_head_is_left_out() {
+    let (_dir, to) = copy("five-segments");
+    change_weights(&to, |w| {
+        w.0.retain(|name, _| !name.starts_with("pooler"));
+        w.0.insert("cls.predictions.bias".into(), Array { shape: vec![48], data: vec![0.0; 48] });
+    });
+    let (_, weights) = read_directory(&to).unwrap();
+    assert!(weights.0.keys().all(|name| name.starts_with("bert.") && !name.contains("pooler")));
+}
+
+#[test]
+fn export_gives_back_every_value() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in NAMES {
+        let out = dir.path().join(name);
+        export(&golden(name), &out, false).unwrap();
+        assert_eq!(read_directory(&out).unwrap().1.0, read_directory(&golden(name)).unwrap().1.0, "{name}");
+        assert_eq!(read_directory(&out).unwrap().0, read_directory(&golden(name)).unwrap().0, "{name}");
+        assert!(!out.join("sverka.json").exists());
+    }
+    let stored = read_safetensors(&dir.path().join("three-segments/model.safetensors")).unwrap();
+    assert_eq!(stored.0["classifier.weight"].shape, [2, 30], "both labels stay");
+    let config: Value =
+        serde_json::from_slice(&fs::read(dir.path().join("three-segments/config.json")).unwrap()).unwrap();
+    assert_eq!(config["id2label"], json!({"0": "LABEL_0", "1": "LABEL_1"}));
+    assert_eq!(config["hidden_dropout_prob"].to_string(), "0.1");
+}
+
+#[test]
+fn a_bundle_comes_back_as_it_was_saved() {
+    let (config, weights) = read_directory(&golden("rubert")).unwrap();
+    for storage in [Storage::F32, Storage::Bf16, Storage::Int8] {
+        let (_dir, out) = saved(storage);
+        let read = Manifest::read(&out).unwrap().unwrap();
+        let expected = Manifest { storage, weights_sha256: read.weights_sha256.clone(), ..manifest() };
+        assert_eq!((&read, read.weights_sha256.len()), (&expected, 64));
+        let (config_read, weights_read) = read_directory(&out).unwrap();
+        assert_eq!(config_read, config);
+        assert_eq!(weights_read.0 == weights.0, storage == Storage::F32);
+        assert_eq!(fs::read(out.join("vocab.txt")).unwrap(), fs::read(golden("rubert/vocab.txt")).unwrap());
+        assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("2 layers, 16 wide"));
+        // int8 and bf16 come out as the values that serving computes with
+        let plain = out.with_file_name("plain");
+        export(&out, &plain, false).unwrap();
+        assert_eq!(read_directory(&plain).unwrap().1.0, weights_read.0);
+    }
+}
+
+#[test]
+fn an_output_that_exists_is_kept_unless_forced() {
+    let (_dir, out) = saved(Storage::F32);
+    let before = fs::read(out.join("sverka.json")).unwrap();
+    assert!(matches!(export(&golden("one-segment"), &out, false), Err(Error::Exists(path)) if path == out));
+    assert_eq!(fs::read(out.join("sverka.json")).unwrap(), before);
+    export(&golden("one-segment"), &out, true).unwrap();
+    assert!(!out.join("sverka.json").exists());
+    assert_eq!(read_directory(&out).unwrap().0.vocab_size, 50);
+    // what is no model is never replaced
+    let mine = out.with_file_name("mine");
+    fs::create_dir(&mine).unwrap();
+    fs::write(mine.join("letters.txt"), "dear").unwrap();
+    assert_told(export(&golden("one-segment"), &mine, true), "mine", "another name");
+    assert_eq!(fs::read_dir(out.parent().unwrap()).unwrap().count(), 2, "nothing is left beside");
+}
+
+#[test]
+fn a_failure_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("model");
+    let full = || Err(Error::io("write", &out)(std::io::ErrorKind::StorageFull.into()));
+    let result = folder::write(&out, false, |to| {
+        fs::write(to.join("a"), "b").map_err(Error::io("write", to)).and_then(|()| full())
+    });
+    assert_told(result, "model", "write");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_missing_or_misshapen_tensor_is_named() {
+    const NAME: &str = "bert.encoder.layer.1.intermediate.dense.bias";
+    let file = "model.safetensors";
+    let (_dir, to) = copy("one-segment");
+    change_weights(&to, |w| drop(w.0.remove(NAME)));
+    assert_told(read_directory(&to), file, &format!("{NAME}: is missing"));
+    change_weights(&to, |w| drop(w.0.insert(NAME.into(), Array { shape: vec![2], data: vec![0.0; 2] })));
+    assert_told(read_directory(&to), file, &format!("{NAME}: has shape [2]"));
+    change_weights(&to, |w| drop(w.0.insert(NAME.into(), Array { shape: vec![37], data: vec![0.0; 37] })));
+    read_directory(&to).unwrap();
+    let strange = "bert.encoder.layer.2.output.dense.bias";
+    change_weights(&to, |w| drop(w.0.insert(strange.into(), Array { shape: vec![16], data: vec![0.0; 16] })));
+    assert_told(read_directory(&to), file, strange);
+    change_weights(&to, |w| {
+        w.0.remove(strange);
+        w.0.insert("classifier.weight".into(), Array { shape: vec![3, 16], data: vec![0.0; 48] });
+    });
+    assert_told(read_directory(&to), file, "classifier.weight: has 3 labels");
+    fs::remove_file(to.join(file)).unwrap();
+    assert_told(read_directory(&to), file, "read");
+}
+
+#[test]
+fn a_configuration_of_another_network_is_named() {
+    let (_dir, to) = copy("one-segment");
+    let path = to.join("config.json");
+    let good = fs::read(&path).unwrap();
+    let cases = [
+        ("model_type", json!("roberta")),
+        ("hidden_act", json!("relu")),
+        ("is_decoder", json!(true)),
+        ("hidden_size", json!("16")),
+        ("num_hidden_layers", json!(1_000_000_000_000u64)),
+        ("num_attention_heads", json!(3)),
+        ("num_attention_heads", json!(0)),
+        ("layer_norm_eps", json!(-1)),
+        ("hidden_dropout_prob", json!(1.0)),
+        ("vocab_size", json!(null)),
+    ];
+    for (key, value) in cases {
+        fs::write(&path, &good).unwrap();
+        let named = if key == "num_hidden_layers" { "bert.encoder.layer.2" } else { key };
+        let file = if key == "num_hidden_layers" { "model.safetensors" } else { "config.json" };
+        edit(&path, |config| config[key] = value);
+        assert_told(read_directory(&to), file, named);
+    }
+    fs::write(&path, &good[..50]).unwrap();
+    assert_told(read_directory(&to), "config.json", "JSON");
+}
+
+#[test]
+fn a_manifest_that_can_not_be_used_is_named() {
+    let (_dir, out) = saved(Storage::F32);
+    let path = out.join("sverka.json");
+    let good = fs::read(&path).unwrap();
+    let cases: [(&str, Value, &str); 6] = [
+        ("version", json!(VERSION + 1), "version: the bundle's version is 2"),
+        ("version", json!("one"), "version"),
+        ("architecture", json!("dssm"), "architecture"),
+        ("rendering", json!({"max_tokens": 64, "colour": 1}), "colour"),
+        ("storage", json!("int4"), "int4"),
+        ("news", json!(1), "news"),
+    ];
+    for (key, value, named) in cases {
+        fs::write(&path, &good).unwrap();
+        edit(&path, |manifest| manifest[key] = value);
+        assert_told(Manifest::read(&out), "sverka.json", named);
+        assert_told(export(&out, &out.with_file_name("x"), false), "sverka.json", named);
+    }
+    fs::write(&path, &good[..20]).unwrap();
+    assert_told(Manifest::read(&out), "sverka.json", "JSON");
+    assert_eq!(Manifest::read(&golden("rubert")).unwrap(), None);
+}
+
+#[test]
+fn files_that_do_not_belong_together_are_refused() {
+    let (config, weights) = read_directory(&golden("rubert")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let save = |rendering: Rendering, config: &Config, from: &str| {
+        let manifest = Manifest { rendering, ..Manifest::default() };
+        save(&dir.path().join("x"), &manifest, config, &weights, &golden(from), Storage::F32, false)
+    };
+    let short = Rendering { max_tokens: 513, ..Rendering::default() };
+    assert_told(save(short, &config, "rubert"), "config.json", "rendering.max_tokens");
+    let marked = Rendering { mark_shared: true, ..Rendering::default() };
+    assert_told(save(marked, &config, "rubert"), "config.json", "type_vocab_size");
+    let small = Config { vocab_size: 40, ..config.clone() };
+    assert_told(save(Rendering::default(), &small, "rubert"), "config.json", "vocab_size");
+    // changed weights are found before they score
+    let (_dir, out) = saved(Storage::F32);
+    change_weights(&out, |w| w.0.get_mut("classifier.bias").unwrap().data[0] += 1.0);
+    assert_told(Bundle::open(&out, None), "model.safetensors", "SHA-256");
+    assert_told(Bundle::open(&golden("five-segments"), None), "model.safetensors", "classifier.weight");
+}
+
+#[test]
+fn a_pruned_model_has_the_rows_of_its_words() {
+    let (_dir, out) = saved(Storage::F32);
+    let keep = crate::text::prune::Keep::default();
+    let pruned = crate::text::prune(&out, ["Монитор 27"], keep).unwrap();
+    let small = out.with_file_name("small");
+    let (before, after) = prune(&out, &pruned, &small).unwrap();
+    assert!(before > after && after == pruned.kept().len(), "{before} {after}");
+    let (was, is) = (read_directory(&out).unwrap().1, read_directory(&small).unwrap().1);
+    let row = |w: &Weights, id: usize| w.0[directory::WORDS].data[id * 16..][..16].to_vec();
+    let rendering = manifest().rendering;
+    let ids = |dir: &Path| {
+        PairTokenizer::open(dir, rendering.clone()).unwrap().single(Input::Text("Монитор 27")).unwrap().ids
+    };
+    for (old, new) in ids(&out).into_iter().zip(ids(&small)) {
+        assert_eq!(row(&was, old as usize), row(&is, new as usize));
+    }
+    assert_eq!(Manifest::read(&small).unwrap().unwrap().rendering, rendering);
+}

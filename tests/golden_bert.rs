@@ -1,0 +1,183 @@
+//! BERT against Python's transformers: the numbers in `tests/golden/bert/expected.json`, made by `make.py` beside it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use candle_core::{Device, IndexOp, Tensor, Var};
+use serde::Deserialize;
+use sverka::Input;
+use sverka::bundle::read_directory;
+use sverka::models::bert::Config;
+use sverka::nn::Weights;
+use sverka::nn::reference::{Reference, tensors};
+use sverka::text::{Batch, Encoding, PairTokenizer, Rendering};
+
+/// How far a number may be from transformers', and from a large one in relation to it.
+const TOLERANCE: f32 = 1e-4;
+
+/// One sequence; values are the first 16 of a row.
+#[derive(Deserialize)]
+struct Case {
+    ids: Vec<u32>,
+    segments: Vec<u32>,
+    texts: Option<[String; 2]>,
+    /// By layer, embeddings first: first token, last token, mean over tokens.
+    hidden: Vec<[Vec<f32>; 3]>,
+    /// By layer: of the first token in the first head, of the last token in the last head.
+    attention: Vec<[Vec<f32>; 2]>,
+    pooled: Option<Vec<f32>>,
+    /// One per label.
+    logits: Option<Vec<f32>>,
+}
+
+impl Case {
+    /// What a matcher makes of one or two labels.
+    fn score(&self) -> Option<f32> {
+        self.logits.as_ref().map(|l| if l.len() == 2 { l[1] - l[0] } else { l[0] })
+    }
+}
+
+fn golden() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert")
+}
+
+/// A checkpoint's folder, if it is there, and its cases.
+fn checkpoint(name: &str) -> Option<(PathBuf, Vec<Case>)> {
+    let text = std::fs::read_to_string(golden().join("expected.json")).unwrap();
+    let cases = serde_json::from_str::<BTreeMap<String, Vec<Case>>>(&text).unwrap().remove(name).unwrap();
+    let real = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("weights").join(name);
+    let dir = [golden().join(name), real].into_iter().find(|dir| dir.is_dir());
+    if dir.is_none() {
+        eprintln!("skipped: weights/{name} is not there; run scripts/weights");
+    }
+    Some((dir?, cases))
+}
+
+fn batch(cases: &[Case]) -> Batch {
+    let encodings = cases.iter().map(|c| Encoding { ids: c.ids.clone(), segments: c.segments.clone(), cut: 0 });
+    encodings.collect::<Vec<_>>().iter().collect()
+}
+
+fn assert_near(what: &str, got: &[f32], expected: &[f32]) {
+    assert!(got.len() >= expected.len(), "{what}: {} values for {}", got.len(), expected.len());
+    for (i, (g, e)) in got.iter().zip(expected).enumerate() {
+        assert!((g - e).abs() <= TOLERANCE * e.abs().max(1.0), "{what}, value {i}: {g}, transformers {e}");
+    }
+}
+
+/// Holds packed states, `l + 1` of `[t, h]`, against the expected ones. Any implementation of the encoder can be put here.
+fn assert_states(name: &str, hidden: &[Vec<Vec<f32>>], cases: &[Case]) {
+    let batch = batch(cases);
+    for (s, case) in cases.iter().enumerate() {
+        assert_eq!(hidden.len(), case.hidden.len(), "{name}: layers");
+        let range = batch.offsets[s] as usize..batch.offsets[s + 1] as usize;
+        for (layer, (states, [first, last, mean])) in hidden.iter().zip(&case.hidden).enumerate() {
+            let rows = &states[range.clone()];
+            let what = |which: &str| format!("{name}, sequence {s}, state {layer}, {which}");
+            assert_near(&what("first token"), &rows[0], first);
+            assert_near(&what("last token"), &rows[rows.len() - 1], last);
+            let average = |i: usize| rows.iter().map(|r| f64::from(r[i])).sum::<f64>() / rows.len() as f64;
+            let means: Vec<f32> = (0..mean.len()).map(|i| average(i) as f32).collect();
+            assert_near(&what("mean"), &means, mean);
+        }
+    }
+}
+
+/// Holds a scorer's logits against the expected ones; true if the checkpoint has a head. Any scorer can be put here.
+fn assert_logits(name: &str, score: impl Fn(Config, &Weights, &Batch) -> Vec<f32>) -> bool {
+    let Some((dir, cases)) = checkpoint(name) else { return false };
+    let Some(expected) = cases.iter().map(Case::score).collect::<Option<Vec<f32>>>() else { return false };
+    let (config, weights) = read_directory(&dir).unwrap();
+    assert_near(&format!("{name}, logits"), &score(config, &weights, &batch(&cases)), &expected);
+    true
+}
+
+fn reference_of(config: &Config) -> Reference {
+    let (layers, heads) = (config.num_hidden_layers, config.num_attention_heads);
+    Reference { layers, heads, epsilon: f64::from(config.layer_norm_eps) }
+}
+
+fn reference_states(name: &str) {
+    let Some((dir, cases)) = checkpoint(name) else { return };
+    let (config, weights) = read_directory(&dir).unwrap();
+    let (reference, parameters) = (reference_of(&config), tensors(&weights, &Device::Cpu).unwrap());
+    let states = reference.forward(&parameters, &batch(&cases), true).unwrap();
+    let hidden: Vec<Vec<Vec<f32>>> = states.hidden.iter().map(|h| h.to_vec2().unwrap()).collect();
+    assert_states(name, &hidden, &cases);
+    for (s, case) in cases.iter().enumerate() {
+        for (layer, [first, last]) in case.attention.iter().enumerate() {
+            let map = states.attention[layer].i(s).unwrap();
+            let row = |head: usize, query: usize| map.i((head, query)).unwrap().to_vec1::<f32>().unwrap();
+            let what = format!("{name}, sequence {s}, attention {layer}");
+            assert_near(&what, &row(0, 0), first);
+            let query = row(config.num_attention_heads - 1, case.ids.len() - 1);
+            assert_near(&what, &query, last);
+            assert!(query[case.ids.len()..].iter().all(|p| *p == 0.0), "{what}: padding is looked at");
+        }
+        if let Some(expected) = &case.pooled {
+            let pooled = reference.pool(&parameters, &states.first).unwrap().i(s).unwrap().to_vec1::<f32>().unwrap();
+            assert_near(&format!("{name}, sequence {s}, pooled"), &pooled, expected);
+        }
+    }
+}
+
+fn reference_logits(config: Config, weights: &Weights, batch: &Batch) -> Vec<f32> {
+    let (reference, parameters) = (reference_of(&config), tensors(weights, &Device::Cpu).unwrap());
+    let first = reference.forward(&parameters, batch, false).unwrap().first;
+    let pooled = reference.pool(&parameters, &first).unwrap();
+    reference.classify(&parameters, &pooled).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn reference_has_the_states_of_random_checkpoints() {
+    ["one-segment", "three-segments", "five-segments", "rubert"].map(reference_states);
+}
+
+#[test]
+fn reference_has_the_states_of_real_checkpoints() {
+    ["minilm", "bert-tiny"].map(reference_states);
+}
+
+#[test]
+fn reference_has_the_logits() {
+    for name in ["one-segment", "three-segments", "rubert"] {
+        assert!(assert_logits(name, reference_logits), "{name} has a head");
+    }
+}
+
+#[test]
+fn reference_has_the_gradients_of_pytorch() {
+    let (dir, cases) = checkpoint("three-segments").unwrap();
+    let (config, weights) = read_directory(&dir).unwrap();
+    let leaves: BTreeMap<String, Var> = tensors(&weights, &Device::Cpu)
+        .unwrap()
+        .into_iter()
+        .map(|(name, t)| (name, Var::from_tensor(&t).unwrap()))
+        .collect();
+    let parameters: BTreeMap<String, Tensor> = leaves.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect();
+    let reference = reference_of(&config);
+    let first = reference.forward(&parameters, &batch(&cases), false).unwrap().first;
+    let pooled = reference.pool(&parameters, &first).unwrap();
+    let loss = reference.classify(&parameters, &pooled).unwrap().sum_all().unwrap();
+    let gradients = loss.backward().unwrap();
+    let text = std::fs::read_to_string(golden().join("gradients.json")).unwrap();
+    let expected: BTreeMap<String, Vec<f32>> = serde_json::from_str(&text).unwrap();
+    assert_eq!(expected.len(), parameters.len());
+    for (name, values) in expected {
+        let gradient = gradients.get(&parameters[&name]).unwrap_or_else(|| panic!("{name} has no gradient"));
+        assert_near(&name, &gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap(), &values);
+    }
+}
+
+#[test]
+fn tokens_are_those_of_transformers() {
+    for name in ["rubert", "minilm", "bert-tiny"] {
+        let Some((dir, cases)) = checkpoint(name) else { continue };
+        let tokenizer = PairTokenizer::open(&dir, Rendering { max_tokens: 512, ..Rendering::default() }).unwrap();
+        for case in &cases {
+            let Some([left, right]) = &case.texts else { continue };
+            let encoding = tokenizer.pair(Input::Text(left), Input::Text(right)).unwrap();
+            assert_eq!((&encoding.ids, &encoding.segments), (&case.ids, &case.segments), "{name}: {left} | {right}");
+        }
+    }
+}
