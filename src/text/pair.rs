@@ -66,7 +66,8 @@ impl PairTokenizer {
         rendering.check()?;
         let special = files.frame.prefix.len() + files.frame.middle.len() + files.frame.suffix.len();
         if rendering.max_tokens < special + 2 {
-            let what = format!("a pair takes {special} special tokens and one of each side; give at least {}", special + 2);
+            let what =
+                format!("a pair takes {special} special tokens and one of each side; give at least {}", special + 2);
             return Err(Error::setting("text.max_tokens", rendering.max_tokens, what));
         }
         Ok(PairTokenizer { files: Arc::new(files), rendering })
@@ -132,7 +133,7 @@ impl PairTokenizer {
     }
 
     /// The tokens of a pair. Tokens past `max_tokens` are cut one by one from the end of the side that is longer at that
-    /// moment (the right one of two equal ones), and counted.
+    /// moment (transformers' `longest_first`, odd tokens included), and counted.
     pub fn pair(&self, left: Input, right: Input) -> Result<Encoding> {
         Ok(self.pair_prepared(&self.prepare(left)?, &self.prepare(right)?))
     }
@@ -185,8 +186,10 @@ fn fit(left: usize, right: usize, room: usize) -> (usize, usize) {
         (left, room - left)
     } else if right <= room / 2 {
         (room - right, right)
-    } else {
+    } else if left > right {
         (room - room / 2, room / 2)
+    } else {
+        (room / 2, room - room / 2)
     }
 }
 
@@ -232,4 +235,241 @@ pub(super) fn chunks(text: &str) -> impl Iterator<Item = (usize, &str)> {
         start += end;
         Some(chunk)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::records::Record;
+
+    fn golden(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/text").join(name)
+    }
+
+    fn open(name: &str, rendering: Rendering) -> PairTokenizer {
+        PairTokenizer::open(&golden(name), rendering).unwrap()
+    }
+
+    fn expected() -> Value {
+        serde_json::from_slice(&std::fs::read(golden("expected.json")).unwrap()).unwrap()
+    }
+
+    fn numbers(value: &Value) -> Vec<u32> {
+        value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as u32).collect()
+    }
+
+    fn text<'a>(expected: &'a Value, index: &Value) -> Input<'a> {
+        Input::Text(expected["texts"][index.as_u64().unwrap() as usize].as_str().unwrap())
+    }
+
+    /// One space in front of every token of a text, by its segment.
+    fn segments_of(tokenizer: &PairTokenizer, encoding: &Encoding, segment: u32) -> String {
+        let ids = encoding.ids.iter().zip(&encoding.segments).filter(|(_, s)| **s == segment).map(|(id, _)| *id);
+        tokenizer.files.tokenizer.decode(&ids.collect::<Vec<_>>(), true).unwrap()
+    }
+
+    #[test]
+    fn pairs_equal_transformers() {
+        let expected = expected();
+        for name in ["cased", "uncased", "unigram"] {
+            let whole = open(name, Rendering { max_tokens: 4096, ..Default::default() });
+            assert_eq!(whole.vocab_size() as u64, expected[name]["vocab_size"].as_u64().unwrap());
+            for pair in expected[name]["pairs"].as_array().unwrap() {
+                let encoding = whole.pair(text(&expected, &pair[0]), text(&expected, &pair[1])).unwrap();
+                assert_eq!(encoding.ids, numbers(&pair[2]), "{name} {pair}");
+                if name != "unigram" {
+                    assert_eq!(encoding.segments, numbers(&pair[3]), "{name} {pair}");
+                }
+                assert_eq!(encoding.cut, 0);
+            }
+            let short = open(name, Rendering { max_tokens: 24, ..Default::default() });
+            for pair in expected[name]["cut_to_24"].as_array().unwrap() {
+                let encoding = short.pair(text(&expected, &pair[0]), text(&expected, &pair[1])).unwrap();
+                assert_eq!(encoding.ids, numbers(&pair[2]), "{name} {pair}");
+            }
+        }
+    }
+
+    #[test]
+    fn unigram_segments_are_those_of_bert() {
+        let tokenizer = open("unigram", Rendering::default());
+        let (left, right) = (Input::Text("черный чай"), Input::Text("чай"));
+        let encoding = tokenizer.pair(left, right).unwrap();
+        let l = tokenizer.prepare(left).unwrap().tokens();
+        assert_eq!(encoding.segments.iter().position(|&s| s == 1), Some(1 + l + 2));
+        assert!(encoding.segments.is_sorted());
+        assert_eq!(tokenizer.single(left).unwrap().segments, vec![0; l + 2]);
+    }
+
+    #[test]
+    fn cased_vocabulary_keeps_case() {
+        let tokenizer = open("cased", Rendering::default());
+        let [upper, lower] = ["Средство", "средство"].map(|t| tokenizer.single(Input::Text(t)).unwrap().ids);
+        assert_ne!(upper, lower);
+        let tokenizer = open("uncased", Rendering::default());
+        let [upper, lower] = ["Средство", "средство"].map(|t| tokenizer.single(Input::Text(t)).unwrap().ids);
+        assert_eq!(upper, lower);
+    }
+
+    #[test]
+    fn shared_words_are_marked_by_the_whole_text() {
+        for name in ["cased", "uncased", "unigram"] {
+            let tokenizer = open(name, Rendering { mark_shared: true, ..Default::default() });
+            let (left, right) = ("sony dsc-w120 /b camera 500мл", "camera dscw120b 500 мл zoom");
+            let encoding = tokenizer.pair(Input::Text(left), Input::Text(right)).unwrap();
+            let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
+            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 0)), "sony", "{name}");
+            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 1)), "zoom", "{name}");
+            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 2)), "dsc-w120/bcamera500мл", "{name}");
+            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 3)), "cameradscw120b500мл", "{name}");
+        }
+        let mut right = "zoom ".repeat(100);
+        right.push_str("camera");
+        let tokenizer = open("cased", Rendering { mark_shared: true, max_tokens: 16, ..Default::default() });
+        let encoding = tokenizer.pair(Input::Text("camera"), Input::Text(&right)).unwrap();
+        assert_eq!(encoding.segments[1], 2, "the other camera is cut, and still known");
+        assert!(encoding.cut > 80);
+    }
+
+    #[test]
+    fn fields_have_segments_and_marks_are_not_words() {
+        let record = |title: &str, price: &str| Record {
+            id: "1".into(),
+            columns: vec!["title".to_string(), "price".to_string()].into(),
+            values: vec![title.into(), price.into()],
+        };
+        let (left, right) = (record("camera black", "12"), record("black camera zoom", "18"));
+
+        for name in ["cased", "unigram"] {
+            let rendering = Rendering {
+                marks: true,
+                mark_shared: true,
+                segments: [("price".to_string(), 4)].into(),
+                ..Default::default()
+            };
+            let tokenizer = open(name, rendering.clone());
+            let encoding = tokenizer.pair((&left).into(), (&right).into()).unwrap();
+            let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
+            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 2)), "camerablack");
+            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 3)), "blackcamera");
+            let own = squeeze(segments_of(&tokenizer, &encoding, 4));
+            assert!(own.contains("12") && own.contains("18") && !own.contains("camera"), "{own}");
+            assert_eq!(rendering.segment_count(), 5);
+        }
+    }
+
+    #[test]
+    fn empty_and_long_texts() {
+        let tokenizer = open("cased", Rendering { mark_shared: true, max_tokens: 64, ..Default::default() });
+        let empty = Record { id: "1".into(), columns: vec!["title".to_string()].into(), values: vec![String::new()] };
+        let encoding = tokenizer.pair((&empty).into(), Input::Text("")).unwrap();
+        assert_eq!((encoding.ids.len(), encoding.segments, encoding.cut), (3, vec![0, 0, 1], 0));
+        for name in ["cased", "uncased", "unigram"] {
+            let tokenizer = open(name, Rendering { max_tokens: 64, ..Default::default() });
+            let short = "Концентрат Prosept «Зелёный чай», 0,5 л ";
+            let tokens = tokenizer.prepare(Input::Text(short)).unwrap().tokens();
+            let long = short.repeat(1000); // some 60 kB: tokenised in pieces
+            let encoding = tokenizer.pair(Input::Text(&long), Input::Text(short)).unwrap();
+            assert_eq!(encoding.ids.len(), 64);
+            let special = tokenizer.pair(Input::Text(""), Input::Text("")).unwrap().ids.len();
+            assert_eq!(encoding.cut as usize, 1001 * tokens + special - 64, "{name}");
+            let glued = "x".repeat(300_000);
+            assert!(tokenizer.single(Input::Text(&glued)).unwrap().ids.len() <= 64);
+        }
+    }
+
+    #[test]
+    fn chunks_are_cut_before_spaces_and_lose_nothing() {
+        for text in ["слово ".repeat(5000), "я".repeat(100_000), format!("{} a b", "w".repeat(20_000)), "a".into()]
+        {
+            let parts: Vec<_> = chunks(&text).collect();
+            assert_eq!(parts.iter().map(|p| p.1).collect::<String>(), text);
+            for (start, part) in &parts[1..] {
+                assert_eq!(&text[*start..start + part.len()], *part);
+                assert!(part.starts_with(' ') || part.len() > CHUNK || text.starts_with('я'), "{start}");
+            }
+        }
+        assert_eq!(chunks("").count(), 0);
+    }
+
+    #[test]
+    fn save_gives_the_same_files() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["cased", "uncased", "unigram"] {
+            open(name, Rendering::default()).save(&dir.path().join(name)).unwrap();
+            for file in std::fs::read_dir(golden(name)).unwrap() {
+                let file = file.unwrap();
+                let copy = dir.path().join(name).join(file.file_name());
+                assert_eq!(std::fs::read(file.path()).unwrap(), std::fs::read(copy).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn broken_files_are_named() {
+        let message = |files: &[(&str, &str)]| {
+            let dir = tempfile::tempdir().unwrap();
+            for (name, content) in files {
+                std::fs::write(dir.path().join(name), content).unwrap();
+            }
+            let error = PairTokenizer::open(dir.path(), Rendering::default()).err().unwrap();
+            assert!(error.is_users());
+            let message = error.to_string();
+            assert!(!message.contains('\n'), "{message}");
+            message
+        };
+        let whole = std::fs::read_to_string(golden("uncased/tokenizer.json")).unwrap();
+        let bpe = r#"{"version":"1.0","added_tokens":[],"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}"#;
+        let no_unknown = r###"{"version":"1.0","added_tokens":[],"model":{"type":"WordPiece","unk_token":"[UNK]",
+            "continuing_subword_prefix":"##","max_input_chars_per_word":100,"vocab":{"a":0}}}"###;
+        for (files, part) in [
+            (vec![], "neither tokenizer.json nor vocab.txt"),
+            (vec![("tokenizer.json", "")], "tokenizer.json: JSON"),
+            (vec![("tokenizer.json", &whole[..5000])], "tokenizer.json: JSON"),
+            (vec![("tokenizer.json", "{\"a\": 1}")], "tokenizer.json: model.vocab"),
+            (vec![("tokenizer.json", "[1]")], "tokenizer.json: model.vocab"),
+            (vec![("tokenizer.json", bpe)], "tokenizer.json: post_processor"),
+            (vec![("tokenizer.json", no_unknown)], "tokenizer.json: model.unk_token"),
+            (vec![("vocab.txt", "a\nb\n")], "vocab.txt: [UNK]"),
+            (vec![("vocab.txt", "[UNK]\n[CLS]\n")], "vocab.txt: [SEP]"),
+            (vec![("vocab.txt", "[UNK]"), ("tokenizer_config.json", "{")], "tokenizer_config.json: JSON"),
+        ] {
+            let message = message(&files);
+            assert!(message.contains(part), "{message}");
+        }
+        let rendering = Rendering { max_tokens: 4, ..Default::default() };
+        let error = PairTokenizer::open(&golden("cased"), rendering).err().unwrap().to_string();
+        assert!(error.contains("text.max_tokens = 4") && error.contains("at least 5"), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..Default::default() })]
+        #[test]
+        fn truncation(left in "[a-zа-я0-9 ,./-]{0,80}", right in "\\PC{0,60}", max in 6usize..40, mark: bool, which in 0usize..3) {
+            let name = ["cased", "uncased", "unigram"][which];
+            let rendering = Rendering { max_tokens: max, mark_shared: mark, ..Default::default() };
+            let whole = open(name, Rendering { max_tokens: 4096, ..rendering.clone() });
+            let tokenizer = open(name, rendering);
+            let (left, right) = (Input::Text(&left), Input::Text(&right));
+            let (all, cut) = (whole.pair(left, right).unwrap(), tokenizer.pair(left, right).unwrap());
+            prop_assert_eq!(cut.ids.len(), all.ids.len().min(max));
+            prop_assert_eq!(cut.segments.len(), cut.ids.len());
+            prop_assert_eq!(cut.ids.len() + cut.cut as usize, all.ids.len());
+            // each side is a prefix of the whole side, segments included
+            let (l, r) = (tokenizer.prepare(left).unwrap(), tokenizer.prepare(right).unwrap());
+            let (kept_left, kept_right) = fit(l.total, r.total, max - (all.ids.len() - l.total - r.total));
+            prop_assert_eq!(&cut.ids[1..1 + kept_left], &all.ids[1..1 + kept_left]);
+            prop_assert_eq!(&cut.segments[1..1 + kept_left], &all.segments[1..1 + kept_left]);
+            let (start, whole_start) = (cut.ids.len() - 1 - kept_right, all.ids.len() - 1 - r.total);
+            prop_assert_eq!(&cut.ids[start..][..kept_right], &all.ids[whole_start..][..kept_right]);
+            prop_assert_eq!(&cut.segments[start..][..kept_right], &all.segments[whole_start..][..kept_right]);
+            prop_assert!(kept_left.abs_diff(kept_right) <= 1 || kept_left == l.total || kept_right == r.total);
+            prop_assert_eq!(tokenizer.pair_prepared(&l, &r), cut);
+        }
+    }
 }

@@ -232,3 +232,97 @@ impl Pruned {
 fn items(array: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
     array.and_then(Value::as_array_mut).into_iter().flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Input;
+    use crate::text::{PairTokenizer, Rendering};
+
+    fn golden(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/text").join(name)
+    }
+
+    #[test]
+    fn covered_texts_are_tokenised_as_before() {
+        let corpus = ["Концентрат Prosept Multipower, цитрус 1л", "sony dsc-w120 /b camera", "日本 ☃"];
+        for name in ["cased", "uncased", "unigram"] {
+            let pruned = prune(&golden(name), corpus, Keep::default()).unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            pruned.save(dir.path()).unwrap();
+            let rendering = Rendering { max_tokens: 4096, ..Default::default() };
+            let [old, new] = [&golden(name), dir.path()].map(|d| PairTokenizer::open(d, rendering.clone()).unwrap());
+            assert_eq!(new.vocab_size(), pruned.kept().len());
+            assert!(new.vocab_size() < old.vocab_size() * 4 / 5, "{name}: {}", new.vocab_size());
+            let mut all = corpus.to_vec();
+            all.extend(["Multipower camera", "", "я q 7"]); // other texts of kept pieces
+            for left in &all {
+                let [before, after] = [&old, &new].map(|t| t.pair(Input::Text(left), Input::Text(corpus[0])).unwrap());
+                let back: Vec<u32> = after.ids.iter().map(|&id| pruned.kept()[id as usize]).collect();
+                assert_eq!(back, before.ids, "{name} {left}");
+                let forth: Vec<u32> = before.ids.iter().filter_map(|&id| pruned.new_id(id)).collect();
+                assert_eq!(forth, after.ids);
+            }
+            // a text that is not covered falls to smaller pieces, never to nothing
+            let [before, after] = [&old, &new].map(|t| t.single(Input::Text("Антисептик для полов")).unwrap());
+            assert!(after.ids.len() > before.ids.len());
+        }
+    }
+
+    #[test]
+    fn rare_pieces_and_foreign_characters_go() {
+        let corpus = ["camera", "camera", "digital"];
+        let twice = prune(&golden("cased"), corpus, Keep { min_count: 2, ..Default::default() }).unwrap();
+        let once = prune(&golden("cased"), corpus, Keep::default()).unwrap();
+        assert!(twice.kept().len() < once.kept().len());
+        for (piece, characters, kept) in [
+            ("日", Characters::All, true),
+            ("日", Characters::European, false),
+            ("##ж", Characters::European, true),
+            ("€", Characters::European, true),
+            ("##", Characters::All, false),
+            ("#", Characters::European, true),
+            ("<0x0A>", Characters::European, true),
+            ("ab", Characters::All, false),
+        ] {
+            assert_eq!(is_kept_character(piece, characters), kept, "{piece}");
+        }
+    }
+
+    #[test]
+    fn settings_beside_the_vocabulary_are_renumbered() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut json: Value =
+            serde_json::from_slice(&std::fs::read(golden("unigram/tokenizer.json")).unwrap()).unwrap();
+        let last = json["model"]["vocab"].as_array().unwrap().len();
+        json["model"]["vocab"].as_array_mut().unwrap().push(serde_json::json!(["<extra>", 0.0]));
+        let extra = serde_json::json!({"id": last, "content": "<extra>", "special": true, "normalized": false,
+            "single_word": false, "lstrip": false, "rstrip": false});
+        json["added_tokens"].as_array_mut().unwrap().push(extra);
+        std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+        let settings = serde_json::json!({"added_tokens_decoder": {last.to_string(): {"content": "<extra>"}}});
+        std::fs::write(dir.path().join("tokenizer_config.json"), settings.to_string()).unwrap();
+        std::fs::write(dir.path().join("added_tokens.json"), format!("{{\"<extra>\": {last}}}")).unwrap();
+        let pruned = prune(dir.path(), ["чай"], Keep::default()).unwrap();
+        let new = pruned.new_id(last as u32).unwrap();
+        assert_eq!(new as usize, pruned.kept().len() - 1);
+        pruned.save(dir.path()).unwrap();
+        let read =
+            |name: &str| -> Value { serde_json::from_slice(&std::fs::read(dir.path().join(name)).unwrap()).unwrap() };
+        assert_eq!(read("tokenizer_config.json")["added_tokens_decoder"][new.to_string()]["content"], "<extra>");
+        assert_eq!(read("added_tokens.json")["<extra>"], new);
+        let tokens = read("tokenizer.json")["added_tokens"].clone();
+        assert_eq!(tokens.as_array().unwrap().last().unwrap()["id"], new);
+    }
+
+    #[test]
+    fn merges_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let vocab = r#"{"[CLS]": 0, "[SEP]": 1, "a": 2, "b": 3, "ab": 4}"#;
+        let model = format!(r#"{{"type": "BPE", "vocab": {vocab}, "merges": [["a", "b"]]}}"#);
+        let json = format!(r#"{{"version": "1.0", "added_tokens": [], "model": {model}}}"#);
+        std::fs::write(dir.path().join("tokenizer.json"), json).unwrap();
+        let error = prune(dir.path(), ["ab"], Keep::default()).unwrap_err().to_string();
+        assert!(error.contains("tokenizer.json: model.type") && error.contains("BPE"), "{error}");
+    }
+}

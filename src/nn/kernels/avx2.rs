@@ -54,8 +54,8 @@ unsafe fn dot_bf16(acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
         let high = _mm256_set1_epi32(0xffff_0000u32 as i32);
         let lo = |x| f(flush(_mm256_slli_epi32::<16>(x)));
         let hi = |x| f(flush(_mm256_and_si256(x, high)));
-        let sum = flush(i(_mm256_fmadd_ps(lo(a), lo(b), f(flush(acc)))));
-        flush(i(_mm256_fmadd_ps(hi(a), hi(b), f(sum))))
+        let sum = flush(i(_mm256_fmadd_ps(hi(a), hi(b), f(flush(acc)))));
+        flush(i(_mm256_fmadd_ps(lo(a), lo(b), f(sum))))
     }
 }
 

@@ -161,8 +161,8 @@ unsafe impl Lanes for Portable {
     unsafe fn dot_bf16(acc: V, a: V, b: V) -> V {
         std::array::from_fn(|i| {
             let (hi, lo) = (|x: u32| f32::from_bits(x & 0xffff_0000), |x: u32| f32::from_bits(x << 16));
-            let sum = fma_flush(lo(a[i]), lo(b[i]), f32::from_bits(acc[i]));
-            fma_flush(hi(a[i]), hi(b[i]), sum).to_bits()
+            let sum = fma_flush(hi(a[i]), hi(b[i]), f32::from_bits(acc[i]));
+            fma_flush(lo(a[i]), lo(b[i]), sum).to_bits()
         })
     }
     #[inline(always)]

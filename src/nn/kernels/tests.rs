@@ -1,1 +1,303 @@
-//! Every kernel against a naive one.
+//! Every kernel against a naive one, over odd shapes, on every unit this CPU has, on buffers that end (and begin) against
+//! an unmapped page. A unit that the CPU lacks is skipped, and said so.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Values whose last (or first) byte lies against a page that may not be touched.
+struct Guarded<T> {
+    map: *mut libc::c_void,
+    bytes: usize,
+    data: *mut T,
+    len: usize,
+}
+
+impl<T: bytemuck::Pod> Guarded<T> {
+    fn new(values: &[T], at_end: bool) -> Self {
+        let page = 4096;
+        let size = size_of_val(values);
+        let inner = size.div_ceil(page).max(1) * page;
+        let bytes = inner + 2 * page;
+        // SAFETY: a fresh private mapping; its first and last pages are closed, `values` lie between them.
+        unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let map = libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            assert_ne!(map, libc::MAP_FAILED);
+            assert_eq!(libc::mprotect(map, page, libc::PROT_NONE), 0);
+            assert_eq!(libc::mprotect(map.byte_add(page + inner), page, libc::PROT_NONE), 0);
+            let data: *mut T = map.byte_add(if at_end { page + inner - size } else { page }).cast();
+            std::ptr::copy_nonoverlapping(values.as_ptr(), data, values.len());
+            Guarded { map, bytes, data, len: values.len() }
+        }
+    }
+}
+
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new`.
+        unsafe { libc::munmap(self.map, self.bytes) };
+    }
+}
+
+impl<T> std::ops::Deref for Guarded<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: `len` values were written in `new`.
+        unsafe { std::slice::from_raw_parts(self.data, self.len) }
+    }
+}
+
+impl<T> std::ops::DerefMut for Guarded<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.data, self.len) }
+    }
+}
+
+fn units_to_test() -> Vec<Unit> {
+    let has = Unit::available();
+    for unit in [Unit::Avx2, Unit::Avx512] {
+        if !has.contains(&unit) {
+            eprintln!("skipped: this CPU has no {}", unit.name());
+        }
+    }
+    has
+}
+
+/// Runs on each unit and gives what each returned.
+fn on_each<T>(run: impl Fn() -> T) -> Vec<(Unit, T)> {
+    let results = units_to_test().into_iter().map(|unit| {
+        FORCED.set(Some(unit));
+        (unit, run())
+    });
+    let results = results.collect();
+    FORCED.set(None);
+    results
+}
+
+fn random(n: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn bf16(x: f32) -> f32 {
+    half::bf16::from_f32(x).to_f32()
+}
+
+const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::Bf16, Dtype::Int8];
+const SIZES: [usize; 12] = [1, 2, 3, 7, 12, 15, 16, 31, 33, 63, 65, 130];
+
+fn close(got: &[f32], want: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(got.len(), want.len());
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((g - w).abs() <= tolerance * w.abs().max(1.0), "{what}: value {i} is {g}, not {w}");
+    }
+}
+
+/// `[m, k] x [n, k]^T + bias`, in f64 over what the precision makes of the inputs.
+fn naive(dtype: Dtype, x: &[f32], w: &[f32], bias: &[f32], m: usize, n: usize, k: usize) -> Vec<f32> {
+    let see = |row: &[f32]| -> Vec<f64> {
+        match dtype {
+            Dtype::F32 => row.iter().map(|&x| f64::from(x)).collect(),
+            Dtype::Bf16 => row.iter().map(|&x| f64::from(bf16(x))).collect(),
+            Dtype::Int8 => {
+                let (bytes, scale) = quantise_row(row);
+                bytes.iter().map(|&b| f64::from(b) * f64::from(scale)).collect()
+            }
+        }
+    };
+    let (x, w): (Vec<_>, Vec<_>) = (x.chunks(k).map(see).collect(), w.chunks(k).map(see).collect());
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    (0..m * n).map(|i| dot(&x[i / n], &w[i % n]) as f32 + bias[i % n]).collect()
+}
+
+fn product_of(dtype: Dtype, x: &[f32], w: &[f32], bias: &[f32], m: usize, n: usize, k: usize, end: bool) -> Vec<f32> {
+    let (x, w, bias) = (Guarded::new(x, end), Guarded::new(w, end), Guarded::new(bias, end));
+    let depth = steps(dtype, k);
+    let mut panels = Panels::default();
+    panels.from_rows(dtype, &w, k, n, k, &mut Buffer::default());
+    let mut left = Guarded::new(&vec![0u32; m * depth], end);
+    let mut scale = Guarded::new(&vec![0f32; m], end);
+    units(dtype, &x, k, m, k, &mut left, &mut scale);
+    let mut out = Guarded::new(&vec![f32::NAN; m * n], end);
+    let left = Left { units: &left, stride: depth, rows: m, scale: &scale };
+    product(left, &panels, Some(&bias), &mut out, n, false);
+    let once = out.to_vec();
+    let mut split = Guarded::new(&vec![f32::NAN; m * n], end);
+    product_split(left, &panels, Some(&bias), &mut split, n);
+    assert_eq!(once, split.to_vec(), "split columns");
+    product(left, &panels, None, &mut out, n, true);
+    let twice: Vec<f32> = once.iter().zip(bias.iter().cycle()).map(|(y, b)| 2.0 * y - b).collect();
+    close(&out, &twice, 1e-4, "accumulate");
+    once
+}
+
+/// Same bits on every unit.
+fn same_bits(results: &[(Unit, Vec<f32>)], what: &str) {
+    let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for (unit, values) in &results[1..] {
+        assert_eq!(bits(values), bits(&results[0].1), "{what}: {} and {}", unit.name(), results[0].0.name());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn products_equal_naive_ones_and_each_other(
+        m in prop::sample::select(&SIZES), n in prop::sample::select(&SIZES), k in prop::sample::select(&SIZES),
+        seed: u64, end: bool,
+    ) {
+        let (x, w, bias) = (random(m * k, seed), random(n * k, seed ^ 1), random(n, seed ^ 2));
+        for dtype in DTYPES {
+            let want = naive(dtype, &x, &w, &bias, m, n, k);
+            let got = on_each(|| product_of(dtype, &x, &w, &bias, m, n, k, end));
+            for (unit, got) in &got {
+                close(got, &want, 2e-5 * (k as f32).sqrt(), &format!("{} {dtype:?} {m} {n} {k}", unit.name()));
+            }
+            same_bits(&got, &format!("{dtype:?} {m} {n} {k}"));
+        }
+    }
+
+    /// Panels and left sides made from columns, as gradients of weights and inputs use them: `x^T y`.
+    #[test]
+    fn transposed_products_equal_naive_ones(
+        k in prop::sample::select(&SIZES), m in prop::sample::select(&SIZES), n in prop::sample::select(&SIZES),
+        seed: u64, end: bool,
+    ) {
+        let (x, y) = (random(k * m, seed), random(k * n, seed ^ 1));
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let see = |v: f32| f64::from(if dtype == Dtype::Bf16 { bf16(v) } else { v });
+            let at = |i: usize, j: usize| (0..k).map(|r| see(x[r * m + i]) * see(y[r * n + j])).sum::<f64>() as f32;
+            let want: Vec<f32> = (0..m * n).map(|c| at(c / n, c % n)).collect();
+            for (unit, (got, direct)) in on_each(|| {
+                let (x, y) = (Guarded::new(&x, end), Guarded::new(&y, end));
+                let mut stored_x = Guarded::new(&vec![0u32; k * steps(dtype, m)], end);
+                let mut stored_y = Guarded::new(&vec![0u32; k * steps(dtype, n)], end);
+                units(dtype, &x, m, k, m, &mut stored_x, &mut []);
+                units(dtype, &y, n, k, n, &mut stored_y, &mut []);
+                let depth = steps(dtype, k);
+                let mut left = Guarded::new(&vec![0u32; m * depth], end);
+                transposed_stored(dtype, &stored_x, k, m, 0, m, &mut left);
+                let left = Left { units: &left, stride: depth, rows: m, scale: &[] };
+                let outs = [true, false].map(|stored| {
+                    let mut panels = Panels::default();
+                    if stored {
+                        panels.from_stored(dtype, &stored_y, k, n, 0, n);
+                    } else {
+                        panels.from_columns(dtype, &y, n, k, n);
+                    }
+                    let mut out = Guarded::new(&vec![f32::NAN; m * n], end);
+                    product(left, &panels, None, &mut out, n, false);
+                    out.to_vec()
+                });
+                (outs[0].clone(), outs[1].clone())
+            }) {
+                close(&got, &want, 2e-5 * (k as f32).sqrt(), &format!("{} {dtype:?} {m} {n} {k}", unit.name()));
+                prop_assert_eq!(got, direct);
+            }
+        }
+    }
+
+    #[test]
+    fn rows_equal_naive_ones(m in 1usize..5, k in prop::sample::select(&SIZES), seed: u64, end: bool) {
+        let x: Vec<f32> = random(m * k, seed).iter().map(|v| v * 6.0).collect();
+        let (gamma, beta) = (random(k, seed ^ 1), random(k, seed ^ 2));
+        let f = |v: &[f32]| Guarded::new(v, end);
+        // softmax, its own definition in f64
+        let want: Vec<f32> = x.chunks(k).flat_map(|row| {
+            let top = row.iter().fold(f32::MIN, |a, &b| a.max(b));
+            let e: Vec<f64> = row.iter().map(|v| (0.7 * f64::from(v - top)).exp()).collect();
+            let sum: f64 = e.iter().sum();
+            e.into_iter().map(move |v| (v / sum) as f32)
+        }).collect();
+        let got = on_each(|| { let mut y = f(&x); softmax(&mut y, k, m, k, 0.7); y.to_vec() });
+        got.iter().for_each(|(unit, got)| close(got, &want, 2e-6, unit.name()));
+        same_bits(&got, "softmax");
+        // LayerNorm of x + x
+        let want: Vec<f32> = x.chunks(k).flat_map(|row| {
+            let mean = row.iter().map(|v| 2.0 * f64::from(*v)).sum::<f64>() / k as f64;
+            let var = row.iter().map(|v| (2.0 * f64::from(*v) - mean).powi(2)).sum::<f64>() / k as f64;
+            let (gamma, beta) = (&gamma, &beta);
+            row.iter().enumerate().map(move |(i, v)| {
+                ((2.0 * f64::from(*v) - mean) / (var + 1e-3).sqrt() * f64::from(gamma[i]) + f64::from(beta[i])) as f32
+            }).collect::<Vec<_>>()
+        }).collect();
+        let got = on_each(|| {
+            let (mut y, mut out, mut rstd) = (f(&x), f(&vec![0.0; m * k]), f(&vec![0.0; m]));
+            layer_norm(&mut y, Some(&f(&x)), &f(&gamma), &f(&beta), 1e-3, &mut out, &mut rstd);
+            out.to_vec()
+        });
+        got.iter().for_each(|(unit, got)| close(got, &want, 1e-4, unit.name()));
+        same_bits(&got, "layer norm");
+        // GELU and its slope
+        let cdf = |v: f64| 0.5 * libm::erfc(-v / std::f64::consts::SQRT_2);
+        let want: Vec<f32> = x.iter().map(|&v| (f64::from(v) * cdf(f64::from(v))) as f32).collect();
+        let got = on_each(|| {
+            let (mut y, mut to, mut scale) = (f(&x), Guarded::new(&vec![0u32; m * steps(Dtype::Int8, k)], end), f(&vec![0.0; m]));
+            gelu_units(Dtype::Int8, &mut y, m, k, &mut to, &mut scale);
+            let bytes: &[u8] = bytemuck::cast_slice(&to);
+            let rows = bytes.chunks(4 * steps(Dtype::Int8, k)).zip(y.chunks(k)).zip(scale.iter());
+            for ((bytes, y), scale) in rows {
+                for (b, y) in bytes.iter().zip(y) {
+                    assert!(((f32::from(*b) - 128.0) * scale - y).abs() <= 0.51 * scale, "{b} {scale} {y}");
+                }
+            }
+            y.to_vec()
+        });
+        got.iter().for_each(|(unit, got)| close(got, &want, 6e-6, unit.name()));
+        same_bits(&got, "gelu");
+        let slope = |v: f64| cdf(v) + v * (-0.5 * v * v).exp() / std::f64::consts::TAU.sqrt();
+        let want: Vec<f32> = x.iter().map(|&v| slope(f64::from(v)) as f32).collect();
+        let got = on_each(|| { let mut g = f(&vec![1.0; m * k]); gelu_backward(&f(&x), &mut g); g.to_vec() });
+        got.iter().for_each(|(unit, got)| close(got, &want, 2e-5, unit.name()));
+        same_bits(&got, "gelu backward");
+        // dropout: the same mask twice, the right share, kept values scaled
+        let got = on_each(|| { let mut y = f(&vec![1.0; m * k]); dropout(&mut y, seed, 5, 0.25); y.to_vec() });
+        prop_assert!(got[0].1.iter().all(|v| *v == 0.0 || (*v - 4.0 / 3.0).abs() < 1e-6));
+        same_bits(&got, "dropout");
+    }
+
+    #[test]
+    fn adamw_equals_its_formula(n in prop::sample::select(&SIZES), seed: u64, end: bool) {
+        let step = AdamStep {
+            lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.1,
+            correction1: 0.1, correction2: 0.001, grad_scale: 0.5,
+        };
+        let (x, g) = (random(n, seed), random(n, seed ^ 1));
+        let want: Vec<f32> = x.iter().zip(&g).map(|(&x, &g)| {
+            let g = 0.5 * f64::from(g);
+            let (m, v) = (0.1 * g / 0.1, 0.001 * g * g / 0.001);
+            (f64::from(x) * (1.0 - 0.001) - 0.01 * m / (v.sqrt() + 1e-8)) as f32
+        }).collect();
+        let got = on_each(|| {
+            let (mut value, mut first, mut second) =
+                (Guarded::new(&x, end), Guarded::new(&vec![0.0; n], end), Guarded::new(&vec![0.0; n], end));
+            adamw(&mut value, &Guarded::new(&g, end), &mut first, &mut second, &step);
+            value.to_vec()
+        });
+        got.iter().for_each(|(unit, got)| close(got, &want, 1e-5, unit.name()));
+        same_bits(&got, "adamw");
+    }
+}
+
+#[test]
+fn dropout_keeps_its_share() {
+    let mut x = vec![1.0; 100_000];
+    dropout(&mut x, 7, 0, 0.1);
+    let kept = x.iter().filter(|v| **v > 0.0).count();
+    assert!((89_500..90_500).contains(&kept), "{kept}");
+}
+
+#[test]
+fn the_textbook_example_of_attention() {
+    // q.k = 112 and 96, sqrt(64) = 8
+    let mut scores = [112.0, 96.0];
+    softmax(&mut scores, 2, 1, 2, 1.0 / 8.0);
+    close(&scores, &[0.88, 0.12], 0.005, "scores");
+}
