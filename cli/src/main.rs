@@ -39,7 +39,8 @@ use output::Output;
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let json = arguments.iter().any(|a| a == "--json");
-    match run(&arguments) {
+    failure::tell_panics();
+    match std::panic::catch_unwind(|| run(&arguments)).unwrap_or(Err(Failure::Panicked)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     }

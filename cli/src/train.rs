@@ -96,10 +96,11 @@ fn clock(seconds: f64) -> String {
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
-    let mut recipe = Recipe::read(&args.recipe, &args.set)?;
+    let mut sets = args.set;
     if let Some(dtype) = global.dtype {
-        recipe.train.dtype = dtype;
+        sets.push(format!("train.dtype={}", format!("{dtype:?}").to_lowercase()));
     }
+    let recipe = Recipe::read(&args.recipe, &sets)?;
     let run = args.run.unwrap_or_else(|| PathBuf::from("runs").join(&recipe.name));
     let bar = output.bar(STEPS, "{bar:24} {percent:>3}% {msg}");
     let progress = Bar { output, bar, best: Mutex::new(None) };
