@@ -1,1 +1,70 @@
-fn main() {}
+//! The binary `sverka`: arguments, colours, bars and exit codes, and nothing else. What a verb does is the library's.
+//!
+//! One file per verb. Manners that all of them share:
+//! - the result goes to stdout, talk (logs, bars, notes) to stderr; with `--json` stdout holds JSON and nothing else;
+//! - settings come from a TOML file ([`settings`]), flags stand above them;
+//! - an error is one line with the place and the remedy, and an exit code says whose it is ([`failure`]);
+//! - a file appears under its final name only when it is complete.
+//!
+//! Refused: `anyhow` (the library's error has place and remedy already), a second configuration language, prompts.
+
+mod args;
+mod bench;
+mod calibrate;
+mod completions;
+mod eval;
+mod export;
+mod failure;
+mod info;
+mod init;
+mod labelled;
+mod matching;
+mod model;
+mod output;
+mod quantize;
+mod score;
+mod settings;
+mod tokenizer;
+mod train;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use args::{Cli, Verb};
+use failure::{Failure, Outcome};
+use output::Output;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let json = arguments.iter().any(|a| a == "--json");
+    failure::tell_panics();
+    match std::panic::catch_unwind(|| run(&arguments)).unwrap_or(Err(Failure::Panicked)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+fn run(arguments: &[OsString]) -> Outcome {
+    let command = settings::under_flags(Cli::command(), arguments)?;
+    let matches = command.try_get_matches_from(arguments).map_err(Failure::Usage)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(Failure::Usage)?;
+    let output = Output::new(&cli.global);
+    output.start_log();
+    let global = cli.global.resolve()?;
+    match cli.verb {
+        Verb::Match(args) => matching::run(args, &global, &output),
+        Verb::Train(args) => train::run(args, &global, &output),
+        Verb::Eval(args) => eval::run(args, &global, &output),
+        Verb::Score(args) => score::run(args, &global, &output),
+        Verb::Calibrate(args) => calibrate::run(args, &global, &output),
+        Verb::Quantize(args) => quantize::run(args, &global, &output),
+        Verb::Init(args) => init::run(args, &output),
+        Verb::Export(args) => export::run(args, &output),
+        Verb::Tokenizer(args) => tokenizer::run(args, &output),
+        Verb::Info(args) => info::run(args, &output),
+        Verb::Bench(args) => bench::run(args, &global, &output),
+        Verb::Completions(args) => completions::run(args, &output),
+    }
+}

@@ -142,7 +142,9 @@ pub fn state(dir: &Path) -> Result<Option<State>> {
     let broken = |what: String| Error::model(&path, "checkpoint", what, "start the run anew in another folder");
     let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| broken(e.to_string()))?;
     match value["version"].as_u64() {
-        Some(v) if v == u64::from(VERSION) => serde_json::from_value(value).map(Some).map_err(|e| broken(e.to_string())),
+        Some(v) if v == u64::from(VERSION) => {
+            serde_json::from_value(value).map(Some).map_err(|e| broken(e.to_string()))
+        }
         v => {
             let what = format!("is {}, this program reads {VERSION}", v.map_or("missing".into(), |v| v.to_string()));
             Err(Error::model(&path, "version", what, "go on with the program that began the run"))
@@ -197,7 +199,10 @@ mod tests {
         assert_eq!(found, first);
         let mut arrays = read_arrays(&dir.path().join(&found.arrays)).unwrap();
         let values = take(&mut arrays, dir.path(), "a", 3).unwrap();
-        assert_eq!(values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), [1.0f32, f32::MIN_POSITIVE, -0.0].map(f32::to_bits));
+        assert_eq!(
+            values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+            [1.0f32, f32::MIN_POSITIVE, -0.0].map(f32::to_bits)
+        );
         let second = State { step: 2, arrays: "step-2.safetensors".into(), ..first };
         commit(dir.path(), &second).unwrap();
         let mut names: Vec<_> = dir.path().read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();

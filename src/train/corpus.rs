@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 
-use super::augment::made_pairs;
+use super::augment::{made_pairs, thin_pair};
 use super::batches::Example;
 use super::negatives;
 use super::recipe::{NamedSource, Recipe, Split};
@@ -53,6 +53,7 @@ pub struct Counts {
 
 /// A record of the training pairs, tokenised once.
 struct Side {
+    /// The fields that the network reads.
     record: Record,
     prepared: Prepared,
     /// Which tokenizer (a source may show other fields).
@@ -89,7 +90,8 @@ fn normalised(text: &str) -> String {
 }
 
 fn key(rendering: &Rendering, left: &Record, right: &Record) -> Key {
-    let (a, b) = (normalised(&shown(rendering, Input::Record(left))), normalised(&shown(rendering, Input::Record(right))));
+    let (a, b) =
+        (normalised(&shown(rendering, Input::Record(left))), normalised(&shown(rendering, Input::Record(right))));
     let (first, second) = if a <= b { (a, b) } else { (b, a) };
     let mut hash = Sha256::new();
     hash.update((first.len() as u64).to_le_bytes());
@@ -109,6 +111,18 @@ fn keys(chosen: &Rendering, left: &Record, right: &Record) -> [Key; 2] {
 fn plain(rendering: &Rendering, fields: Option<&Vec<String>>) -> Rendering {
     let fields = fields.unwrap_or(&rendering.fields).clone();
     Rendering { fields, marks: false, mark_shared: false, ..rendering.clone() }
+}
+
+/// A record with the fields that are shown, and no other: a pair made by changing a field that no text shows would teach
+/// a falsehood.
+fn visible(rendering: &Rendering, record: &Record) -> Record {
+    let shown: Vec<(&String, &str)> =
+        rendering.fields.iter().filter_map(|field| Some((field, record.get(field)?))).collect();
+    if shown.is_empty() {
+        return record.clone();
+    }
+    let columns = shown.iter().map(|(field, _)| field.to_string()).collect();
+    Record { id: record.id.clone(), columns, values: shown.iter().map(|(_, value)| value.to_string()).collect() }
 }
 
 /// Gives a part to pairs that have none; all pairs of one left text stay together.
@@ -220,7 +234,8 @@ impl Corpus {
             let dropped = (before - kept.len()) as u64;
             (kept, dropped)
         };
-        let chosen = |wanted: &dyn Fn(&Pair) -> bool| set.pairs.iter().copied().filter(|p| wanted(p)).collect::<Vec<_>>();
+        let chosen =
+            |wanted: &dyn Fn(&Pair) -> bool| set.pairs.iter().copied().filter(|p| wanted(p)).collect::<Vec<_>>();
         let (mut train, dropped_train) = free(held_out, chosen(&|p| read.is_train(p)));
         let (valid, dropped_valid) = free(tested, chosen(&|p| read.is_valid(p)));
         let test = chosen(&|p| read.is_test(p));
@@ -259,7 +274,7 @@ impl Corpus {
         for (places, (rows, records)) in places.iter_mut().zip(lists) {
             let rows: Vec<u32> = rows.into_iter().collect();
             let sides = rows.par_iter().map(|&row| {
-                let record = records[row as usize].clone();
+                let record = visible(&read.rendering, &records[row as usize]);
                 let prepared = tokenizer.prepare(Input::Record(&record))?;
                 Ok(Side { record, prepared, source: index })
             });
@@ -268,13 +283,14 @@ impl Corpus {
             self.sides.extend(sides);
         }
         for _ in 0..source.repeat {
-            let item = |p: &Pair| Item { left: places[0][&p.left], right: places[1][&p.right], label: p.label == Some(true) };
+            let item =
+                |p: &Pair| Item { left: places[0][&p.left], right: places[1][&p.right], label: p.label == Some(true) };
             self.items.extend(train.iter().map(item));
         }
         Ok(())
     }
 
-    /// The training pairs of an epoch: all that were read, some with their sides swapped, and the made ones.
+    /// The training pairs of an epoch: all that were read, some swapped or thinned, and the made ones.
     pub fn epoch(&self, recipe: &Recipe, epoch: u64) -> Result<Vec<Example>> {
         let (seed, chance) = (recipe.train.seed, recipe.train.swap);
         let target = |label: bool| f32::from(u8::from(label));
@@ -284,10 +300,18 @@ impl Corpus {
         let read = self.items.par_iter().enumerate().map(|(i, item)| {
             let (left, right) = (&self.sides[item.left as usize], &self.sides[item.right as usize]);
             let (left, right) = if swapped(5, i) { (right, left) } else { (left, right) };
-            let encoding = self.tokenizers[left.source].pair_prepared(&left.prepared, &right.prepared);
-            Example { encoding, target: target(item.label), weight: 1.0 }
+            let tokenizer = &self.tokenizers[left.source];
+            let encoding = match &recipe.augment {
+                Some(augment) if augment.thin > 0.0 => {
+                    let mut rng = generator(&[seed, epoch, 8, i as u64]);
+                    let (l, r) = thin_pair(&left.record, &right.record, item.label, &mut rng, augment);
+                    tokenizer.pair(Input::Record(&l), Input::Record(&r))?
+                }
+                _ => tokenizer.pair_prepared(&left.prepared, &right.prepared),
+            };
+            Ok(Example { encoding, target: target(item.label), weight: 1.0 })
         });
-        let mut examples: Vec<Example> = read.collect();
+        let mut examples: Vec<Example> = read.collect::<Result<_>>()?;
         let Some(augment) = &recipe.augment else { return Ok(examples) };
         let made = self.sides.par_iter().enumerate().map(|(i, side)| {
             let mut rng = generator(&[seed, epoch, 6, i as u64]);

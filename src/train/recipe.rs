@@ -247,7 +247,8 @@ impl TrainSettings {
     fn check(&self) -> Result<()> {
         let share = |name: &str, value: f64, low: bool, high: bool| {
             let fits = (value > 0.0 || (low && value == 0.0)) && (value < 1.0 || (high && value == 1.0));
-            let ends = format!("{}0 and {}1", if low { "between " } else { "above " }, if high { "" } else { "below " });
+            let ends =
+                format!("{}0 and {}1", if low { "between " } else { "above " }, if high { "" } else { "below " });
             if fits { Ok(()) } else { Err(Error::setting(format!("train.{name}"), value, format!("must lie {ends}"))) }
         };
         let least = |name: &str, value: u64| match value {
@@ -390,6 +391,14 @@ impl Recipe {
         if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
             return Err(Error::setting("data.sources", twice[0], "is the name of two sources"));
         }
+        for source in &self.data.sources {
+            let parts = source.train.iter().chain(&source.valid).chain(&source.test);
+            let parts: Vec<Part> = parts.copied().collect();
+            if let Some(part) = parts.iter().find(|part| parts.iter().filter(|p| p == part).count() > 1) {
+                let what = format!("uses its {part:?} part twice among train, valid and test");
+                return Err(Error::setting("data.sources", &source.name, what));
+            }
+        }
         let Split { valid, test } = self.data.split;
         if !(valid >= 0.0 && test >= 0.0 && valid + test < 1.0) {
             let what = "shares must be 0 or more and leave something to train on";
@@ -419,9 +428,11 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
     }
     let mut at = table.entry(first).or_insert_with(|| toml::Value::Table(toml::Table::new()));
     for step in &way[1..] {
-        at = enter(at, step).ok_or_else(|| Error::setting("--set", set, format!("{step} leads nowhere in the recipe")))?;
+        at = enter(at, step)
+            .ok_or_else(|| Error::setting("--set", set, format!("{step} leads nowhere in the recipe")))?;
     }
-    let slot = enter(at, last).ok_or_else(|| Error::setting("--set", set, format!("{last} leads nowhere in the recipe")))?;
+    let slot =
+        enter(at, last).ok_or_else(|| Error::setting("--set", set, format!("{last} leads nowhere in the recipe")))?;
     *slot = value;
     Ok(())
 }
@@ -429,9 +440,7 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
 /// The value under a key or an index; a missing key is made.
 fn enter<'a>(at: &'a mut toml::Value, step: &str) -> Option<&'a mut toml::Value> {
     match at {
-        toml::Value::Table(table) => {
-            Some(table.entry(step).or_insert_with(|| toml::Value::Table(toml::Table::new())))
-        }
+        toml::Value::Table(table) => Some(table.entry(step).or_insert_with(|| toml::Value::Table(toml::Table::new()))),
         toml::Value::Array(list) => list.get_mut(step.parse::<usize>().ok()?),
         _ => None,
     }
@@ -472,7 +481,8 @@ epochs = 3
 
     #[test]
     fn settings_go_above_the_file() {
-        let sets = ["train.lr=1e-4", "train.dtype=bf16", "data.sources.0.max_pairs=7", "start.layers=[0, 2]", "name=x y"];
+        let sets =
+            ["train.lr=1e-4", "train.dtype=bf16", "data.sources.0.max_pairs=7", "start.layers=[0, 2]", "name=x y"];
         let recipe = read(TEXT, &sets).unwrap();
         assert_eq!((recipe.train.lr, recipe.train.dtype, recipe.train.epochs), (1e-4, Dtype::Bf16, 3));
         assert_eq!(recipe.data.sources[0].max_pairs, Some(7));
@@ -497,6 +507,7 @@ epochs = 3
         assert!(error(TEXT, &["data.sources.4.max_pairs=1"]).contains("leads nowhere"));
         assert!(error(TEXT, &["epochs"]).contains("key=value"));
         assert!(error(TEXT, &["data.leave_out=[\"sho\"]"]).contains("there are shop"));
-        assert!(error("name = \"x\nfoo", &[]).contains("toy.toml:1"));
+        assert!(error(TEXT, &["data.sources.0.train=[\"train\", \"test\"]"]).contains("Test part twice"));
+        assert!(error("name = \n", &[]).contains("toy.toml:1"));
     }
 }

@@ -20,6 +20,7 @@ use super::progress::{Progress, StepReport, Validation};
 use super::recipe::{Measure, TrainSettings};
 use super::schedule::Schedule;
 use super::seed::mix;
+use crate::eval::{self, Report};
 use crate::losses::bce_with_logits;
 use crate::models::{Mode, Network};
 use crate::text::{Batch, Encoding};
@@ -133,7 +134,8 @@ impl<'a> Run<'a> {
         let path = self.folder.join(&state.arrays);
         let mut arrays = checkpoint::read_arrays(&path)?;
         for (i, p) in self.network.parameters_mut().list.iter_mut().enumerate() {
-            let mut take = |kind: &str| checkpoint::take(&mut arrays, &path, &format!("{kind}/{}", p.name), p.value.len());
+            let mut take =
+                |kind: &str| checkpoint::take(&mut arrays, &path, &format!("{kind}/{}", p.name), p.value.len());
             self.optimizer.m[i] = take("m")?;
             self.optimizer.v[i] = take("v")?;
             if let Some(average) = &mut self.average {
@@ -160,7 +162,11 @@ impl<'a> Run<'a> {
         let epoch = self.state.epoch;
         let train = (examples.train)(epoch)?;
         if train.is_empty() {
-            return Err(Error::setting("data.sources", "[]", "no training pairs are left; see the counts of dropped pairs"));
+            return Err(Error::setting(
+                "data.sources",
+                "[]",
+                "no training pairs are left; see the counts of dropped pairs",
+            ));
         }
         let lengths: Vec<u32> = train.iter().map(|e| e.encoding.ids.len() as u32).collect();
         let drawn = match s.class_balance {
@@ -268,8 +274,7 @@ impl<'a> Run<'a> {
         }
         let labels: Vec<bool> = valid.iter().map(|e| e.target > 0.5).collect();
         let probabilities: Vec<f32> = scores.iter().map(|&z| sigmoid(z)).collect();
-        let found = crate::eval::report(&probabilities, &labels, 0.5);
-        let (best_f1, pr_auc) = (f64::from(found.best_f1), f64::from(found.pr_auc));
+        let Report { best_f1, pr_auc, .. } = eval::report(&probabilities, &labels, 0.5)?;
         let value = match self.settings.measure {
             Measure::F1 => best_f1,
             Measure::Ap => pr_auc,
@@ -318,7 +323,8 @@ impl<'a> Run<'a> {
         }
         let mut arrays = Vec::with_capacity(4 * list.len());
         for (i, p) in list.iter().enumerate() {
-            let mut add = |kind: &str, data| arrays.push((format!("{kind}/{}", p.name), Floats { shape: &p.shape, data }));
+            let mut add =
+                |kind: &str, data| arrays.push((format!("{kind}/{}", p.name), Floats { shape: &p.shape, data }));
             add("value", p.value.as_slice());
             add("m", &self.optimizer.m[i]);
             add("v", &self.optimizer.v[i]);

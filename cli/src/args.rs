@@ -1,0 +1,132 @@
+//! The command line as typed, and the flags that every verb shares as resolved ([`Global::resolve`]): two types, so that
+//! no verb ever meets a thread count that the machine has not.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use sverka::Error;
+use sverka::nn::Dtype;
+
+const CODES: &str = "\
+Exit codes:
+  0  done
+  1  our mistake (please report it)
+  2  your data, model, settings or arguments; the message says where and what to do
+  3  a quality gate said no: `quantize --max-loss`, or a recipe's [expect] after `train`
+
+Settings:
+  a TOML file (--settings FILE, else ./sverka.toml): keys are long flags without dashes, at the top for all
+  verbs, in a table for one ([match], [tokenizer.prune]); a flag on the command line stands above them.";
+
+/// Which records of two lists are the same thing? Trains, measures and runs transformer matchers.
+#[derive(Debug, Parser)]
+#[command(name = "sverka", version, after_help = CODES, max_term_width = 110, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Match(crate::matching::Args),
+    Train(crate::train::Args),
+    Eval(crate::eval::Args),
+    Score(crate::score::Args),
+    Calibrate(crate::calibrate::Args),
+    Quantize(crate::quantize::Args),
+    Init(crate::init::Args),
+    Export(crate::export::Args),
+    Tokenizer(crate::tokenizer::Args),
+    Info(crate::info::Args),
+    Bench(crate::bench::Args),
+    Completions(crate::completions::Args),
+}
+
+/// Flags of every verb, as typed.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Flags of every verb")]
+pub struct Global {
+    /// Print JSON on stdout and nothing else (an error too: {"error", "code"})
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Threads to compute with, from 1 to the machine's cores [default: all]
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    /// What the big matrix products are computed in
+    #[arg(long, global = true, value_name = "TYPE", default_value = "auto")]
+    pub dtype: Precision,
+    /// TOML file of settings, below the flags [default: ./sverka.toml where it is]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more on stderr (-vv: still more)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// `--dtype`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// 32-bit floats
+    F32,
+    /// bfloat16 products, f32 sums
+    Bf16,
+    /// 8-bit integers (not for training)
+    Int8,
+    /// What the model was made for
+    Auto,
+}
+
+/// Flags of every verb, as they hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Resolved {
+    /// `None` leaves the choice to the model.
+    pub dtype: Option<Dtype>,
+    /// Threads of the one pool.
+    pub threads: usize,
+}
+
+impl Global {
+    /// Checks the values and sizes the thread pool.
+    pub fn resolve(&self) -> sverka::Result<Resolved> {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let threads = self.threads.unwrap_or(cores);
+        if threads == 0 || threads > cores {
+            return Err(Error::setting("--threads", threads, format!("this machine has {cores}: give 1 to {cores}")));
+        }
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .map_err(|e| Error::Internal { op: "start threads", what: e.to_string() })?;
+        let dtype = match self.dtype {
+            Precision::F32 => Some(Dtype::F32),
+            Precision::Bf16 => Some(Dtype::Bf16),
+            Precision::Int8 => Some(Dtype::Int8),
+            Precision::Auto => None,
+        };
+        Ok(Resolved { dtype, threads })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound_and_every_verb_shows_an_example() {
+        Cli::command().debug_assert();
+        for verb in Cli::command().get_subcommands_mut() {
+            let leaves: Vec<clap::Command> = verb.get_subcommands().cloned().collect();
+            for mut leaf in if leaves.is_empty() { vec![verb.clone()] } else { leaves } {
+                let help = leaf.render_long_help().to_string();
+                assert!(help.contains("Example") && help.contains("  sverka "), "{}: no example", leaf.get_name());
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `sverka bench`: how fast a model is here, on the three shapes of `docs/results.md`. Token ids are drawn, so tokenisation
+//! is not part of it. Peers are measured beside it by the script in `benches/`, which interleaves runs of both.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use sverka::bundle::{Manifest, read_directory};
+use sverka::models::bert::Config;
+use sverka::models::cross_encoder::Scorer;
+use sverka::nn::Dtype;
+use sverka::text::{Batch, Encoding};
+
+use crate::args::Resolved;
+use crate::failure::Outcome;
+use crate::output::Output;
+
+const EXAMPLE: &str = "\
+Example:
+  sverka bench models/matcher --dtype int8 --threads 2";
+
+/// Pairs and tokens of each batch.
+const SHAPES: [(usize, usize); 3] = [(32, 64), (8, 128), (1, 32)];
+
+/// Measure a model's speed on this machine
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Args {
+    /// The model's folder
+    model: PathBuf,
+    /// Seconds to measure each shape
+    #[arg(long, default_value_t = 3.0, value_name = "S")]
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    model: PathBuf,
+    dtype: Dtype,
+    threads: usize,
+    shapes: Vec<Timing>,
+}
+
+#[derive(Serialize)]
+struct Timing {
+    pairs: usize,
+    tokens: usize,
+    runs: usize,
+    pairs_per_second: f64,
+    tokens_per_second: f64,
+    p50_ms: f64,
+    p95_ms: f64,
+}
+
+pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
+    if !(args.seconds > 0.0 && args.seconds <= 600.0) {
+        return Err(sverka::Error::setting("--seconds", args.seconds, "give more than 0, 600 at most").into());
+    }
+    let (config, weights) = read_directory(&args.model)?;
+    let stored = Manifest::read(&args.model)?.and_then(|m| m.dtype);
+    let dtype = global.dtype.or(stored).unwrap_or(Dtype::F32);
+    let scorer = Scorer::new(config.clone(), &weights, dtype)?;
+    drop(weights);
+    let bar = output.bar(SHAPES.len() as u64, "measuring {bar:30} {pos}/{len}");
+    let mut shapes = Vec::new();
+    for (pairs, tokens) in SHAPES {
+        let batch = drawn(&config, pairs, tokens.min(config.max_position_embeddings));
+        shapes.push(measure(&scorer, &batch, Duration::from_secs_f64(args.seconds))?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let answer = Answer { model: args.model, dtype, threads: global.threads, shapes };
+    output.result(&answer, &told(&answer, output))?;
+    Ok(())
+}
+
+/// Sequences of ordinary ids, by a fixed rule.
+fn drawn(config: &Config, pairs: usize, tokens: usize) -> Batch {
+    let mut state = 1u64;
+    let mut batch = Batch::default();
+    for _ in 0..pairs {
+        let mut ids = Vec::with_capacity(tokens);
+        for _ in 0..tokens {
+            // Knuth's MMIX generator
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            ids.push(((state >> 33) % config.vocab_size as u64) as u32);
+        }
+        let second = if config.type_vocab_size > 1 { tokens / 2 } else { tokens };
+        let segments = (0..tokens).map(|t| u32::from(t >= second)).collect();
+        batch.push(&Encoding { ids, segments, cut: 0 });
+    }
+    batch
+}
+
+fn measure(scorer: &Scorer, batch: &Batch, time: Duration) -> sverka::Result<Timing> {
+    for _ in 0..3 {
+        scorer.logits(batch)?;
+    }
+    let start = Instant::now();
+    let mut took = Vec::new();
+    while start.elapsed() < time || took.len() < 5 {
+        let run = Instant::now();
+        scorer.logits(batch)?;
+        took.push(run.elapsed().as_secs_f64());
+    }
+    took.sort_by(f64::total_cmp);
+    let at = |share: f64| took[((took.len() - 1) as f64 * share).round() as usize];
+    let median = at(0.5);
+    Ok(Timing {
+        pairs: batch.len(),
+        tokens: batch.tokens() / batch.len(),
+        runs: took.len(),
+        pairs_per_second: batch.len() as f64 / median,
+        tokens_per_second: batch.tokens() as f64 / median,
+        p50_ms: 1e3 * median,
+        p95_ms: 1e3 * at(0.95),
+    })
+}
+
+fn told(answer: &Answer, output: &Output) -> String {
+    let title = format!("{}, {:?}, {} threads", answer.model.display(), answer.dtype, answer.threads).to_lowercase();
+    let mut text = format!("{}\n", output.strong(title));
+    text += &format!("  {:>9} {:>10} {:>11} {:>9} {:>9}\n", "batch", "pairs/s", "tokens/s", "p50 ms", "p95 ms");
+    for t in &answer.shapes {
+        let shape = format!("{}x{}", t.pairs, t.tokens);
+        let (pairs, tokens) = (t.pairs_per_second, t.tokens_per_second);
+        text += &format!("  {shape:>9} {pairs:>10.1} {tokens:>11.0} {:>9.2} {:>9.2}\n", t.p50_ms, t.p95_ms);
+    }
+    text
+}

@@ -1,0 +1,129 @@
+//! `sverka calibrate`: scores to probabilities, and the threshold, from labelled pairs; written into the bundle.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use sverka::Error;
+use sverka::bundle::Bundle;
+use sverka::calibrate::{Calibration, Goal, Method, Threshold, choose_threshold};
+use sverka::eval::{Report, report};
+
+use crate::args::Resolved;
+use crate::failure::Outcome;
+use crate::labelled::{Data, Labelled, Split};
+use crate::output::Output;
+
+const EXAMPLE: &str = "\
+Examples:
+  sverka calibrate models/mine my-pairs.csv
+  sverka calibrate models/mine shop/ --method isotonic --goal precision=0.95
+  sverka calibrate models/mine shop/ --goal cost=5:1     # a wrong pair costs 5, a missed one 1
+
+Use pairs that the model was not trained on. The change is written into MODEL/sverka.json.";
+
+/// Fit probabilities and the threshold of a model to labelled pairs
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Args {
+    /// The model's folder (a bundle); its sverka.json is changed
+    model: PathBuf,
+    #[command(flatten)]
+    data: Data,
+    /// The part of the pairs that is used
+    #[arg(long, value_enum, default_value_t = Split::Valid)]
+    split: Split,
+    /// How a score becomes a probability
+    #[arg(long, value_enum, default_value_t = Fit::Platt)]
+    method: Fit,
+    /// What the threshold is chosen for: f1, precision=SHARE, or cost=WRONG:MISSED
+    #[arg(long, default_value = "f1", value_parser = Aim::from_str)]
+    goal: Aim,
+    /// Seed of the threshold's bootstrap interval
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+}
+
+/// `--method`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Fit {
+    /// one divisor
+    Temperature,
+    /// slope and intercept
+    Platt,
+    /// the best non-decreasing map; wants a thousand pairs or more
+    Isotonic,
+    /// three parameters, the tails apart
+    Beta,
+}
+
+/// `--goal`.
+#[derive(Debug, Clone, Copy)]
+struct Aim(Goal);
+
+impl FromStr for Aim {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |t: &str| t.parse::<f32>().map_err(|_| format!("`{t}` is not a number"));
+        match text.split_once('=') {
+            None if text == "f1" => Ok(Aim(Goal::F1)),
+            Some(("precision", share)) => Ok(Aim(Goal::Precision(number(share)?))),
+            Some(("cost", costs)) => {
+                let (wrong, missed) = costs.split_once(':').ok_or("cost=WRONG:MISSED, for example cost=5:1")?;
+                Ok(Aim(Goal::Cost { false_positive: number(wrong)?, false_negative: number(missed)? }))
+            }
+            _ => Err("f1, precision=SHARE or cost=WRONG:MISSED".into()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Answer {
+    calibration: Calibration,
+    threshold: Threshold,
+    before: Report,
+    after: Report,
+}
+
+pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
+    let mut bundle = Bundle::open(&args.model, global.dtype)?;
+    let labelled = Labelled::read(&args.data, args.split, output)?;
+    let scores = labelled.scores(&bundle, output)?;
+    let labels = &labelled.labels;
+    let method = match args.method {
+        Fit::Temperature => Method::Temperature,
+        Fit::Platt => Method::Platt,
+        Fit::Isotonic => Method::Isotonic,
+        Fit::Beta => Method::Beta,
+    };
+    let before: Vec<f32> = scores.iter().map(|s| bundle.decide(*s).0).collect();
+    let before = report(&before, labels, bundle.threshold())?;
+    let calibration = Calibration::fit(method, &scores, labels)?;
+    let probabilities: Vec<f32> = scores.iter().map(|s| calibration.probability(*s)).collect();
+    let threshold = choose_threshold(&probabilities, labels, args.goal.0, args.seed)?;
+    let after = report(&probabilities, labels, threshold.value)?;
+    bundle.manifest.calibration = Some(calibration.clone());
+    bundle.manifest.threshold = Some(threshold);
+    if bundle.is_plain() {
+        let what = "a plain Hugging Face directory, not a bundle";
+        return Err(
+            Error::model(&args.model, "sverka.json", what, "train with it first, then calibrate the result").into()
+        );
+    }
+    bundle.write_manifest()?;
+    let line = |name: &str, b: f64, a: f64| format!("  {name:10} {b:>8.4} {a:>8.4}\n");
+    let mut text = format!("{}\n", output.strong(format!("{}: {method} on {}", args.model.display(), labelled.said())));
+    text += &output.dim("  measured on the same pairs; use `sverka eval` on others\n");
+    text += &format!("  {:10} {:>8} {:>8}\n", "", "before", "after");
+    text += &line("F1", before.f1, after.f1);
+    text += &line("precision", before.precision, after.precision);
+    text += &line("recall", before.recall, after.recall);
+    text += &line("ECE", before.ece, after.ece);
+    text += &line("Brier", before.brier, after.brier);
+    text += &line("NLL", before.nll, after.nll);
+    text +=
+        &format!("  threshold  {:.4}, 95% interval {:.4} to {:.4}\n", threshold.value, threshold.low, threshold.high);
+    output.summary(&Answer { calibration, threshold, before, after }, &text)?;
+    Ok(())
+}

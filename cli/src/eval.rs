@@ -1,0 +1,139 @@
+//! `sverka eval`: how good are the decisions of a model on labelled pairs?
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use sverka::bundle::Bundle;
+use sverka::eval::{McNemar, Report, mcnemar, report, report_by_category};
+
+use crate::args::Resolved;
+use crate::failure::Outcome;
+use crate::labelled::{Data, Labelled, Split};
+use crate::output::{Output, cut};
+
+const EXAMPLE: &str = "\
+Examples:
+  sverka eval models/matcher shared/data/products/abt-buy --split test
+  sverka eval runs/new/model pairs.csv --against models/matcher --json
+
+JSON keys: f1 precision recall threshold ece, and more; shares of one. `best_f1` has seen the answers.";
+
+/// Measure a model on labelled pairs
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Args {
+    /// The model's folder
+    model: PathBuf,
+    #[command(flatten)]
+    data: Data,
+    /// The part of the pairs that is measured
+    #[arg(long, value_enum, default_value_t = Split::Test)]
+    split: Split,
+    /// Also measure each value of this field on its own
+    #[arg(long, value_name = "FIELD")]
+    category: Option<String>,
+    /// Another model, measured on the same pairs: are the two different, or lucky (McNemar's test)?
+    #[arg(long, value_name = "MODEL")]
+    against: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    report: Report,
+    unlabelled: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<Against>,
+}
+
+#[derive(Serialize)]
+struct Against {
+    model: PathBuf,
+    #[serde(flatten)]
+    report: Report,
+    mcnemar: McNemar,
+}
+
+pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
+    let labelled = Labelled::read(&args.data, args.split, output)?;
+    let run = decide(&args.model, &labelled, global, output)?;
+    let threshold = run.threshold;
+    let report = match &args.category {
+        None => report(&run.probabilities, &labelled.labels, threshold)?,
+        Some(field) => {
+            report_by_category(&run.probabilities, &labelled.labels, &labelled.categories(field)?, threshold)?
+        }
+    };
+    let against = match args.against {
+        None => None,
+        Some(model) => {
+            let other = decide(&model, &labelled, global, output)?;
+            let report = sverka::eval::report(&other.probabilities, &labelled.labels, other.threshold)?;
+            let mcnemar = mcnemar(&run.decisions, &other.decisions, &labelled.labels)?;
+            Some(Against { model, report, mcnemar })
+        }
+    };
+    let answer = Answer { report, unlabelled: labelled.unlabelled, against };
+    let title = format!("{} on {}, split {}", args.model.display(), args.data.data.display(), args.split);
+    output.result(&answer, &told(&title, &answer, &labelled, output))?;
+    Ok(())
+}
+
+/// A model's probabilities and decisions.
+struct Run {
+    probabilities: Vec<f32>,
+    decisions: Vec<bool>,
+    threshold: f32,
+}
+
+fn decide(model: &std::path::Path, labelled: &Labelled, global: &Resolved, output: &Output) -> sverka::Result<Run> {
+    let bundle = Bundle::open(model, global.dtype)?;
+    let scores = labelled.scores(&bundle, output)?;
+    let (probabilities, decisions) = scores.iter().map(|s| bundle.decide(*s)).unzip();
+    Ok(Run { probabilities, decisions, threshold: bundle.threshold() })
+}
+
+fn told(title: &str, answer: &Answer, labelled: &Labelled, output: &Output) -> String {
+    let r = &answer.report;
+    let percent = |share: f64| format!("{:5.1}%", 100.0 * share);
+    let mut text = format!("{}\n  {}\n\n", output.strong(title), labelled.said());
+    text += &format!("  at the stored threshold {:.3}\n", r.threshold);
+    text += &format!("    F1        {}\n", output.strong(percent(r.f1)));
+    text += &format!("    precision {}   of the pairs it accepts, so many are right\n", percent(r.precision));
+    text += &format!("    recall    {}   of the matches there are, so many are accepted\n", percent(r.recall));
+    text += "  over all thresholds\n";
+    text += &format!("    PR-AUC    {}\n", percent(r.pr_auc));
+    let note = output.dim(format!("at {:.3}, chosen on these very pairs: an upper bound", r.best_f1_threshold));
+    text += &format!("    best F1   {}   {note}\n", percent(r.best_f1));
+    for (recall, precision) in &r.precision_at_recall {
+        text += &format!("    precision {}   at recall {recall}\n", percent(*precision));
+    }
+    text += "  are its probabilities true?\n";
+    text += &format!("    ECE       {}   equal width ({} equal mass)\n", percent(r.ece), percent(r.ece_mass).trim());
+    text += &format!("    Brier     {:.4}   NLL {:.4}\n", r.brier, r.nll);
+    if !r.categories.is_empty() {
+        text += &format!(
+            "\n  {:24} {:>7} {:>7} {:>7} {:>9} {:>7}\n",
+            "category", "pairs", "matches", "F1", "precision", "recall"
+        );
+        for (name, c) in &r.categories {
+            let (f1, precision, recall) = (percent(c.f1), percent(c.precision), percent(c.recall));
+            text += &format!(
+                "  {:24} {:>7} {:>7} {f1:>7} {precision:>9} {recall:>7}\n",
+                cut(name, 24),
+                c.pairs,
+                c.positives
+            );
+        }
+    }
+    if let Some(other) = &answer.against {
+        let m = &other.mcnemar;
+        text += &format!("\n  against {}: F1 {}\n", other.model.display(), percent(other.report.f1).trim());
+        text += &format!(
+            "    right where the other is wrong {}, wrong where it is right {}, ",
+            m.only_first, m.only_second
+        );
+        text += &format!("p = {:.4} ({})\n", m.exact_p, if m.exact_p < 0.05 { "different" } else { "may be luck" });
+    }
+    text
+}

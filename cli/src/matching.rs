@@ -1,0 +1,378 @@
+//! `sverka match`: two lists in, calibrated matches out; or one list in, its duplicates out.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+use sverka::bundle::Bundle;
+use sverka::data::{self, MatchWriter, ReadOptions, Skipped};
+use sverka::pipeline::{Labels, MatchOptions, MatchReport, run_match};
+use sverka::text::{Rendering, differing_tokens, shown};
+use sverka::{Error, Match, Record, Result, Table};
+
+use crate::args::Resolved;
+use crate::failure::Outcome;
+use crate::output::{Output, counted, cut, grouped};
+
+const EXAMPLE: &str = "\
+Examples:
+  sverka match examples/left.csv examples/right.csv --out matches.csv
+  sverka match ours.csv theirs.parquet --fields name,price --one-to-one --texts --out matches.csv
+  sverka match list.csv --out duplicates.jsonl                  # duplicates within one list
+
+Lists are CSV, TSV, JSONL or Parquet with a header, and any columns. --out ends in .csv, .jsonl or .parquet and gets
+the columns left_id, right_id, probability, decision, rank.";
+
+/// Find the records of two lists that are the same thing (or the duplicates of one list)
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Args {
+    /// The left list
+    left: PathBuf,
+    /// The right list; without it: duplicates within the left one
+    right: Option<PathBuf>,
+    /// The file of matches to be written
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// The model's folder [default: SVERKA_MODEL, else the bundled models/matcher]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Columns to compare [default: those of the model's training, else all but the id]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    fields: Vec<String>,
+    /// The id column [default: id, else the first]
+    #[arg(long, value_name = "COLUMN")]
+    id: Option<String>,
+    /// Candidates that the model looks at, for each left record
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    k: usize,
+    /// Match each record once at most
+    #[arg(long)]
+    one_to_one: bool,
+    /// Write all candidates, not only accepted pairs
+    #[arg(long)]
+    all: bool,
+    /// Also write both texts
+    #[arg(long)]
+    texts: bool,
+    /// Also write the words in which the two differ
+    #[arg(long)]
+    why: bool,
+    /// Known pairs (two ids, perhaps a label): says how many were found
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Leave out rows that can't be read, and count them
+    #[arg(long)]
+    skip_bad_rows: bool,
+}
+
+/// What was read.
+struct Lists {
+    left: Table,
+    right: Option<Table>,
+    labels: Option<Labels>,
+    skipped: u64,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    out: PathBuf,
+    model: PathBuf,
+    #[serde(flatten)]
+    report: MatchReport,
+    /// Sum of the accepted pairs' probabilities: so many of them should be right.
+    expected_right: f64,
+    /// Accepted pairs of probability .99 and more, of .9 to .99, and below.
+    sure: [u64; 3],
+    skipped_rows: u64,
+    seconds: f64,
+}
+
+pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
+    let start = Instant::now();
+    if args.k == 0 {
+        return Err(Error::setting("--k", 0, "give at least 1 candidate").into());
+    }
+    if args.one_to_one && args.right.is_none() {
+        return Err(Error::setting("--one-to-one", true, "needs two lists; leave it out, or give a second list").into());
+    }
+    let model = crate::model::locate(args.model.clone())?;
+    let mut lists = read(&args, output)?;
+    let mut writer = MatchWriter::create(&args.out)?;
+    let bundle = Bundle::open(&model, global.dtype)?;
+    let fields = arrange(&mut lists, &bundle.manifest.rendering.fields, &args.fields)?;
+    let bundle = bundle.with_fields(fields);
+    let rendering = bundle.tokenizer().rendering().clone();
+    let text = |record: &Record| shown(&rendering, record.into());
+
+    let options = MatchOptions { k: args.k, one_to_one: args.one_to_one, all: args.all };
+    let bar = output.bar(0, "matching {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
+    let progress = |done: usize, total: usize| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    };
+    let (left, right) = (&lists.left, lists.right.as_ref());
+    let rows = (&left.records, &right.unwrap_or(left).records);
+    let mut told = Told::default();
+    let mut sink = |found: &Match, [l, r]: [u32; 2]| -> Result<()> {
+        let (left, right) = (&rows.0[l as usize], &rows.1[r as usize]);
+        told.add(found, left, right, &rendering);
+        let texts = (args.texts || args.why).then(|| (text(left), text(right)));
+        let why = texts.as_ref().filter(|_| args.why).map(|(l, r)| reason(l, r));
+        let texts = texts.as_ref().filter(|_| args.texts).map(|(l, r)| (l.as_str(), r.as_str()));
+        writer.write(found, texts, why.as_deref())
+    };
+    let decide = |score: f32| bundle.decide(score);
+    let labels = lists.labels.as_ref();
+    let report = run_match(left, right, bundle.ranker(), &decide, &text, &options, labels, &progress, &mut sink)?;
+    bar.finish_and_clear();
+    writer.finish()?;
+    let answer = Answer {
+        out: args.out,
+        model,
+        report,
+        expected_right: told.expected,
+        sure: told.sure,
+        skipped_rows: lists.skipped,
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    output.summary(&answer, &summary(&answer, &lists, &told, output))?;
+    Ok(())
+}
+
+/// Reads the lists, and the known pairs. With labels the lists come with them, so that nothing is held twice.
+fn read(args: &Args, output: &Output) -> Result<Lists> {
+    let options = ReadOptions { id: args.id.clone(), skip_bad_rows: args.skip_bad_rows };
+    let right_path = args.right.as_deref().unwrap_or(&args.left);
+    if let Some(labels) = &args.labels {
+        let source = data::guess_links(&args.left, right_path, labels)?;
+        let (set, skipped) = data::read_pairs(&source, &options)?;
+        note_skipped(output, labels, &skipped);
+        let table = |path: &Path, records: Vec<Record>| Table {
+            path: path.into(),
+            columns: records.first().map(|r| r.columns.clone()).unwrap_or_default(),
+            records,
+        };
+        let labels = Some(Labels::of(&set, None));
+        let right = args.right.as_ref().map(|path| table(path, set.right));
+        return Ok(Lists { left: table(&args.left, set.left), right, labels, skipped: skipped.count });
+    }
+    let mut dropped = 0;
+    let mut table = |path: &Path| -> Result<Table> {
+        let (table, skipped) = data::read_table(path, &options)?;
+        note_skipped(output, path, &skipped);
+        dropped += skipped.count;
+        Ok(table)
+    };
+    let left = table(&args.left)?;
+    let right = args.right.as_deref().map(&mut table).transpose()?;
+    Ok(Lists { left, right, labels: None, skipped: dropped })
+}
+
+/// Says what `--skip-bad-rows` left out.
+pub fn note_skipped(output: &Output, path: &Path, skipped: &Skipped) {
+    if skipped.count > 0 {
+        output.note(format_args!("{}: {} left out", path.display(), counted(skipped.count, "bad row", "bad rows")));
+        skipped.examples.iter().for_each(|e| output.note(format_args!("  {e}")));
+    }
+}
+
+/// Decides what the model reads of each list, and gives the fields to render (empty: all columns, in order).
+///
+/// `--fields` where given. Else each list with all the columns that the model was trained on is cut to them, and one
+/// with other names is read whole.
+fn arrange(lists: &mut Lists, trained: &[String], wanted: &[String]) -> Result<Vec<String>> {
+    let tables = std::iter::once(&mut lists.left).chain(&mut lists.right);
+    if !wanted.is_empty() {
+        let mut missing: Vec<&String> = wanted.iter().collect();
+        for table in tables {
+            let columns = table.columns.join(", ");
+            if !wanted.iter().any(|f| table.columns.contains(f)) {
+                let what = format!("none of them is a column of {}; it has {columns}", table.path.display());
+                return Err(Error::setting("--fields", wanted.join(","), what));
+            }
+            missing.retain(|f| !table.columns.contains(f));
+        }
+        if let Some(field) = missing.first() {
+            let columns = lists.left.columns.join(", ");
+            return Err(Error::setting(
+                "--fields",
+                field,
+                format!("no list has this column; the left one has {columns}"),
+            ));
+        }
+        return Ok(wanted.to_vec());
+    }
+    let tables: Vec<&mut Table> = tables.collect();
+    let fits = |table: &Table| trained.iter().all(|f| table.columns.contains(f));
+    if tables.iter().all(|t| fits(t)) {
+        return Ok(trained.to_vec());
+    }
+    for table in tables {
+        if fits(table) && !trained.is_empty() {
+            keep(table, trained);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Cuts a table to some of its columns.
+fn keep(table: &mut Table, columns: &[String]) {
+    let places: Vec<usize> = columns.iter().filter_map(|f| table.columns.iter().position(|c| c == f)).collect();
+    let columns: std::sync::Arc<[String]> = columns.into();
+    for record in &mut table.records {
+        record.values = places.iter().map(|&i| std::mem::take(&mut record.values[i])).collect();
+        record.columns = columns.clone();
+    }
+    table.columns = columns;
+}
+
+/// The words in which two texts differ, for people.
+fn reason(left: &str, right: &str) -> String {
+    let (left, right) = differing_tokens(left, right);
+    match (left.is_empty(), right.is_empty()) {
+        (true, true) => "same words".into(),
+        _ => format!("{} | {}", left.join(" "), right.join(" ")),
+    }
+}
+
+/// A pair to show.
+struct Shown {
+    probability: f32,
+    ids: [String; 2],
+    texts: [String; 2],
+}
+
+/// How many examples of either end are shown.
+const EXAMPLES: usize = 3;
+
+/// What the summary tells, gathered on the way.
+#[derive(Default)]
+struct Told {
+    expected: f64,
+    sure: [u64; 3],
+    surest: Vec<Shown>,
+    doubtful: Vec<Shown>,
+}
+
+impl Told {
+    fn add(&mut self, found: &Match, left: &Record, right: &Record, rendering: &Rendering) {
+        if !found.decision {
+            return;
+        }
+        let p = found.probability;
+        self.expected += f64::from(p);
+        self.sure[if p >= 0.99 {
+            0
+        } else if p >= 0.9 {
+            1
+        } else {
+            2
+        }] += 1;
+        let example = || Shown {
+            probability: p,
+            ids: [found.left_id.clone(), found.right_id.clone()],
+            texts: [shown(rendering, left.into()), shown(rendering, right.into())],
+        };
+        if self.surest.len() < EXAMPLES || self.surest.last().is_some_and(|s| p > s.probability) {
+            self.surest.push(example());
+            self.surest.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+            self.surest.truncate(EXAMPLES);
+        }
+        if p < 0.9 && (self.doubtful.len() < EXAMPLES || self.doubtful.last().is_some_and(|s| p < s.probability)) {
+            self.doubtful.push(example());
+            self.doubtful.sort_by(|a, b| a.probability.total_cmp(&b.probability));
+            self.doubtful.truncate(EXAMPLES);
+        }
+    }
+}
+
+fn summary(answer: &Answer, lists: &Lists, told: &Told, output: &Output) -> String {
+    let r = &answer.report;
+    let name = |table: &Table| format!("{} ({} records)", table.path.display(), grouped(table.records.len() as u64));
+    let title = match &lists.right {
+        Some(right) => format!("{} against {}", name(&lists.left), name(right)),
+        None => format!("Duplicates within {}", name(&lists.left)),
+    };
+    let mut text = format!("{}\n", output.strong(title));
+    let mut line = |name: &str, value: String| text += &format!("  {name:12} {value}\n");
+    let count = |number: usize, one: &str, many: &str| counted(number as u64, one, many);
+    let whose = if lists.right.is_some() { "left record" } else { "record" };
+    line("looked at", format!("{} ({:.1} for each {whose})", count(r.pairs, "pair", "pairs"), r.candidates.mean));
+    let [certain, likely, doubtful] = answer.sure.map(grouped);
+    line("found", output.green(count(r.accepted, "match", "matches")));
+    if r.accepted > 0 {
+        line("how sure", format!("{certain} of 99% and more, {likely} of 90 to 99%, {doubtful} below"));
+        line("so expect", format!("about {:.0} of {} to be right", answer.expected_right, grouped(r.accepted as u64)));
+    }
+    line("unmatched", count(r.unmatched, whose, &format!("{whose}s")));
+    if answer.skipped_rows > 0 {
+        line("left out", output.yellow(counted(answer.skipped_rows, "bad row", "bad rows")));
+    }
+    line("written to", output.strong(answer.out.display()));
+    line("took", format!("{:.1} s", answer.seconds));
+    if let Some(q) = &r.quality {
+        let percent = |share: f64| format!("{:.1}%", 100.0 * share);
+        text += &format!("  against the {}:\n", count(q.positives, "known match", "known matches"));
+        text += &format!("    among the candidates {}\n", percent(q.candidate_recall));
+        text += &format!("    precision {}, recall {}, F1 {}", percent(q.precision), percent(q.recall), percent(q.f1));
+        text += &format!(" ({} without a label left out)\n", count(q.unlabelled, "accepted pair", "accepted pairs"));
+    }
+    let mut list = |title: &str, examples: &[Shown]| {
+        if examples.is_empty() {
+            return;
+        }
+        text += &format!("\n{title}\n");
+        for e in examples {
+            let percent = format!("{:.1}%", 100.0 * e.probability);
+            text += &format!("  {percent:>6}  {:10} {}\n", cut(&e.ids[0], 10), cut(&e.texts[0], 80));
+            text += &format!("          {:10} {}\n", cut(&e.ids[1], 10), cut(&e.texts[1], 80));
+        }
+    };
+    list("The surest", &told.surest);
+    list("Worth a look", &told.doubtful);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(path: &str, columns: &[&str]) -> Table {
+        let columns: std::sync::Arc<[String]> = columns.iter().map(|c| c.to_string()).collect();
+        let values = columns.iter().map(|c| format!("a {c}")).collect();
+        Table { path: path.into(), records: vec![Record { id: "1".into(), columns: columns.clone(), values }], columns }
+    }
+    fn lists(left: &[&str], right: &[&str]) -> Lists {
+        Lists { left: table("l.csv", left), right: Some(table("r.csv", right)), labels: None, skipped: 0 }
+    }
+    fn strings(all: &[&str]) -> Vec<String> {
+        all.iter().map(|s| s.to_string()).collect()
+    }
+
+    #[test]
+    fn lists_with_the_training_columns_are_read_by_them() {
+        let mut lists = lists(&["url", "name", "price"], &["price", "name"]);
+        let trained = strings(&["name", "price"]);
+        assert_eq!(arrange(&mut lists, &trained, &[]).unwrap(), trained);
+    }
+
+    #[test]
+    fn a_list_with_other_columns_is_read_whole_beside_one_that_fits() {
+        let mut lists = lists(&["url", "name", "price"], &["price", "title"]);
+        assert!(arrange(&mut lists, &strings(&["name", "price"]), &[]).unwrap().is_empty());
+        assert_eq!(lists.left.records[0].values, ["a name", "a price"]);
+        assert_eq!(lists.left.records[0].get("price"), Some("a price"));
+        assert_eq!(lists.right.unwrap().records[0].values, ["a price", "a title"]);
+    }
+
+    #[test]
+    fn fields_must_be_columns() {
+        let mut lists = lists(&["name"], &["title", "cost"]);
+        assert_eq!(arrange(&mut lists, &[], &strings(&["name", "title"])).unwrap(), ["name", "title"]);
+        let error = arrange(&mut lists, &[], &strings(&["name"])).unwrap_err().to_string();
+        assert!(error.contains("--fields = name") && error.contains("r.csv; it has title, cost"), "{error}");
+        let error = arrange(&mut lists, &[], &strings(&["name", "title", "x"])).unwrap_err().to_string();
+        assert!(error.contains("--fields = x: no list has this column"), "{error}");
+    }
+}

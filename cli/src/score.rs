@@ -1,0 +1,96 @@
+//! `sverka score`: pairs in, one JSON line each out, as they come.
+//!
+//! A reader thread hands pairs over; the model takes what is there, up to a batch. A slow producer gets an answer to each
+//! pair at once, a fast one full batches, and memory stays constant.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+
+use sverka::bundle::Bundle;
+use sverka::data::{self, ReadOptions};
+use sverka::{Error, Input, Record, Result};
+
+use crate::args::Resolved;
+use crate::failure::Outcome;
+use crate::output::Output;
+
+const EXAMPLE: &str = r#"Examples:
+  sverka score models/matcher pairs.csv > scores.jsonl
+  echo '{"left":{"title":"Клей ПВА 5 л"},"right":{"title":"ПВА клей, 5л"}}' | sverka score models/matcher -
+
+Pairs: JSON lines {"left":{...},"right":{...}}, or CSV with left_* and right_* columns.
+Answer: one JSON line a pair, {"score", "probability", "decision"}, with or without --json."#;
+
+/// Pairs scored at once.
+const BATCH: usize = 256;
+
+/// Score pairs as they come, one JSON line each
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Args {
+    /// The model's folder
+    model: PathBuf,
+    /// A file of pairs, or - for standard input
+    pairs: PathBuf,
+    /// Leave out lines that can't be read, and count them
+    #[arg(long)]
+    skip_bad_rows: bool,
+}
+
+pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
+    let bundle = Bundle::open(&args.model, global.dtype)?;
+    let options = ReadOptions { id: None, skip_bad_rows: args.skip_bad_rows };
+    let bar = output.bar(0, "{pos} pairs, {per_sec}");
+    let (send, receive) = sync_channel::<Result<(Record, Record)>>(4 * BATCH);
+    let (send_skipped, skipped) = sync_channel(1);
+    let path = args.pairs.clone();
+    std::thread::spawn(move || {
+        let mut stream = match data::stream_pairs(&path, &options) {
+            Ok(stream) => stream,
+            Err(e) => {
+                let _ = send.send(Err(e));
+                return;
+            }
+        };
+        for pair in &mut stream {
+            let broken = pair.is_err();
+            if send.send(pair.map(|(left, right, _)| (left, right))).is_err() || broken {
+                return; // nobody listens any more
+            }
+        }
+        let _ = send_skipped.send(stream.skipped().clone());
+    });
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    while let Ok(first) = receive.recv() {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut broken = None;
+        for pair in std::iter::once(first).chain(receive.try_iter().take(BATCH - 1)) {
+            match pair {
+                Ok(pair) => batch.push(pair),
+                Err(e) => broken = Some(e),
+            }
+        }
+        write_scores(&bundle, &batch, &mut out)?;
+        bar.inc(batch.len() as u64);
+        if let Some(e) = broken {
+            return Err(e.into());
+        }
+    }
+    bar.finish_and_clear();
+    if let Ok(skipped) = skipped.try_recv() {
+        crate::matching::note_skipped(output, &args.pairs, &skipped);
+    }
+    Ok(())
+}
+
+/// Scores what is complete before an error is told.
+fn write_scores(bundle: &Bundle, batch: &[(Record, Record)], out: &mut impl Write) -> Result<()> {
+    let pairs: Vec<(Input, Input)> = batch.iter().map(|(left, right)| (left.into(), right.into())).collect();
+    for score in bundle.ranker().score_pairs(&pairs)? {
+        let (probability, decision) = bundle.decide(score);
+        writeln!(out, r#"{{"score":{score},"probability":{probability},"decision":{decision}}}"#)
+            .map_err(Error::io("write", Path::new("-")))?;
+    }
+    out.flush().map_err(Error::io("write", Path::new("-")))
+}

@@ -1,0 +1,114 @@
+//! `sverka train`: a recipe to a model.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use indicatif::ProgressBar;
+use sverka::train::{Progress, Recipe, StepReport, Validation};
+
+use crate::args::Resolved;
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+
+const EXAMPLE: &str = "\
+Examples:
+  sverka train recipes/abt-buy-minilm.toml
+  sverka train recipes/abt-buy-minilm.toml --set train.epochs=5 --set train.seed=2 --run runs/short
+  sverka train recipes/abt-buy-minilm.toml --run runs/short --resume
+
+The run folder holds the recipe, a log (JSON lines), metrics, the environment, checkpoints and the model.
+`init` writes a recipe for your own lists. Exit code 3: the result is below the recipe's [expect].";
+
+/// Train a model with a recipe
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Args {
+    /// The recipe (TOML)
+    recipe: PathBuf,
+    /// Set a key of the recipe, for example train.epochs=5; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The run's folder [default: runs/ and the recipe's name]
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Go on where the run in this folder stopped
+    #[arg(long)]
+    resume: bool,
+}
+
+/// Draws what a run tells.
+struct Bar<'a> {
+    output: &'a Output,
+    bar: ProgressBar,
+    best: Mutex<Option<f64>>,
+}
+
+const STEPS: u64 = 10_000;
+
+impl Progress for Bar<'_> {
+    fn step(&self, report: &StepReport) -> ControlFlow<()> {
+        self.bar.set_position((report.done * STEPS as f64) as u64);
+        let best = self.best.lock().ok().and_then(|b| *b).map_or("-".into(), |f1| format!("{:.1}%", 100.0 * f1));
+        self.bar.set_message(format!(
+            "epoch {} loss {:.4}, validation F1 {best}, {:.0} pairs/s, {} left",
+            report.epoch + 1,
+            report.loss,
+            report.pairs_per_second,
+            clock(report.seconds_left)
+        ));
+        ControlFlow::Continue(())
+    }
+    fn validated(&self, v: &Validation) {
+        if v.best
+            && let Ok(mut best) = self.best.lock()
+        {
+            *best = Some(v.best_f1);
+        }
+        let mark = if v.best { ", the best so far" } else { "" };
+        self.say(&format!(
+            "after {:.1} epochs: validation F1 {:.1}%, PR-AUC {:.1}%, loss {:.4}{mark}",
+            v.epochs,
+            100.0 * v.best_f1,
+            100.0 * v.pr_auc,
+            v.loss
+        ));
+    }
+    fn note(&self, message: &str) {
+        self.say(message);
+    }
+}
+
+impl Bar<'_> {
+    fn say(&self, line: &str) {
+        self.bar.suspend(|| self.output.note(line));
+    }
+}
+
+/// Seconds as `1:02:03` or `2:03`.
+fn clock(seconds: f64) -> String {
+    let s = seconds.max(0.0).round() as u64;
+    if s >= 3600 {
+        format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+    } else {
+        format!("{}:{:02}", s / 60, s % 60)
+    }
+}
+
+pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
+    let mut sets = args.set;
+    if let Some(dtype) = global.dtype {
+        sets.push(format!("train.dtype={}", format!("{dtype:?}").to_lowercase()));
+    }
+    let recipe = Recipe::read(&args.recipe, &sets)?;
+    let run = args.run.unwrap_or_else(|| PathBuf::from("runs").join(&recipe.name));
+    let bar = output.bar(STEPS, "{bar:24} {percent:>3}% {msg}");
+    let progress = Bar { output, bar, best: Mutex::new(None) };
+    let outcome = sverka::train::train(&recipe, &run, args.resume, &progress)?;
+    progress.bar.finish_and_clear();
+    output.summary(&outcome, &outcome.to_string())?;
+    match outcome.missed() {
+        Some(missed) => Err(Failure::Gate(missed)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,153 @@
+//! The real binary, a random model small enough for a test, and two small lists.
+#![allow(dead_code)] // each test file uses a part of it
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use assert_cmd::assert::Assert;
+use sverka::bundle::{self, Manifest};
+use sverka::models::bert::Config;
+use sverka::nn::Weights;
+use sverka::nn::weights::{Array, Storage};
+
+/// `sverka` in a folder.
+pub fn sverka(dir: &Path) -> Command {
+    let mut command = Command::cargo_bin("sverka").unwrap();
+    command.current_dir(dir).env_remove("SVERKA_MODEL").env_remove("RUST_LOG");
+    command
+}
+
+pub fn stdout(assert: &Assert) -> String {
+    String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+}
+pub fn stderr(assert: &Assert) -> String {
+    String::from_utf8(assert.get_output().stderr.clone()).unwrap()
+}
+
+/// The one line of an error: `parts` are in it, and nothing else is said but warnings.
+pub fn one_line(assert: &Assert, parts: &[&str]) {
+    let said = stderr(assert);
+    let lines: Vec<&str> = said.lines().filter(|l| !l.starts_with("warn: ")).collect();
+    assert_eq!(lines.len(), 1, "more than a line: {said}");
+    assert!(lines[0].starts_with("error: "), "{said}");
+    for part in parts {
+        assert!(lines[0].contains(part), "`{part}` is missing: {said}");
+    }
+}
+
+/// Names in a folder, sorted, hidden ones too.
+pub fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+pub fn write(path: &Path, text: impl AsRef<[u8]>) -> PathBuf {
+    std::fs::write(path, text).unwrap();
+    path.to_path_buf()
+}
+
+const WORDS: &str = "sony camera dsc w120 black white lamp 40 60 w lg tv 32 42 inch canon printer toner red blue";
+
+/// Characters, and words of the lists.
+fn vocabulary() -> Vec<String> {
+    let mut words: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(String::from).into();
+    let letters = ('a'..='z').chain('а'..='я').chain('0'..='9');
+    for letter in letters {
+        words.extend([letter.to_string(), format!("##{letter}")]);
+    }
+    words.extend(",.-/()".chars().map(String::from));
+    words.extend(WORDS.split(' ').map(String::from).filter(|w| w.chars().count() > 1));
+    words
+}
+
+/// Draws arrays for a BERT with a head.
+fn weights(c: &Config) -> Weights {
+    let mut state = 7u64;
+    let mut draw = |shape: &[usize], spread: f32| {
+        let data = (0..shape.iter().product::<usize>())
+            .map(|_| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                ((state >> 40) as f32 / (1 << 23) as f32 - 1.0) * spread
+            })
+            .collect();
+        Array { shape: shape.to_vec(), data }
+    };
+    let mut all = BTreeMap::new();
+    let (h, inner) = (c.hidden_size, c.intermediate_size);
+    let mut norms = vec!["bert.embeddings.LayerNorm".to_string()];
+    for (name, rows) in
+        [("word", c.vocab_size), ("position", c.max_position_embeddings), ("token_type", c.type_vocab_size)]
+    {
+        all.insert(format!("bert.embeddings.{name}_embeddings.weight"), draw(&[rows, h], 0.5));
+    }
+    let mut linear = |name: String, out: usize, input: usize| {
+        all.insert(format!("{name}.weight"), draw(&[out, input], 0.3));
+        all.insert(format!("{name}.bias"), draw(&[out], 0.1));
+    };
+    for l in 0..c.num_hidden_layers {
+        let layer = format!("bert.encoder.layer.{l}");
+        for part in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"] {
+            linear(format!("{layer}.{part}"), h, h);
+        }
+        linear(format!("{layer}.intermediate.dense"), inner, h);
+        linear(format!("{layer}.output.dense"), h, inner);
+        norms.extend([format!("{layer}.attention.output.LayerNorm"), format!("{layer}.output.LayerNorm")]);
+    }
+    linear("bert.pooler.dense".into(), h, h);
+    linear("classifier".into(), 1, h);
+    for norm in norms {
+        all.insert(format!("{norm}.weight"), Array { shape: vec![h], data: vec![1.0; h] });
+        all.insert(format!("{norm}.bias"), Array { shape: vec![h], data: vec![0.0; h] });
+    }
+    Weights(all)
+}
+
+/// A random model in `dir/model`: 2 layers of 32, trained on nothing, so its decisions are arbitrary and always the same.
+pub fn model(dir: &Path) -> PathBuf {
+    let tokenizer = dir.join("tokenizer");
+    std::fs::create_dir_all(&tokenizer).unwrap();
+    let words = vocabulary();
+    write(&tokenizer.join("vocab.txt"), words.join("\n") + "\n");
+    let config: Config = serde_json::from_value(serde_json::json!({
+        "vocab_size": words.len(), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 64, "max_position_embeddings": 128,
+    }))
+    .unwrap();
+    let out = dir.join("model");
+    bundle::save(&out, &Manifest::default(), &config, &weights(&config), &tokenizer, Storage::F32, false).unwrap();
+    out
+}
+
+pub const LEFT: &str = "id,name,price\n\
+    1,sony camera dsc w120 black,100\n2,lamp 40 w white,5\n3,\"lg tv, 42 inch\",300\n4,canon printer toner,20\n";
+pub const RIGHT: &str = "id,name,price\n\
+    a,camera sony dsc-w120 (black),99\nb,lamp 60 w white,6\nc,tv lg 42 inch,310\nd,toner canon black,25\ne,lamp 40w,4\n";
+
+/// Writes the two lists.
+pub fn lists(dir: &Path) {
+    write(&dir.join("left.csv"), LEFT);
+    write(&dir.join("right.csv"), RIGHT);
+}
+
+/// Labelled pairs of both kinds, `left_*` and `right_*` columns, in a folder of three parts.
+pub fn pairs(dir: &Path) -> PathBuf {
+    let colours = ["black", "white", "red", "blue"];
+    let things = ["camera", "lamp", "printer", "tv"];
+    let data = dir.join("pairs");
+    std::fs::create_dir_all(&data).unwrap();
+    for (part, count) in [("train", 64), ("valid", 32), ("test", 32)] {
+        let mut text = String::from("left_name,left_price,right_name,right_price,label\n");
+        for i in 0..count {
+            let (colour, thing) = (colours[i % 4], things[i / 4 % 4]);
+            let other = colours[(i + usize::from(i % 3 > 0)) % 4];
+            // no pair stands in two parts: training would leave it out
+            let (code, label) = (format!("{}{i}", &part[..2]), u8::from(i % 3 == 0));
+            text += &format!("{thing} {colour} {code},{i},{other} {thing} {code},{i},{label}\n");
+        }
+        write(&data.join(format!("{part}.csv")), text);
+    }
+    data
+}

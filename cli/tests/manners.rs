@@ -1,0 +1,119 @@
+//! What every verb does alike: help, exit codes, settings, JSON.
+mod common;
+use common::*;
+
+const VERBS: [&str; 12] = [
+    "match",
+    "train",
+    "eval",
+    "score",
+    "calibrate",
+    "quantize",
+    "init",
+    "export",
+    "tokenizer",
+    "info",
+    "bench",
+    "completions",
+];
+
+#[test]
+fn help_lists_verbs_and_exit_codes_and_each_verb_shows_an_example() {
+    let dir = tempfile::tempdir().unwrap();
+    let help = stdout(&sverka(dir.path()).arg("--help").assert().code(0));
+    for verb in VERBS {
+        assert!(help.lines().any(|l| l.trim_start().starts_with(verb)), "{verb}: {help}");
+        let path: &[&str] = if verb == "tokenizer" { &["tokenizer", "prune", "--help"] } else { &[verb, "--help"] };
+        let help = stdout(&sverka(dir.path()).args(path).assert().code(0));
+        assert!(help.contains("Example") && help.contains("\n  sverka ") || help.contains("| sverka "), "{help}");
+        assert!(help.contains("--json") && help.contains("--threads"), "{help}");
+    }
+    for code in ["  0  done", "  1  our mistake", "  2  your data", "  3  a quality gate"] {
+        assert!(help.contains(code), "{help}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_the_users_and_leave_stdout_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in
+        [&["mtach"][..], &["match"], &["match", "a.csv"], &["info", "m", "--dtype", "f64"], &["info", "m", "--x"]]
+    {
+        let assert = sverka(dir.path()).args(arguments).assert().code(2);
+        assert_eq!(stdout(&assert), "", "{arguments:?}");
+        assert!(stderr(&assert).starts_with("error: "), "{arguments:?}");
+    }
+}
+
+#[test]
+fn threads_must_be_there() {
+    let dir = tempfile::tempdir().unwrap();
+    for threads in ["0", "100000"] {
+        let assert = sverka(dir.path()).args(["info", "model", "--threads", threads]).assert().code(2);
+        one_line(&assert, &[&format!("--threads = {threads}: this machine has"), "give 1 to"]);
+    }
+}
+
+#[test]
+fn an_error_is_json_too_where_json_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in [&["info", "nowhere", "--json"][..], &["--json", "match", "l.csv"]] {
+        let assert = sverka(dir.path()).args(arguments).assert().code(2);
+        let answer: serde_json::Value = serde_json::from_str(&stdout(&assert)).unwrap();
+        assert_eq!(answer["code"], 2);
+        assert!(!answer["error"].as_str().unwrap().contains('\n'));
+        assert!(stderr(&assert).starts_with("error: "));
+    }
+}
+
+#[test]
+fn without_a_model_the_error_says_where_it_was_looked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    lists(dir.path());
+    let assert = sverka(dir.path())
+        .args(["match", "left.csv", "right.csv", "--out", "m.csv"])
+        .env("SVERKA_MODEL", "no/such/model")
+        .assert()
+        .code(2);
+    one_line(&assert, &["no/such/model"]);
+    assert_eq!(names(dir.path()), ["left.csv", "right.csv"]);
+}
+
+#[test]
+fn settings_stand_below_flags() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model(dir.path());
+    let info = |settings: &str, arguments: &[&str]| {
+        write(&dir.path().join("sverka.toml"), settings);
+        sverka(dir.path()).arg("info").arg(&model).args(arguments).assert()
+    };
+    one_line(&info("threads = 0\n", &[]).code(2), &["--threads = 0"]);
+    info("threads = 0\n", &["--threads", "1"]).code(0);
+    one_line(&info("[info]\nthreads = 0\n", &[]).code(2), &["--threads = 0"]);
+    info("[bench]\nthreads = 0\n", &[]).code(0);
+    let json = stdout(&info("json = true\n", &[]).code(0));
+    assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+    assert!(!stdout(&info("json = false\n", &[]).code(0)).starts_with('{'));
+    one_line(&info("theads = 2\n", &[]).code(2), &["theads = sverka.toml: no such setting; there are", "threads"]);
+    one_line(&info("[mtach]\nk = 2\n", &[]).code(2), &["mtach = sverka.toml: no such verb; there are match"]);
+    one_line(&info("threads = \n", &[]).code(2), &["sverka.toml:1: not TOML"]);
+    write(&dir.path().join("other.toml"), "threads = 0\n");
+    one_line(&info("", &["--settings", "other.toml"]).code(2), &["--threads = 0"]);
+    one_line(&info("", &["--settings=nowhere.toml"]).code(2), &["read nowhere.toml"]);
+    // a verb's own table, a list, a flag that is needed
+    lists(dir.path());
+    write(&dir.path().join("sverka.toml"), "[match]\nout = \"m.jsonl\"\nfields = [\"name\"]\nk = 2\nall = true\n");
+    let answer = sverka(dir.path()).args(["match", "left.csv", "right.csv", "--json", "--model"]).arg(&model).assert();
+    assert!(stdout(&answer.code(0)).contains("m.jsonl"));
+    assert!(std::fs::read_to_string(dir.path().join("m.jsonl")).unwrap().lines().count() <= 8);
+}
+
+#[test]
+fn completions_know_the_verbs() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = stdout(&sverka(dir.path()).args(["completions", shell]).assert().code(0));
+        assert!(VERBS.iter().all(|verb| script.contains(verb)), "{shell}");
+    }
+    sverka(dir.path()).args(["completions", "cmd.exe"]).assert().code(2);
+}

@@ -1,0 +1,255 @@
+//! What each verb does, with a model that was trained on nothing.
+mod common;
+use std::collections::HashSet;
+use std::path::Path;
+
+use common::*;
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+/// Runs `match` and gives its answer and the lines of the file.
+fn matched(dir: &Path, arguments: &[&str]) -> (Value, Vec<Value>) {
+    let out = dir.join("m.jsonl");
+    let assert = sverka(dir)
+        .arg("match")
+        .args(arguments)
+        .args(["--json", "--out"])
+        .arg(&out)
+        .args(["--model", "model"])
+        .assert();
+    let answer = json(&stdout(&assert.code(0)));
+    (answer, std::fs::read_to_string(out).unwrap().lines().map(json).collect())
+}
+
+#[test]
+fn match_writes_accepted_pairs_or_all() {
+    let dir = tempfile::tempdir().unwrap();
+    lists(dir.path());
+    model(dir.path());
+    let (answer, all) = matched(dir.path(), &["left.csv", "right.csv", "--all", "--k", "3"]);
+    let (_, accepted) = matched(dir.path(), &["left.csv", "right.csv", "--k", "3"]);
+    assert_eq!(answer["pairs"], all.len());
+    assert!(!all.is_empty() && all.len() <= 12);
+    let chosen: Vec<&Value> = all.iter().filter(|m| m["decision"] == true).collect();
+    assert_eq!(accepted.iter().collect::<Vec<_>>(), chosen);
+    assert_eq!(answer["accepted"], accepted.len());
+    for m in &all {
+        let keys: Vec<&str> = m.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["left_id", "right_id", "probability", "decision", "rank"]);
+        assert!((0.0..=1.0).contains(&m["probability"].as_f64().unwrap()));
+        assert!((1..=3).contains(&m["rank"].as_u64().unwrap()));
+    }
+}
+
+#[test]
+fn match_once_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    lists(dir.path());
+    model(dir.path());
+    let (_, found) = matched(dir.path(), &["left.csv", "right.csv", "--one-to-one"]);
+    let ids = |side: &str| found.iter().map(|m| m[side].as_str().unwrap()).collect::<Vec<_>>();
+    for side in ["left_id", "right_id"] {
+        assert_eq!(ids(side).iter().collect::<HashSet<_>>().len(), ids(side).len());
+    }
+}
+
+#[test]
+fn match_tells_texts_and_differences() {
+    let dir = tempfile::tempdir().unwrap();
+    lists(dir.path());
+    model(dir.path());
+    let arguments = ["left.csv", "right.csv", "--all", "--texts", "--why", "--fields", "name"];
+    let (_, found) = matched(dir.path(), &arguments);
+    let lamp = found.iter().find(|m| m["left_id"] == "2" && m["right_id"] == "b").unwrap();
+    assert_eq!((&lamp["left_text"], &lamp["right_text"]), (&"lamp 40 w white".into(), &"lamp 60 w white".into()));
+    assert!(lamp["why"].as_str().unwrap().contains("40") && lamp["why"].as_str().unwrap().contains("60"));
+    assert!(!lamp["why"].as_str().unwrap().contains("white"));
+}
+
+#[test]
+fn match_finds_duplicates_of_one_list() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    write(&dir.path().join("list.csv"), "id,name\n1,lamp 40 w\n2,lamp 40w\n3,lg tv\n4,tv lg\n");
+    let (_, found) = matched(dir.path(), &["list.csv", "--all"]);
+    let pairs: HashSet<(String, String)> = found
+        .iter()
+        .map(|m| (m["left_id"].as_str().unwrap().to_string(), m["right_id"].as_str().unwrap().to_string()))
+        .collect();
+    assert!(pairs.iter().all(|(l, r)| l != r && !pairs.contains(&(r.clone(), l.clone()))), "{pairs:?}");
+    assert_eq!(pairs.len(), found.len());
+}
+
+#[test]
+fn match_reads_tables_with_other_columns_and_ids() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    lists(dir.path());
+    write(&dir.path().join("other.tsv"), "title\tsku\nlamp 40 w white\tx1\ncamera sony\tx2\n");
+    let (_, found) = matched(dir.path(), &["other.tsv", "other.tsv", "--id", "sku", "--all"]);
+    assert!(found.iter().any(|m| m["left_id"] == "x1" && m["right_id"] == "x1"));
+    let assert = sverka(dir.path())
+        .args(["match", "left.csv", "right.csv", "--id", "sku", "--out", "m.csv", "--model", "model"])
+        .assert()
+        .code(2);
+    one_line(&assert, &["left.csv", "no column `sku`", "name"]);
+}
+
+#[test]
+fn match_measures_against_known_pairs() {
+    let dir = tempfile::tempdir().unwrap();
+    lists(dir.path());
+    model(dir.path());
+    write(&dir.path().join("labels.csv"), "left_id,right_id,label\n1,a,1\n2,e,1\n2,b,0\n3,c,\n");
+    let (answer, _) = matched(dir.path(), &["left.csv", "right.csv", "--labels", "labels.csv"]);
+    let labels = &answer["quality"];
+    assert_eq!(labels["positives"], 2);
+    assert_eq!(labels["candidate_recall"], 1.0);
+}
+
+#[test]
+fn match_tells_a_shopkeeper() {
+    let dir = tempfile::tempdir().unwrap();
+    lists(dir.path());
+    model(dir.path());
+    let run = |more: &[&str]| {
+        let arguments = ["match", "left.csv", "right.csv", "--out", "m.csv", "--model", "model"];
+        let assert = sverka(dir.path()).args(arguments).args(more).assert().code(0);
+        (stdout(&assert), stderr(&assert))
+    };
+    let (told, talk) = run(&[]);
+    for part in ["left.csv (4 records) against right.csv (5 records)", "looked at", "found", "written to   m.csv"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains('\x1b'), "colours without a terminal");
+    assert_eq!(talk, "", "bars without a terminal");
+    assert_eq!(run(&["-q"]), (String::new(), String::new()));
+}
+
+#[test]
+fn score_gives_a_line_a_pair() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model(dir.path());
+    let pair = "{\"left\":{\"name\":\"lamp\"},\"right\":{\"name\":\"tv\"}}\n";
+    let score = |input: String| sverka(dir.path()).arg("score").arg(&model).arg("-").write_stdin(input).assert();
+    let lines: Vec<Value> = stdout(&score(pair.repeat(600)).code(0)).lines().map(json).collect();
+    assert_eq!(lines.len(), 600);
+    assert!(lines.iter().all(|l| *l == lines[0]), "one pair, several answers");
+    let keys: Vec<&str> = lines[0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["score", "probability", "decision"]);
+    // what came before a broken line is answered
+    let assert = score(format!("{pair}{pair}oops\n{pair}")).code(2);
+    assert_eq!(stdout(&assert).lines().count(), 2);
+    one_line(&assert, &["-:3"]);
+    let skipped = sverka(dir.path())
+        .args(["score", "model", "-", "--skip-bad-rows"])
+        .write_stdin(format!("{pair}oops\n{pair}"))
+        .assert()
+        .code(0);
+    assert_eq!(stdout(&skipped).lines().count(), 2);
+    assert!(stderr(&skipped).contains("1 bad row left out"));
+}
+
+#[test]
+fn eval_and_calibrate() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    pairs(dir.path());
+    let eval = |more: &[&str]| {
+        json(&stdout(&sverka(dir.path()).args(["eval", "model", "pairs", "--json"]).args(more).assert().code(0)))
+    };
+    let before = eval(&["--split", "valid"]);
+    for key in ["f1", "precision", "recall", "threshold", "ece"] {
+        assert!((0.0..=1.0).contains(&before[key].as_f64().unwrap()), "{key}: {before}");
+    }
+    assert_eq!((&before["pairs"], &before["positives"]), (&32.into(), &11.into()));
+    assert_eq!(eval(&["--split", "all"])["pairs"], 128);
+    let calibrate =
+        |more: &[&str]| sverka(dir.path()).args(["calibrate", "model", "pairs", "--json"]).args(more).assert();
+    let answer = json(&stdout(&calibrate(&[]).code(0)));
+    let after = eval(&["--split", "valid"]);
+    assert!(after["nll"].as_f64() < before["nll"].as_f64(), "{before} {after}");
+    assert_eq!(after["f1"], answer["after"]["f1"]);
+    assert_eq!(after["f1"], after["best_f1"], "the threshold was chosen for the best F1 here");
+    calibrate(&["--goal", "cost=5:1", "--method", "beta"]).code(0);
+    for goal in ["cost=5", "precision=two", "speed"] {
+        calibrate(&["--goal", goal]).code(2);
+    }
+    calibrate(&["--goal", "precision=2"]).code(2);
+    let both = eval(&["--against", "model"]);
+    assert_eq!(both["against"]["mcnemar"]["exact_p"], 1.0);
+    let none = sverka(dir.path()).args(["eval", "model", "pairs", "--category", "shop"]).assert().code(2);
+    one_line(&none, &["--category = shop", "name"]);
+    assert_eq!(eval(&["--category", "price"])["categories"].as_object().unwrap().len(), 32);
+}
+
+#[test]
+fn info_bench_export_prune_and_quantize() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    lists(dir.path());
+    pairs(dir.path());
+    let run = |arguments: &[&str]| stdout(&sverka(dir.path()).args(arguments).arg("--json").assert().code(0));
+    let info = json(&run(&["info", "model"]));
+    assert_eq!(info["config"]["hidden_size"], 32);
+    assert!(info["parameters"].as_u64().unwrap() > 10_000);
+    let bench = json(&run(&["bench", "model", "--seconds", "0.05", "--threads", "1"]));
+    let shapes: Vec<(u64, u64)> = bench["shapes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| (s["pairs"].as_u64().unwrap(), s["tokens"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(shapes, [(32, 64), (8, 128), (1, 32)]);
+    run(&["export", "model", "plain"]);
+    assert_eq!(json(&run(&["info", "plain"]))["manifest"], Value::Null);
+    // scores stay the same on texts that the corpus covers, and after quantisation nearly so
+    let pair = "{\"left\":{\"name\":\"lamp 40 w white\"},\"right\":{\"name\":\"lamp 60 w white\"}}\n";
+    let score = |model: &str| {
+        let assert = sverka(dir.path()).args(["score", model, "-"]).write_stdin(pair).assert().code(0);
+        json(&stdout(&assert))["score"].as_f64().unwrap()
+    };
+    let pruned = json(&run(&["tokenizer", "prune", "model", "--corpus", "left.csv", "right.csv", "--out", "small"]));
+    assert!(pruned["after"].as_u64() < pruned["before"].as_u64());
+    assert_eq!(score("small"), score("model"));
+    let gate = sverka(dir.path()).args(["quantize", "model", "pairs", "--max-loss", "1", "--out", "int8"]).assert();
+    gate.code(0);
+    assert!((score("int8") - score("model")).abs() < 0.3);
+    let exists = sverka(dir.path()).args(["quantize", "model", "pairs", "--out", "int8"]).assert().code(2);
+    one_line(&exists, &["int8", "already exists"]);
+}
+
+#[test]
+fn init_then_train_then_use() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    pairs(dir.path());
+    let run = |arguments: &[&str], code: i32| sverka(dir.path()).args(arguments).assert().code(code);
+    let answer = json(&stdout(&run(&["init", "pairs", "--start", "model", "--out", "shop.toml", "--json"], 0)));
+    assert_eq!(answer["fields"], serde_json::json!(["name", "price"]));
+    one_line(&run(&["init", "pairs", "--out", "shop.toml"], 2), &["shop.toml", "already exists"]);
+    let train = ["train", "shop.toml", "--set", "train.epochs=2", "--set", "train.lr=1e-3", "--run", "run"];
+    let told = stdout(&run(&[&train[..], &["--json"]].concat(), 0));
+    assert!(json(&told)["steps"].as_u64().unwrap() > 0);
+    one_line(&run(&train, 2), &["run"]);
+    run(&[&train[..], &["--resume"]].concat(), 0);
+    run(&["eval", "run/model", "pairs"], 0);
+    one_line(&run(&["train", "shop.toml", "--set", "train.epoch=2"], 2), &["epoch"]);
+    one_line(&run(&["train", "shop.toml", "--dtype", "int8", "--run", "r2"], 2), &["int8"]);
+    // below what the recipe expects: a quality gate
+    let expecting = [&train[..6], &["--run", "r3", "--set", "expect.f1.shop=1.1"]].concat();
+    one_line(&run(&[&expecting[..], &["-q"]].concat(), 3), &["shop", "expected"]);
+    // links
+    lists(dir.path());
+    let mut links = String::from("left_id,right_id,label\n");
+    for (l, r, label) in [("1", "a", 1), ("2", "e", 1), ("3", "c", 1), ("4", "d", 1), ("2", "b", 0), ("1", "d", 0)] {
+        links += &format!("{l},{r},{label}\n");
+    }
+    write(&dir.path().join("links.csv"), links);
+    let answer = run(&["init", "left.csv", "right.csv", "links.csv", "--start", "model", "--json"], 0);
+    assert_eq!(json(&stdout(&answer))["matches"], 4);
+    assert!(std::fs::read_to_string(dir.path().join("recipe.toml")).unwrap().contains("[data.split]"));
+}

@@ -1,0 +1,257 @@
+//! The loop, on a network small enough to read: a bag of embeddings and a linear head, with dropout.
+
+mod corpus;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use candle_core::{Device, Tensor};
+use rand::RngExt;
+
+use super::batches::{ClassBalance, Example};
+use super::checkpoint::State;
+use super::progress::{Progress, Silent, StepReport};
+use super::recipe::TrainSettings;
+use super::seed::generator;
+use super::trainer::{Examples, fit, logits};
+use crate::models::{Mode, Network};
+use crate::nn::{Array, Parameters, Weights};
+use crate::text::{Batch, Encoding};
+use crate::{Error, Result};
+
+const VOCABULARY: usize = 24;
+const HIDDEN: usize = 8;
+
+struct Bag {
+    parameters: Parameters,
+    dropout: f64,
+    /// Training passes after which logits are not numbers.
+    breaks_after: u64,
+    passes: AtomicU64,
+}
+
+impl Bag {
+    fn new() -> Self {
+        let mut rng = generator(&[42]);
+        let mut array = |shape: &[usize]| {
+            let data = (0..shape.iter().product()).map(|_| rng.random_range(-0.1..0.1f32)).collect();
+            Array { shape: shape.to_vec(), data }
+        };
+        let arrays = [
+            ("embed".to_string(), array(&[VOCABULARY, HIDDEN])),
+            ("head.bias".to_string(), array(&[1])),
+            ("head.weight".to_string(), array(&[HIDDEN, 1])),
+        ];
+        let parameters = Parameters::new(Weights(arrays.into()));
+        Bag { parameters, dropout: 0.2, breaks_after: u64::MAX, passes: AtomicU64::new(0) }
+    }
+    fn bits(&self) -> Vec<u32> {
+        self.parameters.list.iter().flat_map(|p| &p.value).map(|v| v.to_bits()).collect()
+    }
+}
+
+impl Network for Bag {
+    fn forward(&self, batch: &Batch, mode: Mode) -> Result<Tensor> {
+        let (b, t) = (batch.len(), batch.tokens());
+        let mut pool = vec![0.0f32; b * t];
+        for (i, span) in batch.offsets.windows(2).enumerate() {
+            for at in span[0] as usize..span[1] as usize {
+                pool[i * t + at] = 1.0 / (span[1] - span[0]) as f32;
+            }
+        }
+        let mut nan = 0.0;
+        if let Mode::Train { seed } = mode {
+            let mut rng = generator(&[seed]);
+            pool.iter_mut().filter(|_| rng.random_bool(self.dropout)).for_each(|p| *p = 0.0);
+            if self.passes.fetch_add(1, Ordering::Relaxed) >= self.breaks_after {
+                nan = f64::NAN;
+            }
+        }
+        let ids = Tensor::from_slice(&batch.ids, t, &Device::Cpu)?;
+        let tokens = self.parameters.var("embed")?.index_select(&ids, 0)?;
+        let pooled = Tensor::from_vec(pool, (b, t), &Device::Cpu)?.matmul(&tokens)?.tanh()?;
+        let scores = pooled.matmul(&self.parameters.var("head.weight")?)?.squeeze(1)?;
+        Ok((scores.broadcast_add(&self.parameters.var("head.bias")?)? + nan)?)
+    }
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+    fn parameters_mut(&mut self) -> &mut Parameters {
+        &mut self.parameters
+    }
+    fn updated(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A match holds more of the first six tokens than of the next six.
+fn examples(count: usize, seed: u64) -> Vec<Example> {
+    let mut rng = generator(&[seed]);
+    let mut one = || {
+        let ids: Vec<u32> = (0..rng.random_range(5..20)).map(|_| rng.random_range(0..VOCABULARY as u32)).collect();
+        let votes: i32 = ids.iter().map(|&id| i32::from(id < 6) - i32::from((6..12).contains(&id))).sum();
+        let target = f32::from(u8::from(votes > 1));
+        Example { encoding: Encoding { segments: vec![0; ids.len()], ids, cut: 0 }, target, weight: 1.0 }
+    };
+    (0..count).map(|_| one()).collect()
+}
+
+fn settings() -> TrainSettings {
+    TrainSettings {
+        seed: 11,
+        epochs: 4,
+        batch: 8,
+        accumulate: 2,
+        tokens: 70,
+        lr: 0.03,
+        class_balance: ClassBalance::Oversample,
+        label_smoothing: 0.05,
+        average: Some(0.9),
+        checkpoint_every: 8,
+        ..TrainSettings::default()
+    }
+}
+
+fn run(network: &mut Bag, settings: &TrainSettings, dir: &Path, resume: bool, p: &dyn Progress) -> Result<State> {
+    let epoch = |epoch| Ok(examples(200, 100 + epoch));
+    let valid = examples(120, 7);
+    fit(network, &Examples { train: &epoch, valid: &valid }, settings, dir, resume, p)
+}
+
+/// The log without what depends on the clock.
+fn log(dir: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(dir.join("log.jsonl")).unwrap();
+    let line = |line: &str| {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        value.as_object_mut().unwrap().retain(|key, _| !key.contains("second"));
+        value
+    };
+    text.lines().map(line).collect()
+}
+
+/// Stops at a step, or copies the run folder there as a kill would leave it.
+struct At {
+    step: u64,
+    copy: Option<(PathBuf, PathBuf)>,
+    done: AtomicBool,
+}
+
+impl Progress for At {
+    fn step(&self, report: &StepReport) -> ControlFlow<()> {
+        if report.step != self.step || self.done.swap(true, Ordering::Relaxed) {
+            return ControlFlow::Continue(());
+        }
+        let Some((from, to)) = &self.copy else { return ControlFlow::Break(()) };
+        std::fs::create_dir(to.join("checkpoint")).unwrap();
+        std::fs::copy(from.join("log.jsonl"), to.join("log.jsonl")).unwrap();
+        for entry in from.join("checkpoint").read_dir().unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.join("checkpoint").join(entry.file_name())).unwrap();
+        }
+        std::fs::write(to.join("checkpoint/step-99.safetensors.part"), b"half").unwrap();
+        ControlFlow::Continue(())
+    }
+}
+
+#[test]
+fn it_learns_and_keeps_the_best_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut network = Bag::new();
+    let state = run(&mut network, &settings(), dir.path(), false, &Silent).unwrap();
+    let (best, step) = state.best.unwrap();
+    assert!(best > 0.8, "best F1 {best}");
+    assert!(state.finished && state.validations.len() == 4);
+    assert!(state.validations.iter().any(|v| v.step == step && v.best && v.best_f1 == best));
+    // What is in the network now scores validation as the best validation said.
+    let valid = examples(120, 7);
+    let scores = logits(&network, &valid.iter().map(|e| &e.encoding).collect::<Vec<_>>(), 50).unwrap();
+    let probabilities: Vec<f32> = scores.iter().map(|&z| super::trainer::sigmoid(z)).collect();
+    let labels: Vec<bool> = valid.iter().map(|e| e.target > 0.5).collect();
+    assert_eq!(crate::eval::report(&probabilities, &labels, 0.5).unwrap().best_f1, best);
+    let lines = log(dir.path());
+    assert_eq!(lines.iter().filter(|l| l["kind"] == "step").count() as u64, state.step);
+    let loss = |l: &serde_json::Value| l["loss"].as_f64().unwrap();
+    assert!(loss(&lines[lines.len() - 2]) < loss(&lines[0]));
+}
+
+#[test]
+fn a_resumed_run_gives_the_same_bits() {
+    let whole_dir = tempfile::tempdir().unwrap();
+    let killed_dir = tempfile::tempdir().unwrap();
+    let copy = Some((whole_dir.path().to_path_buf(), killed_dir.path().to_path_buf()));
+    let mut whole = Bag::new();
+    let kill = At { step: 29, copy, done: AtomicBool::new(false) };
+    let whole_state = run(&mut whole, &settings(), whole_dir.path(), false, &kill).unwrap();
+    assert!(whole_state.step > 40, "the kill must fall into the middle");
+
+    let stopped_dir = tempfile::tempdir().unwrap();
+    let stop = At { step: 21, copy: None, done: AtomicBool::new(false) };
+    let error = run(&mut Bag::new(), &settings(), stopped_dir.path(), false, &stop).unwrap_err();
+    assert!(error.to_string().contains("step 21") && error.to_string().contains("--resume"), "{error}");
+
+    for dir in [killed_dir.path(), stopped_dir.path()] {
+        let mut network = Bag::new();
+        let state = run(&mut network, &settings(), dir, true, &Silent).unwrap();
+        assert_eq!(network.bits(), whole.bits());
+        assert_eq!((state.best, state.validations.len()), (whole_state.best, whole_state.validations.len()));
+        assert_eq!(log(dir), log(whole_dir.path()));
+        let arrays = |dir: &Path| std::fs::read(dir.join("checkpoint").join(&state.arrays)).unwrap();
+        assert!(arrays(dir) == arrays(whole_dir.path()), "moments and averages differ");
+        // A finished run has nothing left to do.
+        let mut again = Bag::new();
+        assert_eq!(run(&mut again, &settings(), dir, true, &Silent).unwrap().step, state.step);
+        assert_eq!(again.bits(), whole.bits());
+    }
+}
+
+#[test]
+fn another_seed_gives_other_bits_and_cannot_resume() {
+    let dir = tempfile::tempdir().unwrap();
+    let other_dir = tempfile::tempdir().unwrap();
+    let (mut one, mut other) = (Bag::new(), Bag::new());
+    run(&mut one, &settings(), dir.path(), false, &Silent).unwrap();
+    let changed = TrainSettings { seed: 12, ..settings() };
+    run(&mut other, &changed, other_dir.path(), false, &Silent).unwrap();
+    assert_ne!(one.bits(), other.bits());
+    let error = run(&mut Bag::new(), &changed, dir.path(), true, &Silent).unwrap_err();
+    assert!(error.is_users() && error.to_string().contains("train.seed"), "{error}");
+}
+
+#[test]
+fn the_bound_on_tokens_limits_memory_and_not_the_mathematics() {
+    let train = |tokens: usize| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut network = Bag { dropout: 0.0, ..Bag::new() };
+        let one = TrainSettings { epochs: 1, tokens, class_balance: ClassBalance::Weight, ..settings() };
+        run(&mut network, &one, dir.path(), false, &Silent).unwrap();
+        network.parameters.list.into_iter().flat_map(|p| p.value).collect::<Vec<f32>>()
+    };
+    for (a, b) in train(25).iter().zip(train(100_000)) {
+        assert!((a - b).abs() < 1e-3, "{a} {b}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let simple = TrainSettings { accumulate: 1, tokens: 1000, ..settings() };
+    let mut network = Bag { breaks_after: 19, ..Bag::new() };
+    let error = run(&mut network, &simple, dir.path(), false, &Silent).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Error::Setting { .. }) && text.contains("at step 20"), "{text}");
+    assert!(text.contains("the checkpoint of step 16 is kept"), "{text}");
+    assert!(network.parameters.list.iter().flat_map(|p| &p.value).all(|v| v.is_finite()));
+    let state = super::checkpoint::state(&dir.path().join("checkpoint")).unwrap().unwrap();
+    assert_eq!(state.step, 16);
+}
+
+#[test]
+fn early_stopping_counts_validations_without_a_new_best() {
+    let dir = tempfile::tempdir().unwrap();
+    let still =
+        TrainSettings { lr: 1e-30, early_stopping: Some(2), validate_every: Some(5), average: None, ..settings() };
+    let state = run(&mut Bag::new(), &still, dir.path(), false, &Silent).unwrap();
+    assert_eq!((state.step, state.validations.len()), (15, 3));
+    assert_eq!(state.best.map(|(_, step)| step), Some(5));
+}
