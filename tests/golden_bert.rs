@@ -7,9 +7,10 @@ use candle_core::{Device, IndexOp, Tensor, Var};
 use serde::Deserialize;
 use sverka::Input;
 use sverka::bundle::read_directory;
-use sverka::models::bert::Config;
-use sverka::nn::Weights;
+use sverka::models::bert::{self, Config};
+use sverka::models::cross_encoder::Scorer;
 use sverka::nn::reference::{Reference, tensors};
+use sverka::nn::{Dtype, Weights};
 use sverka::text::{Batch, Encoding, PairTokenizer, Rendering};
 
 /// How far a number may be from transformers', and from a large one in relation to it.
@@ -65,7 +66,7 @@ fn assert_near(what: &str, got: &[f32], expected: &[f32]) {
     }
 }
 
-/// Holds packed states, `l + 1` of `[t, h]`, against the expected ones. Any implementation of the encoder can be put here.
+/// Holds packed states, `l + 1` of `[t, h]`, against the expected ones.
 fn assert_states(name: &str, hidden: &[Vec<Vec<f32>>], cases: &[Case]) {
     let batch = batch(cases);
     for (s, case) in cases.iter().enumerate() {
@@ -83,7 +84,7 @@ fn assert_states(name: &str, hidden: &[Vec<Vec<f32>>], cases: &[Case]) {
     }
 }
 
-/// Holds a scorer's logits against the expected ones; true if the checkpoint has a head. Any scorer can be put here.
+/// Holds a scorer's logits against the expected ones; true if the checkpoint has a head.
 fn assert_logits(name: &str, score: impl Fn(Config, &Weights, &Batch) -> Vec<f32>) -> bool {
     let Some((dir, cases)) = checkpoint(name) else { return false };
     let Some(expected) = cases.iter().map(Case::score).collect::<Option<Vec<f32>>>() else { return false };
@@ -125,17 +126,18 @@ fn reference_logits(config: Config, weights: &Weights, batch: &Batch) -> Vec<f32
     let (reference, parameters) = (reference_of(&config), tensors(weights, &Device::Cpu).unwrap());
     let first = reference.forward(&parameters, batch, false).unwrap().first;
     let pooled = reference.pool(&parameters, &first).unwrap();
-    reference.classify(&parameters, &pooled).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    let logits = reference.classify(&parameters, &pooled).unwrap().to_vec2::<f32>().unwrap();
+    logits.into_iter().map(|l| if l.len() == 2 { l[1] - l[0] } else { l[0] }).collect()
 }
 
 #[test]
 fn reference_has_the_states_of_random_checkpoints() {
-    ["one-segment", "three-segments", "five-segments", "rubert"].map(reference_states);
+    ["one-segment", "three-segments", "five-segments", "rubert"].into_iter().for_each(reference_states);
 }
 
 #[test]
 fn reference_has_the_states_of_real_checkpoints() {
-    ["minilm", "bert-tiny"].map(reference_states);
+    ["minilm", "bert-tiny"].into_iter().for_each(reference_states);
 }
 
 #[test]
@@ -158,7 +160,8 @@ fn reference_has_the_gradients_of_pytorch() {
     let reference = reference_of(&config);
     let first = reference.forward(&parameters, &batch(&cases), false).unwrap().first;
     let pooled = reference.pool(&parameters, &first).unwrap();
-    let loss = reference.classify(&parameters, &pooled).unwrap().sum_all().unwrap();
+    let logits = reference.classify(&parameters, &pooled).unwrap();
+    let loss = (logits.i((.., 1)).unwrap() - logits.i((.., 0)).unwrap()).unwrap().sum_all().unwrap();
     let gradients = loss.backward().unwrap();
     let text = std::fs::read_to_string(golden().join("gradients.json")).unwrap();
     let expected: BTreeMap<String, Vec<f32>> = serde_json::from_str(&text).unwrap();
@@ -166,6 +169,35 @@ fn reference_has_the_gradients_of_pytorch() {
     for (name, values) in expected {
         let gradient = gradients.get(&parameters[&name]).unwrap_or_else(|| panic!("{name} has no gradient"));
         assert_near(&name, &gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap(), &values);
+    }
+}
+
+fn scorer_logits(config: Config, weights: &Weights, batch: &Batch) -> Vec<f32> {
+    Scorer::new(config, weights, Dtype::F32).unwrap().logits(batch).unwrap()
+}
+
+#[test]
+fn the_fast_encoder_has_the_states() {
+    for name in ["one-segment", "three-segments", "five-segments", "rubert", "minilm", "bert-tiny"] {
+        let Some((dir, mut cases)) = checkpoint(name) else { continue };
+        let (config, weights) = read_directory(&dir).unwrap();
+        // It hands out its last states only, so a state is had by leaving out the layers above.
+        let states = (1..=config.num_hidden_layers).map(|layers| {
+            let config = Config { num_hidden_layers: layers, ..config.clone() };
+            let encoder = bert::encoder(&config, &weights, Dtype::F32, false).unwrap();
+            let states = encoder.encode(&batch(&cases), false).unwrap();
+            states.chunks(config.hidden_size).map(<[f32]>::to_vec).collect()
+        });
+        let states: Vec<Vec<Vec<f32>>> = states.collect();
+        cases.iter_mut().for_each(|case| drop(case.hidden.remove(0)));
+        assert_states(name, &states, &cases);
+    }
+}
+
+#[test]
+fn the_fast_scorer_has_the_logits() {
+    for name in ["one-segment", "three-segments", "rubert"] {
+        assert!(assert_logits(name, scorer_logits), "{name} has a head");
     }
 }
 

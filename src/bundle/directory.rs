@@ -8,7 +8,7 @@
 //! | `BertModel` (sentence-transformers) | no `bert.` before the names | it is put there; there is no `classifier` |
 //! | TensorFlow's first checkpoints | `LayerNorm.gamma`, `.beta` | `.weight`, `.bias` |
 //! | `BertForMaskedLM`, `BertForPreTraining` | `cls.*` | left out; there is no `classifier`, often no pooler |
-//! | `BertForSequenceClassification` | two rows of `classifier` | one: score = logit 1 - logit 0 |
+//! | `BertForSequenceClassification` | one or two rows of `classifier` | kept; with two, score = logit 1 - logit 0 |
 //!
 //! Every array is checked against `config.json`, so that a wrong pair of files is found here, by name. The pooler and the
 //! classifier may be absent (training draws them); nothing else may. What lies outside `bert.` and `classifier.` belongs to
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::models::bert::Config;
 use crate::nn::Weights;
-use crate::nn::weights::{Array, read_safetensors};
+use crate::nn::weights::read_safetensors;
 use crate::{Error, Result};
 
 pub(super) const CONFIG: &str = "config.json";
@@ -48,19 +48,12 @@ const HEAD: [&str; 2] = ["classifier.weight", "classifier.bias"];
 const POOLER: [&str; 2] = ["bert.pooler.dense.weight", "bert.pooler.dense.bias"];
 
 /// Reads a plain Hugging Face directory or a bundle: its configuration, and its weights under the names of
-/// `BertForSequenceClassification`, with a `classifier` of one row if any.
+/// `BertForSequenceClassification`, with a `classifier` of one or two rows if any.
 ///
 /// # Errors
 /// A file that is missing or damaged, another network than BERT, an array that is missing or has another shape than the
 /// configuration says: file and key are named.
 pub fn read_directory(dir: &Path) -> Result<(Config, Weights)> {
-    let (config, mut weights) = read_as_stored(dir)?;
-    one_logit(&mut weights);
-    Ok((config, weights))
-}
-
-/// The same with the classifier as it is stored.
-pub(super) fn read_as_stored(dir: &Path) -> Result<(Config, Weights)> {
     let config = read_config(&dir.join(CONFIG))?;
     let path = dir.join(WEIGHTS);
     let mut weights = Weights::default();
@@ -142,28 +135,6 @@ fn read_config(path: &Path) -> Result<Config> {
     Ok(config)
 }
 
-/// Names and shapes within one layer, of the width `h` and the inner width `f`.
-fn layer_shapes(h: usize, f: usize) -> [(&'static str, Vec<usize>); 16] {
-    [
-        ("attention.self.query.weight", vec![h, h]),
-        ("attention.self.query.bias", vec![h]),
-        ("attention.self.key.weight", vec![h, h]),
-        ("attention.self.key.bias", vec![h]),
-        ("attention.self.value.weight", vec![h, h]),
-        ("attention.self.value.bias", vec![h]),
-        ("attention.output.dense.weight", vec![h, h]),
-        ("attention.output.dense.bias", vec![h]),
-        ("attention.output.LayerNorm.weight", vec![h]),
-        ("attention.output.LayerNorm.bias", vec![h]),
-        ("intermediate.dense.weight", vec![f, h]),
-        ("intermediate.dense.bias", vec![f]),
-        ("output.dense.weight", vec![h, f]),
-        ("output.dense.bias", vec![h]),
-        ("output.LayerNorm.weight", vec![h]),
-        ("output.LayerNorm.bias", vec![h]),
-    ]
-}
-
 /// Every array that the configuration asks for is there in its shape, and no other.
 fn check(path: &Path, config: &Config, weights: &Weights) -> Result<()> {
     let remedy = "weights and config.json are of two models, or damaged; fetch both anew";
@@ -179,17 +150,17 @@ fn check(path: &Path, config: &Config, weights: &Weights) -> Result<()> {
         };
         Err(Error::model(path, name, what, remedy))
     };
-    let h = config.hidden_size;
-    expect(WORDS, &[config.vocab_size, h])?;
-    expect("bert.embeddings.position_embeddings.weight", &[config.max_position_embeddings, h])?;
-    expect(SEGMENTS, &[config.type_vocab_size, h])?;
-    expect("bert.embeddings.LayerNorm.weight", &[h])?;
-    expect("bert.embeddings.LayerNorm.bias", &[h])?;
-    for layer in 0..config.num_hidden_layers {
-        for (name, shape) in layer_shapes(h, config.intermediate_size) {
-            expect(&format!("{LAYER}{layer}.{name}"), &shape)?;
-        }
+    // Before all names are listed: a configuration may claim any number of layers.
+    let numbers = weights.0.keys().filter_map(|n| n.strip_prefix(LAYER)?.split_once('.')?.0.parse::<usize>().ok());
+    let layers = numbers.max().map_or(0, |last| last.saturating_add(1));
+    if config.num_hidden_layers > layers {
+        let what = format!("is missing; config.json asks for {} layers", config.num_hidden_layers);
+        return Err(Error::model(path, format!("{LAYER}{layers}"), what, remedy));
     }
+    for (name, shape) in config.arrays() {
+        expect(&name, &shape)?;
+    }
+    let h = config.hidden_size;
     let any = |names: [&str; 2]| names.iter().any(|name| weights.0.contains_key(*name));
     if any(POOLER) {
         expect(POOLER[0], &[h, h])?;
@@ -218,18 +189,6 @@ fn check(path: &Path, config: &Config, weights: &Weights) -> Result<()> {
 /// True with a pooler and a classifier: the model can score.
 pub(super) fn complete(weights: &Weights) -> bool {
     POOLER.iter().chain(&HEAD).all(|name| weights.0.contains_key(*name))
-}
-
-/// Two rows of a softmax say no more than their difference: the log odds of label 1.
-fn one_logit(weights: &mut Weights) {
-    for name in HEAD {
-        let Some(array) = weights.0.get_mut(name).filter(|array| array.shape[0] == 2) else { continue };
-        let (zero, one) = array.data.split_at(array.data.len() / 2);
-        let data = zero.iter().zip(one).map(|(zero, one)| one - zero).collect();
-        let mut shape = array.shape.clone();
-        shape[0] = 1;
-        *array = Array { shape, data };
-    }
 }
 
 /// `config.json` as transformers reads it.

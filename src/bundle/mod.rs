@@ -204,7 +204,7 @@ pub fn save(
 /// [`Error::Exists`]; what [`read_directory`] refuses; the system's. Nothing is left behind.
 pub fn export(bundle: &Path, dir: &Path, force: bool) -> Result<()> {
     Manifest::read(bundle)?;
-    let (config, weights) = directory::read_as_stored(bundle)?;
+    let (config, weights) = read_directory(bundle)?;
     let tokenizer = PairTokenizer::open(bundle, Rendering::default())?;
     folder::write(dir, force, |out| {
         tokenizer.save(out)?;
@@ -219,7 +219,7 @@ pub fn export(bundle: &Path, dir: &Path, force: bool) -> Result<()> {
 /// [`Error::Exists`]; a vocabulary of another model; the system's. Nothing is left behind.
 pub fn prune(from: &Path, pruned: &Pruned, dir: &Path) -> Result<(usize, usize)> {
     let manifest = Manifest::read(from)?;
-    let (mut config, mut weights) = directory::read_as_stored(from)?;
+    let (mut config, mut weights) = read_directory(from)?;
     let before = config.vocab_size;
     prune_embeddings(&mut config, &mut weights, pruned.kept())?;
     folder::write(dir, false, |out| {

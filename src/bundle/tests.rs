@@ -68,15 +68,6 @@ fn every_spelling_has_the_same_names() {
 }
 
 #[test]
-fn two_labels_become_their_difference() {
-    let stored = read_safetensors(&golden("three-segments").join(directory::WEIGHTS)).unwrap();
-    let (_, weights) = read_directory(&golden("three-segments")).unwrap();
-    let (two, one) = (&stored.0["classifier.weight"], &weights.0["classifier.weight"]);
-    assert_eq!((&two.shape, &one.shape), (&vec![2, 30], &vec![1, 30]));
-    assert!((0..30).all(|i| one.data[i] == two.data[30 + i] - two.data[i]));
-}
-
-#[test]
 fn a_masked_language_head_is_left_out() {
     let (_dir, to) = copy("five-segments");
     change_weights(&to, |w| {
@@ -248,6 +239,35 @@ fn files_that_do_not_belong_together_are_refused() {
     change_weights(&out, |w| w.0.get_mut("classifier.bias").unwrap().data[0] += 1.0);
     assert_told(Bundle::open(&out, None), "model.safetensors", "SHA-256");
     assert_told(Bundle::open(&golden("five-segments"), None), "model.safetensors", "classifier.weight");
+    assert_told(Bundle::open(&golden("one-segment"), None), "config.json", "type_vocab_size");
+}
+
+#[test]
+fn a_bundle_scores_and_decides() {
+    let (_dir, out) = saved(Storage::F32);
+    let mut bundle = Bundle::open(&out, None).unwrap();
+    let [left, right, other] = ["Монитор 27", "монитор LG 27", "Чай чёрный"].map(Input::Text);
+    let scores = bundle.ranker().score(left, &[right, other]).unwrap();
+    assert_eq!(bundle.ranker().score_pairs(&[(left, right), (left, other)]).unwrap(), scores);
+    assert_ne!(scores[0], scores[1]);
+    assert!(bundle.ranker().score(left, &[]).unwrap().is_empty());
+    assert_eq!(bundle.decide(0.0), (0.5, true));
+    // a calibration and a threshold are kept
+    bundle.manifest.calibration = Some(crate::calibrate::Calibration::Platt { slope: 1.0, intercept: -1.0 });
+    let goal = crate::calibrate::Goal::F1;
+    bundle.manifest.threshold = Some(crate::calibrate::Threshold { value: 0.5, goal, low: 0.4, high: 0.6 });
+    bundle.write_manifest().unwrap();
+    let again = Bundle::open(&out, None).unwrap();
+    assert_eq!(again.manifest, bundle.manifest);
+    assert!(!again.decide(0.9).1 && again.decide(1.1).1);
+    // the plain directory scores the same, and becomes a bundle when a manifest is written
+    let plain = out.with_file_name("plain");
+    export(&out, &plain, false).unwrap();
+    let plain_bundle = Bundle::open(&plain, None).unwrap();
+    assert!(plain_bundle.is_plain() && !bundle.is_plain());
+    assert_eq!(plain_bundle.ranker().score(left, &[right, other]).unwrap(), scores);
+    plain_bundle.write_manifest().unwrap();
+    assert!(!Bundle::open(&plain, None).unwrap().is_plain());
 }
 
 #[test]
