@@ -1,6 +1,9 @@
-//! Parquet through the crate's row interface: one row at a time, one row group's pages in memory.
+//! Parquet through the crate's row interface: one row at a time, one row group's pages in memory. The crate was written
+//! for files that are whole: a damaged one can make it panic, so calls into it are fenced and a panic becomes the error
+//! that it should have been.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use ::parquet::errors::ParquetError;
@@ -21,10 +24,26 @@ pub(super) struct ParquetRows {
 
 impl ParquetRows {
     pub(super) fn new(path: &Path, file: File) -> Result<Self> {
-        let reader = SerializedFileReader::new(file).map_err(|e| broken(path, 0, &e))?;
+        let reader = fenced(|| SerializedFileReader::new(file)).map_err(|e| broken(path, 0, &e))?;
         let fields = reader.metadata().file_metadata().schema().get_fields();
         let columns = header(path, fields.iter().map(|f| f.name().to_string()).collect())?;
         Ok(ParquetRows { path: path.into(), columns, rows: reader.into_iter(), number: 0 })
+    }
+}
+
+/// Calls into the Parquet crate; a panic there is a damaged file.
+fn fenced<T>(call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|_| Err(ParquetError::General("its pages contradict each other".into())))
+}
+
+/// A value as text; a time beyond the calendar as its number.
+fn shown(field: &Field) -> String {
+    match field {
+        Field::Date(days) if days.unsigned_abs() > 90_000_000 => days.to_string(),
+        Field::TimestampMillis(t) if t.unsigned_abs() > 8_000_000_000_000_000 => t.to_string(),
+        Field::TimestampMicros(t) if t.unsigned_abs() > 8_000_000_000_000_000_000 => t.to_string(),
+        other => other.to_string(),
     }
 }
 
@@ -39,8 +58,9 @@ impl Rows for ParquetRows {
     }
 
     fn next(&mut self) -> Result<Option<Row>> {
-        let Some(row) = self.rows.next() else { return Ok(None) };
-        let row = row.map_err(|e| broken(&self.path, self.number, &e))?;
+        let rows = &mut self.rows;
+        let row = fenced(|| rows.next().transpose()).map_err(|e| broken(&self.path, self.number, &e))?;
+        let Some(row) = row else { return Ok(None) };
         self.number += 1;
         let mut values = Vec::with_capacity(self.columns.len());
         for ((_, field), column) in row.into_columns().into_iter().zip(&self.columns) {
@@ -58,7 +78,7 @@ impl Rows for ParquetRows {
                         return Err(bad_cell(&self.path, self.number, column, what, "write the column as text"));
                     }
                 },
-                other => other.to_string(),
+                other => fenced(|| Ok(shown(&other))).map_err(|e| broken(&self.path, self.number, &e))?,
             };
             bounded(&self.path, self.number, column, value.len())?;
             values.push(value);

@@ -61,7 +61,7 @@ fn spread(tops: &[Vec<u32>]) -> Spread {
     let total: usize = tops.iter().map(Vec::len).sum();
     Spread {
         mean: total as f64 / tops.len().max(1) as f64,
-        min: tops.iter().map(Vec::len).min().unwrap_or(0),
-        max: tops.iter().map(Vec::len).max().unwrap_or(0),
+        min: tops.iter().map(Vec::len).min().unwrap_or(0) as u64,
+        max: tops.iter().map(Vec::len).max().unwrap_or(0) as u64,
     }
 }

@@ -10,9 +10,9 @@ use crate::{Error, Ranker, Result};
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct LinkReport {
     /// Left records that have a match.
-    pub queries: usize,
+    pub queries: u64,
     /// Candidates per record.
-    pub k: usize,
+    pub k: u64,
     /// Share of them with a match among the `k` candidates.
     pub recall_at_k: f64,
     /// Share with a match first after the ranker; a match that was not proposed is an error.
@@ -31,7 +31,7 @@ pub fn rank_links(
     ranker: &dyn Ranker,
     text: &(dyn Fn(&Record) -> String + Sync),
     k: usize,
-    progress: &dyn Fn(usize, usize),
+    progress: &dyn Fn(u64, u64),
 ) -> Result<LinkReport> {
     let mut matches: BTreeMap<u32, HashSet<u32>> = BTreeMap::new();
     for pair in set.pairs.iter().filter(|p| p.label == Some(true) && (part.is_none() || p.part == part)) {
@@ -61,8 +61,8 @@ pub fn rank_links(
     }
     let share = |of: usize| of as f64 / queries.len() as f64;
     Ok(LinkReport {
-        queries: queries.len(),
-        k,
+        queries: queries.len() as u64,
+        k: k as u64,
         recall_at_k: share(proposed),
         accuracy_at_1: share(first),
         index_accuracy_at_1: share(first_before),

@@ -6,7 +6,7 @@
 //! Everything above a pair is counted here and reported: how many candidates a record had, how many were accepted and, where
 //! somebody knows the truth, how much of it the candidates kept and the decisions found ([`quality`]).
 //!
-//! Only numbers of rows and scores are held in memory (12 bytes a pair), so 100,000 records with ten candidates each need
+//! Only numbers of rows and scores are held in memory (some 40 bytes a pair), so 100,000 records with ten candidates each need
 //! little beside the lists themselves; texts are rendered by the caller when a match is written.
 //!
 //! Refused: an index of its own kind for one list against itself (each record asks for its neighbours and the unordered
@@ -46,21 +46,21 @@ impl Default for MatchOptions {
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct MatchReport {
     /// Records of the left (or only) list.
-    pub left: usize,
+    pub left: u64,
     /// Records of the right list; of the only list where there is one.
-    pub right: usize,
+    pub right: u64,
     /// Candidates the index proposed per left record.
     pub candidates: Spread,
     /// Pairs the ranker scored.
-    pub pairs: usize,
+    pub pairs: u64,
     /// Accepted pairs.
-    pub accepted: usize,
+    pub accepted: u64,
     /// Left records in no accepted pair; with one list, records in none on either side.
-    pub unmatched: usize,
+    pub unmatched: u64,
     /// Accepted pairs that the one-to-one assignment did not look at (see [`assignment`]); 0 unless lists are very ambiguous.
-    pub not_assigned: usize,
+    pub not_assigned: u64,
     /// Measured against labels, where they were given.
-    pub quality: Option<MatchQuality>,
+    pub labels: Option<MatchQuality>,
 }
 
 /// Mean and extremes of a count.
@@ -69,9 +69,9 @@ pub struct Spread {
     /// The mean.
     pub mean: f64,
     /// The smallest.
-    pub min: usize,
+    pub min: u64,
     /// The largest.
-    pub max: usize,
+    pub max: u64,
 }
 
 /// One candidate on its way through the pipeline.
@@ -87,7 +87,7 @@ pub(crate) struct Scored {
 /// the earlier record on the left, and no record meets itself.
 ///
 /// `decide` turns a score into a probability and a decision, `text` is what the index sees of a record, `progress` is called
-/// with pairs done and pairs in all. `sink` gets the matches with their rows in the two lists, by left row, then by rank; the
+/// with pairs done and pairs in all. `sink` gets the matches with their two records, by left row, then by rank; the
 /// rank counts from 1 down the probabilities of the left record (ties by score, then by the index). `labels` are only
 /// measured against and change nothing.
 pub fn run_match(
@@ -98,8 +98,8 @@ pub fn run_match(
     text: &(dyn Fn(&Record) -> String + Sync),
     options: &MatchOptions,
     labels: Option<&Labels>,
-    progress: &dyn Fn(usize, usize),
-    sink: &mut dyn FnMut(&Match, [u32; 2]) -> Result<()>,
+    progress: &dyn Fn(u64, u64),
+    sink: &mut dyn FnMut(&Match, &Record, &Record) -> Result<()>,
 ) -> Result<MatchReport> {
     if options.k == 0 {
         return Err(Error::setting("k", 0, "a record needs at least one candidate; 10 is usual"));
@@ -107,7 +107,8 @@ pub fn run_match(
     if options.one_to_one && right.is_none() {
         return Err(Error::setting("one-to-one", "true", "needs two lists; leave it out, or give a second list"));
     }
-    let truth = labels.map(|labels| labels.resolve(left, right)).transpose()?;
+    let unordered = labels.filter(|_| right.is_none()).map(Labels::unordered).transpose()?;
+    let labels = unordered.as_ref().or(labels);
     let (lefts, rights) = (&left.records[..], &right.unwrap_or(left).records[..]);
     let found = match right {
         Some(_) => candidates::between(lefts, rights, text, options.k)?,
@@ -115,7 +116,7 @@ pub fn run_match(
     };
     let scores = score(ranker, lefts, rights, &found.pairs, progress)?;
     let mut scored = ranked(&found.pairs, &scores, decide);
-    let not_assigned = if options.one_to_one { assignment::one_to_one(&mut scored) } else { 0 };
+    let not_assigned = if options.one_to_one { assignment::one_to_one(&mut scored) as u64 } else { 0 };
 
     let mut matched = vec![false; lefts.len()];
     for s in scored.iter().filter(|s| s.accepted) {
@@ -128,21 +129,20 @@ pub fn run_match(
     for (i, s) in scored.iter().enumerate() {
         rank = if i > 0 && scored[i - 1].left == s.left { rank + 1 } else { 1 };
         if s.accepted || options.all {
-            let (left_id, right_id) = (&lefts[s.left as usize].id, &rights[s.right as usize].id);
-            let (left_id, right_id) = (left_id.clone(), right_id.clone());
-            let found = Match { left_id, right_id, probability: s.probability, decision: s.accepted, rank };
-            sink(&found, [s.left, s.right])?;
+            let (l, r) = (&lefts[s.left as usize], &rights[s.right as usize]);
+            let (left_id, right_id) = (l.id.clone(), r.id.clone());
+            sink(&Match { left_id, right_id, probability: s.probability, decision: s.accepted, rank }, l, r)?;
         }
     }
     Ok(MatchReport {
-        left: lefts.len(),
-        right: rights.len(),
+        left: lefts.len() as u64,
+        right: rights.len() as u64,
         candidates: found.per_record,
-        pairs: scored.len(),
-        accepted: scored.iter().filter(|s| s.accepted).count(),
-        unmatched: matched.iter().filter(|m| !**m).count(),
+        pairs: scored.len() as u64,
+        accepted: scored.iter().filter(|s| s.accepted).count() as u64,
+        unmatched: matched.iter().filter(|m| !**m).count() as u64,
         not_assigned,
-        quality: truth.map(|truth| truth.measure(&scored)),
+        labels: labels.map(|labels| labels.measure(&scored, right.is_none())),
     })
 }
 
@@ -152,10 +152,11 @@ pub(crate) fn score(
     left: &[Record],
     right: &[Record],
     pairs: &[(u32, u32)],
-    progress: &dyn Fn(usize, usize),
+    progress: &dyn Fn(u64, u64),
 ) -> Result<Vec<f32>> {
     let mut scores = Vec::with_capacity(pairs.len());
-    progress(0, pairs.len());
+    let total = pairs.len() as u64;
+    progress(0, total);
     for some in pairs.chunks(PAIRS_AT_ONCE) {
         let inputs: Vec<(Input, Input)> =
             some.iter().map(|&(l, r)| ((&left[l as usize]).into(), (&right[r as usize]).into())).collect();
@@ -169,7 +170,7 @@ pub(crate) fn score(
             return Err(Error::Internal { op: "score", what: format!("not a number for the pair {l}, {r}") });
         }
         scores.extend(new);
-        progress(scores.len(), pairs.len());
+        progress(scores.len() as u64, total);
     }
     Ok(scores)
 }

@@ -6,86 +6,53 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Scored;
-use crate::records::{PairSet, Part, Table};
+use crate::records::{Pair, Part};
 use crate::{Error, Result};
 
-/// Known answers, by the ids of the two lists. With one list, `(a, b)` also answers for `(b, a)`.
+/// Known answers, by rows of the two lists. With one list, `(a, b)` also answers for `(b, a)`.
 #[derive(Debug, Clone, Default)]
 pub struct Labels {
-    /// `(left id, right id)`: is it the same thing?
-    pub pairs: HashMap<(String, String), bool>,
-    /// Measure only pairs of these left ids (of either side with one list); `None` measures all.
-    pub left: Option<HashSet<String>>,
+    pairs: HashMap<(u32, u32), bool>,
+    left: Option<HashSet<u32>>,
 }
 
 impl Labels {
-    /// The labelled pairs of one part, measured on the left records of that part alone; every labelled pair and record where
-    /// `part` is `None`.
-    pub fn of(set: &PairSet, part: Option<Part>) -> Self {
-        let mut pairs = HashMap::new();
-        for pair in set.pairs.iter().filter(|pair| part.is_none() || pair.part == part) {
-            if let (left, right, Some(label)) = set.sides(pair) {
-                pairs.insert((left.id.clone(), right.id.clone()), label);
-            }
+    /// The labelled pairs of one part, measured on the left records of that part alone (so that matches of other parts, which
+    /// a model was trained on, are not counted); every labelled pair and every record where `part` is `None`. A pair labelled
+    /// twice with different answers is an error.
+    pub fn of(pairs: &[Pair], part: Option<Part>) -> Result<Self> {
+        let mut labels = Labels::default();
+        for pair in pairs.iter().filter(|pair| part.is_none() || pair.part == part) {
+            let Some(label) = pair.label else { continue };
+            labels.insert((pair.left, pair.right), label)?;
         }
-        let left = part.map(|_| pairs.keys().map(|(left, _)| left.clone()).collect());
-        Labels { pairs, left }
+        labels.left = part.map(|_| labels.pairs.keys().map(|pair| pair.0).collect());
+        Ok(labels)
     }
 
-    /// Ids to rows.
-    pub(crate) fn resolve(&self, left: &Table, right: Option<&Table>) -> Result<Truth> {
-        let rows = |table: &Table| -> HashMap<String, u32> {
-            table.records.iter().map(|record| record.id.clone()).zip(0..).collect()
-        };
-        let lefts = rows(left);
-        let rights = right.map(rows);
-        let row = |rows: &HashMap<String, u32>, table: &Table, id: &str| {
-            let what = || {
-                format!(
-                    "no record of {} has this id; correct the labels or take them from the same lists",
-                    table.path.display()
-                )
-            };
-            rows.get(id).copied().ok_or_else(|| Error::setting("labels", id, what()))
-        };
-        let mut pairs = HashMap::with_capacity(self.pairs.len());
-        for ((l, r), label) in &self.pairs {
-            let l = row(&lefts, left, l)?;
-            let pair = match (&rights, right) {
-                (Some(rights), Some(right)) => (l, row(rights, right, r)?),
-                _ => {
-                    let r = row(&lefts, left, r)?;
-                    (l.min(r), l.max(r))
-                }
-            };
-            if pairs.insert(pair, *label).is_some_and(|other| other != *label) {
-                return Err(Error::setting(
-                    "labels",
-                    format!("{l}, {r}"),
-                    "labelled both as a match and as none; keep one",
-                ));
-            }
+    fn insert(&mut self, pair: (u32, u32), label: bool) -> Result<()> {
+        if self.pairs.insert(pair, label).is_some_and(|other| other != label) {
+            let rows = format!("rows {} and {}", pair.0 + 1, pair.1 + 1);
+            return Err(Error::setting("labels", rows, "labelled as a match and as none; keep one of the two"));
         }
-        let measured = match &self.left {
-            None => None,
-            Some(ids) => Some(ids.iter().map(|id| row(&lefts, left, id)).collect::<Result<HashSet<u32>>>()?),
-        };
-        Ok(Truth { pairs, measured, one_list: right.is_none() })
+        Ok(())
     }
-}
 
-/// [`Labels`] by rows.
-pub(crate) struct Truth {
-    pairs: HashMap<(u32, u32), bool>,
-    measured: Option<HashSet<u32>>,
-    one_list: bool,
+    /// The same for one list against itself, the earlier row first. Pairs of a row with itself say nothing.
+    pub(crate) fn unordered(&self) -> Result<Self> {
+        let mut labels = Labels { pairs: HashMap::new(), left: self.left.clone() };
+        for (&(l, r), &label) in self.pairs.iter().filter(|((l, r), _)| l != r) {
+            labels.insert((l.min(r), l.max(r)), label)?;
+        }
+        Ok(labels)
+    }
 }
 
 /// The pipeline against the labels.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct MatchQuality {
     /// Labelled matches.
-    pub positives: usize,
+    pub positives: u64,
     /// Share of them among the candidates.
     pub candidate_recall: f64,
     /// Share of matches among the accepted labelled pairs; 0 without one.
@@ -95,30 +62,27 @@ pub struct MatchQuality {
     /// Harmonic mean of the two.
     pub f1: f64,
     /// Accepted pairs without a label, left out of the shares.
-    pub unlabelled: usize,
+    pub unlabelled: u64,
 }
 
-impl Truth {
-    fn measures(&self, left: u32, right: u32) -> bool {
-        let is = |row| self.measured.as_ref().is_none_or(|rows| rows.contains(&row));
-        is(left) || (self.one_list && is(right))
-    }
-
-    /// Every candidate, each pair once.
-    pub(crate) fn measure(&self, scored: &[Scored]) -> MatchQuality {
-        let positives = self.pairs.iter().filter(|((l, r), label)| **label && self.measures(*l, *r)).count();
+impl Labels {
+    /// Measures all candidates, each pair once; with one list a pair counts where either side is measured.
+    pub(crate) fn measure(&self, scored: &[Scored], one_list: bool) -> MatchQuality {
+        let is = |row| self.left.as_ref().is_none_or(|rows| rows.contains(&row));
+        let measures = |left, right| is(left) || (one_list && is(right));
+        let positives = self.pairs.iter().filter(|((l, r), label)| **label && measures(*l, *r)).count() as u64;
         let (mut proposed, mut right, mut wrong, mut unlabelled) = (0, 0, 0, 0);
-        for s in scored.iter().filter(|s| self.measures(s.left, s.right)) {
+        for s in scored.iter().filter(|s| measures(s.left, s.right)) {
             match self.pairs.get(&(s.left, s.right)) {
                 Some(true) => {
                     proposed += 1;
-                    right += s.accepted as usize;
+                    right += u64::from(s.accepted);
                 }
-                Some(false) => wrong += s.accepted as usize,
-                None => unlabelled += s.accepted as usize,
+                Some(false) => wrong += u64::from(s.accepted),
+                None => unlabelled += u64::from(s.accepted),
             }
         }
-        let share = |of: usize, all: usize| if all == 0 { 0.0 } else { of as f64 / all as f64 };
+        let share = |of: u64, all: u64| if all == 0 { 0.0 } else { of as f64 / all as f64 };
         MatchQuality {
             positives,
             candidate_recall: share(proposed, positives),

@@ -1,5 +1,4 @@
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 use super::*;
 use crate::records::{Pair, PairSet, Part};
@@ -63,9 +62,9 @@ fn go(
     labels: Option<&Labels>,
 ) -> (MatchReport, Vec<Match>) {
     let mut out = Vec::new();
-    let sink = &mut |found: &Match, [l, r]: [u32; 2]| {
-        assert_eq!(found.left_id, left.records[l as usize].id);
-        assert_eq!(found.right_id, right.unwrap_or(left).records[r as usize].id);
+    let sink = &mut |found: &Match, l: &Record, r: &Record| {
+        assert_eq!((&found.left_id, &found.right_id), (&l.id, &r.id));
+        assert!(left.records.contains(l) && right.unwrap_or(left).records.contains(r));
         out.push(found.clone());
         Ok(())
     };
@@ -92,16 +91,16 @@ fn two_lists() {
     assert!(found.iter().all(|m| m.decision));
     assert_eq!((report.left, report.right, report.accepted, report.unmatched), (4, 4, 4, 2));
     assert_eq!(report.candidates, Spread { mean: 1.5, min: 0, max: 3 });
-    assert_eq!((report.pairs, report.not_assigned, report.quality), (6, 0, None));
+    assert_eq!((report.pairs, report.not_assigned, report.labels), (6, 0, None));
 }
 
 #[test]
 fn all_candidates_have_ranks_and_decisions() {
     let (left, right) = shops();
     let (report, found) = go(&left, Some(&right), MatchOptions { all: true, ..Default::default() }, None);
-    assert_eq!(found.len(), report.pairs);
+    assert_eq!(found.len() as u64, report.pairs);
     assert_eq!(ids(&found)[..3], [("a0", "b1", 1), ("a0", "b0", 2), ("a0", "b2", 3)]);
-    assert_eq!(found.iter().filter(|m| m.decision).count(), report.accepted);
+    assert_eq!(found.iter().filter(|m| m.decision).count() as u64, report.accepted);
     assert!(found.windows(2).all(|w| w[0].left_id != w[1].left_id || w[0].probability >= w[1].probability));
 }
 
@@ -126,55 +125,54 @@ fn one_list_against_itself() {
     assert_eq!(report.unmatched, 2);
 }
 
-fn labels(pairs: &[(&str, &str, bool)]) -> Labels {
-    let pairs: HashMap<_, _> = pairs.iter().map(|&(l, r, is)| ((l.to_string(), r.to_string()), is)).collect();
-    Labels { pairs, left: None }
+fn pair(left: u32, right: u32, label: impl Into<Option<bool>>, part: Part) -> Pair {
+    Pair { left, right, label: label.into(), part: Some(part) }
 }
 
 #[test]
 fn labels_are_measured_and_the_unknown_is_counted() {
     let (left, right) = shops();
-    let mut known = labels(&[("a0", "b1", true), ("a0", "b0", false), ("a1", "b2", true), ("a2", "b3", true)]);
-    let (report, _) = go(&left, Some(&right), MatchOptions::default(), Some(&known));
-    let quality = report.quality.unwrap();
+    let known = [(0, 1, true), (0, 0, false), (1, 2, true), (2, 3, true)].map(|(l, r, is)| pair(l, r, is, Part::Train));
+    let known = Labels::of(&known, None).unwrap();
+    let (report, found) = go(&left, Some(&right), MatchOptions::default(), Some(&known));
+    let quality = report.labels.unwrap();
     assert_eq!((quality.positives, quality.unlabelled), (3, 1));
     assert!((quality.candidate_recall - 2.0 / 3.0).abs() < 1e-12, "a zebra is no chair, and no candidate either");
     assert!((quality.precision - 2.0 / 3.0).abs() < 1e-12 && (quality.recall - 2.0 / 3.0).abs() < 1e-12);
     assert!((quality.f1 - 2.0 / 3.0).abs() < 1e-12);
-    known.left = Some(["a1".to_string()].into());
-    let (report, found) = go(&left, Some(&right), MatchOptions::default(), Some(&known));
-    let quality = report.quality.unwrap();
-    assert_eq!((quality.positives, quality.unlabelled, quality.precision, quality.f1), (1, 1, 1.0, 1.0));
     assert_eq!(found.len(), 4, "labels change nothing");
 }
 
 #[test]
 fn labels_of_one_list_hold_either_way_round() {
     let list = table("a", &["red lamp 40w", "chair", "lamp red 40w"]);
-    let (report, _) = go(&list, None, MatchOptions::default(), Some(&labels(&[("a2", "a0", true)])));
-    let quality = report.quality.unwrap();
+    let (report, _) =
+        go(&list, None, MatchOptions::default(), Some(&Labels::of(&[pair(2, 0, true, Part::Test)], None).unwrap()));
+    let quality = report.labels.unwrap();
     assert_eq!((quality.positives, quality.recall, quality.unlabelled), (1, 1.0, 0));
 }
 
 #[test]
 fn labels_of_a_part() {
     let (left, right) = shops();
-    let pair = |left, right, label, part| Pair { left, right, label, part: Some(part) };
-    let pairs =
-        vec![pair(0, 1, Some(true), Part::Test), pair(1, 2, Some(true), Part::Train), pair(0, 2, None, Part::Test)];
-    let set = PairSet { left: left.records.clone(), right: right.records.clone(), pairs };
-    let test = Labels::of(&set, Some(Part::Test));
-    assert_eq!(test.pairs.len(), 1);
+    let pairs = [
+        pair(0, 0, true, Part::Train),
+        pair(0, 1, true, Part::Test),
+        pair(1, 2, true, Part::Train),
+        pair(0, 2, None, Part::Test),
+    ];
+    let test = Labels::of(&pairs, Some(Part::Test)).unwrap();
     let (report, _) = go(&left, Some(&right), MatchOptions::default(), Some(&test));
-    let quality = report.quality.unwrap();
-    assert_eq!((quality.positives, quality.unlabelled), (1, 1), "a1 is not measured");
-    assert_eq!((Labels::of(&set, None).pairs.len(), Labels::of(&set, None).left), (2, None));
+    let quality = report.labels.unwrap();
+    assert_eq!((quality.positives, quality.unlabelled), (1, 1), "a1 is not measured, and a0 only by the test pair");
+    let (report, _) = go(&left, Some(&right), MatchOptions::default(), Some(&Labels::of(&pairs, None).unwrap()));
+    assert_eq!(report.labels.unwrap().positives, 3);
 }
 
 fn error(options: MatchOptions, right: bool, labels: Option<&Labels>, ranker: &dyn Ranker) -> Error {
     let (a, b) = shops();
     let right = right.then_some(&b);
-    run_match(&a, right, ranker, &decide, &text, &options, labels, &|_, _| {}, &mut |_, _| Ok(())).unwrap_err()
+    run_match(&a, right, ranker, &decide, &text, &options, labels, &|_, _| {}, &mut |_, _, _| Ok(())).unwrap_err()
 }
 
 #[test]
@@ -182,10 +180,11 @@ fn what_cannot_be_is_said() {
     let usual = MatchOptions::default;
     assert!(error(MatchOptions { k: 0, ..usual() }, true, None, &Overlap).is_users());
     assert!(error(MatchOptions { one_to_one: true, ..usual() }, false, None, &Overlap).is_users());
-    let unknown = error(usual(), true, Some(&labels(&[("a0", "b77", true)])), &Overlap).to_string();
-    assert!(unknown.contains("b77") && unknown.contains("b.csv"), "{unknown}");
-    let both = labels(&[("a0", "a1", true), ("a1", "a0", false)]);
-    assert!(error(usual(), false, Some(&both), &Overlap).is_users());
+    let both = [pair(0, 1, true, Part::Test), pair(1, 0, false, Part::Test)];
+    assert!(error(usual(), false, Some(&Labels::of(&both, None).unwrap()), &Overlap).is_users());
+    let both = [pair(0, 1, true, Part::Test), pair(0, 1, false, Part::Train)];
+    assert!(Labels::of(&both, None).unwrap_err().is_users());
+    assert!(Labels::of(&both, Some(Part::Test)).is_ok());
     let nan = error(usual(), true, None, &Broken(f32::NAN, 1)).to_string();
     assert!(nan.contains("a0") && nan.contains('b'), "{nan}");
     assert!(matches!(error(usual(), true, None, &Broken(0.5, 2)), Error::Shape { .. }));
@@ -194,7 +193,7 @@ fn what_cannot_be_is_said() {
 #[test]
 fn a_sink_that_fails_stops_the_run() {
     let (a, b) = shops();
-    let sink = &mut |_: &Match, _: [u32; 2]| Err(Error::setting("out", "x", "full"));
+    let sink = &mut |_: &Match, _: &Record, _: &Record| Err(Error::setting("out", "x", "full"));
     let result = run_match(&a, Some(&b), &Overlap, &decide, &text, &MatchOptions::default(), None, &|_, _| {}, sink);
     assert!(result.unwrap_err().to_string().contains("full"));
 }
@@ -205,7 +204,7 @@ fn empty_lists_and_progress() {
     for (l, r) in [(&left, Some(&empty)), (&empty, Some(&left)), (&empty, None)] {
         let (report, found) = go(l, r, MatchOptions::default(), None);
         assert!(found.is_empty() && report.pairs == 0 && report.candidates.mean == 0.0);
-        assert_eq!(report.unmatched, l.records.len());
+        assert_eq!(report.unmatched, l.records.len() as u64);
     }
     let many: Vec<String> = (0..60).map(|i| format!("lamp {i}")).collect();
     let many = table("a", &many.iter().map(String::as_str).collect::<Vec<_>>());
@@ -213,7 +212,8 @@ fn empty_lists_and_progress() {
     let progress = |done, total| seen.borrow_mut().push((done, total));
     let options = MatchOptions::default();
     let report =
-        run_match(&many, Some(&many), &Overlap, &decide, &text, &options, None, &progress, &mut |_, _| Ok(())).unwrap();
+        run_match(&many, Some(&many), &Overlap, &decide, &text, &options, None, &progress, &mut |_, _, _| Ok(()))
+            .unwrap();
     let seen = seen.into_inner();
     assert_eq!(report.pairs, 600);
     assert_eq!(seen, [(0, 600), (256, 600), (512, 600), (600, 600)]);
@@ -223,8 +223,8 @@ fn empty_lists_and_progress() {
 fn links_to_a_catalogue() {
     let left = table("a", &["red lamp 40w", "blue lamp 60w", "zebra", "lamp lamp lamp chair"]).records;
     let right = table("b", &["blue lamp 40w", "lamp red 40w", "blue lamp 60w new", "chair lamp"]).records;
-    let pair = |left, right, label| Pair { left, right, label: Some(label), part: Some(Part::Test) };
-    let pairs = vec![pair(0, 1, true), pair(0, 0, false), pair(1, 2, true), pair(2, 3, true), pair(3, 0, true)];
+    let links = [(0, 1, true), (0, 0, false), (1, 2, true), (2, 3, true), (3, 0, true)];
+    let pairs = links.map(|(l, r, is)| pair(l, r, is, Part::Test)).to_vec();
     let set = PairSet { left, right, pairs };
     let report = rank_links(&set, Some(Part::Test), &Overlap, &text, 10, &|_, _| {}).unwrap();
     assert_eq!((report.queries, report.k), (4, 10));

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ranker::Input;
+use crate::records::Record;
 use crate::{Error, Result};
 
 /// How a record becomes text and a pair becomes tokens. Part of a recipe and of a bundle, so that training and serving agree.
@@ -48,6 +49,16 @@ impl Rendering {
     /// True where every chosen field is among `columns`.
     pub fn fits(&self, columns: &[String]) -> bool {
         self.fields.iter().all(|f| columns.contains(f))
+    }
+
+    /// The record with its rendered fields only, in the order of rendering.
+    pub fn rendered_record(&self, record: &Record) -> Record {
+        let (mut columns, mut values) = (Vec::new(), Vec::new());
+        each_field(self, Input::Record(record), |name, value| {
+            columns.push(name.unwrap_or_default().to_string());
+            values.push(value.to_string());
+        });
+        Record { id: record.id.clone(), columns: columns.into(), values }
     }
 
     /// Refuses segment numbers that already mean something else.
@@ -146,7 +157,6 @@ fn push_words(text: &mut String, words: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::Record;
 
     fn record(fields: &[(&str, &str)]) -> Record {
         let columns: Vec<String> = fields.iter().map(|f| f.0.to_string()).collect();
@@ -179,6 +189,11 @@ mod tests {
         assert!(!rendering.fits(&other.columns));
         let partly = record(&[("title", "Клей"), ("cost", "12")]);
         assert_eq!(render(&rendering, (&partly).into()).text, "Клей");
+        for whole in [&other, &partly] {
+            let shorter = rendering.rendered_record(whole);
+            assert_eq!(render(&rendering, (&shorter).into()), render(&rendering, whole.into()));
+            assert_eq!(shorter.get("cost").is_some(), whole.get("title").is_none());
+        }
     }
 
     #[test]

@@ -43,8 +43,8 @@ impl Default for Augment {
 }
 
 /// Pairs made from one record: two versions of it and whether they are the same thing. The record should hold the rendered
-/// fields only: a change in a field that no text shows would teach a falsehood. Without anything to change there is no
-/// negative.
+/// fields only (`Rendering::rendered_record`): a change in a field that no text shows would teach a falsehood. Without
+/// anything to change there is no negative.
 pub fn made_pairs(record: &Record, rng: &mut impl Rng, augment: &Augment) -> Vec<(Record, Record, bool)> {
     let mut made = Vec::new();
     for _ in 0..times(rng, augment.negatives) {

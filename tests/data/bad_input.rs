@@ -104,6 +104,8 @@ fn a_conversion_is_said_aloud() {
 fn an_encoding_that_could_be_two() {
     let folder = Folder::new();
     table_error(&folder.write("a.csv", b"id,name\n1,caf\xe9\n2,\xb9 5\n"), &["not UTF-8", "not clear", "iconv"]);
+    let (bytes, _, _) = encoding_rs::WINDOWS_1251.encode("id,name\n1,Клей 5 л\n2,Nails 3 мм\n");
+    table_error(&folder.write("b.csv", bytes), &["windows-1255 or windows-1251"]);
 }
 
 #[test]

@@ -84,6 +84,8 @@ fn windows_1251_and_utf_16_are_converted() {
     let folder = Folder::new();
     let text = "id,name\n1,Антисептик невымываемый 5 литров\n2,Клей обойный\n";
     let (cyrillic, _, _) = encoding_rs::WINDOWS_1251.encode(text);
+    let (short, _, _) = encoding_rs::WINDOWS_1251.encode("id,name\n1,Молоко\n");
+    assert_eq!(table(&folder.write("short.csv", short)).records[0].values, ["Молоко"]);
     let mut files = vec![("1251.csv", cyrillic.into_owned())];
     let le: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let be: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod formats;
+mod noise;
 mod output;
 mod real;
 

@@ -15,7 +15,7 @@ fn matches() -> Vec<Match> {
         decision,
         rank,
     };
-    vec![found("a", 0.98765432, true, 1), found("b \"x\"", 0.25, false, 2)]
+    vec![found("a", 0.987_654_3, true, 1), found("b \"x\"", 0.25, false, 2)]
 }
 
 fn written(folder: &Folder, name: &str, texts: bool, why: bool) -> Table {

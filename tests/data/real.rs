@@ -69,7 +69,7 @@ fn wdc_as_ditto_lines() {
         let [train, valid] = ["train", "valid"].map(|part| Some(folder.join(format!("{part}.txt.{size}"))));
         let set = pairs(&Source::Ditto { train, valid, test: Some(folder.join("test.txt")) });
         assert_eq!(counts(&set), wanted, "{name} {size}");
-        assert!(set.left.iter().chain(&set.right).all(|r| &r.columns[..] == ["title"]), "{name} {size}");
+        assert!(set.left.iter().chain(&set.right).all(|r| r.columns[..] == ["title"]), "{name} {size}");
     }
 }
 
@@ -114,4 +114,25 @@ fn an_ordinary_table_is_no_file_of_pairs() {
     let path: &Path = &data.join("products/abt-buy/tableA.csv");
     let error = stream_pairs(path, &ReadOptions::default()).unwrap().next().unwrap().unwrap_err();
     assert!(error.to_string().contains("left_*"), "{error}");
+}
+
+#[test]
+fn a_russian_catalogue_in_three_encodings() {
+    let Some(data) = real_sets() else { return };
+    let path = data.join("prosept/marketing_product.csv");
+    let wanted = read_table(&path, &ReadOptions::default()).unwrap().0;
+    let text = std::fs::read_to_string(&path).unwrap();
+    let folder = crate::Folder::new();
+    let utf_16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf_16 = read_table(&folder.write("a.csv", utf_16), &ReadOptions::default()).unwrap().0;
+    assert_eq!(utf_16.records, wanted.records);
+    for rows in [2, 5, 50, 497] {
+        let part: String = text.split_inclusive('\n').take(rows).collect();
+        let (bytes, _, _) = encoding_rs::WINDOWS_1251.encode(&part);
+        let (part, _) = encoding_rs::WINDOWS_1251.decode_without_bom_handling(&bytes);
+        let wanted = read_table(&folder.write("w.csv", part.as_bytes()), &ReadOptions::default()).unwrap().0;
+        let read =
+            read_table(&folder.write("b.csv", bytes), &ReadOptions::default()).unwrap_or_else(|e| panic!("{e}")).0;
+        assert_eq!(read.records, wanted.records, "{rows} rows");
+    }
 }
