@@ -15,8 +15,8 @@ Exit codes:
   3  a quality gate said no: `quantize --max-loss`, or a recipe's [expect] after `train`
 
 Settings:
-  a TOML file (--settings FILE, else ./sverka.toml): keys are long flags without dashes, at the top for all
-  verbs, in a table for one ([match], [tokenizer.prune]); a flag on the command line stands above them.";
+  a TOML file (--settings FILE, else ./sverka.toml): its keys are long flags without dashes, at the top
+  for all verbs, in a table for one ([match], [tokenizer.prune]); flags as typed stand above them.";
 
 /// Which records of two lists are the same thing? Trains, measures and runs transformer matchers.
 #[derive(Debug, Parser)]
@@ -55,7 +55,7 @@ pub struct Global {
     /// Threads to compute with, from 1 to the machine's cores [default: all]
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
-    /// What the big matrix products are computed in
+    /// What the big matrix products are computed in (auto: what the model was made for; training: f32, bf16)
     #[arg(long, global = true, value_name = "TYPE", default_value = "auto")]
     pub dtype: Precision,
     /// TOML file of settings, below the flags [default: ./sverka.toml where it is]
@@ -69,16 +69,12 @@ pub struct Global {
     pub verbose: u8,
 }
 
-/// `--dtype`.
+/// `--dtype`; `auto` is what the model was made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
-    /// 32-bit floats
     F32,
-    /// bfloat16 products, f32 sums
     Bf16,
-    /// 8-bit integers (not for training)
     Int8,
-    /// What the model was made for
     Auto,
 }
 

@@ -17,11 +17,11 @@ use crate::output::{Output, counted, cut, grouped};
 const EXAMPLE: &str = "\
 Examples:
   sverka match examples/left.csv examples/right.csv --out matches.csv
-  sverka match ours.csv theirs.parquet --fields name,price --one-to-one --texts --out matches.csv
-  sverka match list.csv --out duplicates.jsonl                  # duplicates within one list
+  sverka match ours.csv theirs.parquet --fields name,price --one-to-one --texts --out m.csv
+  sverka match list.csv --out duplicates.jsonl          # duplicates within one list
 
-Lists are CSV, TSV, JSONL or Parquet with a header, and any columns. --out ends in .csv, .jsonl or .parquet and gets
-the columns left_id, right_id, probability, decision, rank.";
+Lists are CSV, TSV, JSONL or Parquet with a header, and any columns. --out ends in .csv, .jsonl
+or .parquet and gets the columns left_id, right_id, probability, decision, rank.";
 
 /// Find the records of two lists that are the same thing (or the duplicates of one list)
 #[derive(Debug, clap::Args)]

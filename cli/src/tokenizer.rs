@@ -17,7 +17,8 @@ const EXAMPLE: &str = "\
 Example:
   sverka tokenizer prune weights/e5-small --corpus left.csv right.csv --out weights/e5-shop
 
-Scores stay the same on texts that the corpus covers. Corpus files: tables (CSV, TSV, JSONL, Parquet), else lines of text.";
+Scores stay the same on texts that the corpus covers. Corpus files: tables (CSV, TSV, JSONL,
+Parquet), else lines of text.";
 
 /// Work on a model's vocabulary
 #[derive(Debug, clap::Args)]

@@ -8,7 +8,7 @@
 //! | [`trainer`] | the loop: it sees a network, examples and settings, and no file but log and checkpoint |
 //! | [`optimizer`], [`schedule`] | the update |
 //! | [`checkpoint`], [`seed`] | how a killed run goes on with the same bits |
-//! | `run` | all of it in order, in a run folder |
+//! | [`run`] | all of it in order, in a run folder |
 //! | [`progress`], [`environment`] | what a run tells while it runs, and where it ran |
 pub mod augment;
 pub mod batches;
@@ -19,6 +19,7 @@ pub mod negatives;
 pub mod optimizer;
 pub mod progress;
 pub mod recipe;
+pub mod run;
 pub mod schedule;
 pub mod seed;
 pub mod trainer;
@@ -26,6 +27,7 @@ pub mod trainer;
 pub use batches::Example;
 pub use progress::{Progress, Silent, StepReport, Validation};
 pub use recipe::Recipe;
+pub use run::{Outcome, train};
 
 #[cfg(test)]
 mod tests;

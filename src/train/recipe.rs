@@ -343,7 +343,7 @@ impl Recipe {
         let refused = |e: toml::de::Error| {
             let line = e.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count() as u64);
             let what = e.message().replace('\n', " ");
-            Error::data(path, line, what, "see docs/recipes.md for the keys")
+            Error::data(path, line, what, "correct it; `sverka init` writes a recipe that works")
         };
         let mut recipe: Recipe = if sets.is_empty() {
             toml::from_str(&text).map_err(refused)?

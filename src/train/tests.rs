@@ -1,6 +1,7 @@
 //! The loop, on a network small enough to read: a bag of embeddings and a linear head, with dropout.
 
 mod corpus;
+mod run;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -162,13 +163,13 @@ fn it_learns_and_keeps_the_best_weights() {
     let (best, step) = state.best.unwrap();
     assert!(best > 0.8, "best F1 {best}");
     assert!(state.finished && state.validations.len() == 4);
-    assert!(state.validations.iter().any(|v| v.step == step && v.best && v.best_f1 == best));
+    assert!(state.validations.iter().any(|v| v.step == step && v.best && v.best_f1 as f32 == best));
     // What is in the network now scores validation as the best validation said.
     let valid = examples(120, 7);
     let scores = logits(&network, &valid.iter().map(|e| &e.encoding).collect::<Vec<_>>(), 50).unwrap();
     let probabilities: Vec<f32> = scores.iter().map(|&z| super::trainer::sigmoid(z)).collect();
     let labels: Vec<bool> = valid.iter().map(|e| e.target > 0.5).collect();
-    assert_eq!(crate::eval::report(&probabilities, &labels, 0.5).unwrap().best_f1, best);
+    assert_eq!(crate::eval::report(&probabilities, &labels, 0.5).unwrap().best_f1 as f32, best);
     let lines = log(dir.path());
     assert_eq!(lines.iter().filter(|l| l["kind"] == "step").count() as u64, state.step);
     let loss = |l: &serde_json::Value| l["loss"].as_f64().unwrap();

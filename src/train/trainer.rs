@@ -278,7 +278,7 @@ impl<'a> Run<'a> {
         let value = match self.settings.measure {
             Measure::F1 => best_f1,
             Measure::Ap => pr_auc,
-        };
+        } as f32;
         let best = self.state.best.is_none_or(|(so_far, _)| value > so_far);
         if best {
             self.state.best = Some((value, self.state.step));

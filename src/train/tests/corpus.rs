@@ -6,23 +6,23 @@ use crate::text::PairTokenizer;
 use crate::train::Recipe;
 use crate::train::corpus::Corpus;
 
-const WORDS: [&str; 18] = [
+pub(super) const WORDS: [&str; 18] = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "green", "floor", "glass", "cleaner", "1", "2", "5",
     "l", "x", "by", "acme",
 ];
 
-struct Folder(tempfile::TempDir);
+pub(super) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = Folder(tempfile::tempdir().unwrap());
         folder.write("start/vocab.txt", &WORDS.join("\n"));
         folder
     }
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).unwrap();
         std::fs::write(path, text).unwrap();
@@ -37,7 +37,7 @@ impl Folder {
 }
 
 /// Ditto's lines.
-fn lines(pairs: &[(&str, &str, u8)]) -> String {
+pub(super) fn lines(pairs: &[(&str, &str, u8)]) -> String {
     pairs.iter().map(|(l, r, y)| format!("COL title VAL {l}\tCOL title VAL {r}\t{y}\n")).collect()
 }
 

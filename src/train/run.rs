@@ -1,0 +1,291 @@
+//! One run, from a recipe to a bundle.
+//!
+//! A run folder holds `recipe.toml` (resolved), `environment.json`, `log.jsonl`, `checkpoint/`, and at the end `model/`
+//! (the bundle, with calibration and threshold from validation) and `metrics.json`. The test part is looked at once, after
+//! everything is fitted and chosen.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::corpus::{Corpus, Counts};
+use super::environment::Environment;
+use super::progress::{Progress, Validation};
+use super::recipe::Recipe;
+use super::trainer;
+use crate::bundle::{self, Manifest, Storage};
+use crate::calibrate::{Calibration, Threshold, choose_threshold};
+use crate::data::write_beside;
+use crate::eval::{self, Report};
+use crate::models::Network;
+use crate::models::bert::Config;
+use crate::models::cross_encoder::CrossEncoder;
+use crate::text::{Encoding, PairTokenizer};
+use crate::{Error, Result};
+
+/// `metrics.json`: what came out of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The recipe's name.
+    pub name: String,
+    /// Steps made.
+    pub steps: u64,
+    /// Step of the weights that were kept.
+    pub best_step: u64,
+    /// Training pairs seen, repetitions included.
+    pub pairs: u64,
+    /// Seconds of training, validation and checkpoints.
+    pub seconds: f64,
+    /// All validations.
+    pub validations: Vec<Validation>,
+    /// The kept weights on validation, after calibration.
+    pub valid: Report,
+    /// The kept weights on each source's test part, after calibration, at the threshold from validation.
+    pub test: BTreeMap<String, Report>,
+    /// The same with the plain logistic function in place of the calibration, at one half.
+    pub uncalibrated: BTreeMap<String, Report>,
+    /// The map fitted on validation.
+    pub calibration: Calibration,
+    /// The threshold chosen on validation.
+    pub threshold: Threshold,
+    /// What became of each source.
+    pub data: Vec<Counts>,
+    /// SHA-256 of the training pairs.
+    pub fingerprint: String,
+    /// Test F1 by source that the recipe expects.
+    pub expected: BTreeMap<String, f64>,
+}
+
+impl Outcome {
+    /// What stayed below the recipe's `[expect]`, `None` where nothing did.
+    pub fn missed(&self) -> Option<String> {
+        let short = self.expected.iter().filter_map(|(name, wanted)| match self.test.get(name) {
+            Some(report) if report.f1 >= *wanted => None,
+            Some(report) => Some(format!("{name}: test F1 {:.4}, expected {wanted}", report.f1)),
+            None => Some(format!("{name}: expected test F1 {wanted}, but nothing was measured")),
+        });
+        let short: Vec<String> = short.collect();
+        (!short.is_empty()).then(|| short.join("; "))
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (steps, best) = (self.steps, self.best_step);
+        write!(f, "{}: {steps} steps in {:.0} s, weights of step {best} kept", self.name, self.seconds)?;
+        let parts = std::iter::once(("validation", &self.valid));
+        for (name, r) in parts.chain(self.test.iter().map(|(name, r)| (name.as_str(), r))) {
+            let test = if name == "validation" { "" } else { " test" };
+            let (f1, p, r_, ece) = (100.0 * r.f1, 100.0 * r.precision, 100.0 * r.recall, r.ece);
+            write!(
+                f,
+                "\n{name}{test}: F1 {f1:.1}%, precision {p:.1}%, recall {r_:.1}%, ECE {ece:.3} ({} pairs)",
+                r.pairs
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Trains by a recipe into `run_dir`, which must be new or empty unless `resume`; a finished run that is resumed just
+/// gives its outcome.
+///
+/// # Errors
+/// A folder in use, a recipe that is not the one the run began with, and whatever data, model and disk have to say.
+pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progress) -> Result<Outcome> {
+    let begun = is_begun(recipe, run_dir, resume)?;
+    let metrics = run_dir.join("metrics.json");
+    if metrics.exists() {
+        progress.note("the run is finished; nothing to do");
+        let text = std::fs::read(&metrics).map_err(Error::io("read", &metrics))?;
+        let remedy = "delete the file and --resume to have it made again";
+        return serde_json::from_slice(&text).map_err(|e| Error::data(&metrics, None, e.to_string(), remedy));
+    }
+    let (mut config, mut weights) = bundle::read_directory(&recipe.start.dir)?;
+    if let Some(layers) = &recipe.start.layers {
+        bundle::take_layers(&mut config, &mut weights, layers)?;
+    }
+    let needed = recipe.text.segment_count().max(config.type_vocab_size);
+    bundle::grow_segments(&mut config, &mut weights, recipe.start.segments.unwrap_or(needed))?;
+    if needed > config.type_vocab_size {
+        let what = format!("[text] uses {needed} segments");
+        return Err(Error::setting("start.segments", config.type_vocab_size, what));
+    }
+    if let Some(dropout) = recipe.train.dropout {
+        (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (dropout, dropout);
+    }
+    if recipe.text.max_tokens > config.max_position_embeddings {
+        let what = format!("the start has {} positions", config.max_position_embeddings);
+        return Err(Error::setting("text.max_tokens", recipe.text.max_tokens, what));
+    }
+    let tokenizer = PairTokenizer::open(&recipe.start.dir, recipe.text.clone())?;
+    if tokenizer.vocab_size() > config.vocab_size {
+        let what = format!("the tokenizer has {} tokens, the embedding {}", tokenizer.vocab_size(), config.vocab_size);
+        return Err(Error::model(&recipe.start.dir, "vocab_size", what, "the two files do not belong together"));
+    }
+    let corpus = Corpus::read(recipe, &tokenizer)?;
+    describe(&corpus, progress);
+    let labels = labels_of(&corpus.valid);
+    if !(labels.contains(&true) && labels.contains(&false)) {
+        let what = "validation needs matches and non-matches: give a source with both in a valid part, or data.split";
+        return Err(Error::setting("data.sources", format!("{} validation pairs", labels.len()), what));
+    }
+    let mut network = CrossEncoder::new(config.clone(), weights, recipe.train.dtype, recipe.train.seed)?;
+    if !begun {
+        begin(recipe, run_dir)?;
+    }
+    let epoch = |epoch| corpus.epoch(recipe, epoch);
+    let examples = trainer::Examples { train: &epoch, valid: &corpus.valid };
+    let state = trainer::fit(&mut network, &examples, &recipe.train, run_dir, resume, progress)?;
+
+    let logits = |examples: &[super::Example]| {
+        let encodings: Vec<&Encoding> = examples.iter().map(|e| &e.encoding).collect();
+        trainer::logits(&network, &encodings, recipe.train.tokens)
+    };
+    let scores = logits(&corpus.valid)?;
+    let calibration = Calibration::fit(recipe.calibrate.method, &scores, &labels)?;
+    let calibrated = |scores: &[f32]| scores.iter().map(|&s| calibration.probability(s)).collect::<Vec<f32>>();
+    let probabilities = calibrated(&scores);
+    let threshold = choose_threshold(&probabilities, &labels, recipe.calibrate.goal, recipe.train.seed)?;
+    let valid = eval::report(&probabilities, &labels, threshold.value)?;
+    let (mut test, mut uncalibrated) = (BTreeMap::new(), BTreeMap::new());
+    for (name, examples) in &corpus.test {
+        let (scores, labels) = (logits(examples)?, labels_of(examples));
+        test.insert(name.clone(), eval::report(&calibrated(&scores), &labels, threshold.value)?);
+        let plain: Vec<f32> = scores.iter().map(|&s| trainer::sigmoid(s)).collect();
+        uncalibrated.insert(name.clone(), eval::report(&plain, &labels, 0.5)?);
+    }
+    let outcome = Outcome {
+        name: recipe.name.clone(),
+        steps: state.step,
+        best_step: state.best.map_or(state.step, |(_, step)| step),
+        pairs: state.pairs,
+        seconds: state.seconds,
+        validations: state.validations,
+        valid,
+        test,
+        uncalibrated,
+        calibration,
+        threshold,
+        data: corpus.counts,
+        fingerprint: corpus.fingerprint,
+        expected: recipe.expect.as_ref().map(|e| e.f1.clone()).unwrap_or_default(),
+    };
+    save_bundle(recipe, run_dir, &outcome, &config, &network)?;
+    write_json(&metrics, &outcome)?;
+    Ok(outcome)
+}
+
+fn labels_of(examples: &[super::Example]) -> Vec<bool> {
+    examples.iter().map(|e| e.target > 0.5).collect()
+}
+
+/// Whether the run in the folder is this one and has begun; an error where something else is there.
+fn is_begun(recipe: &Recipe, run_dir: &Path, resume: bool) -> Result<bool> {
+    let path = run_dir.join("recipe.toml");
+    if resume && path.exists() {
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let remedy = "start the run anew in another folder";
+        let parse = |text: &str| {
+            toml::from_str::<toml::Table>(text).map_err(|e| Error::data(&path, None, e.message().to_string(), remedy))
+        };
+        let (before, now) = (parse(&text)?, parse(&recipe.resolved()?)?);
+        if let Some((key, before, now)) = difference("", &before.into(), &now.into()) {
+            let what = format!("the run began with {before}; resume with its own recipe, or start in another folder");
+            return Err(Error::setting(key, now, what));
+        }
+        return Ok(true);
+    }
+    let mut entries = match std::fs::read_dir(run_dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        entries => entries.map_err(Error::io("read", run_dir))?,
+    };
+    if entries.next().is_some() { Err(Error::Exists(run_dir.to_path_buf())) } else { Ok(false) }
+}
+
+/// Makes the folder; only once everything that is needed was read, so that a mistake leaves nothing behind.
+fn begin(recipe: &Recipe, run_dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(run_dir).map_err(Error::io("create", run_dir))?;
+    let resolved = recipe.resolved()?;
+    let path = run_dir.join("recipe.toml");
+    write_beside(&path, |file| file.write_all(resolved.as_bytes()).map_err(Error::io("write", &path)))?;
+    write_json(&run_dir.join("environment.json"), &Environment::here())
+}
+
+/// The first key under which two settings differ, with both values.
+fn difference(key: &str, before: &toml::Value, now: &toml::Value) -> Option<(String, String, String)> {
+    let missing = toml::Value::String("(left out)".into());
+    match (before, now) {
+        (toml::Value::Table(before), toml::Value::Table(now)) => before.keys().chain(now.keys()).find_map(|name| {
+            let path = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            difference(&path, before.get(name).unwrap_or(&missing), now.get(name).unwrap_or(&missing))
+        }),
+        _ if before == now => None,
+        _ => Some((key.to_string(), before.to_string(), now.to_string())),
+    }
+}
+
+fn describe(corpus: &Corpus, progress: &dyn Progress) {
+    for c in &corpus.counts {
+        let mut line = format!(
+            "{}: {} training pairs ({} matches), {} validation, {} test",
+            c.name, c.train, c.train_matches, c.valid, c.test
+        );
+        let extras = [
+            (c.dropped_train, "dropped from training, held out elsewhere"),
+            (c.dropped_valid, "dropped from validation, in a test part"),
+            (c.unlabelled, "without a label"),
+            (c.made, "non-matches made"),
+            (c.bad_rows, "bad rows skipped"),
+        ];
+        for (count, what) in extras.iter().filter(|(count, _)| *count > 0) {
+            line.push_str(&format!("; {count} {what}"));
+        }
+        progress.note(&line);
+    }
+}
+
+/// The bundle in `model/`, beside the run's own files.
+fn save_bundle(
+    recipe: &Recipe,
+    run_dir: &Path,
+    outcome: &Outcome,
+    config: &Config,
+    network: &CrossEncoder,
+) -> Result<()> {
+    let manifest = Manifest {
+        rendering: recipe.text.clone(),
+        calibration: Some(outcome.calibration.clone()),
+        threshold: Some(outcome.threshold),
+        trained_on: Some(outcome.fingerprint.clone()),
+        dtype: Some(recipe.train.dtype),
+        ..Manifest::default()
+    };
+    // A model that stands there is of this very run, killed between the bundle and its metrics.
+    let weights = network.parameters().weights();
+    bundle::save(&run_dir.join("model"), &manifest, config, &weights, &recipe.start.dir, Storage::F32, true)
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let text =
+        serde_json::to_vec_pretty(value).map_err(|e| Error::Internal { op: "write json", what: e.to_string() })?;
+    write_beside(path, |file| file.write_all(&text).map_err(Error::io("write", path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_setting_is_named() {
+        let parse = |text: &str| toml::Value::Table(toml::from_str(text).unwrap());
+        let before = parse("name = 'x'\n[train]\nlr = 0.1\nseed = 1");
+        assert_eq!(difference("", &before, &before), None);
+        let found = difference("", &before, &parse("name = 'x'\n[train]\nlr = 0.2\nseed = 1")).unwrap();
+        assert_eq!(found, ("train.lr".into(), "0.1".into(), "0.2".into()));
+        let found = difference("", &before, &parse("name = 'x'\n[train]\nlr = 0.1\nseed = 1\nclip = 1")).unwrap();
+        assert_eq!(found.0, "train.clip");
+    }
+}

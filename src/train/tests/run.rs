@@ -1,0 +1,150 @@
+//! A whole run of a real cross-encoder, two layers small: folder, bundle, metrics, resumption.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use rand::RngExt;
+
+use super::corpus::{Folder, WORDS, lines};
+use crate::bundle::{Bundle, Storage};
+use crate::models::bert::Config;
+use crate::nn::weights::write_safetensors;
+use crate::nn::{Array, Weights};
+use crate::train::seed::generator;
+use crate::train::{Outcome, Progress, Recipe, Silent, StepReport, train};
+
+/// A start of random weights, and a set where the same number on both sides makes a match.
+fn folder() -> Folder {
+    let folder = Folder::new();
+    let config = format!(
+        r#"{{"vocab_size": {}, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
+            "max_position_embeddings": 32, "type_vocab_size": 2, "model_type": "bert"}}"#,
+        WORDS.len()
+    );
+    folder.write("start/config.json", &config);
+    let config: Config = serde_json::from_str(&config).unwrap();
+    let mut rng = generator(&[5]);
+    let array = |(name, shape): (String, Vec<usize>)| {
+        let scale = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
+        let data = (0..shape.iter().product()).map(|_| scale + rng.random_range(-0.1..0.1f32)).collect();
+        (name, Array { shape, data })
+    };
+    let weights = Weights(config.arrays().into_iter().map(array).collect());
+    write_safetensors(&folder.path("start/model.safetensors"), &weights, Storage::F32).unwrap();
+    let mut pairs = Vec::new();
+    for colour in ["red", "blue", "green"] {
+        for thing in ["floor", "glass", "cleaner"] {
+            for (a, b) in [("1", "1"), ("2", "2"), ("5", "5"), ("1", "2"), ("2", "5"), ("5", "1")] {
+                pairs.push((
+                    format!("{colour} {thing} {a} l"),
+                    format!("{thing} {colour} {b} by acme"),
+                    u8::from(a == b),
+                ));
+            }
+        }
+    }
+    let part = |skip: usize| -> String {
+        let of: Vec<(&str, &str, u8)> = pairs
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| i % 9 % 4 == skip || (skip == 0 && i % 9 % 4 == 3))
+            .map(|(_, (l, r, y))| (l.as_str(), r.as_str(), *y))
+            .collect();
+        lines(&of)
+    };
+    folder.write("train.txt", &part(0));
+    folder.write("valid.txt", &part(1));
+    folder.write("test.txt", &part(2));
+    folder.write(
+        "recipe.toml",
+        r#"
+name = "tiny"
+start = { dir = "start", layers = [1, 0] }
+text = { mark_shared = true, max_tokens = 24 }
+[[data.sources]]
+name = "toy"
+from = { format = "ditto", train = "train.txt", valid = "valid.txt", test = "test.txt" }
+repeat = 2
+[train]
+epochs = 3
+batch = 4
+lr = 1e-3
+dropout = 0.1
+swap = 0.5
+checkpoint_every = 5
+[expect]
+f1 = { toy = 0.0, other = 0.5 }
+"#,
+    );
+    folder
+}
+
+struct StopAt(u64);
+
+impl Progress for StopAt {
+    fn step(&self, report: &StepReport) -> ControlFlow<()> {
+        if report.step == self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// What must not depend on the clock.
+fn timeless(outcome: &Outcome) -> Outcome {
+    Outcome { seconds: 0.0, ..outcome.clone() }
+}
+
+fn model(run: &Path) -> Vec<u8> {
+    std::fs::read(run.join("model/model.safetensors")).unwrap()
+}
+
+#[test]
+fn a_recipe_becomes_a_bundle_and_a_stopped_run_the_same_bundle() {
+    let folder = folder();
+    let recipe = Recipe::read(&folder.path("recipe.toml"), &[]).unwrap();
+    let (whole, parts) = (folder.path("whole"), folder.path("parts"));
+    let outcome = train(&recipe, &whole, false, &Silent).unwrap();
+    assert_eq!((outcome.test["toy"].pairs, outcome.data[0].train), (12, 30));
+    assert_eq!(outcome.missed().unwrap(), "other: expected test F1 0.5, but nothing was measured");
+    for file in ["recipe.toml", "environment.json", "log.jsonl", "metrics.json", "model/sverka.json", "model/vocab.txt"]
+    {
+        assert!(whole.join(file).is_file(), "{file}");
+    }
+    assert_eq!(Recipe::read(&whole.join("recipe.toml"), &[]).unwrap(), recipe);
+    let bundle = Bundle::open(&whole.join("model"), None).unwrap();
+    assert_eq!(bundle.config().type_vocab_size, 4);
+    assert_eq!(
+        (bundle.threshold(), bundle.manifest.calibration.clone()),
+        (outcome.threshold.value, Some(outcome.calibration.clone()))
+    );
+
+    for step in [3, 17] {
+        let resume = parts.exists();
+        let error = train(&recipe, &parts, resume, &StopAt(step)).unwrap_err();
+        assert!(error.to_string().contains("--resume"), "{error}");
+    }
+    let changed = Recipe::read(&folder.path("recipe.toml"), &["train.lr=0.1".into()]).unwrap();
+    let error = train(&changed, &parts, true, &Silent).unwrap_err();
+    assert!(error.is_users() && error.to_string().starts_with("train.lr = 0.1"), "{error}");
+    let resumed = train(&recipe, &parts, true, &Silent).unwrap();
+    assert!(model(&parts) == model(&whole), "the resumed run's weights differ");
+    assert_eq!(timeless(&resumed), timeless(&outcome));
+    // Finished: nothing is done again; and a run folder in use is not overwritten.
+    let again = train(&recipe, &parts, true, &StopAt(0)).unwrap();
+    assert_eq!((again.to_string(), again.threshold), (resumed.to_string(), resumed.threshold));
+    let error = train(&recipe, &parts, false, &Silent).unwrap_err();
+    assert!(matches!(error, crate::Error::Exists(_)), "{error}");
+}
+
+#[test]
+fn settings_that_do_not_fit_the_start_are_named() {
+    let folder = folder();
+    let error = |set: &str| {
+        let recipe = Recipe::read(&folder.path("recipe.toml"), &[set.to_string()]).unwrap();
+        let run = folder.path("run");
+        let error = train(&recipe, &run, false, &Silent).unwrap_err();
+        assert!(error.is_users() && !run.exists(), "{error}");
+        error.to_string()
+    };
+    assert!(error("text.max_tokens=33").contains("32 positions"));
+    assert!(error("start.layers=[2]").contains("no layer 2"));
+    assert!(error("start.segments=3").contains("start.segments = 3"));
+}
