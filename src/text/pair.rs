@@ -16,7 +16,7 @@ use tokenizers::Encoding as Tokens;
 use super::batch::Encoding;
 use super::files::Files;
 use super::render::{Rendering, render};
-use super::shared::{Words, shared};
+use super::shared::{Mark, Words, shared};
 use crate::ranker::Input;
 use crate::{Error, Result};
 
@@ -153,9 +153,9 @@ impl PairTokenizer {
             false => Default::default(),
         };
         push(&mut encoding, &frame.prefix, 0);
-        push_side(&mut encoding, left, l, &of_left, [0, 2]);
+        push_side(&mut encoding, left, l, &of_left, [0, 2, 4]);
         push(&mut encoding, &frame.middle, 0);
-        push_side(&mut encoding, right, r, &of_right, [1, 3]);
+        push_side(&mut encoding, right, r, &of_right, [1, 3, 5]);
         push(&mut encoding, &frame.suffix, 1);
         encoding
     }
@@ -167,7 +167,7 @@ impl PairTokenizer {
         let kept = prepared.total.min(self.rendering.max_tokens - frame.prefix.len() - frame.suffix.len());
         let mut encoding = Encoding { cut: (prepared.total - kept) as u32, ..Default::default() };
         push(&mut encoding, &frame.prefix, 0);
-        push_side(&mut encoding, &prepared, kept, &[], [0, 0]);
+        push_side(&mut encoding, &prepared, kept, &[], [0; 3]);
         push(&mut encoding, &frame.suffix, 0);
         Ok(encoding)
     }
@@ -198,14 +198,14 @@ fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
     encoding.segments.resize(encoding.ids.len(), segment);
 }
 
-/// Appends the first `kept` tokens of a side; `segments` are those of its plain and of its shared words.
-fn push_side(encoding: &mut Encoding, side: &Prepared, kept: usize, shared: &[bool], segments: [u32; 2]) {
+/// Appends the first `kept` tokens of a side; `segments` are those of its plain, shared and near words.
+fn push_side(encoding: &mut Encoding, side: &Prepared, kept: usize, marks: &[Mark], segments: [u32; 3]) {
     let start = encoding.ids.len();
     push(encoding, &side.ids[..kept], segments[0]);
     let written = &mut encoding.segments[start..];
     for (segment, &word) in written.iter_mut().zip(&side.word) {
-        if shared.get(word as usize) == Some(&true) {
-            *segment = segments[1];
+        if let Some(&mark) = marks.get(word as usize) {
+            *segment = segments[mark as usize];
         }
     }
     for (segment, &own) in written.iter_mut().zip(&side.own) {
@@ -349,7 +349,7 @@ mod tests {
             let rendering = Rendering {
                 marks: true,
                 mark_shared: true,
-                segments: [("price".to_string(), 4)].into(),
+                segments: [("price".to_string(), 6)].into(),
                 ..Default::default()
             };
             let tokenizer = open(name, rendering.clone());
@@ -357,9 +357,9 @@ mod tests {
             let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 2)), "camerablack");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 3)), "blackcamera");
-            let own = squeeze(segments_of(&tokenizer, &encoding, 4));
+            let own = squeeze(segments_of(&tokenizer, &encoding, 6));
             assert!(own.contains("12") && own.contains("18") && !own.contains("camera"), "{own}");
-            assert_eq!(rendering.segment_count(), 5);
+            assert_eq!(rendering.segment_count(), 7);
         }
     }
 

@@ -8,7 +8,9 @@
 //! Normalised: NFKC, lower case, `ё` as `е`, only letters and digits, and a decimal separator between two digits as a
 //! point (`1,5` is `1.5` and not `15`). Written-together forms need three characters, or to be a number with its unit.
 //!
-//! Refused: fuzzy matches (one wrong character of a code is another product), and homoglyphs, which are the model's matter.
+//! A word that is not shared may be *near* one of the other side: one is the other's beginning (`dscw120` and `dscw120b`), or both
+//! are codes whose common beginning is most of them. Near is told apart from shared: one wrong character of a code may well
+//! be another product, and whether it is, is the model's matter. So are homoglyphs.
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 
@@ -20,6 +22,8 @@ type Form = (u64, u32, u32);
 pub(super) struct Words {
     /// Byte ranges of the words that have a letter or a digit.
     pub(super) spans: Vec<(u32, u32)>,
+    /// The words' normalised forms.
+    forms: Vec<String>,
     /// Forms of one word, sorted.
     single: Vec<Form>,
     /// Forms of two or three neighbours, sorted.
@@ -30,18 +34,17 @@ impl Words {
     /// The words of the given byte ranges of `text`. Neighbours of different ranges are not merged.
     pub(super) fn new(text: &str, ranges: impl IntoIterator<Item = (usize, usize)>) -> Self {
         let mut words = Words::default();
-        let mut forms: Vec<String> = Vec::new(); // of this range
         for (start, end) in ranges {
             let first = words.spans.len();
-            forms.clear();
             for word in text[start..end].split_whitespace() {
                 let form = normalised(word);
                 if !form.is_empty() {
                     let at = (word.as_ptr() as usize - text.as_ptr() as usize) as u32;
                     words.spans.push((at, at + word.len() as u32));
-                    forms.push(form);
+                    words.forms.push(form);
                 }
             }
+            let forms = &words.forms[first..];
             for (i, form) in forms.iter().enumerate() {
                 let at = (first + i) as u32;
                 let mut hash = fnv(0xcbf2_9ce4_8422_2325, form);
@@ -63,17 +66,57 @@ impl Words {
     }
 }
 
-/// For each word of either side, in order, whether the other side has it too.
-pub(super) fn shared(left: &Words, right: &Words) -> (Vec<bool>, Vec<bool>) {
-    let (mut of_left, mut of_right) = (vec![false; left.spans.len()], vec![false; right.spans.len()]);
+/// What the other side has of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Mark {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// The same.
+    Shared,
+    /// Something close.
+    Near,
+}
+
+/// For each word of either side, in order, what the other side has of it.
+pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
+    let (mut of_left, mut of_right) = (vec![Mark::Plain; left.spans.len()], vec![Mark::Plain; right.spans.len()]);
     join(&left.single, &right.single, &mut of_left, &mut of_right);
     join(&left.single, &right.merged, &mut of_left, &mut of_right);
     join(&left.merged, &right.single, &mut of_left, &mut of_right);
+    for (i, a) in left.forms.iter().enumerate().take(NEAR_WORDS) {
+        for (j, b) in right.forms.iter().enumerate().take(NEAR_WORDS) {
+            let open = of_left[i] != Mark::Shared || of_right[j] != Mark::Shared;
+            if open && a.as_bytes()[0] == b.as_bytes()[0] && near(a, b) {
+                for mark in [&mut of_left[i], &mut of_right[j]] {
+                    if *mark == Mark::Plain {
+                        *mark = Mark::Near;
+                    }
+                }
+            }
+        }
+    }
     (of_left, of_right)
 }
 
+/// Words of a side that are compared for nearness: a title's; the tail of a long description is not worth its square.
+const NEAR_WORDS: usize = 64;
+
+/// Whether one form of at least three bytes begins the other (plain numbers apart), or both are codes of at least five bytes
+/// whose common beginning is four bytes and 65 % of the longer.
+fn near(a: &str, b: &str) -> bool {
+    let (short, long) = (a.len().min(b.len()), a.len().max(b.len()));
+    if short < 3 || is_number(a) || is_number(b) {
+        return false;
+    }
+    let common = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    let code = |form: &str| form.bytes().any(|b| b.is_ascii_digit());
+    (common == short && short < long)
+        || (short >= 5 && common >= 4 && common * 100 >= long * 65 && code(a) && code(b) && a != b)
+}
+
 /// Marks the words of equal forms of two sorted lists.
-fn join(left: &[Form], right: &[Form], of_left: &mut [bool], of_right: &mut [bool]) {
+fn join(left: &[Form], right: &[Form], of_left: &mut [Mark], of_right: &mut [Mark]) {
     let (mut i, mut j) = (0, 0);
     while let (Some(a), Some(b)) = (left.get(i), right.get(j)) {
         if a.0 < b.0 {
@@ -83,11 +126,11 @@ fn join(left: &[Form], right: &[Form], of_left: &mut [bool], of_right: &mut [boo
         } else {
             let hash = a.0;
             while let Some(&(_, first, last)) = left.get(i).filter(|f| f.0 == hash) {
-                of_left[first as usize..=last as usize].fill(true);
+                of_left[first as usize..=last as usize].fill(Mark::Shared);
                 i += 1;
             }
             while let Some(&(_, first, last)) = right.get(j).filter(|f| f.0 == hash) {
-                of_right[first as usize..=last as usize].fill(true);
+                of_right[first as usize..=last as usize].fill(Mark::Shared);
                 j += 1;
             }
         }
@@ -99,9 +142,9 @@ fn join(left: &[Form], right: &[Form], of_left: &mut [bool], of_right: &mut [boo
 pub fn differing_tokens(left: &str, right: &str) -> (Vec<String>, Vec<String>) {
     let words = [left, right].map(|text| Words::new(text, [(0, text.len())]));
     let (of_left, of_right) = shared(&words[0], &words[1]);
-    let lacking = |text: &str, words: &Words, marks: &[bool]| {
+    let lacking = |text: &str, words: &Words, marks: &[Mark]| {
         let mut found: Vec<String> = Vec::new();
-        for (&(start, end), _) in words.spans.iter().zip(marks).filter(|(_, shared)| !**shared) {
+        for (&(start, end), _) in words.spans.iter().zip(marks).filter(|(_, mark)| **mark != Mark::Shared) {
             let word = text[start as usize..end as usize].trim_matches(|c: char| !c.is_alphanumeric());
             if !found.iter().any(|f| f == word) {
                 found.push(word.to_string());
@@ -198,7 +241,24 @@ mod tests {
         let whole = Words::new(text, [(0, 8)]);
         let apart = Words::new(text, [(0, 3), (4, 8)]);
         let code = Words::new("dscw120", [(0, 7)]);
-        assert_eq!(shared(&whole, &code), (vec![true, true], vec![true]));
-        assert_eq!(shared(&apart, &code), (vec![false, false], vec![false]));
+        assert_eq!(shared(&whole, &code), (vec![Mark::Shared; 2], vec![Mark::Shared]));
+        assert_eq!(shared(&apart, &code), (vec![Mark::Near, Mark::Plain], vec![Mark::Near]));
+    }
+
+    #[test]
+    fn near_is_a_beginning_or_a_code_that_ends_otherwise() {
+        for (a, b, is) in [
+            ("dscw120", "dscw120b", true),
+            ("dscw120", "dscw130", true),
+            ("smooth", "smoothly", true),
+            ("smooth", "smoother2", true),
+            ("500", "5000", false),
+            ("ab", "abc", false),
+            ("camera", "cameo", false),
+            ("kx1234", "kx9999", false),
+            ("gel500", "gel500", false),
+        ] {
+            assert_eq!((near(a, b), near(b, a)), (is, is), "{a} {b}");
+        }
     }
 }
