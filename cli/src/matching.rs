@@ -107,15 +107,13 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
 
     let options = MatchOptions { k: args.k, one_to_one: args.one_to_one, all: args.all };
     let bar = output.bar(0, "matching {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
-    let progress = |done: usize, total: usize| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
+    let progress = |done: u64, total: u64| {
+        bar.set_length(total);
+        bar.set_position(done);
     };
     let (left, right) = (&lists.left, lists.right.as_ref());
-    let rows = (&left.records, &right.unwrap_or(left).records);
     let mut told = Told::default();
-    let mut sink = |found: &Match, [l, r]: [u32; 2]| -> Result<()> {
-        let (left, right) = (&rows.0[l as usize], &rows.1[r as usize]);
+    let mut sink = |found: &Match, left: &Record, right: &Record| -> Result<()> {
         told.add(found, left, right, &rendering);
         let texts = (args.texts || args.why).then(|| (text(left), text(right)));
         let why = texts.as_ref().filter(|_| args.why).map(|(l, r)| reason(l, r));
@@ -153,7 +151,7 @@ fn read(args: &Args, output: &Output) -> Result<Lists> {
             columns: records.first().map(|r| r.columns.clone()).unwrap_or_default(),
             records,
         };
-        let labels = Some(Labels::of(&set, None));
+        let labels = Some(Labels::of(&set.pairs, None)?);
         let right = args.right.as_ref().map(|path| table(path, set.right));
         return Ok(Lists { left: table(&args.left, set.left), right, labels, skipped: skipped.count });
     }
@@ -296,27 +294,26 @@ fn summary(answer: &Answer, lists: &Lists, told: &Told, output: &Output) -> Stri
     };
     let mut text = format!("{}\n", output.strong(title));
     let mut line = |name: &str, value: String| text += &format!("  {name:12} {value}\n");
-    let count = |number: usize, one: &str, many: &str| counted(number as u64, one, many);
     let whose = if lists.right.is_some() { "left record" } else { "record" };
-    line("looked at", format!("{} ({:.1} for each {whose})", count(r.pairs, "pair", "pairs"), r.candidates.mean));
+    line("looked at", format!("{} ({:.1} for each {whose})", counted(r.pairs, "pair", "pairs"), r.candidates.mean));
     let [certain, likely, doubtful] = answer.sure.map(grouped);
-    line("found", output.green(count(r.accepted, "match", "matches")));
+    line("found", output.green(counted(r.accepted, "match", "matches")));
     if r.accepted > 0 {
         line("how sure", format!("{certain} of 99% and more, {likely} of 90 to 99%, {doubtful} below"));
-        line("so expect", format!("about {:.0} of {} to be right", answer.expected_right, grouped(r.accepted as u64)));
+        line("so expect", format!("about {:.0} of {} to be right", answer.expected_right, grouped(r.accepted)));
     }
-    line("unmatched", count(r.unmatched, whose, &format!("{whose}s")));
+    line("unmatched", counted(r.unmatched, whose, &format!("{whose}s")));
     if answer.skipped_rows > 0 {
         line("left out", output.yellow(counted(answer.skipped_rows, "bad row", "bad rows")));
     }
     line("written to", output.strong(answer.out.display()));
     line("took", format!("{:.1} s", answer.seconds));
-    if let Some(q) = &r.quality {
+    if let Some(q) = &r.labels {
         let percent = |share: f64| format!("{:.1}%", 100.0 * share);
-        text += &format!("  against the {}:\n", count(q.positives, "known match", "known matches"));
+        text += &format!("  against the {}:\n", counted(q.positives, "known match", "known matches"));
         text += &format!("    among the candidates {}\n", percent(q.candidate_recall));
         text += &format!("    precision {}, recall {}, F1 {}", percent(q.precision), percent(q.recall), percent(q.f1));
-        text += &format!(" ({} without a label left out)\n", count(q.unlabelled, "accepted pair", "accepted pairs"));
+        text += &format!(" ({} without a label left out)\n", counted(q.unlabelled, "accepted pair", "accepted pairs"));
     }
     let mut list = |title: &str, examples: &[Shown]| {
         if examples.is_empty() {

@@ -105,7 +105,7 @@ fn match_measures_against_known_pairs() {
     model(dir.path());
     write(&dir.path().join("labels.csv"), "left_id,right_id,label\n1,a,1\n2,e,1\n2,b,0\n3,c,\n");
     let (answer, _) = matched(dir.path(), &["left.csv", "right.csv", "--labels", "labels.csv"]);
-    let labels = &answer["quality"];
+    let labels = &answer["labels"];
     assert_eq!(labels["positives"], 2);
     assert_eq!(labels["candidate_recall"], 1.0);
 }
