@@ -128,7 +128,7 @@ fn read_config(path: &Path) -> Result<Config> {
         let key = e.to_string().split('`').nth(1).unwrap_or("JSON").to_string();
         wrong(&key, e.to_string(), damaged)
     })?;
-    if config.hidden_size % config.num_attention_heads != 0 {
+    if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
         let what = format!("{} do not divide a hidden_size of {}", config.num_attention_heads, config.hidden_size);
         return Err(wrong("num_attention_heads", what, damaged));
     }
