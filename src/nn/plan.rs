@@ -32,12 +32,11 @@ impl Plan {
         let lengths: Vec<u32> = batch.offsets.windows(2).map(|w| w[1] - w[0]).collect();
         let total = batch.tokens();
         let (mut starts, mut tokens) = (vec![0], vec![0]);
-        for sequence in 1..lengths.len() {
+        for (sequence, &length) in lengths.iter().enumerate().skip(1) {
             let at = batch.offsets[sequence] as usize;
             let cut = total * starts.len() / groups.max(1);
             // the boundary nearest to the cut
-            let middle = at + lengths[sequence] as usize / 2;
-            if middle >= cut {
+            if at + length as usize / 2 >= cut {
                 starts.push(sequence);
                 tokens.push(at);
             }

@@ -10,6 +10,7 @@
 use rayon::prelude::*;
 
 use crate::nn::Parameters;
+use crate::nn::kernels::{self, AdamStep};
 
 /// Values handled by one task; a constant, so that sums do not depend on the number of threads.
 const PIECE: usize = 1 << 15;
@@ -39,33 +40,6 @@ pub struct AdamW {
     pub v: Vec<Vec<f32>>,
 }
 
-/// The numbers of one update, the same for all values of a parameter.
-#[derive(Debug, Clone, Copy)]
-struct Update {
-    rate: f32,
-    decay: f32,
-    settings: Settings,
-    /// `1 - beta1^t`.
-    correction1: f32,
-    /// The root of `1 - beta2^t`.
-    correction2: f32,
-    /// What gradients are multiplied by (clipping).
-    scale: f32,
-}
-
-/// One fused pass over equally long slices: moments, bias correction, decoupled decay.
-fn adamw(value: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], u: &Update) {
-    let Settings { beta1, beta2, epsilon, .. } = u.settings;
-    let keep = 1.0 - u.rate * u.decay;
-    let rate = u.rate / u.correction1;
-    for (((value, grad), m), v) in value.iter_mut().zip(grad).zip(m).zip(v) {
-        let g = grad * u.scale;
-        *m = beta1 * *m + (1.0 - beta1) * g;
-        *v = beta2 * *v + (1.0 - beta2) * g * g;
-        *value = *value * keep - rate * *m / (v.sqrt() / u.correction2 + epsilon);
-    }
-}
-
 impl AdamW {
     /// Moments of zero for every parameter.
     pub fn new(parameters: &Parameters, settings: Settings) -> Self {
@@ -77,25 +51,32 @@ impl AdamW {
     pub fn step(&mut self, parameters: &mut Parameters, rate: f32, scale: f32) {
         self.steps += 1;
         let t = self.steps as f64;
-        let correction1 = (1.0 - f64::from(self.settings.beta1).powf(t)) as f32;
-        let correction2 = (1.0 - f64::from(self.settings.beta2).powf(t)).sqrt() as f32;
+        let Settings { beta1, beta2, epsilon, weight_decay } = self.settings;
+        let correction = |beta: f32| (1.0 - f64::from(beta).powf(t)) as f32;
         for ((p, m), v) in parameters.list.iter_mut().zip(&mut self.m).zip(&mut self.v) {
-            let decay = if p.decay { self.settings.weight_decay } else { 0.0 };
-            let update = Update { rate, decay, settings: self.settings, correction1, correction2, scale };
+            let step = AdamStep {
+                lr: rate,
+                beta1,
+                beta2,
+                eps: epsilon,
+                decay: if p.decay { weight_decay } else { 0.0 },
+                correction1: correction(beta1),
+                correction2: correction(beta2),
+                grad_scale: scale,
+            };
             let grad = p.grad.lock().expect("no panic holds a gradient");
             let pieces = p.value.par_chunks_mut(PIECE).zip(grad.par_chunks(PIECE));
             let pieces = pieces.zip(m.par_chunks_mut(PIECE)).zip(v.par_chunks_mut(PIECE));
-            pieces.for_each(|(((value, grad), m), v)| adamw(value, grad, m, v, &update));
+            pieces.for_each(|(((value, grad), m), v)| kernels::adamw(value, grad, m, v, &step));
         }
     }
 }
 
-/// The Euclidean norm of all gradients together, summed in f64 in a fixed order. Not finite where a gradient is not.
+/// The Euclidean norm of all gradients together, summed in a fixed order. Not finite where a gradient is not.
 pub fn global_norm(parameters: &Parameters) -> f64 {
     let sum = |p: &crate::nn::Parameter| -> f64 {
         let grad = p.grad.lock().expect("no panic holds a gradient");
-        let pieces: Vec<f64> =
-            grad.par_chunks(PIECE).map(|piece| piece.iter().map(|&g| f64::from(g) * f64::from(g)).sum()).collect();
+        let pieces: Vec<f64> = grad.par_chunks(PIECE).map(|piece| f64::from(kernels::squares(piece))).collect();
         pieces.iter().sum()
     };
     parameters.list.iter().map(sum).sum::<f64>().sqrt()

@@ -143,7 +143,8 @@ unsafe impl Lanes for Avx512 {
     }
     #[inline(always)]
     unsafe fn dot_bf16(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        unsafe { i(_mm512_dpbf16_ps(f(acc), std::mem::transmute(a), std::mem::transmute(b))) }
+        let pairs = |v| unsafe { std::mem::transmute::<__m512i, __m512bh>(v) };
+        unsafe { i(_mm512_dpbf16_ps(f(acc), pairs(a), pairs(b))) }
     }
     #[inline(always)]
     unsafe fn dot_i8(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {

@@ -82,6 +82,7 @@ unsafe fn strip<L: Lanes, const KIND: u8, const M: usize>(p: &Product, row: usiz
 
 /// `M` rows by `C` vectors of columns, kept in registers from the first step to the last.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // indices are what the unrolled registers are called
 unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
     p: &Product,
     row: usize,

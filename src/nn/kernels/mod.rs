@@ -214,7 +214,7 @@ impl Panels {
     pub fn from_stored(&mut self, dtype: Dtype, x: &[u32], k: usize, n: usize, first: usize, last: usize) {
         let (depth, row) = (steps(dtype, k), steps(dtype, n));
         self.shape(dtype, last - first, depth);
-        assert!(dtype != Dtype::Int8 && first % WIDTH == 0 && last <= n && x.len() >= k * row);
+        assert!(dtype != Dtype::Int8 && first.is_multiple_of(WIDTH) && last <= n && x.len() >= k * row);
         let (x, to) = (x.as_ptr(), self.units.as_mut_ptr());
         let (a, b) = (first / WIDTH, last.div_ceil(WIDTH));
         match dtype {
@@ -344,7 +344,12 @@ unsafe fn product_columns(
     assert!(left.rows == 0 || left.units.len() >= (left.rows - 1) * left.stride + depth);
     assert!(bias.is_none_or(|b| b.len() >= right.n));
     assert!(dtype != Dtype::Int8 || left.scale.len() >= left.rows);
-    assert!(right.units.len() >= right.n.div_ceil(WIDTH) * depth * WIDTH && a % WIDTH == 0 && a <= b && b <= right.n);
+    assert!(
+        right.units.len() >= right.n.div_ceil(WIDTH) * depth * WIDTH
+            && a.is_multiple_of(WIDTH)
+            && a <= b
+            && b <= right.n
+    );
     // SAFETY: offsets stay inside the lengths checked above.
     let p = &unsafe {
         Product {
@@ -463,9 +468,16 @@ pub fn dropout(x: &mut [f32], seed: u64, first: u32, p: f32) {
 /// Sums of the columns of `[m, n]`, added to `to` of `n` values.
 pub fn column_sums(x: &[f32], to: &mut [f32]) {
     let n = to.len();
-    assert!(n > 0 && x.len() % n == 0);
+    assert!(n > 0 && x.len().is_multiple_of(n));
     let m = x.len() / n;
     run!(rows::column_sums[](x: *const f32 = x.as_ptr(), m: usize = m, n: usize = n, to: *mut f32 = to.as_mut_ptr()));
+}
+
+/// Sum of the squares.
+pub fn squares(x: &[f32]) -> f32 {
+    let mut sum = 0f32;
+    run!(rows::squares[](x: *const f32 = x.as_ptr(), n: usize = x.len(), to: *mut f32 = &mut sum));
+    sum
 }
 
 /// Settings of one AdamW step.

@@ -333,6 +333,21 @@ pub(super) unsafe fn column_sums<L: Lanes>(x: *const f32, m: usize, n: usize, to
     }
 }
 
+/// Sum of squares of `n` values into `to`.
+#[inline(always)]
+pub(super) unsafe fn squares<L: Lanes>(x: *const f32, n: usize, to: *mut f32) {
+    unsafe {
+        let mut sum = L::splat(0.0);
+        let mut i = 0;
+        while i < n {
+            let v = L::load_n(x.add(i), (n - i).min(16));
+            sum = L::fma(v, v, sum);
+            i += 16;
+        }
+        *to = L::sum(sum);
+    }
+}
+
 /// One AdamW step over `n` values (Loshchilov and Hutter, ICLR 2019): decoupled decay, bias-corrected moments.
 #[inline(always)]
 pub(super) unsafe fn adamw<L: Lanes>(
