@@ -1,0 +1,297 @@
+//! This engine's side of `benches/peers`: one JSON command a line on stdin, one JSON answer a line on stdout.
+//!
+//! The script keeps one such process beside those of the peers and sends each a short piece of work in turn, so that all of
+//! them meet the same weather. Every answer to a measurement is a list of milliseconds; the script makes figures of them.
+//! Threads: `RAYON_NUM_THREADS`. Unit: `SVERKA_CPU`.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sverka::bundle::read_directory;
+use sverka::losses::bce_with_logits;
+use sverka::models::cross_encoder::{CrossEncoder, Scorer};
+use sverka::models::{Mode, Network};
+use sverka::nn::kernels::{self, AdamStep, Left, Panels, Unit};
+use sverka::nn::{Dtype, Parameters};
+use sverka::text::{Batch, Encoding, PairTokenizer, Rendering};
+use sverka::{Error, Input, Result};
+
+/// What the script asks for.
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+enum Command {
+    /// Who is there.
+    Hello,
+    /// The best product of each precision, in GFLOP/s of all threads.
+    Peak { seconds: f64 },
+    /// A model under a name.
+    Load { key: String, model: PathBuf, setting: Dtype, train: bool },
+    /// Forgets all models.
+    Drop,
+    /// Texts of a stream: a file of JSON lines `[left, right, label]`.
+    Texts { file: PathBuf, model: PathBuf, max_tokens: usize },
+    /// Scores `batch` drawn sequences of `tokens` again and again.
+    Shape { key: String, batch: usize, tokens: usize, seconds: f64 },
+    /// Tokenises and scores the first `pairs` texts in batches, in the order they come.
+    Stream { key: String, batch: usize, pairs: usize },
+    /// Training steps on drawn sequences.
+    Train { key: String, batch: usize, tokens: usize, seconds: f64 },
+    /// A training step on each batch of the first `pairs` texts, tokenised before.
+    TrainStream { key: String, batch: usize, pairs: usize },
+    /// Resident bytes, now and at most since the last `reset`.
+    Memory { reset: bool },
+}
+
+/// A network with its optimiser's moments.
+struct Trained {
+    network: CrossEncoder,
+    first: Vec<Vec<f32>>,
+    second: Vec<Vec<f32>>,
+    steps: i32,
+}
+
+#[derive(Default)]
+struct Worker {
+    scorers: HashMap<String, (Scorer, usize)>,
+    trained: HashMap<String, Trained>,
+    texts: Vec<(String, String, f32)>,
+    tokenizer: Option<PairTokenizer>,
+    warm: HashSet<(String, usize, usize)>,
+}
+
+fn missing(what: &str) -> Error {
+    Error::Internal { op: "bench_worker", what: format!("{what} is not loaded") }
+}
+
+/// Sequences of ordinary ids by a rule that the peers follow too; the right half is segment 1.
+fn drawn(vocabulary: usize, batch: usize, tokens: usize) -> Batch {
+    let id = |i: usize, j: usize| (1000 + (i * 977 + j * 131) % (vocabulary - 1000)) as u32;
+    let sequence = |i: usize| Encoding {
+        ids: (0..tokens).map(|j| id(i, j)).collect(),
+        segments: (0..tokens).map(|j| u32::from(j >= tokens / 2)).collect(),
+        cut: 0,
+    };
+    (0..batch).map(sequence).collect::<Vec<_>>().iter().collect()
+}
+
+/// Milliseconds of each run; at least one run.
+fn timed(seconds: f64, mut run: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while times.is_empty() || began.elapsed() < Duration::from_secs_f64(seconds) {
+        let start = Instant::now();
+        run()?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times)
+}
+
+impl Trained {
+    fn new(network: CrossEncoder) -> Self {
+        let zeros = |p: &Parameters| p.list.iter().map(|p| vec![0.0; p.value.len()]).collect();
+        let (first, second) = (zeros(network.parameters()), zeros(network.parameters()));
+        Trained { network, first, second, steps: 0 }
+    }
+
+    /// Forward, backward, AdamW and packing; every other pair counts as a match where no label is known.
+    fn step(&mut self, batch: &Batch, labels: &[f32]) -> Result<()> {
+        let network = &mut self.network;
+        network.parameters().zero_grad();
+        let logits = network.forward(batch, Mode::Train { seed: self.steps as u64 })?;
+        let loss = bce_with_logits(&logits, labels, &vec![1.0 / labels.len() as f32; labels.len()], 0.0)?;
+        network.collect(&loss.backward()?)?;
+        self.steps += 1;
+        let (lr, beta1, beta2) = (2e-5, 0.9f32, 0.999f32);
+        let common = AdamStep {
+            lr,
+            beta1,
+            beta2,
+            eps: 1e-8,
+            decay: 0.0,
+            correction1: 1.0 - beta1.powi(self.steps),
+            correction2: 1.0 - beta2.powi(self.steps),
+            grad_scale: 1.0,
+        };
+        for ((p, first), second) in network.parameters_mut().list.iter_mut().zip(&mut self.first).zip(&mut self.second)
+        {
+            let step = AdamStep { decay: if p.decay { 0.01 } else { 0.0 }, ..common };
+            let grad = p.grad.lock().expect("no panic holds a gradient");
+            let pieces = p.value.par_chunks_mut(1 << 15).zip(grad.par_chunks(1 << 15));
+            let moments = first.par_chunks_mut(1 << 15).zip(second.par_chunks_mut(1 << 15));
+            pieces.zip(moments).for_each(|((v, g), (m, s))| kernels::adamw(v, g, m, s, &step));
+        }
+        network.updated()
+    }
+}
+
+/// The fastest product of a precision over small shapes whose both sides stay in the first two caches.
+fn best_product(dtype: Dtype, seconds: f64) -> f64 {
+    let shapes = [(12, 32, 160), (24, 32, 160), (96, 32, 96), (96, 64, 96), (192, 96, 96)];
+    let speed = |(rows, n, depth): (usize, usize, usize)| -> f64 {
+        let k = depth
+            * match dtype {
+                Dtype::F32 => 1,
+                Dtype::Bf16 => 2,
+                Dtype::Int8 => 4,
+            };
+        let each = rayon::broadcast(|_| {
+            let x: Vec<f32> = (0..rows * k).map(|i| (i % 17) as f32 / 16.0 - 0.5).collect();
+            let w: Vec<f32> = (0..n * k).map(|i| (i % 19) as f32 / 18.0 - 0.5).collect();
+            let (mut units, mut scale, mut out) = (vec![0; rows * depth], vec![0.0; rows], vec![0.0; rows * n]);
+            let mut panels = Panels::default();
+            panels.from_rows(dtype, &w, k, n, k, &mut kernels::Buffer::default());
+            kernels::units(dtype, &x, k, rows, k, &mut units, &mut scale);
+            let left = Left { units: &units, stride: depth, rows, scale: &scale };
+            // the fastest hundred in a row: whatever else runs here is not the unit's doing
+            let (began, mut fastest) = (Instant::now(), f64::MAX);
+            while began.elapsed().as_secs_f64() < seconds {
+                let start = Instant::now();
+                (0..100).for_each(|_| kernels::product(left, &panels, None, &mut out, n, false));
+                fastest = fastest.min(start.elapsed().as_secs_f64() / 100.0);
+            }
+            (2 * rows * n * k) as f64 / fastest / 1e9
+        });
+        each.iter().sum()
+    };
+    shapes.into_iter().map(speed).fold(0.0, f64::max)
+}
+
+/// A line of `/proc/self/status` in MiB; null where there is no such file.
+fn status(name: &str) -> Value {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB"));
+    line.and_then(|kb| kb.parse::<f64>().ok()).map_or(Value::Null, |kb| json!(kb / 1024.0))
+}
+
+fn read_texts(file: &Path) -> Result<Vec<(String, String, f32)>> {
+    let text = std::fs::read_to_string(file).map_err(Error::io("read", file))?;
+    let line =
+        |line| serde_json::from_str(line).map_err(|e| Error::Internal { op: "bench_worker", what: format!("{e}") });
+    text.lines().map(line).collect()
+}
+
+impl Worker {
+    fn encode(&self, texts: &[(String, String, f32)]) -> Result<Vec<Encoding>> {
+        let tokenizer = self.tokenizer.as_ref().ok_or_else(|| missing("a tokenizer"))?;
+        texts.par_iter().map(|(left, right, _)| tokenizer.pair(Input::Text(left), Input::Text(right))).collect()
+    }
+
+    fn answer(&mut self, command: Command) -> Result<Value> {
+        match command {
+            Command::Hello => Ok(json!({
+                "version": env!("CARGO_PKG_VERSION"),
+                "unit": Unit::choose()?.name(),
+                "threads": rayon::current_num_threads(),
+                "resident_mb": status("VmRSS"),
+            })),
+            Command::Peak { seconds } => {
+                let speeds = [Dtype::F32, Dtype::Bf16, Dtype::Int8].map(|dtype| best_product(dtype, seconds));
+                Ok(json!({ "f32": speeds[0], "bf16": speeds[1], "int8": speeds[2] }))
+            }
+            Command::Load { key, model, setting, train } => {
+                let began = Instant::now();
+                let (mut config, weights) = read_directory(&model)?;
+                let vocabulary = config.vocab_size;
+                if train {
+                    (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.0, 0.0);
+                    let network = CrossEncoder::new(config, weights, setting, 1)?;
+                    self.trained.insert(key, Trained::new(network));
+                } else {
+                    self.scorers.insert(key, (Scorer::new(config, &weights, setting)?, vocabulary));
+                }
+                Ok(json!({ "seconds": began.elapsed().as_secs_f64() }))
+            }
+            Command::Drop => {
+                self.scorers.clear();
+                self.trained.clear();
+                self.warm.clear();
+                Ok(json!({}))
+            }
+            Command::Texts { file, model, max_tokens } => {
+                self.texts = read_texts(&file)?;
+                self.tokenizer = Some(PairTokenizer::open(&model, Rendering { max_tokens, ..Rendering::default() })?);
+                let encoded = self.encode(&self.texts)?;
+                let tokens: Vec<usize> = encoded.iter().map(|e| e.ids.len()).collect();
+                Ok(json!({ "tokens": tokens }))
+            }
+            Command::Shape { key, batch, tokens, seconds } => {
+                let (scorer, vocabulary) = self.scorers.get(&key).ok_or_else(|| missing(&key))?;
+                let drawn = drawn(*vocabulary, batch, tokens);
+                if self.warm.insert((key, batch, tokens)) {
+                    scorer.logits(&drawn)?;
+                }
+                let mut logits = Vec::new();
+                let ms = timed(seconds, || {
+                    logits = scorer.logits(&drawn)?;
+                    Ok(())
+                })?;
+                Ok(json!({ "ms": ms, "logit": logits[0] }))
+            }
+            Command::Stream { key, batch, pairs } => {
+                let (scorer, _) = self.scorers.get(&key).ok_or_else(|| missing(&key))?;
+                let texts = &self.texts[..pairs.min(self.texts.len())];
+                let (began, mut ms, mut first) = (Instant::now(), Vec::new(), None);
+                for texts in texts.chunks(batch) {
+                    let start = Instant::now();
+                    let logits = scorer.logits(&self.encode(texts)?.iter().collect())?;
+                    ms.push(start.elapsed().as_secs_f64() * 1e3);
+                    first = first.or(logits.first().copied());
+                }
+                Ok(json!({ "ms": ms, "seconds": began.elapsed().as_secs_f64(), "logit": first }))
+            }
+            Command::Train { key, batch, tokens, seconds } => {
+                let trained = self.trained.get_mut(&key).ok_or_else(|| missing(&key))?;
+                let drawn = drawn(trained.network.config().vocab_size, batch, tokens);
+                let labels: Vec<f32> = (0..batch).map(|i| (i % 2) as f32).collect();
+                if self.warm.insert((key, batch, tokens)) {
+                    trained.step(&drawn, &labels)?;
+                }
+                Ok(json!({ "ms": timed(seconds, || trained.step(&drawn, &labels))? }))
+            }
+            Command::TrainStream { key, batch, pairs } => {
+                let texts = &self.texts[..pairs.min(self.texts.len())];
+                let encoded = self.encode(texts)?;
+                let trained = self.trained.get_mut(&key).ok_or_else(|| missing(&key))?;
+                let steps = encoded.chunks(batch).zip(texts.chunks(batch));
+                let steps = steps.map(|(e, t)| (e.iter().collect(), t.iter().map(|t| t.2).collect()));
+                let steps: Vec<(Batch, Vec<f32>)> = steps.collect();
+                if self.warm.insert((key, batch, 0)) {
+                    trained.step(&steps[0].0, &steps[0].1)?;
+                }
+                let (began, mut ms) = (Instant::now(), Vec::new());
+                for (batch, labels) in &steps {
+                    let start = Instant::now();
+                    trained.step(batch, labels)?;
+                    ms.push(start.elapsed().as_secs_f64() * 1e3);
+                }
+                Ok(json!({ "ms": ms, "seconds": began.elapsed().as_secs_f64() }))
+            }
+            Command::Memory { reset } => {
+                if reset {
+                    // 5 sets the highest resident size back to the present one (man proc); elsewhere there is none to set.
+                    std::fs::write("/proc/self/clear_refs", "5").ok();
+                }
+                Ok(json!({ "peak_mb": status("VmHWM"), "resident_mb": status("VmRSS") }))
+            }
+        }
+    }
+}
+
+fn main() -> std::io::Result<()> {
+    let mut worker = Worker::default();
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let answer = match serde_json::from_str::<Command>(&line?) {
+            Ok(command) => worker.answer(command).unwrap_or_else(|e| json!({ "error": e.to_string() })),
+            Err(e) => json!({ "error": e.to_string() }),
+        };
+        writeln!(out, "{answer}")?;
+        out.flush()?;
+    }
+    Ok(())
+}
