@@ -50,6 +50,8 @@ impl std::fmt::Display for Split {
 pub struct Labelled {
     set: PairSet,
     pairs: Vec<Pair>,
+    /// The pairs of other splits, labelled or not.
+    others: Vec<Pair>,
     /// One per pair.
     pub labels: Vec<bool>,
     /// How many pairs of the split had no label and were left out.
@@ -76,14 +78,37 @@ impl Labelled {
         if wanted.is_some() && !divided {
             output.note(format_args!("{}: has no splits, all of its pairs are used", from.data.display()));
         }
-        let chosen = set.pairs.iter().filter(|p| !divided || wanted.is_none() || p.part == wanted);
-        let (pairs, bare): (Vec<Pair>, Vec<Pair>) = chosen.partition(|p| p.label.is_some());
+        let (chosen, others): (Vec<Pair>, Vec<Pair>) =
+            set.pairs.iter().partition(|p| !divided || wanted.is_none() || p.part == wanted);
+        let (pairs, bare): (Vec<Pair>, Vec<Pair>) = chosen.iter().partition(|p| p.label.is_some());
         if pairs.is_empty() {
             let what = format!("no labelled pairs in split {split}");
             return Err(Error::data(&from.data, None, what, "name another --split or a file that has labels"));
         }
         let labels = pairs.iter().map(|p| p.label == Some(true)).collect();
-        Ok(Labelled { set, pairs, labels, unlabelled: bare.len() as u64 })
+        Ok(Labelled { set, pairs, others, labels, unlabelled: bare.len() as u64 })
+    }
+
+    /// Up to `count` pairs, evenly spread, to be looked at without their labels: of the other splits, else taken out of these
+    /// (half of them at most).
+    pub fn sample(&mut self, count: usize) -> Vec<(&Record, &Record)> {
+        let own = self.others.is_empty();
+        let total = if own { self.pairs.len() } else { self.others.len() };
+        let count = count.min(if own { total / 2 } else { total });
+        let chosen: Vec<usize> = (0..count).map(|i| i * total / count).collect();
+        let from = if own { &self.pairs } else { &self.others };
+        let sample: Vec<Pair> = chosen.iter().map(|&i| from[i]).collect();
+        if own {
+            let left = |i: &usize| chosen.binary_search(i).is_err();
+            let left: Vec<usize> = (0..total).filter(left).collect();
+            self.pairs = left.iter().map(|&i| self.pairs[i]).collect();
+            self.labels = left.iter().map(|&i| self.labels[i]).collect();
+        }
+        let sides = |pair: Pair| {
+            let (left, right, _) = self.set.sides(&pair);
+            (left, right)
+        };
+        sample.into_iter().map(sides).collect()
     }
 
     /// How many pairs there are.
