@@ -91,7 +91,6 @@ impl Model<'_> {
     fn put(&mut self, brick: &str, fitted: Fitted) -> Result<()> {
         let name = format!("{brick}.weight");
         *self.array(&name)? = fitted.weight;
-        self.array(&format!("{brick}.bias"))?.iter_mut().zip(fitted.shift).for_each(|(b, by)| *b += by);
         let name = layer_array(self.layer, &name);
         log::debug!("{name}: squared error {:.2e}, fitted {:.2e}", fitted.plain, fitted.error);
         self.fits.push(Fit { name, plain: fitted.plain, fitted: fitted.error });
