@@ -15,6 +15,12 @@ use sverka::text::{Batch, Encoding, PairTokenizer, Rendering};
 
 /// How far a number may be from transformers', and from a large one in relation to it.
 const TOLERANCE: f32 = 1e-4;
+/// Random checkpoints, in the repository.
+const RANDOM: [&str; 4] = ["one-segment", "three-segments", "five-segments", "rubert"];
+/// Real ones, which `scripts/weights` brings.
+const REAL: [&str; 2] = ["minilm", "bert-tiny"];
+/// Those that score pairs.
+const WITH_HEAD: [&str; 3] = ["one-segment", "three-segments", "rubert"];
 
 /// One sequence; values are the first 16 of a row.
 #[derive(Deserialize)]
@@ -98,10 +104,10 @@ fn reference_of(config: &Config) -> Reference {
     Reference { layers, heads, epsilon: f64::from(config.layer_norm_eps) }
 }
 
-fn reference_states(name: &str) {
+fn reference_states(name: &str, device: &Device) {
     let Some((dir, cases)) = checkpoint(name) else { return };
     let (config, weights) = read_directory(&dir).unwrap();
-    let (reference, parameters) = (reference_of(&config), tensors(&weights, &Device::Cpu).unwrap());
+    let (reference, parameters) = (reference_of(&config), tensors(&weights, device).unwrap());
     let states = reference.forward(&parameters, &batch(&cases), true).unwrap();
     let hidden: Vec<Vec<Vec<f32>>> = states.hidden.iter().map(|h| h.to_vec2().unwrap()).collect();
     assert_states(name, &hidden, &cases);
@@ -122,8 +128,8 @@ fn reference_states(name: &str) {
     }
 }
 
-fn reference_logits(config: Config, weights: &Weights, batch: &Batch) -> Vec<f32> {
-    let (reference, parameters) = (reference_of(&config), tensors(weights, &Device::Cpu).unwrap());
+fn reference_logits(config: Config, weights: &Weights, batch: &Batch, device: &Device) -> Vec<f32> {
+    let (reference, parameters) = (reference_of(&config), tensors(weights, device).unwrap());
     let first = reference.forward(&parameters, batch, false).unwrap().first;
     let pooled = reference.pool(&parameters, &first).unwrap();
     let logits = reference.classify(&parameters, &pooled).unwrap().to_vec2::<f32>().unwrap();
@@ -132,18 +138,32 @@ fn reference_logits(config: Config, weights: &Weights, batch: &Batch) -> Vec<f32
 
 #[test]
 fn reference_has_the_states_of_random_checkpoints() {
-    ["one-segment", "three-segments", "five-segments", "rubert"].into_iter().for_each(reference_states);
+    RANDOM.into_iter().for_each(|name| reference_states(name, &Device::Cpu));
 }
 
 #[test]
 fn reference_has_the_states_of_real_checkpoints() {
-    ["minilm", "bert-tiny"].into_iter().for_each(reference_states);
+    REAL.into_iter().for_each(|name| reference_states(name, &Device::Cpu));
+}
+
+/// The path of `--features cuda`.
+#[test]
+fn reference_has_the_states_and_logits_on_a_gpu() {
+    let device = Device::cuda_if_available(0).unwrap();
+    if !device.is_cuda() {
+        eprintln!("skipped: no CUDA device, or built without --features cuda");
+        return;
+    }
+    RANDOM.into_iter().chain(REAL).for_each(|name| reference_states(name, &device));
+    for name in WITH_HEAD {
+        assert!(assert_logits(name, |c, w, b| reference_logits(c, w, b, &device)), "{name} has a head");
+    }
 }
 
 #[test]
 fn reference_has_the_logits() {
-    for name in ["one-segment", "three-segments", "rubert"] {
-        assert!(assert_logits(name, reference_logits), "{name} has a head");
+    for name in WITH_HEAD {
+        assert!(assert_logits(name, |c, w, b| reference_logits(c, w, b, &Device::Cpu)), "{name} has a head");
     }
 }
 
@@ -180,7 +200,7 @@ fn scorer_logits(config: Config, weights: &Weights, batch: &Batch) -> Vec<f32> {
 
 #[test]
 fn the_fast_encoder_has_the_states() {
-    for name in ["one-segment", "three-segments", "five-segments", "rubert", "minilm", "bert-tiny"] {
+    for name in RANDOM.into_iter().chain(REAL) {
         let Some((dir, mut cases)) = checkpoint(name) else { continue };
         let (config, weights) = read_directory(&dir).unwrap();
         // It hands out its last states only, so a state is had by leaving out the layers above.
@@ -198,7 +218,7 @@ fn the_fast_encoder_has_the_states() {
 
 #[test]
 fn the_fast_scorer_has_the_logits() {
-    for name in ["one-segment", "three-segments", "rubert"] {
+    for name in WITH_HEAD {
         assert!(assert_logits(name, scorer_logits), "{name} has a head");
     }
 }
@@ -223,7 +243,7 @@ fn transformers_loads_what_is_exported_with_the_same_numbers() {
     let python = std::env::var_os("SVERKA_PYTHON").unwrap_or("python3".into());
     let mut check = std::process::Command::new(python);
     check.arg(golden().join("check.py"));
-    for name in ["one-segment", "three-segments", "five-segments", "rubert", "minilm", "bert-tiny"] {
+    for name in RANDOM.into_iter().chain(REAL) {
         let Some((from, _)) = checkpoint(name) else { continue };
         let to = dir.path().join(name);
         export(&from, &to, false).unwrap();

@@ -5,18 +5,23 @@ use std::path::PathBuf;
 use serde::Serialize;
 use sverka::bundle::Bundle;
 use sverka::eval::{McNemar, Report, mcnemar, report, report_by_category};
+use sverka::pipeline::{LinkReport, rank_links};
+use sverka::text::shown;
+use sverka::{Error, Record};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
 use crate::labelled::{Data, Labelled, Split};
-use crate::output::{Output, cut};
+use crate::output::{Output, counted, cut};
 
 const EXAMPLE: &str = "\
 Examples:
   sverka eval models/matcher shared/data/products/abt-buy --split test
   sverka eval runs/new/model pairs.csv --against models/matcher --json
+  sverka eval models/matcher recipes/matcher.toml --source prosept --rank 10
 
-JSON keys: f1 precision recall threshold ece, and more; shares of one. `best_f1` has seen the answers.";
+JSON keys: f1 precision recall threshold ece, and more; shares of one. `best_f1` has seen the answers.
+With --rank: queries k recall_at_k accuracy_at_1 index_accuracy_at_1 mrr.";
 
 /// Measure a model on labelled pairs
 #[derive(Debug, clap::Args)]
@@ -35,6 +40,9 @@ pub struct Args {
     /// Another model, measured on the same pairs: are the two different, or lucky (McNemar's test)?
     #[arg(long, value_name = "MODEL")]
     against: Option<PathBuf>,
+    /// Instead: does each left record find its match first, among the N best of the whole right table?
+    #[arg(long, value_name = "N", conflicts_with_all = ["category", "against"])]
+    rank: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +64,11 @@ struct Against {
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let labelled = Labelled::read(&args.data, args.split, output)?;
+    if let Some(k) = args.rank {
+        let report = rank(&args, k, &labelled, global, output)?;
+        let title = format!("{} on {}, split {}", args.model.display(), args.data.data.display(), args.split);
+        return Ok(output.result(&report, &told_links(&title, &report, output))?);
+    }
     let run = decide(&args.model, &labelled, global, output)?;
     let threshold = run.threshold;
     let report = match &args.category {
@@ -91,6 +104,42 @@ fn decide(model: &std::path::Path, labelled: &Labelled, global: &Resolved, outpu
     let scores = labelled.scores(&bundle, output)?;
     let (probabilities, decisions) = scores.iter().map(|s| bundle.decide(*s)).unzip();
     Ok(Run { probabilities, decisions, threshold: bundle.threshold() })
+}
+
+/// Ranks the right table for each left record that has a match.
+fn rank(args: &Args, k: usize, labelled: &Labelled, global: &Resolved, output: &Output) -> sverka::Result<LinkReport> {
+    if k == 0 {
+        return Err(Error::setting("--rank", k, "give at least 1 candidate"));
+    }
+    let [of] = &labelled.sets[..] else {
+        return Err(Error::setting("--rank", k, "works on one source at a time; name it with --source"));
+    };
+    if !of.has_tables {
+        return Err(Error::setting("--rank", k, "needs two tables; these pairs hold both records in one line"));
+    }
+    let reader = of.reader(&Bundle::open(&args.model, global.dtype)?);
+    let rendering = reader.tokenizer().rendering();
+    let text = |record: &Record| shown(rendering, record.into());
+    let bar = output.bar(0, "ranking {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
+    let progress = |done: u64, total: u64| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let report = rank_links(&of.set, None, reader.ranker(), &text, k, &progress)?;
+    bar.finish_and_clear();
+    Ok(report)
+}
+
+fn told_links(title: &str, r: &LinkReport, output: &Output) -> String {
+    let percent = |share: f64| format!("{:5.1}%", 100.0 * share);
+    let records = counted(r.queries, "left record with a match", "left records with a match");
+    let mut text = format!("{}\n  {records}, {} candidates each\n\n", output.strong(title), r.k);
+    text += &format!("    recall@{:<4} {}   of them have a match among the candidates\n", r.k, percent(r.recall_at_k));
+    let first = output.strong(percent(r.accuracy_at_1));
+    text += &format!("    accuracy@1  {first}   have it first; a match that is no candidate is an error\n");
+    text += &format!("    before      {}   have it first by BM25 alone\n", percent(r.index_accuracy_at_1));
+    text += &format!("    MRR         {:6.4}\n", r.mrr);
+    text
 }
 
 fn told(title: &str, answer: &Answer, labelled: &Labelled, output: &Output) -> String {

@@ -90,8 +90,8 @@ pub fn run(args: Args, output: &Output) -> Outcome {
         (Some(right), Some(pairs)) => data::guess_links(&args.left, right, pairs)?,
         _ => data::detect(&args.left)?,
     };
-    if let Source::Joined { train: None, .. } | Source::Ditto { train: None, .. } | Source::Wdc { train: None, .. } =
-        &source
+    if let Source::Joined(files) | Source::Ditto(files) | Source::Wdc(files) = &source
+        && files.train.is_none()
     {
         let remedy = "call the files train.*, valid.* and test.*, and name their folder";
         return Err(Error::data(&args.left, None, "no training pairs here", remedy).into());

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use sverka::bundle::Bundle;
 use sverka::data::{self, ReadOptions};
-use sverka::{Error, Input, Pair, PairSet, Part, Record, Result};
+use sverka::train::Recipe;
+use sverka::train::corpus::read_source;
+use sverka::{Error, Input, PairSet, Part, Record, Result};
 
 use crate::output::{Output, counted};
 
@@ -14,6 +16,9 @@ use crate::output::{Output, counted};
 pub struct Data {
     /// A folder or file of labelled pairs (DeepMatcher, Ditto, WDC, joined CSV), or a recipe whose [data] is meant
     pub data: PathBuf,
+    /// Only this one of the recipe's sources
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
     /// The id column of the tables [default: id, else the first]
     #[arg(long, value_name = "COLUMN")]
     pub id: Option<String>,
@@ -35,6 +40,18 @@ pub enum Split {
     All,
 }
 
+impl Split {
+    /// The part that is meant; `None`: all of them.
+    pub fn part(self) -> Option<Part> {
+        match self {
+            Split::Train => Some(Part::Train),
+            Split::Valid => Some(Part::Valid),
+            Split::Test => Some(Part::Test),
+            Split::All => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Split {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -46,12 +63,30 @@ impl std::fmt::Display for Split {
     }
 }
 
+/// The pairs of one source.
+pub struct Set {
+    /// Records, and the chosen pairs, each with a label.
+    pub set: PairSet,
+    /// The fields to show, where the recipe says so for this source.
+    fields: Option<Vec<String>>,
+    /// Whether the right records are a table, and not one side of a line each.
+    pub has_tables: bool,
+}
+
+impl Set {
+    /// The model, reading this source's fields.
+    pub fn reader(&self, bundle: &Bundle) -> Bundle {
+        match &self.fields {
+            Some(fields) => bundle.clone().with_fields(fields.clone()),
+            None => bundle.clone(),
+        }
+    }
+}
+
 /// Pairs with labels.
 pub struct Labelled {
-    set: PairSet,
-    pairs: Vec<Pair>,
-    /// The pairs of other splits, labelled or not.
-    others: Vec<Pair>,
+    /// By source.
+    pub sets: Vec<Set>,
     /// One per pair.
     pub labels: Vec<bool>,
     /// How many pairs of the split had no label and were left out.
@@ -59,79 +94,62 @@ pub struct Labelled {
 }
 
 impl Labelled {
-    /// Reads the pairs of one split. A source without splits gives all of its pairs, and a note says so.
+    /// Reads the pairs of one split. A source without splits gives all of its pairs, and a note says so; a recipe has them
+    /// as its training has them, made non-matches included.
     pub fn read(from: &Data, split: Split, output: &Output) -> Result<Self> {
-        let options = ReadOptions { id: from.id.clone(), skip_bad_rows: from.skip_bad_rows };
-        let mut set = PairSet::default();
-        for source in sources(&from.data)? {
-            let (more, skipped) = data::read_pairs(&source, &options)?;
-            crate::matching::note_skipped(output, &from.data, &skipped);
-            append(&mut set, more);
-        }
-        let wanted = match split {
-            Split::Train => Some(Part::Train),
-            Split::Valid => Some(Part::Valid),
-            Split::Test => Some(Part::Test),
-            Split::All => None,
-        };
-        let divided = set.pairs.iter().any(|p| p.part.is_some());
-        if wanted.is_some() && !divided {
-            output.note(format_args!("{}: has no splits, all of its pairs are used", from.data.display()));
-        }
-        let (chosen, others): (Vec<Pair>, Vec<Pair>) =
-            set.pairs.iter().partition(|p| !divided || wanted.is_none() || p.part == wanted);
-        let (pairs, bare): (Vec<Pair>, Vec<Pair>) = chosen.iter().partition(|p| p.label.is_some());
-        if pairs.is_empty() {
+        let is_recipe = from.data.extension().is_some_and(|e| e == "toml");
+        let (sets, unlabelled) =
+            if is_recipe { of_recipe(from, split, output)? } else { of_files(from, split, output)? };
+        let pairs = sets.iter().flat_map(|s| &s.set.pairs);
+        let labels: Vec<bool> = pairs.map(|p| p.label == Some(true)).collect();
+        if labels.is_empty() {
             let what = format!("no labelled pairs in split {split}");
             return Err(Error::data(&from.data, None, what, "name another --split or a file that has labels"));
         }
-        let labels = pairs.iter().map(|p| p.label == Some(true)).collect();
-        Ok(Labelled { set, pairs, others, labels, unlabelled: bare.len() as u64 })
+        Ok(Labelled { sets, labels, unlabelled })
     }
 
-    /// Up to `count` pairs, evenly spread, to be looked at without their labels: of the other splits, else taken out of these
-    /// (half of them at most).
-    pub fn sample(&mut self, count: usize) -> Vec<(&Record, &Record)> {
-        let own = self.others.is_empty();
-        let total = if own { self.pairs.len() } else { self.others.len() };
-        let count = count.min(if own { total / 2 } else { total });
-        let chosen: Vec<usize> = (0..count).map(|i| i * total / count).collect();
-        let from = if own { &self.pairs } else { &self.others };
-        let sample: Vec<Pair> = chosen.iter().map(|&i| from[i]).collect();
-        if own {
-            let left = |i: &usize| chosen.binary_search(i).is_err();
-            let left: Vec<usize> = (0..total).filter(left).collect();
-            self.pairs = left.iter().map(|&i| self.pairs[i]).collect();
-            self.labels = left.iter().map(|&i| self.labels[i]).collect();
+    /// Up to `count` pairs, evenly spread, to be looked at without their labels: of the training split (of validation where
+    /// training is measured); where there are no splits, taken out of these pairs, half of them at most.
+    pub fn sample(&mut self, from: &Data, split: Split, count: usize, output: &Output) -> Result<Vec<(Record, Record)>> {
+        let pair = |(left, right): (&Record, &Record)| (left.clone(), right.clone());
+        if split.part().is_some() && self.sets.iter().all(|s| s.set.pairs.iter().all(|p| p.part.is_some())) {
+            let others = Self::read(from, if split == Split::Train { Split::Valid } else { Split::Train }, output)?;
+            let step = others.len().div_ceil(count.max(1)).max(1);
+            return Ok(others.records().step_by(step).map(pair).collect());
         }
-        let sides = |pair: Pair| {
-            let (left, right, _) = self.set.sides(&pair);
-            (left, right)
-        };
-        sample.into_iter().map(sides).collect()
+        let step = self.len().div_ceil(count.max(1)).max(2);
+        let sample = self.records().step_by(step).map(pair).collect();
+        let mut places = (0..self.labels.len()).map(|i| i % step != 0).collect::<Vec<_>>().into_iter();
+        self.labels = self.labels.iter().zip(places.clone()).filter(|(_, stays)| *stays).map(|(l, _)| *l).collect();
+        for set in &mut self.sets {
+            set.set.pairs.retain(|_| places.next() == Some(true));
+        }
+        Ok(sample)
     }
 
     /// How many pairs there are.
     pub fn len(&self) -> usize {
-        self.pairs.len()
+        self.labels.len()
     }
 
     /// The two records of each pair.
     pub fn records(&self) -> impl Iterator<Item = (&Record, &Record)> {
-        self.pairs.iter().map(|pair| {
-            let (left, right, _) = self.set.sides(pair);
-            (left, right)
-        })
+        self.sets.iter().flat_map(|s| s.set.pairs.iter().map(|pair| s.set.sides(pair))).map(|(l, r, _)| (l, r))
     }
 
     /// One score per pair, behind a bar.
     pub fn scores(&self, bundle: &Bundle, output: &Output) -> Result<Vec<f32>> {
         let bar = output.bar(self.len() as u64, "scoring {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
-        let pairs: Vec<(Input, Input)> = self.records().map(|(l, r)| (l.into(), r.into())).collect();
-        let mut scores = Vec::with_capacity(pairs.len());
-        for piece in pairs.chunks(512) {
-            scores.extend(bundle.ranker().score_pairs(piece)?);
-            bar.inc(piece.len() as u64);
+        let mut scores = Vec::with_capacity(self.len());
+        for set in &self.sets {
+            let reader = set.reader(bundle);
+            for piece in set.set.pairs.chunks(512) {
+                let sides = piece.iter().map(|pair| set.set.sides(pair));
+                let pairs: Vec<(Input, Input)> = sides.map(|(l, r, _)| (l.into(), r.into())).collect();
+                scores.extend(reader.ranker().score_pairs(&pairs)?);
+                bar.inc(piece.len() as u64);
+            }
         }
         bar.finish_and_clear();
         Ok(scores)
@@ -163,19 +181,75 @@ impl Labelled {
     }
 }
 
-/// The sources behind a path: a recipe's, or what the folder or file looks like.
-fn sources(path: &Path) -> Result<Vec<data::Source>> {
-    if path.extension().is_some_and(|e| e == "toml") {
-        let recipe = sverka::train::Recipe::read(path, &[])?;
-        return Ok(recipe.data.sources.into_iter().map(|s| s.from).collect());
+/// The sources of a recipe, or one of them.
+fn of_recipe(from: &Data, split: Split, output: &Output) -> Result<(Vec<Set>, u64)> {
+    if let Some(id) = &from.id {
+        return Err(Error::setting("--id", id, "a recipe names the id columns itself; leave it out"));
     }
-    Ok(vec![data::detect(path)?])
+    let mut recipe = Recipe::read(&from.data, &[])?;
+    recipe.data.skip_bad_rows |= from.skip_bad_rows;
+    let sources = &recipe.data.sources;
+    let chosen = |name: &str| from.source.as_ref().is_none_or(|wanted| wanted == name);
+    if let Some(wanted) = from.source.as_ref().filter(|_| !sources.iter().any(|s| chosen(&s.name))) {
+        let names = sources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Error::setting("--source", wanted, format!("no such source in the recipe; there are {names}")));
+    }
+    let (mut sets, mut unlabelled) = (Vec::new(), 0);
+    for (i, source) in sources.iter().enumerate().filter(|(_, s)| chosen(&s.name)) {
+        let mut read = read_source(&recipe, i)?;
+        crate::matching::note_skipped(output, &from.data, &read.skipped);
+        read.set.pairs.retain(|p| split.part().is_none_or(|part| source.role(p) == Some(part)));
+        unlabelled += read.unlabelled;
+        sets.push(Set { set: read.set, fields: source.fields.clone(), has_tables: has_tables(&source.from) });
+    }
+    Ok((sets, unlabelled))
 }
 
-/// Puts one set behind another.
-fn append(set: &mut PairSet, more: PairSet) {
-    let (left, right) = (set.left.len() as u32, set.right.len() as u32);
-    set.left.extend(more.left);
-    set.right.extend(more.right);
-    set.pairs.extend(more.pairs.into_iter().map(|p| Pair { left: p.left + left, right: p.right + right, ..p }));
+/// What a folder or file looks like.
+fn of_files(from: &Data, split: Split, output: &Output) -> Result<(Vec<Set>, u64)> {
+    if let Some(name) = &from.source {
+        return Err(Error::setting("--source", name, "only a recipe has sources with names; leave it out"));
+    }
+    let source = data::detect(&from.data)?;
+    let options = ReadOptions { id: from.id.clone(), skip_bad_rows: from.skip_bad_rows };
+    let (mut set, skipped) = data::read_pairs(&source, &options)?;
+    crate::matching::note_skipped(output, &from.data, &skipped);
+    let divided = set.pairs.iter().any(|p| p.part.is_some());
+    if split.part().is_some() && !divided {
+        output.note(format_args!("{}: has no splits, all of its pairs are used", from.data.display()));
+    }
+    set.pairs.retain(|p| !divided || split.part().is_none() || p.part == split.part());
+    let all = set.pairs.len();
+    set.pairs.retain(|p| p.label.is_some());
+    let unlabelled = (all - set.pairs.len()) as u64;
+    Ok((vec![Set { set, fields: None, has_tables: has_tables(&source) }], unlabelled))
+}
+
+fn has_tables(source: &data::Source) -> bool {
+    matches!(source, data::Source::Deepmatcher { .. } | data::Source::Links { .. })
+}
+
+/// Known pairs in a DeepMatcher folder, as rows of two lists that have the same ids.
+pub fn of_lists(folder: &Path, left: &[Record], right: &[Record], skip_bad_rows: bool) -> Result<PairSet> {
+    let source = data::detect(folder)?;
+    if !has_tables(&source) {
+        let what = "holds no tables with ids, so its pairs can't be found in the lists";
+        return Err(Error::data(folder, None, what, "give a file of two ids a line, or a folder with tableA.csv"));
+    }
+    let (mut set, _) = data::read_pairs(&source, &ReadOptions { id: None, skip_bad_rows })?;
+    let rows = |records: &[Record]| -> std::collections::HashMap<String, u32> {
+        records.iter().map(|r| r.id.clone()).zip(0..).collect()
+    };
+    let (lefts, rights) = (rows(left), rows(right));
+    let row = |rows: &std::collections::HashMap<String, u32>, id: &str, side: &str| {
+        rows.get(id).copied().ok_or_else(|| {
+            let what = format!("a pair names `{id}`, which the {side} list lacks");
+            Error::data(folder, None, what, "give the lists that the pairs are of")
+        })
+    };
+    for pair in &mut set.pairs {
+        pair.left = row(&lefts, &set.left[pair.left as usize].id, "left")?;
+        pair.right = row(&rights, &set.right[pair.right as usize].id, "right")?;
+    }
+    Ok(PairSet { left: Vec::new(), right: Vec::new(), pairs: set.pairs })
 }

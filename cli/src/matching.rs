@@ -8,10 +8,11 @@ use sverka::bundle::Bundle;
 use sverka::data::{self, MatchWriter, ReadOptions, Skipped};
 use sverka::pipeline::{Labels, MatchOptions, MatchReport, run_match};
 use sverka::text::{Rendering, differing_tokens, shown};
-use sverka::{Error, Match, Record, Result, Table};
+use sverka::{Error, Match, Pair, Record, Result, Table};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
+use crate::labelled::{self, Split};
 use crate::output::{Output, counted, cut, grouped};
 
 const EXAMPLE: &str = "\
@@ -19,6 +20,7 @@ Examples:
   sverka match examples/left.csv examples/right.csv --out matches.csv
   sverka match ours.csv theirs.parquet --fields name,price --one-to-one --texts --out m.csv
   sverka match list.csv --out duplicates.jsonl          # duplicates within one list
+  sverka match abt-buy/tableA.csv abt-buy/tableB.csv --labels abt-buy --split test --out m.csv
 
 Lists are CSV, TSV, JSONL or Parquet with a header, and any columns. --out ends in .csv, .jsonl
 or .parquet and gets the columns left_id, right_id, probability, decision, rank.";
@@ -58,9 +60,12 @@ pub struct Args {
     /// Also write the words in which the two differ
     #[arg(long)]
     why: bool,
-    /// Known pairs (two ids, perhaps a label): says how many were found
+    /// Known pairs (two ids, perhaps a label and a split; or a DeepMatcher folder): says how many were found
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+    /// Only the known pairs of this split count, and only for the left records in them
+    #[arg(long, value_enum, requires = "labels")]
+    split: Option<Split>,
     /// Leave out rows that can't be read, and count them
     #[arg(long)]
     skip_bad_rows: bool,
@@ -142,7 +147,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
 fn read(args: &Args, output: &Output) -> Result<Lists> {
     let options = ReadOptions { id: args.id.clone(), skip_bad_rows: args.skip_bad_rows };
     let right_path = args.right.as_deref().unwrap_or(&args.left);
-    if let Some(labels) = &args.labels {
+    if let Some(labels) = args.labels.as_ref().filter(|path| !path.is_dir()) {
         let source = data::guess_links(&args.left, right_path, labels)?;
         let (set, skipped) = data::read_pairs(&source, &options)?;
         note_skipped(output, labels, &skipped);
@@ -151,7 +156,7 @@ fn read(args: &Args, output: &Output) -> Result<Lists> {
             columns: records.first().map(|r| r.columns.clone()).unwrap_or_default(),
             records,
         };
-        let labels = Some(Labels::of(&set.pairs, None)?);
+        let labels = Some(known(&set.pairs, args, labels)?);
         let right = args.right.as_ref().map(|path| table(path, set.right));
         return Ok(Lists { left: table(&args.left, set.left), right, labels, skipped: skipped.count });
     }
@@ -164,7 +169,24 @@ fn read(args: &Args, output: &Output) -> Result<Lists> {
     };
     let left = table(&args.left)?;
     let right = args.right.as_deref().map(&mut table).transpose()?;
-    Ok(Lists { left, right, labels: None, skipped: dropped })
+    let labels = args.labels.as_ref().map(|folder| {
+        let rights = right.as_ref().unwrap_or(&left);
+        let set = labelled::of_lists(folder, &left.records, &rights.records, args.skip_bad_rows)?;
+        known(&set.pairs, args, folder)
+    });
+    Ok(Lists { labels: labels.transpose()?, left, right, skipped: dropped })
+}
+
+/// The known pairs that count.
+fn known(pairs: &[Pair], args: &Args, path: &Path) -> Result<Labels> {
+    let part = args.split.and_then(Split::part);
+    if let (Some(split), Some(_)) = (args.split, part)
+        && !pairs.iter().any(|p| p.part == part && p.label.is_some())
+    {
+        let what = format!("no labelled pairs in split {split}");
+        return Err(Error::data(path, None, what, "name another --split, or leave it out"));
+    }
+    Labels::of(pairs, part)
 }
 
 /// Says what `--skip-bad-rows` left out.

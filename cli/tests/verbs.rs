@@ -186,6 +186,102 @@ fn eval_and_calibrate() {
     assert_eq!(eval(&["--category", "price"])["categories"].as_object().unwrap().len(), 32);
 }
 
+/// A DeepMatcher folder of the two lists, whose test part knows two matches, and a recipe of it and of the pairs.
+fn recipe_of_two(dir: &Path) {
+    lists(dir);
+    pairs(dir);
+    let shop = dir.join("shop");
+    std::fs::create_dir(&shop).unwrap();
+    std::fs::rename(dir.join("left.csv"), shop.join("tableA.csv")).unwrap();
+    std::fs::rename(dir.join("right.csv"), shop.join("tableB.csv")).unwrap();
+    write(&shop.join("train.csv"), "ltable_id,rtable_id,label\n3,c,1\n3,d,0\n");
+    write(&shop.join("test.csv"), "ltable_id,rtable_id,label\n1,a,1\n2,e,1\n2,b,0\n");
+    write(
+        &dir.join("two.toml"),
+        "name = \"two\"\nstart.dir = \"model\"\n[[data.sources]]\nname = \"shop\"\nfields = [\"name\"]\n\
+         from = { format = \"deepmatcher\", dir = \"shop\" }\n[[data.sources]]\nname = \"pairs\"\n\
+         from = { format = \"joined\", train = \"pairs/train.csv\", test = \"pairs/test.csv\" }\n",
+    );
+}
+
+#[test]
+fn eval_ranks_a_catalogue() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    recipe_of_two(dir.path());
+    let eval = |arguments: &[&str], code: i32| {
+        sverka(dir.path()).args(["eval", "model"]).args(arguments).arg("--json").assert().code(code)
+    };
+    let report = json(&stdout(&eval(&["two.toml", "--source", "shop", "--rank", "5"], 0)));
+    assert_eq!((&report["queries"], &report["k"]), (&2.into(), &5.into()));
+    for key in ["recall_at_k", "accuracy_at_1", "index_accuracy_at_1", "mrr"] {
+        assert!((0.0..=1.0).contains(&report[key].as_f64().unwrap()), "{key}: {report}");
+    }
+    assert_eq!(report["recall_at_k"], 1.0, "five candidates are the whole right table");
+    // with one candidate nothing is left for the model to decide
+    let one = json(&stdout(&eval(&["shop", "--rank", "1"], 0)));
+    assert_eq!(one["accuracy_at_1"], one["index_accuracy_at_1"]);
+    assert_eq!(one["recall_at_k"], one["mrr"]);
+    let told = sverka(dir.path()).args(["eval", "model", "shop", "--split", "all", "--rank", "3"]).assert().code(0);
+    assert!(stdout(&told).contains("3 left records with a match"), "{}", stdout(&told));
+    for (arguments, parts) in [
+        (&["two.toml", "--rank", "5"][..], ["--rank = 5", "--source"]),
+        (&["pairs", "--rank", "5"], ["--rank = 5", "two tables"]),
+        (&["shop", "--rank", "0"], ["--rank = 0", "at least 1"]),
+        (&["two.toml", "--source", "shops"], ["--source = shops", "shop, pairs"]),
+        (&["shop", "--source", "shop"], ["--source = shop", "recipe"]),
+        (&["two.toml", "--id", "sku"], ["--id = sku", "recipe"]),
+    ] {
+        one_line(&eval(arguments, 2), &parts);
+    }
+}
+
+#[test]
+fn eval_reads_each_source_by_its_own_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    recipe_of_two(dir.path());
+    let nll = |arguments: &[&str]| {
+        let assert = sverka(dir.path()).args(["eval", "model", "--json"]).args(arguments).assert().code(0);
+        let report = json(&stdout(&assert));
+        (report["pairs"].as_u64().unwrap(), report["nll"].as_f64().unwrap())
+    };
+    let shop = nll(&["two.toml", "--source", "shop"]);
+    let (whole, pairs) = (nll(&["shop"]), nll(&["two.toml", "--source", "pairs"]));
+    assert_ne!(shop, whole, "the price is read although the source shows names only");
+    for table in ["tableA.csv", "tableB.csv"] {
+        let path = dir.path().join("shop").join(table);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let without: Vec<&str> = text.lines().map(|l| l.rsplit_once(',').unwrap().0).collect();
+        write(&path, without.join("\n") + "\n");
+    }
+    assert_eq!(shop, nll(&["shop"]), "a table of names alone is what the recipe shows of it");
+    let (both, mean) = nll(&["two.toml"]);
+    assert_eq!(both, shop.0 + pairs.0);
+    assert!((mean - (shop.1 * 3.0 + pairs.1 * 32.0) / 35.0).abs() < 1e-5);
+}
+
+#[test]
+fn match_measures_a_split_of_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    recipe_of_two(dir.path());
+    let lists = ["shop/tableA.csv", "shop/tableB.csv", "--labels", "shop"];
+    let (all, _) = matched(dir.path(), &lists);
+    let (test, _) = matched(dir.path(), &[&lists[..], &["--split", "test"]].concat());
+    assert_eq!((&all["labels"]["positives"], &test["labels"]["positives"]), (&3.into(), &2.into()));
+    assert_eq!(all["accepted"], test["accepted"], "labels change nothing");
+    let failing = |arguments: &[&str], parts: &[&str]| {
+        let command =
+            sverka(dir.path()).arg("match").args(arguments).args(["--out", "x.csv", "--model", "model"]).assert();
+        one_line(&command.code(2), parts);
+        assert!(!dir.path().join("x.csv").exists());
+    };
+    failing(&[&lists[..], &["--split", "valid"]].concat(), &["shop", "split valid"]);
+    failing(&["shop/tableB.csv", "shop/tableA.csv", "--labels", "shop"], &["shop", "left list lacks"]);
+    failing(&["shop/tableA.csv", "shop/tableB.csv", "--labels", "pairs"], &["pairs", "no tables"]);
+}
+
 #[test]
 fn info_bench_export_prune_and_quantize() {
     let dir = tempfile::tempdir().unwrap();

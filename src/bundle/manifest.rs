@@ -15,6 +15,8 @@ use crate::{Error, Result};
 
 /// The newest layout of a bundle that this version reads and writes.
 pub const VERSION: u32 = 1;
+/// What [`Manifest::architecture`] may say.
+pub const ARCHITECTURES: [&str; 1] = ["cross_encoder"];
 /// The file's name.
 pub(super) const NAME: &str = "sverka.json";
 
@@ -24,7 +26,7 @@ pub(super) const NAME: &str = "sverka.json";
 pub struct Manifest {
     /// The layout, up to [`VERSION`]; set when saved.
     pub version: u32,
-    /// `cross_encoder` is the only one.
+    /// One of [`ARCHITECTURES`].
     pub architecture: String,
     /// How records become text, as in training.
     pub rendering: Rendering,
@@ -74,7 +76,7 @@ impl Default for Manifest {
     fn default() -> Self {
         Manifest {
             version: VERSION,
-            architecture: "cross_encoder".into(),
+            architecture: ARCHITECTURES[0].into(),
             rendering: Rendering::default(),
             storage: Storage::default(),
             dtype: None,
@@ -118,8 +120,8 @@ impl Manifest {
             let key = what.split('`').nth(1).unwrap_or("JSON").to_string();
             Error::model(&path, key, what, "correct it, or copy the bundle anew")
         })?;
-        if manifest.architecture != "cross_encoder" {
-            let what = format!("is {}, this Sverka knows cross_encoder", manifest.architecture);
+        if !ARCHITECTURES.contains(&manifest.architecture.as_str()) {
+            let what = format!("is {}, this Sverka knows {}", manifest.architecture, ARCHITECTURES.join(", "));
             return Err(Error::model(&path, "architecture", what, "use a newer Sverka"));
         }
         if let Some(t) = manifest.threshold

@@ -16,12 +16,17 @@ mod surgery;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 pub use directory::read_directory;
+<<<<<<< HEAD
 pub use manifest::{Manifest, Quantised, VERSION};
+=======
+pub use manifest::{ARCHITECTURES, Manifest, VERSION};
+>>>>>>> polish
 pub use surgery::{grow_segments, prune_embeddings, take_layers};
 
 pub use crate::nn::weights::Storage;
@@ -37,7 +42,8 @@ use crate::{Error, Input, Ranker, Result};
 /// Tokens given to the scorer at once: enough for all cores, little memory.
 const TOKENS: usize = 16 << 10;
 
-/// A model ready to score.
+/// A model ready to score. A clone shares the weights.
+#[derive(Clone)]
 pub struct Bundle {
     dir: PathBuf,
     /// How it reads records and what its scores mean.
@@ -75,6 +81,7 @@ impl Bundle {
         }
         let tokenizer = open_tokenizer(dir, &config, &manifest)?;
         let scorer = Scorer::new(config.clone(), &weights, dtype.or(manifest.dtype).unwrap_or(Dtype::F32))?;
+        let scorer = Arc::new(scorer);
         Ok(Bundle { dir: dir.into(), manifest, config, matcher: Matcher { tokenizer, scorer }, plain })
     }
 
@@ -146,9 +153,10 @@ fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<Pa
 }
 
 /// Text to score: tokenizer and network.
+#[derive(Clone)]
 struct Matcher {
     tokenizer: PairTokenizer,
-    scorer: Scorer,
+    scorer: Arc<Scorer>,
 }
 
 impl Matcher {

@@ -6,7 +6,7 @@ use super::joined::Layout;
 use super::lines::Lines;
 use super::open::{Opened, open};
 use super::rows::Reader;
-use super::{ReadOptions, Source};
+use super::{Parts, ReadOptions, Source};
 use crate::records::Part;
 use crate::{Error, Result};
 
@@ -68,21 +68,18 @@ fn part_of(path: &Path) -> Option<Part> {
 
 /// The format of a set whose first file this is.
 fn source(file: &Path, [train, valid, test]: Files) -> Result<Source> {
+    let files = Parts { train, valid, test };
     let is_ditto = match open(file)? {
         Opened::Text(text) => Lines::new(file, text).peek()?.starts_with(b"COL "),
         Opened::Parquet(_) => false,
     };
     if is_ditto {
-        return Ok(Source::Ditto { train, valid, test });
+        return Ok(Source::Ditto(files));
     }
     let mut reader = Reader::open(file, &ReadOptions::default())?;
     reader.next()?;
     Layout::new(file, reader.columns(), &ReadOptions::default())?;
-    Ok(if reader.columns().iter().any(|c| c.ends_with("_left")) {
-        Source::Wdc { train, valid, test }
-    } else {
-        Source::Joined { train, valid, test }
-    })
+    Ok(if reader.columns().iter().any(|c| c.ends_with("_left")) { Source::Wdc(files) } else { Source::Joined(files) })
 }
 
 /// Two tables and a file of links, whose columns are told by their names, else by their order: the first that is neither

@@ -33,7 +33,7 @@ mod write;
 
 pub use beside::write_beside;
 pub use detect::{detect, guess_links};
-pub use source::{Source, read_pairs};
+pub use source::{Parts, Source, read_pairs};
 pub use stream::{PairStream, stream_pairs};
 pub use table::read_table;
 pub use write::MatchWriter;

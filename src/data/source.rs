@@ -20,42 +20,12 @@ pub enum Source {
         dir: PathBuf,
     },
     /// Rows that hold both records, in columns `left_*` and `right_*` (or `ltable_*` and `rtable_*`), and a `label`.
-    Joined {
-        /// The training pairs.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        train: Option<PathBuf>,
-        /// The validation pairs.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        valid: Option<PathBuf>,
-        /// The test pairs.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        test: Option<PathBuf>,
-    },
+    Joined(Parts),
     /// Ditto's lines `COL name VAL value ...`, tab, the other side, tab, label.
-    Ditto {
-        /// The training pairs.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        train: Option<PathBuf>,
-        /// The validation pairs.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        valid: Option<PathBuf>,
-        /// The test pairs.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        test: Option<PathBuf>,
-    },
+    Ditto(Parts),
     /// The JSON lines of Web Data Commons, keys `*_left` and `*_right`, a `label`; the `cluster_id`, which is the answer,
     /// is left out.
-    Wdc {
-        /// The training pairs.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        train: Option<PathBuf>,
-        /// The validation pairs.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        valid: Option<PathBuf>,
-        /// The test pairs.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        test: Option<PathBuf>,
-    },
+    Wdc(Parts),
     /// Two tables, and a file that links their ids.
     Links {
         /// The left table.
@@ -84,6 +54,21 @@ pub enum Source {
     },
 }
 
+/// A file for each part; at least one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parts {
+    /// The training pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<PathBuf>,
+    /// The validation pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid: Option<PathBuf>,
+    /// The test pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<PathBuf>,
+}
+
 impl Source {
     /// Looks for the relative paths of a recipe in the recipe's folder; a path that is only in the working directory stays.
     pub fn rebase(&mut self, base: &Path) {
@@ -97,9 +82,9 @@ impl Source {
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         match self {
             Source::Deepmatcher { dir } => vec![dir],
-            Source::Joined { train, valid, test }
-            | Source::Ditto { train, valid, test }
-            | Source::Wdc { train, valid, test } => train.iter_mut().chain(valid).chain(test).collect(),
+            Source::Joined(Parts { train, valid, test })
+            | Source::Ditto(Parts { train, valid, test })
+            | Source::Wdc(Parts { train, valid, test }) => train.iter_mut().chain(valid).chain(test).collect(),
             Source::Links { left, right, links, .. } => vec![left, right, links],
         }
     }
@@ -113,22 +98,21 @@ impl Source {
 pub fn read_pairs(source: &Source, options: &ReadOptions) -> Result<(PairSet, Skipped)> {
     match source {
         Source::Deepmatcher { dir } => deepmatcher::read(dir, options),
-        Source::Joined { train, valid, test } | Source::Wdc { train, valid, test } => {
-            by_parts([train, valid, test], |path, part, set| joined::read(path, part, options, set))
+        Source::Joined(files) | Source::Wdc(files) => {
+            by_parts(files, |path, part, set| joined::read(path, part, options, set))
         }
-        Source::Ditto { train, valid, test } => {
-            by_parts([train, valid, test], |path, part, set| ditto::read(path, part, options, set))
-        }
+        Source::Ditto(files) => by_parts(files, |path, part, set| ditto::read(path, part, options, set)),
         Source::Links { .. } => links::read(source, options),
     }
 }
 
 /// Reads a set whose parts are files of their own, into one.
 fn by_parts(
-    files: [&Option<PathBuf>; 3],
+    Parts { train, valid, test }: &Parts,
     mut read: impl FnMut(&Path, Part, &mut PairSet) -> Result<Skipped>,
 ) -> Result<(PairSet, Skipped)> {
     let (mut set, mut skipped) = (PairSet::default(), Skipped::default());
+    let files = [train, valid, test];
     for (file, part) in files.into_iter().zip([Part::Train, Part::Valid, Part::Test]) {
         if let Some(path) = file {
             skipped.add(read(path, part, &mut set)?);

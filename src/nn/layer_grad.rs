@@ -74,9 +74,7 @@ impl CustomOp1 for LayerOp {
         let x = floats(storage, layout)?;
         let (h, f) = (self.layer.shape.hidden, self.layer.shape.ff);
         let dtype = self.layer.dtype;
-        let groups: Vec<Group> = self.plan.groups().collect();
-        let tokens: Vec<usize> = groups.iter().map(Group::tokens).collect();
-        let rows: Vec<usize> = groups.iter().map(|g| g.rows(self.run.first_only)).collect();
+        let (groups, tokens, rows) = self.groups();
         let (t, m) = (tokens.iter().sum::<usize>(), rows.iter().sum::<usize>());
         let mut s = self.layer.pool.lock().expect("no panic holds the pool").pop().unwrap_or_default();
         let (wide, triple, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, 3 * h), kernels::steps(dtype, f));
@@ -161,6 +159,14 @@ struct Small {
 }
 
 impl LayerOp {
+    /// The groups, and of each its tokens and the rows that the layer computes.
+    fn groups(&self) -> (Vec<Group<'_>>, Vec<usize>, Vec<usize>) {
+        let groups: Vec<Group> = self.plan.groups().collect();
+        let tokens = groups.iter().map(Group::tokens).collect();
+        let rows = groups.iter().map(|g| g.rows(self.run.first_only)).collect();
+        (groups, tokens, rows)
+    }
+
     /// `[rows, h]` to `[t, h]`; weight gradients are added to the parameters'.
     fn backward(&self, saved: &Saved, grad: &[f32]) -> Vec<f32> {
         DELTAS.with_borrow_mut(|deltas| self.backward_with(saved, grad, deltas))
@@ -169,9 +175,7 @@ impl LayerOp {
     fn backward_with(&self, saved: &Saved, grad: &[f32], deltas: &mut Deltas) -> Vec<f32> {
         let (h, f) = (self.layer.shape.hidden, self.layer.shape.ff);
         let dtype = self.layer.dtype;
-        let groups: Vec<Group> = self.plan.groups().collect();
-        let tokens: Vec<usize> = groups.iter().map(Group::tokens).collect();
-        let rows: Vec<usize> = groups.iter().map(|g| g.rows(self.run.first_only)).collect();
+        let (groups, tokens, rows) = self.groups();
         let (t, m) = (tokens.iter().sum::<usize>(), rows.iter().sum::<usize>());
         let (wide, twice, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, 2 * h), kernels::steps(dtype, f));
         deltas.query.reserve(m * wide);

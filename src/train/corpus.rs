@@ -20,7 +20,7 @@ use super::batches::Example;
 use super::negatives;
 use super::recipe::{NamedSource, Recipe, Split};
 use super::seed::{generator, mix};
-use crate::data::{ReadOptions, Source, read_pairs};
+use crate::data::{ReadOptions, Skipped, Source, read_pairs};
 use crate::ranker::Input;
 use crate::records::{Pair, PairSet, Part, Record};
 use crate::text::{PairTokenizer, Prepared, Rendering, shown};
@@ -150,23 +150,58 @@ struct Read<'a> {
 
 impl Read<'_> {
     fn is_train(&self, pair: &Pair) -> bool {
-        !self.left_out && pair.part.is_some_and(|p| self.source.train.contains(&p))
+        !self.left_out && self.source.role(pair) == Some(Part::Train)
     }
     fn is_test(&self, pair: &Pair) -> bool {
-        pair.part.is_some_and(|p| self.source.test.contains(&p))
+        self.source.role(pair) == Some(Part::Test)
     }
     fn is_valid(&self, pair: &Pair) -> bool {
-        !self.left_out && pair.part.is_some_and(|p| self.source.valid.contains(&p))
+        !self.left_out && self.source.role(pair) == Some(Part::Valid)
     }
     fn keys(&self, pair: &Pair) -> [Key; 2] {
         keys(&self.rendering, &self.set.left[pair.left as usize], &self.set.right[pair.right as usize])
     }
 }
 
-fn read(source: &Source, recipe: &Recipe) -> Result<(PairSet, u64)> {
-    let options = ReadOptions { skip_bad_rows: recipe.data.skip_bad_rows, ..ReadOptions::default() };
-    let (set, skipped) = read_pairs(source, &options)?;
-    Ok((set, skipped.count))
+fn read(source: &Source, recipe: &Recipe) -> Result<(PairSet, Skipped)> {
+    read_pairs(source, &ReadOptions { skip_bad_rows: recipe.data.skip_bad_rows, ..ReadOptions::default() })
+}
+
+/// A source of a recipe, as training and measuring see it: every pair has a label and a part.
+pub struct LabelledSource {
+    /// The pairs, the made ones last.
+    pub set: PairSet,
+    /// Pairs that had no label and were left out.
+    pub unlabelled: u64,
+    /// Non-matches made.
+    pub made: u64,
+    /// Broken rows left out.
+    pub skipped: Skipped,
+}
+
+/// Reads the `index`-th source of a recipe, with its parts (`data.split` where it has none) and its made non-matches.
+///
+/// # Errors
+/// What [`read_pairs`] refuses; a source of matches only without `negatives`.
+pub fn read_source(recipe: &Recipe, index: usize) -> Result<LabelledSource> {
+    let source = &recipe.data.sources[index];
+    let rendering = plain(&recipe.text, source.fields.as_ref());
+    let (mut set, skipped) = read(&source.from, recipe)?;
+    let given = set.pairs.len();
+    set.pairs.retain(|p| p.label.is_some());
+    let unlabelled = (given - set.pairs.len()) as u64;
+    split(&mut set, &rendering, recipe.data.split);
+    let matches = set.pairs.iter().filter(|p| p.label == Some(true)).count();
+    let mut made = 0;
+    match &source.negatives {
+        Some(how) => made = negatives::make(&mut set, how, &rendering, mix(&[recipe.train.seed, 3, index as u64]))?,
+        None if matches == set.pairs.len() && matches > 0 => {
+            let what = "has matches only; add negatives = { hard = 4, random = 2 } to have the rest made";
+            return Err(Error::setting("data.sources", &source.name, what));
+        }
+        None => {}
+    }
+    Ok(LabelledSource { set, unlabelled, made, skipped })
 }
 
 impl Corpus {
@@ -177,21 +212,8 @@ impl Corpus {
         let mut all: Vec<Read> = Vec::new();
         for (i, source) in recipe.data.sources.iter().enumerate() {
             let rendering = plain(&recipe.text, source.fields.as_ref());
-            let (mut set, bad_rows) = read(&source.from, recipe)?;
-            let given = set.pairs.len();
-            set.pairs.retain(|p| p.label.is_some());
-            let unlabelled = (given - set.pairs.len()) as u64;
-            split(&mut set, &rendering, recipe.data.split);
-            let matches = set.pairs.iter().filter(|p| p.label == Some(true)).count();
-            let mut made = 0;
-            match &source.negatives {
-                Some(how) => made = negatives::make(&mut set, how, &rendering, mix(&[seed, 3, i as u64]))?,
-                None if matches == set.pairs.len() && matches > 0 => {
-                    let what = "has matches only; add negatives = { hard = 4, random = 2 } to have the rest made";
-                    return Err(Error::setting("data.sources", &source.name, what));
-                }
-                None => {}
-            }
+            let LabelledSource { set, unlabelled, made, skipped } = read_source(recipe, i)?;
+            let bad_rows = skipped.count;
             counts.push(Counts { name: source.name.clone(), unlabelled, made, bad_rows, ..Counts::default() });
             all.push(Read { source, rendering, set, left_out: recipe.data.leave_out.contains(&source.name) });
         }
@@ -315,7 +337,8 @@ impl Corpus {
         let Some(augment) = &recipe.augment else { return Ok(examples) };
         let made = self.sides.par_iter().enumerate().map(|(i, side)| {
             let mut rng = generator(&[seed, epoch, 6, i as u64]);
-            let pairs = made_pairs(&side.record, &mut rng, augment);
+            let stranger = &self.sides[rng.random_range(0..self.sides.len())].record;
+            let pairs = made_pairs(&side.record, stranger, &mut rng, augment);
             let tokenizer = &self.tokenizers[side.source];
             let encoded = pairs.iter().map(|(left, right, label)| {
                 let (left, right) = if swapped(7, i) { (right, left) } else { (left, right) };

@@ -16,7 +16,7 @@ use super::optimizer;
 use crate::calibrate::{Goal, Method};
 use crate::data::Source;
 use crate::nn::Dtype;
-use crate::records::Part;
+use crate::records::{Pair, Part};
 use crate::text::Rendering;
 use crate::{Error, Result};
 
@@ -110,6 +110,15 @@ pub struct NamedSource {
     /// Non-matches to be made, for a set of links that knows matches only.
     #[serde(default)]
     pub negatives: Option<Negatives>,
+}
+
+impl NamedSource {
+    /// What a pair is used for; `None` where its part is used for nothing.
+    pub fn role(&self, pair: &Pair) -> Option<Part> {
+        let part = pair.part?;
+        let roles = [(&self.train, Part::Train), (&self.valid, Part::Valid), (&self.test, Part::Test)];
+        roles.into_iter().find(|(parts, _)| parts.contains(&part)).map(|(_, role)| role)
+    }
 }
 
 /// Non-matches made for each match, from the right records of the same part. A true link is never one of them.
@@ -509,5 +518,56 @@ epochs = 3
         assert!(error(TEXT, &["data.leave_out=[\"sho\"]"]).contains("there are shop"));
         assert!(error(TEXT, &["data.sources.0.train=[\"train\", \"test\"]"]).contains("Test part twice"));
         assert!(error("name = \n", &[]).contains("toy.toml:1"));
+    }
+
+    /// Every leaf of a recipe with its name in `docs/recipes.md`; what stands in a source is named without the way there.
+    fn leaves(prefix: &str, value: toml::Value, out: &mut Vec<(String, toml::Value)>) {
+        match value {
+            toml::Value::Table(table) if !prefix.ends_with("from") && !prefix.ends_with(".f1") => {
+                for (key, value) in table {
+                    leaves(&if prefix.is_empty() { key } else { format!("{prefix}.{key}") }, value, out);
+                }
+            }
+            toml::Value::Array(mut list) if prefix == "data.sources" => leaves("", list.remove(0), out),
+            value => out.push((prefix.to_string(), value)),
+        }
+    }
+
+    #[test]
+    fn the_page_about_recipes_names_every_key_and_its_default() {
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/recipes.md")).unwrap();
+        let row = |key: &str| page.lines().find(|l| l.starts_with(&format!("| `{key}` |")));
+        let keys = |text: &str| {
+            let recipe: Recipe = toml::from_str(text).unwrap();
+            let mut keys = Vec::new();
+            leaves("", toml::Value::try_from(&recipe).unwrap(), &mut keys);
+            keys
+        };
+        let least = TEXT.replace("epochs = 3", "").replace("negatives = { hard = 3 }", "") + "[augment]\n";
+        for (key, value) in keys(&least) {
+            let row = row(&key).unwrap_or_else(|| panic!("docs/recipes.md has no row for `{key}`"));
+            let documented = row.split('|').nth(2).unwrap().trim().trim_matches('`');
+            // a default in words says what an empty list or a required key means
+            if let Ok(mut table) = toml::from_str::<toml::Table>(&format!("x = {documented}")) {
+                let documented = table.remove("x").unwrap();
+                let number = |v: &toml::Value| v.as_float().or(v.as_integer().map(|i| i as f64));
+                let same = match (number(&documented), number(&value)) {
+                    (Some(a), Some(b)) => (a - b).abs() <= 1e-6 * b.abs(),
+                    _ => documented == value,
+                };
+                assert!(same, "docs/recipes.md: `{key}` is {value}, not {documented}");
+            }
+        }
+        let all = TEXT
+            .replace("dir = \"weights\"", "dir = \"weights\"\nsegments = 6\nlayers = [0]")
+            .replace("negatives =", "fields = [\"name\"]\nmax_pairs = 1\nnegatives =")
+            + "dropout = 0.1\naverage = 0.9\nearly_stopping = 1\nvalidate_every = 1\n[text]\nsegments.price = 2\n\
+               [expect]\nf1.shop = 0.5\nhardware = \"x\"\nminutes = 1.0\n";
+        let optional = keys(&all);
+        assert!(optional.len() > 45, "{}", optional.len());
+        for (key, _) in optional {
+            let key = key.strip_suffix(".price").unwrap_or(&key);
+            assert!(row(key).is_some(), "docs/recipes.md has no row for `{key}`");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use sverka::Error;
-use sverka::data::{MAX_CELL, MAX_LINE, ReadOptions, Source, read_pairs, read_table, stream_pairs};
+use sverka::data::{MAX_CELL, MAX_LINE, Parts, ReadOptions, Source, read_pairs, read_table, stream_pairs};
 
 use crate::{Folder, gzip};
 
@@ -53,8 +53,8 @@ fn empty_files() {
     table_error(&folder.write("h.jsonl", "\n"), &["no rows"]);
     table_error(&folder.write("i.jsonl", "{}\n"), &["no columns"]);
     let empty = folder.write("test.txt", "");
-    pair_error(&Source::Ditto { train: None, valid: None, test: Some(empty) }, &["test.txt", "is empty"]);
-    pair_error(&Source::Wdc { train: None, valid: None, test: None }, &["train, valid or test"]);
+    pair_error(&Source::Ditto(Parts { train: None, valid: None, test: Some(empty) }), &["test.txt", "is empty"]);
+    pair_error(&Source::Wdc(Parts { train: None, valid: None, test: None }), &["train, valid or test"]);
 }
 
 #[test]
@@ -186,7 +186,10 @@ fn a_cell_of_ten_megabytes() {
     let path = folder.write("t.jsonl", format!("{{\"id\":1,\"name\":\"a\"}}\n{{\"id\":2,\"name\":\"{huge}\"}}\n"));
     table_error(&path, &[":2: column name", "the most is"]);
     let path = folder.write("t.txt", format!("COL name VAL a\tCOL name VAL {huge}\t1\n"));
-    pair_error(&Source::Ditto { train: Some(path), valid: None, test: None }, &["t.txt:1: column name", "the most is"]);
+    pair_error(
+        &Source::Ditto(Parts { train: Some(path), valid: None, test: None }),
+        &["t.txt:1: column name", "the most is"],
+    );
     let path = folder.write("endless.csv", format!("id,name\n1,a\n2,{}\n3,c\n", "x".repeat(2 * MAX_LINE + 5)));
     table_error(&path, &[":3: a line of more than 16 MiB"]);
     assert_eq!(skipping(&path).0, ["1", "3"]);
@@ -219,18 +222,27 @@ fn labels_that_are_not_0_or_1() {
         std::fs::remove_file(path).unwrap();
 
         let path = folder.write("joined.csv", format!("left_name,right_name,label\nx,y,1\nx,y,{label}\n"));
-        pair_error(&Source::Joined { train: Some(path.clone()), valid: None, test: None }, &[":3: column label", word]);
+        pair_error(
+            &Source::Joined(Parts { train: Some(path.clone()), valid: None, test: None }),
+            &[":3: column label", word],
+        );
         let streamed: Result<Vec<_>, _> = stream_pairs(&path, &ReadOptions::default()).unwrap().collect();
         assert_eq!(streamed.is_ok(), word == "no label", "an absent label is one that nobody asked for");
 
         let path = folder.write("ditto.txt", format!("COL a VAL x\tCOL a VAL y\t{label}\n"));
-        pair_error(&Source::Ditto { train: None, valid: Some(path), test: None }, &["ditto.txt:1: column label", word]);
+        pair_error(
+            &Source::Ditto(Parts { train: None, valid: Some(path), test: None }),
+            &["ditto.txt:1: column label", word],
+        );
         let path = folder.write("wdc.jsonl", format!("{{\"t_left\":\"x\",\"t_right\":\"y\",\"label\":\"{label}\"}}\n"));
-        pair_error(&Source::Wdc { train: None, valid: None, test: Some(path) }, &["wdc.jsonl:1: column label", word]);
+        pair_error(
+            &Source::Wdc(Parts { train: None, valid: None, test: Some(path) }),
+            &["wdc.jsonl:1: column label", word],
+        );
     }
     let path = folder.write("none.csv", "left_name,right_name\nx,y\n");
     pair_error(
-        &Source::Joined { train: Some(path), valid: None, test: None },
+        &Source::Joined(Parts { train: Some(path), valid: None, test: None }),
         &["no column `label`", "left_name, right_name"],
     );
     folder.write("train.csv", "ltable_id,rtable_id,label\n");
@@ -271,7 +283,7 @@ fn ditto_lines_that_are_none() {
         ("COL a VAL x\ty\t1\n", "right side"),
     ] {
         let path = folder.write("train.txt", format!("{good}{line}{good}"));
-        let source = Source::Ditto { train: Some(path), valid: None, test: None };
+        let source = Source::Ditto(Parts { train: Some(path), valid: None, test: None });
         pair_error(&source, &["train.txt:2", word]);
         let (set, skipped) = read_pairs(&source, &SKIP).unwrap();
         assert_eq!((set.pairs.len(), skipped.count), (2, 1));

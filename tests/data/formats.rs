@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sverka::data::{ReadOptions, Source, detect, guess_links, read_pairs, read_table, stream_pairs};
+use sverka::data::{Parts, ReadOptions, Source, detect, guess_links, read_pairs, read_table, stream_pairs};
 use sverka::{PairSet, Part, Record, Table};
 
 use crate::{Folder, gzip};
@@ -125,7 +125,7 @@ fn joined_rows_under_both_prefixes() {
         let text = format!("_id,{l}_id,{r}_id,{l}_name,{l}_price,{r}_name,label\n0,a1,b1,x,3,y,1\n1,a1,b2,x,3,z,0\n");
         let path = folder.write("train.csv", text);
         let source = detect(&path).unwrap();
-        assert_eq!(source, Source::Joined { train: Some(path), valid: None, test: None });
+        assert_eq!(source, Source::Joined(Parts { train: Some(path), valid: None, test: None }));
         let set = pairs(&source);
         let rows: Vec<_> = set.part(Part::Train).collect();
         assert_eq!((&*rows[1].0.id, &*rows[1].1.id, rows[1].2), ("a1", "b2", Some(false)));
@@ -147,7 +147,7 @@ fn wdc_lines_plain_and_packed_without_the_cluster() {
     let plain = folder.write("computers_train_small.json", &text);
     let packed = folder.write("computers_gs.json.gz", gzip(text.as_bytes()));
     let source = detect(folder.0.path()).unwrap();
-    assert_eq!(source, Source::Wdc { train: Some(plain), valid: None, test: Some(packed) });
+    assert_eq!(source, Source::Wdc(Parts { train: Some(plain), valid: None, test: Some(packed) }));
     let set = pairs(&source);
     for part in [Part::Train, Part::Test] {
         let rows: Vec<_> = set.part(part).collect();
@@ -164,7 +164,7 @@ fn ditto_lines_may_repeat() {
     let line = "COL title VAL  \"Fire, 7\" Display\"@en COL price VAL COL x VAL 2\tCOL title VAL a COL price VAL \t1\n";
     let path = folder.write("valid.txt", format!("{line}{line}COL title VAL b\tCOL title VAL c\t0\n"));
     let source = detect(&path).unwrap();
-    assert_eq!(source, Source::Ditto { train: None, valid: Some(path), test: None });
+    assert_eq!(source, Source::Ditto(Parts { train: None, valid: Some(path), test: None }));
     let set = pairs(&source);
     let rows: Vec<_> = set.part(Part::Valid).collect();
     assert_eq!(rows.iter().map(|r| r.2).collect::<Vec<_>>(), [Some(true), Some(true), Some(false)]);
@@ -246,7 +246,10 @@ fn a_folder_is_recognised_or_says_what_it_lacks() {
     assert!(error.contains("tableA.csv") && error.contains("train"), "{error}");
     folder.write("train.txt.small", "COL a VAL b\tCOL a VAL c\t1\n");
     folder.write("train.py", "print()");
-    assert!(matches!(detect(folder.0.path()).unwrap(), Source::Ditto { train: Some(_), valid: None, test: None }));
+    assert!(matches!(
+        detect(folder.0.path()).unwrap(),
+        Source::Ditto(Parts { train: Some(_), valid: None, test: None })
+    ));
     folder.write("train.txt.medium", "COL a VAL b\tCOL a VAL c\t1\n");
     let error = detect(folder.0.path()).unwrap_err().to_string();
     assert!(error.contains("train.txt.small") && error.contains("train.txt.medium"), "{error}");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use sverka::data::{ReadOptions, Source, detect, read_pairs, read_table, stream_pairs};
+use sverka::data::{Parts, ReadOptions, Source, detect, read_pairs, read_table, stream_pairs};
 
 use crate::{Folder, gzip};
 
@@ -14,9 +14,9 @@ fn read_all(path: &Path) {
         _ = read_table(path, &options);
         _ = stream_pairs(path, &options).map(|pairs| pairs.count());
         let [train, valid] = [None, None];
-        _ = read_pairs(&Source::Ditto { train, valid, test: Some(path.into()) }, &options);
+        _ = read_pairs(&Source::Ditto(Parts { train, valid, test: Some(path.into()) }), &options);
         let [train, valid] = [None, None];
-        _ = read_pairs(&Source::Joined { train, valid, test: Some(path.into()) }, &options);
+        _ = read_pairs(&Source::Joined(Parts { train, valid, test: Some(path.into()) }), &options);
     }
     _ = detect(path);
 }

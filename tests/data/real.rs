@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sverka::data::{ReadOptions, Source, detect, guess_links, read_pairs, read_table, stream_pairs};
+use sverka::data::{Parts, ReadOptions, Source, detect, guess_links, read_pairs, read_table, stream_pairs};
 use sverka::{PairSet, Part};
 
 use crate::real_sets;
@@ -43,7 +43,7 @@ fn ditto_folders_with_repeated_lines() {
         ("fodors-zagats", [(567, 66), (190, 22), (189, 22)], &["name", "addr", "city", "phone", "type", "class"]),
     ] {
         let source = detect(&data.join("ditto").join(name)).unwrap();
-        assert!(matches!(source, Source::Ditto { .. }));
+        assert!(matches!(source, Source::Ditto(_)));
         let set = pairs(&source);
         assert_eq!(counts(&set), wanted, "{name}");
         let first = &set.left[0].columns;
@@ -67,7 +67,7 @@ fn wdc_as_ditto_lines() {
         let folder = data.join("wdc").join(name);
         assert!(detect(&folder).is_err(), "two sizes, and nobody said which");
         let [train, valid] = ["train", "valid"].map(|part| Some(folder.join(format!("{part}.txt.{size}"))));
-        let set = pairs(&Source::Ditto { train, valid, test: Some(folder.join("test.txt")) });
+        let set = pairs(&Source::Ditto(Parts { train, valid, test: Some(folder.join("test.txt")) }));
         assert_eq!(counts(&set), wanted, "{name} {size}");
         assert!(set.left.iter().chain(&set.right).all(|r| r.columns[..] == ["title"]), "{name} {size}");
     }

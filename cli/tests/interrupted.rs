@@ -1,0 +1,103 @@
+//! A run that is killed goes on with the same bits, whatever the kill left behind.
+#![cfg(unix)]
+mod common;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::*;
+
+/// Long enough to be killed in the middle; a checkpoint every third step makes it likely that one is being written then;
+/// and everything that has state: dropout, swaps, an average, validations in the middle of epochs.
+const TRAIN: &str = "[train]\nepochs = 20\nbatch = 4\nlr = 1e-3\ncheckpoint_every = 3\nvalidate_every = 10\ndropout = 0.1\n\
+    swap = 0.5\naverage = 0.9\n";
+
+/// Writes the recipe `shop.toml` and what it names.
+fn recipe(dir: &Path) {
+    model(dir);
+    pairs(dir);
+    sverka(dir).args(["init", "pairs", "--start", "model", "--out", "shop.toml"]).assert().code(0);
+    let path = dir.join("shop.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, _) = text.split_once("[train]").unwrap();
+    write(&path, before.to_string() + TRAIN);
+}
+
+fn arguments<'a>(run: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["train", "shop.toml", "--run", run, "-q", "--threads", "1"], more].concat()
+}
+
+/// Steps that the log tells.
+fn steps(run: &Path) -> usize {
+    std::fs::read_to_string(run.join("log.jsonl")).unwrap_or_default().matches("\"step\":").count()
+}
+
+/// Starts the run, or goes on with it, and kills it with signal 9 once its log has so many entries.
+fn kill_at(dir: &Path, run: &str, entries: usize, more: &[&str]) {
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("sverka"))
+        .args(arguments(run, more))
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while steps(&dir.join(run)) < entries {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be killed");
+        assert!(start.elapsed() < Duration::from_secs(120), "the run does not get on");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status}");
+    assert!(!dir.join(run).join("metrics.json").exists());
+}
+
+fn finish(dir: &Path, run: &str, more: &[&str]) {
+    sverka(dir).args(arguments(run, more)).assert().code(0);
+}
+
+fn assert_same_model(dir: &Path, run: &str) {
+    for file in ["model.safetensors", "sverka.json"] {
+        let of = |run: &str| std::fs::read(dir.join(run).join("model").join(file)).unwrap();
+        assert!(of(run) == of("whole"), "{file} of {run} differs from the uninterrupted run's");
+    }
+}
+
+#[test]
+fn kill_9_and_resume_give_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    recipe(dir);
+    finish(dir, "whole", &[]);
+    let all = steps(&dir.join("whole"));
+    assert!(all > 300, "{all} entries");
+    kill_at(dir, "killed", 8, &[]);
+    kill_at(dir, "killed", 50, &["--resume"]);
+    kill_at(dir, "killed", 83, &["--resume"]);
+    finish(dir, "killed", &["--resume"]);
+    assert_same_model(dir, "killed");
+    assert_eq!(steps(&dir.join("killed")), all, "a step is told twice, or not at all");
+}
+
+#[test]
+fn what_a_killed_write_leaves_behind_does_no_harm() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    recipe(dir);
+    finish(dir, "whole", &[]);
+    kill_at(dir, "killed", 20, &[]);
+    // as a kill in the middle of the next checkpoint, of its best weights and of the state would leave them; and a line
+    // of the log that was not written to its end
+    let checkpoint = dir.join("killed/checkpoint");
+    let arrays = names(&checkpoint).into_iter().find(|n| n.ends_with(".safetensors")).unwrap();
+    let whole = std::fs::read(checkpoint.join(arrays)).unwrap();
+    let halves = ["step-999.safetensors.part", "step-999.safetensors", "best-999.safetensors.part"];
+    halves.map(|name| write(&checkpoint.join(name), &whole[..whole.len() / 2]));
+    write(&checkpoint.join("state.json.part"), "{\"version\": 1, \"se");
+    let log = dir.join("killed/log.jsonl");
+    let text = std::fs::read(&log).unwrap();
+    write(&log, [&text[..], b"{\"kind\":\"st"].concat());
+    finish(dir, "killed", &["--resume"]);
+    assert_same_model(dir, "killed");
+    assert!(names(&checkpoint).iter().all(|n| !n.contains("999") && !n.ends_with(".part")), "{:?}", names(&checkpoint));
+}
