@@ -5,8 +5,8 @@
 //! [`Storage::Int8`](crate::nn::weights::Storage) holds them without loss. Labels are not looked at. Calibration and threshold
 //! stay those of f32, so that a loss is the weights' doing alone; `sverka calibrate` fits them anew.
 //!
-//! Embeddings are stored as int8 with the plain step of each row, and computed in f32; so is the pooler. Refused: fitting on
-//! the outputs of layers that are int8 already (their errors are no more regular than chance), and training with rounding.
+//! Embeddings and the pooler are stored as int8 with the plain step of each row, and computed in f32. Refused: training with
+//! rounding in the graph (epochs, where a sample takes seconds).
 
 use crate::models::bert::{self, Config, layer_array};
 use crate::nn::int8::{Fitted, Sample, balance, fit};
@@ -91,7 +91,6 @@ impl Model<'_> {
     fn put(&mut self, brick: &str, fitted: Fitted) -> Result<()> {
         let name = format!("{brick}.weight");
         *self.array(&name)? = fitted.weight;
-        self.array(&format!("{brick}.bias"))?.iter_mut().zip(fitted.shift).for_each(|(b, by)| *b += by);
         let name = layer_array(self.layer, &name);
         log::debug!("{name}: squared error {:.2e}, fitted {:.2e}", fitted.plain, fitted.error);
         self.fits.push(Fit { name, plain: fitted.plain, fitted: fitted.error });
@@ -160,7 +159,7 @@ mod tests {
         let fits = quantize(&config(), &mut fitted, &batch(60, 4)).unwrap();
         assert_eq!(fits.len(), 3 * 6);
         for fit in &fits {
-            assert!(fit.fitted <= fit.plain && fit.plain > 0.0 && fit.plain < 0.01, "{fit:?}");
+            assert!(fit.fitted <= fit.plain && fit.plain > 0.0 && fit.plain < 0.1, "{fit:?}");
         }
         let folded = fits.iter().filter(|f| f.name.ends_with("attention.output.dense.weight"));
         assert!(folded.into_iter().all(|f| f.fitted < 0.5 * f.plain), "{fits:?}");
