@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use sverka::Error;
 use sverka::nn::Dtype;
+use sverka::nn::kernels::Unit;
 
 const CODES: &str = "\
 Exit codes:
@@ -88,8 +89,9 @@ pub struct Resolved {
 }
 
 impl Global {
-    /// Checks the values and sizes the thread pool.
+    /// Checks the values and `SVERKA_CPU`, and sizes the thread pool.
     pub fn resolve(&self) -> sverka::Result<Resolved> {
+        Unit::choose()?;
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let threads = self.threads.unwrap_or(cores);
         if threads == 0 || threads > cores {

@@ -109,6 +109,25 @@ impl Labelled {
         Ok(Labelled { sets, labels, unlabelled })
     }
 
+    /// Up to `count` pairs, evenly spread, to be looked at without their labels: of the training split (of validation where
+    /// training is measured); where there are no splits, taken out of these pairs, half of them at most.
+    pub fn sample(&mut self, from: &Data, split: Split, count: usize, output: &Output) -> Result<Vec<(Record, Record)>> {
+        let pair = |(left, right): (&Record, &Record)| (left.clone(), right.clone());
+        if split.part().is_some() && self.sets.iter().all(|s| s.set.pairs.iter().all(|p| p.part.is_some())) {
+            let others = Self::read(from, if split == Split::Train { Split::Valid } else { Split::Train }, output)?;
+            let step = others.len().div_ceil(count.max(1)).max(1);
+            return Ok(others.records().step_by(step).map(pair).collect());
+        }
+        let step = self.len().div_ceil(count.max(1)).max(2);
+        let sample = self.records().step_by(step).map(pair).collect();
+        let mut places = (0..self.labels.len()).map(|i| i % step != 0).collect::<Vec<_>>().into_iter();
+        self.labels = self.labels.iter().zip(places.clone()).filter(|(_, stays)| *stays).map(|(l, _)| *l).collect();
+        for set in &mut self.sets {
+            set.set.pairs.retain(|_| places.next() == Some(true));
+        }
+        Ok(sample)
+    }
+
     /// How many pairs there are.
     pub fn len(&self) -> usize {
         self.labels.len()

@@ -1,16 +1,16 @@
-//! `sverka quantize`: a bundle with int8 weights, refused where it loses more than it may.
+//! `sverka quantize`: a bundle with int8 weights, fitted to the model's own data, refused where it loses more than it may.
 //!
-//! The new bundle is written beside, scored on held-out pairs against the old one's f32, and renamed only where the loss
-//! of F1 stays within `--max-loss`.
+//! The new bundle is written beside, scored on held-out pairs as it will be served, held against f32 on the same pairs, and
+//! renamed only where the loss of F1 stays within `--max-loss`. What was found goes into its `sverka.json`.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sverka::Error;
-use sverka::bundle::{self, Bundle};
+use sverka::bundle::{self, Bundle, Quantised, Storage};
 use sverka::eval::{Report, report};
 use sverka::nn::Dtype;
-use sverka::nn::weights::Storage;
+use sverka::text::Batch;
 
 use crate::args::Resolved;
 use crate::failure::{Failure, Outcome};
@@ -21,13 +21,16 @@ const EXAMPLE: &str = "\
 Example:
   sverka quantize runs/abt-buy/model shared/data/products/abt-buy --max-loss 0.005 --out runs/abt-buy/int8
 
+Calibration and threshold stay those of MODEL. The sample is taken from the splits that are not measured; where there are
+none, it is left out of the measured pairs.
+
 Exit code 3: F1 fell by more than --max-loss; nothing is written.";
 
 /// Write a bundle with int8 weights, if it stays good enough
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
-    /// The model's folder (a bundle)
+    /// The model's folder: a bundle in f32 or bf16
     model: PathBuf,
     #[command(flatten)]
     data: Data,
@@ -37,6 +40,9 @@ pub struct Args {
     /// How much F1 may fall against f32, a share of one
     #[arg(long, default_value_t = 0.005, value_name = "SHARE")]
     max_loss: f64,
+    /// How many pairs the weights are fitted on; their labels are not looked at
+    #[arg(long, default_value_t = 256, value_name = "PAIRS")]
+    calibrate: usize,
     /// The folder to be made; it must not exist [default: MODEL-int8]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -45,8 +51,13 @@ pub struct Args {
 #[derive(Serialize)]
 struct Answer {
     out: PathBuf,
-    loss: f64,
-    max_loss: f64,
+    #[serde(flatten)]
+    quantised: Quantised,
+    /// Root of the mean squared difference of the scores (logits).
+    score_rms: f64,
+    /// Squared error of the matrices' outputs on the sample in shares of their squares, mean: fitted, and not.
+    output_error: f64,
+    output_error_unfitted: f64,
     f32: Report,
     int8: Report,
 }
@@ -60,53 +71,95 @@ pub fn run(args: Args, _global: &Resolved, output: &Output) -> Outcome {
     if out.exists() {
         return Err(Error::Exists(out).into());
     }
-    if !(args.max_loss >= 0.0 && args.max_loss <= 1.0) {
+    if !(0.0..=1.0).contains(&args.max_loss) {
         return Err(Error::setting("--max-loss", args.max_loss, "a share of one, from 0 to 1").into());
     }
-    let labelled = Labelled::read(&args.data, args.split, output)?;
-    let mut name = out.as_os_str().to_owned();
-    name.push(".tmp");
-    let beside = PathBuf::from(name);
-    if beside.exists() {
-        std::fs::remove_dir_all(&beside).map_err(Error::io("remove", &beside))?;
+    let whole = Bundle::open(&args.model, Some(Dtype::F32))?;
+    if whole.manifest.storage == Storage::Int8 {
+        let from = whole.manifest.quantised.as_ref().map_or(String::new(), |q| format!(" ({})", q.from_weights_sha256));
+        let remedy = format!("give the model that it was made from{from}");
+        return Err(Error::model(&args.model.join("sverka.json"), "storage", "is int8 already", remedy).into());
     }
-    let whole = measured(&args.model, Dtype::F32, &labelled, output)?;
-    let (config, weights) = bundle::read_directory(&args.model)?;
-    let mut manifest = Bundle::open(&args.model, Some(Dtype::F32))?.manifest;
+    let mut labelled = Labelled::read(&args.data, args.split, output)?;
+    let sample = labelled.sample(&args.data, args.split, args.calibrate, output)?;
+    let sample_pairs = sample.len() as u64;
+    if sample.is_empty() {
+        return Err(Error::setting("--calibrate", args.calibrate, "no pairs to fit the weights on; give more").into());
+    }
+    let mut batch = Batch::default();
+    for (left, right) in &sample {
+        batch.push(&whole.tokenizer().pair(left.into(), right.into())?);
+    }
+    let (scores, before) = measured(&whole, &labelled, output)?;
+
+    let (config, mut weights) = bundle::read_directory(&args.model)?;
+    let fits = sverka::train::quantize(&config, &mut weights, &batch)?;
+    let beside = Beside::new(&out)?;
+    let mut manifest = whole.manifest.clone();
     manifest.dtype = Some(Dtype::Int8);
-    bundle::save(&beside, &manifest, &config, &weights, &args.model, Storage::Int8, false)?;
+    bundle::save(&beside.0, &manifest, &config, &weights, &args.model, Storage::Int8, false)?;
     drop(weights);
-    let measured = measured(&beside, Dtype::Int8, &labelled, output);
-    let small = match measured {
-        Ok(small) => small,
-        Err(e) => {
-            let _ = std::fs::remove_dir_all(&beside);
-            return Err(e.into());
-        }
-    };
-    let loss = whole.f1 - small.f1;
+    let mut small = Bundle::open(&beside.0, Some(Dtype::Int8))?;
+    let (small_scores, after) = measured(&small, &labelled, output)?;
+    let loss = before.f1 - after.f1;
     if loss > args.max_loss {
-        std::fs::remove_dir_all(&beside).map_err(Error::io("remove", &beside))?;
         return Err(Failure::Gate(format!(
             "int8 loses {loss:.4} of F1 ({:.4} to {:.4}), more than --max-loss {}: nothing is written",
-            whole.f1, small.f1, args.max_loss
+            before.f1, after.f1, args.max_loss
         )));
     }
-    std::fs::rename(&beside, &out).map_err(Error::io("rename", &out))?;
+    let quantised = Quantised {
+        from_weights_sha256: whole.weights_sha256()?,
+        sample_pairs,
+        measured_pairs: labelled.len() as u64,
+        f1_f32: before.f1,
+        f1_int8: after.f1,
+        loss,
+        max_loss: args.max_loss,
+    };
+    small.manifest.quantised = Some(quantised.clone());
+    small.write_manifest()?;
+    std::fs::rename(&beside.0, &out).map_err(Error::io("rename", &out))?;
+
+    let squares = scores.iter().zip(&small_scores).map(|(a, b)| f64::from(a - b).powi(2));
+    let score_rms = (squares.sum::<f64>() / scores.len() as f64).sqrt();
+    let mean = |of: fn(&sverka::train::Fit) -> f64| fits.iter().map(of).sum::<f64>() / fits.len().max(1) as f64;
+    let (output_error, output_error_unfitted) = (mean(|f| f.fitted), mean(|f| f.plain));
     let text = format!(
-        "{}\n  F1 {:.2}% in f32, {:.2}% in int8 on {}\n",
+        "{}\n  fitted on {sample_pairs} pairs: squared error of the layers' outputs {output_error:.2e}, unfitted {output_error_unfitted:.2e}\n  \
+         F1 {:.2}% in f32, {:.2}% in int8 on {}; scores differ by {score_rms:.4}\n",
         output.strong(format!("written to {}", out.display())),
-        100.0 * whole.f1,
-        100.0 * small.f1,
+        100.0 * before.f1,
+        100.0 * after.f1,
         labelled.said()
     );
-    output.summary(&Answer { out, loss, max_loss: args.max_loss, f32: whole, int8: small }, &text)?;
+    let answer = Answer { out, quantised, score_rms, output_error, output_error_unfitted, f32: before, int8: after };
+    output.summary(&answer, &text)?;
     Ok(())
 }
 
-fn measured(model: &Path, dtype: Dtype, labelled: &Labelled, output: &Output) -> sverka::Result<Report> {
-    let bundle = Bundle::open(model, Some(dtype))?;
-    let scores = labelled.scores(&bundle, output)?;
+/// Scores, and how good the decisions are.
+fn measured(bundle: &Bundle, labelled: &Labelled, output: &Output) -> sverka::Result<(Vec<f32>, Report)> {
+    let scores = labelled.scores(bundle, output)?;
     let probabilities: Vec<f32> = scores.iter().map(|s| bundle.decide(*s).0).collect();
-    report(&probabilities, &labelled.labels, bundle.threshold())
+    let report = report(&probabilities, &labelled.labels, bundle.threshold())?;
+    Ok((scores, report))
+}
+
+/// A folder beside the final one, removed when dropped unless it has been renamed.
+struct Beside(PathBuf);
+
+impl Beside {
+    fn new(out: &Path) -> sverka::Result<Self> {
+        let Some(name) = out.file_name() else {
+            return Err(Error::setting("--out", out.display(), "give the name of a folder to be made"));
+        };
+        Ok(Beside(out.with_file_name(format!(".{}.{}.int8", name.to_string_lossy(), std::process::id()))))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use assert_cmd::assert::Assert;
 use common::*;
+use sverka::nn::kernels::Unit;
+use sverka::nn::weights::{Storage, read_safetensors, write_safetensors};
 
 /// Runs `match` on a left list of these bytes; nothing may be left behind where it fails.
 fn match_with(left: impl AsRef<[u8]>, more: &[&str]) -> (Assert, tempfile::TempDir) {
@@ -161,8 +163,49 @@ fn broken_weights() {
         write(&path, bytes);
     });
     one_line(&greedy, &["model.safetensors"]);
+    for (value, said) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "-inf")] {
+        let broken = info(|model| {
+            let path = model.join("model.safetensors");
+            let mut weights = read_safetensors(&path).unwrap();
+            weights.0.get_mut("bert.encoder.layer.1.output.dense.weight").unwrap().data[70] = value;
+            write_safetensors(&path, &weights, Storage::F32).unwrap();
+        });
+        let key = format!("bert.encoder.layer.1.output.dense.weight: value 70 is {said}");
+        one_line(&broken, &["model.safetensors", &key]);
+    }
     let gone = info(|model| std::fs::remove_file(model.join("model.safetensors")).unwrap());
     one_line(&gone, &["model.safetensors"]);
+}
+
+#[test]
+fn a_record_without_a_word_is_scored() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model(dir.path());
+    for dtype in ["f32", "bf16", "int8"] {
+        let assert = sverka(dir.path())
+            .arg("score")
+            .arg(&model)
+            .args(["-", "--dtype", dtype])
+            .write_stdin("{\"left\":{\"name\":\"\"},\"right\":{\"name\":\" \"}}\n")
+            .assert()
+            .code(0);
+        let answer: serde_json::Value = serde_json::from_str(&stdout(&assert)).unwrap();
+        assert!(answer["score"].as_f64().unwrap().is_finite(), "{answer}");
+    }
+}
+
+#[test]
+fn a_unit_that_this_cpu_has_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model(dir.path());
+    let info = |unit: &str| sverka(dir.path()).arg("info").arg(&model).env("SVERKA_CPU", unit).assert();
+    let has = |unit: &&str| Unit::available().iter().any(|u| u.name() == *unit);
+    for unit in ["amx", "avx512", "avx2", "AVX2", "quantum"].into_iter().filter(|unit| !has(unit)) {
+        let parts = [format!("SVERKA_CPU = {unit}: this CPU has no such unit; it has portable")];
+        one_line(&info(unit).code(2), &[&parts[0]]);
+    }
+    info("portable").code(0);
+    info("").code(0);
 }
 
 #[test]

@@ -311,11 +311,71 @@ fn info_bench_export_prune_and_quantize() {
     let pruned = json(&run(&["tokenizer", "prune", "model", "--corpus", "left.csv", "right.csv", "--out", "small"]));
     assert!(pruned["after"].as_u64() < pruned["before"].as_u64());
     assert_eq!(score("small"), score("model"));
-    let gate = sverka(dir.path()).args(["quantize", "model", "pairs", "--max-loss", "1", "--out", "int8"]).assert();
-    gate.code(0);
+    let told = json(&run(&["quantize", "model", "pairs", "--max-loss", "1", "--calibrate", "50", "--out", "int8"]));
     assert!((score("int8") - score("model")).abs() < 0.3);
+    assert_eq!((&told["sample_pairs"], &told["measured_pairs"]), (&50.into(), &32.into()));
+    assert_eq!(told["loss"].as_f64(), Some(told["f32"]["f1"].as_f64().unwrap() - told["int8"]["f1"].as_f64().unwrap()));
+    assert!(told["output_error"].as_f64() < told["output_error_unfitted"].as_f64(), "{told}");
+    let [was, is] = ["model", "int8"].map(|name| json(&run(&["info", name]))["manifest"].clone());
+    assert_eq!(is["quantised"]["from_weights_sha256"], was["weights_sha256"]);
+    assert_eq!(is["quantised"]["f1_int8"], json(&run(&["eval", "int8", "pairs"]))["f1"], "int8 is what it computes in");
+    assert_eq!(is["quantised"]["f1_f32"], json(&run(&["eval", "model", "pairs"]))["f1"]);
+    assert_eq!((&is["dtype"], &is["storage"], &is["threshold"]), (&"int8".into(), &"int8".into(), &was["threshold"]));
     let exists = sverka(dir.path()).args(["quantize", "model", "pairs", "--out", "int8"]).assert().code(2);
     one_line(&exists, &["int8", "already exists"]);
+}
+
+#[test]
+fn quantize_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model(dir.path());
+    pairs(dir.path());
+    let quantize = |arguments: &[&str]| sverka(dir.path()).arg("quantize").args(arguments).assert();
+    quantize(&["model", "pairs", "--max-loss", "1", "--out", "probe"]).code(0);
+    // a match that int8 turns over: the threshold stands between its two scores
+    let things = ["lamp", "tv", "camera sony", "printer canon", "toner", "black", "42 inch", "red lamp"];
+    let pair = |thing: &str| {
+        let record = serde_json::json!({"name": thing, "price": "1"});
+        serde_json::json!({"left": record, "right": record}).to_string() + "\n"
+    };
+    let probabilities = |model: &str| -> Vec<f64> {
+        let input: String = things.iter().map(|thing| pair(thing)).collect();
+        let assert = sverka(dir.path()).args(["score", model, "-"]).write_stdin(input).assert().code(0);
+        stdout(&assert).lines().map(|line| json(line)["probability"].as_f64().unwrap()).collect()
+    };
+    let (was, is) = (probabilities("model"), probabilities("probe"));
+    let fallen = (0..things.len()).max_by(|&a, &b| (was[a] - is[a]).total_cmp(&(was[b] - is[b]))).unwrap();
+    assert!(was[fallen] - is[fallen] > 1e-5, "{was:?} {is:?}");
+    let (path, middle, thing) = (model.join("sverka.json"), (was[fallen] + is[fallen]) / 2.0, things[fallen]);
+    let mut manifest = json(&std::fs::read_to_string(&path).unwrap());
+    manifest["threshold"] = serde_json::json!({"value": middle, "goal": "f1", "low": middle, "high": middle});
+    write(&path, manifest.to_string());
+    let row = format!("{thing},1,{thing},1,1\n");
+    write(&dir.path().join("pairs/test.csv"), format!("left_name,left_price,right_name,right_price,label\n{row}{row}"));
+    let before = names(dir.path());
+    let gate = quantize(&["model", "pairs", "--out", "int8"]).code(3);
+    one_line(&gate, &["int8 loses 1.0000 of F1 (1.0000 to 0.0000)", "--max-loss 0.005", "nothing is written"]);
+    assert_eq!(stdout(&gate), "");
+    assert_eq!(names(dir.path()), before, "nothing is left beside");
+    quantize(&["model", "pairs", "--max-loss", "1", "--out", "int8"]).code(0);
+    std::fs::remove_dir_all(dir.path().join("int8")).unwrap();
+    // without splits the sample is left out of what is measured
+    write(&dir.path().join("one.csv"), format!("left_name,left_price,right_name,right_price,label\n{}", row.repeat(9)));
+    let told =
+        quantize(&["model", "one.csv", "--max-loss", "1", "--calibrate", "3", "--out", "int8", "--json"]).code(0);
+    let told = json(&stdout(&told));
+    assert_eq!((&told["sample_pairs"], &told["measured_pairs"]), (&3.into(), &6.into()));
+    std::fs::remove_dir_all(dir.path().join("int8")).unwrap();
+    // what makes no sense
+    one_line(&quantize(&["model", "pairs", "--max-loss", "1.5"]).code(2), &["--max-loss = 1.5"]);
+    one_line(&quantize(&["model", "pairs", "--calibrate", "0"]).code(2), &["--calibrate = 0"]);
+    one_line(&quantize(&["probe", "pairs"]).code(2), &["sverka.json", "storage: is int8 already", "made from"]);
+    assert!(!names(dir.path()).iter().any(|name| name.contains("int8")), "nothing is left beside");
+    // int8 weights of one model beside what was found out about another's
+    std::fs::copy(model.join("model.safetensors"), dir.path().join("probe/model.safetensors")).unwrap();
+    let from = manifest["weights_sha256"].as_str().unwrap();
+    let swapped = sverka(dir.path()).args(["eval", "probe", "pairs"]).assert().code(2);
+    one_line(&swapped, &["model.safetensors: SHA-256: is not the int8 that sverka.json describes, made from", from]);
 }
 
 #[test]

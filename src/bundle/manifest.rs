@@ -47,6 +47,29 @@ pub struct Manifest {
     pub trained_on: Option<String>,
     /// SHA-256 of `model.safetensors`, in hexadecimal; set when saved.
     pub weights_sha256: String,
+    /// What int8 weights were made from, and what they cost; none where they were not fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantised: Option<Quantised>,
+}
+
+/// Where int8 weights come from, and what they lose against f32.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quantised {
+    /// SHA-256 of the `model.safetensors` that they were made from.
+    pub from_weights_sha256: String,
+    /// Pairs that they were fitted on.
+    pub sample_pairs: u64,
+    /// Pairs that the loss was measured on; none of them in the sample.
+    pub measured_pairs: u64,
+    /// F1 in f32, a share of one, at the stored calibration and threshold.
+    pub f1_f32: f64,
+    /// F1 in int8, at the same.
+    pub f1_int8: f64,
+    /// `f1_f32 - f1_int8`.
+    pub loss: f64,
+    /// The loss that was allowed.
+    pub max_loss: f64,
 }
 
 impl Default for Manifest {
@@ -61,6 +84,7 @@ impl Default for Manifest {
             threshold: None,
             trained_on: None,
             weights_sha256: String::new(),
+            quantised: None,
         }
     }
 }

@@ -22,7 +22,11 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 pub use directory::read_directory;
+<<<<<<< HEAD
+pub use manifest::{Manifest, Quantised, VERSION};
+=======
 pub use manifest::{ARCHITECTURES, Manifest, VERSION};
+>>>>>>> polish
 pub use surgery::{grow_segments, prune_embeddings, take_layers};
 
 pub use crate::nn::weights::Storage;
@@ -68,7 +72,10 @@ impl Bundle {
         if plain {
             manifest.rendering.max_tokens = manifest.rendering.max_tokens.min(config.max_position_embeddings);
         } else if manifest.weights_sha256 != sha256(&path)? {
-            let what = "is another than sverka.json was written for, so calibration and threshold do not hold";
+            let what = match &manifest.quantised {
+                None => "is another than sverka.json was written for, so calibration and threshold do not hold".into(),
+                Some(q) => format!("is not the int8 that sverka.json describes, made from {}", q.from_weights_sha256),
+            };
             let remedy = "copy the bundle anew, or delete sverka.json to use the rest as a plain directory";
             return Err(Error::model(&path, "SHA-256", what, remedy));
         }
@@ -111,13 +118,16 @@ impl Bundle {
     pub fn is_plain(&self) -> bool {
         self.plain
     }
+    /// SHA-256 of the weights, in hexadecimal.
+    pub fn weights_sha256(&self) -> Result<String> {
+        match self.plain {
+            true => sha256(&self.dir.join(directory::WEIGHTS)),
+            false => Ok(self.manifest.weights_sha256.clone()),
+        }
+    }
     /// Writes `sverka.json` anew: for a changed calibration or threshold. Makes a bundle of a plain directory.
     pub fn write_manifest(&self) -> Result<()> {
-        let weights_sha256 = match self.plain {
-            true => sha256(&self.dir.join(directory::WEIGHTS))?,
-            false => self.manifest.weights_sha256.clone(),
-        };
-        Manifest { weights_sha256, ..self.manifest.clone() }.write(&self.dir)
+        Manifest { weights_sha256: self.weights_sha256()?, ..self.manifest.clone() }.write(&self.dir)
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::nn::embedding::Embedding;
 use crate::nn::encoder::{Encoder, EncoderGrads};
+use crate::nn::kernels::Unit;
 use crate::nn::layer::{Layer, LayerArrays, LayerShape, NAMES, Norm};
 use crate::nn::{Dtype, Parameters, Weights};
 use crate::{Error, Result};
@@ -97,7 +98,7 @@ impl Config {
                     _ if name.ends_with("bias") || name.contains("LayerNorm") => vec![h],
                     _ => vec![h, h],
                 };
-                list.push((layer_name(layer, name), shape));
+                list.push((layer_array(layer, name), shape));
             }
         }
         list
@@ -114,7 +115,8 @@ impl Config {
     }
 }
 
-fn layer_name(layer: usize, name: &str) -> String {
+/// The full name of one of layer `layer`'s arrays, named as in [`NAMES`].
+pub fn layer_array(layer: usize, name: &str) -> String {
     format!("{PREFIX}encoder.layer.{layer}.{name}")
 }
 
@@ -151,13 +153,17 @@ fn embedding(config: &Config, source: &dyn Source) -> Result<Embedding> {
 fn layer_arrays<'a>(source: &'a dyn Source, layer: usize) -> Result<LayerArrays<'a>> {
     let mut arrays: LayerArrays = [&[]; 16];
     for (array, name) in arrays.iter_mut().zip(NAMES) {
-        *array = source.values(&layer_name(layer, name))?;
+        *array = source.values(&layer_array(layer, name))?;
     }
     Ok(arrays)
 }
 
-/// The encoder, packed for `dtype`; `train` also packs for gradients.
+/// The encoder, packed for `dtype` and the unit at hand; `train` also packs for gradients.
+///
+/// # Errors
+/// A missing array; `SVERKA_CPU` names a unit that this CPU has not.
 pub fn encoder(config: &Config, source: &dyn Source, dtype: Dtype, train: bool) -> Result<Encoder> {
+    Unit::choose()?;
     let layers = (0..config.num_hidden_layers)
         .map(|i| Ok(Arc::new(Layer::new(dtype, config.shape(), &layer_arrays(source, i)?, train))))
         .collect::<Result<_>>()?;
@@ -181,7 +187,7 @@ pub fn repack(encoder: &mut Encoder, config: &Config, source: &Parameters, dtype
 pub fn grads(config: &Config, parameters: &Parameters) -> Result<EncoderGrads> {
     let get = |name: String| Ok(parameters.get(&name)?.grad.clone());
     let embedding = EMBEDDING.iter().map(|name| get(format!("{PREFIX}{name}"))).collect::<Result<Vec<_>>>()?;
-    let layer = |i: usize| NAMES.iter().map(|name| get(layer_name(i, name))).collect::<Result<Vec<_>>>();
+    let layer = |i: usize| NAMES.iter().map(|name| get(layer_array(i, name))).collect::<Result<Vec<_>>>();
     let layers = (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?;
     let Ok(embedding) = embedding.try_into() else { unreachable!("five names give five buffers") };
     Ok(EncoderGrads { embedding, layers })

@@ -68,8 +68,11 @@ impl CrossEncoder {
     /// there is drawn from `seed`. `dtype`: F32 or Bf16.
     ///
     /// # Errors
-    /// A missing array or another shape than the config says.
+    /// A missing array or another shape than the config says; int8.
     pub fn new(config: Config, mut weights: Weights, dtype: Dtype, seed: u64) -> Result<Self> {
+        if dtype == Dtype::Int8 {
+            return Err(Error::setting("dtype", "int8", "training runs in f32 or bf16; int8 is for scoring"));
+        }
         check(&config, &weights)?;
         let heads = [POOLER, CLASSIFIER].concat();
         let names: std::collections::BTreeSet<String> = config.arrays().into_iter().map(|(name, _)| name).collect();
@@ -291,6 +294,30 @@ mod tests {
         let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
         let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
         assert!(cosine > 0.999, "{cosine}");
+    }
+
+    #[test]
+    fn int8_does_not_train() {
+        let config = config(0.0);
+        let refused = CrossEncoder::new(config.clone(), weights(&config), Dtype::Int8, 5).err().unwrap();
+        assert!(refused.is_users() && refused.to_string().contains("f32 or bf16"), "{refused}");
+    }
+
+    #[test]
+    fn no_sequences_have_no_scores_and_an_empty_one_is_an_error() {
+        let config = config(0.0);
+        let net = CrossEncoder::new(config.clone(), weights(&config), Dtype::F32, 5).unwrap();
+        for dtype in [Dtype::F32, Dtype::Bf16, Dtype::Int8] {
+            let scorer = Scorer::new(config.clone(), &net.parameters().weights(), dtype).unwrap();
+            assert!(scorer.logits(&Batch::default()).unwrap().is_empty());
+            let mut batch = batch(&[3]);
+            batch.push(&Encoding::default());
+            assert!(scorer.logits(&batch).unwrap_err().to_string().contains("a sequence without a token"));
+            let long = self::batch(&[301]);
+            assert!(
+                scorer.logits(&long).unwrap_err().to_string().contains("301: sequence of tokens past the table of 300")
+            );
+        }
     }
 
     #[test]

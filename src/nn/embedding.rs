@@ -29,8 +29,16 @@ pub struct Embedding {
 const SITE: u64 = 0x5bd1_e995_0000_0004;
 
 impl Embedding {
-    /// Refuses ids, segments and positions past their tables, and sequences without a token.
+    /// Refuses ids, segments and positions past their tables, sequences without a token, and parts of a batch that do not
+    /// fit each other.
     pub fn check(&self, batch: &Batch) -> Result<()> {
+        let (ids, segments) = (batch.ids.len(), batch.segments.len());
+        let ends = [batch.offsets.first(), batch.offsets.last()].map(|end| end.map(|&t| t as usize));
+        if ids != segments || ends != [Some(0), Some(ids)] {
+            let expected = format!("{ids} segments, and offsets from 0 to {ids}");
+            let got = format!("{segments} segments, and offsets from {:?} to {:?}", ends[0], ends[1]);
+            return Err(Error::Shape { op: "batch", expected, got });
+        }
         let rows = |table: usize| self.tables[table].len() / self.hidden;
         let refuse = |what: &str, value: u32, rows: usize| {
             let what = format!("{what} past the table of {rows}: this text was encoded for another model");
@@ -161,4 +169,50 @@ pub(super) fn embed_group(embedding: &Embedding, batch: &Batch, first_token: usi
         w.rstd.reserve(t);
         embedding.rows(batch, first_token, lengths, &mut w.y[..out.len()], out, &mut w.rstd[..t]);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn embedding() -> Embedding {
+        let tables = [10, 2, 4].map(|rows| vec![0.5; rows * 3]);
+        Embedding { hidden: 3, eps: 1e-12, dropout: 0.0, tables, norm: Norm::new(&[1.0; 3], &[0.0; 3]) }
+    }
+
+    fn batch(ids: &[u32], segments: &[u32], offsets: &[u32]) -> Batch {
+        Batch { ids: ids.into(), segments: segments.into(), offsets: offsets.into() }
+    }
+
+    #[test]
+    fn what_lies_past_a_table_is_refused() {
+        let check = |ids: &[u32], segments: &[u32], offsets: &[u32]| embedding().check(&batch(ids, segments, offsets));
+        check(&[9, 0, 1, 2, 3], &[1, 0, 0, 0, 0], &[0, 1, 5]).unwrap();
+        check(&[], &[], &[0]).unwrap();
+        let refused = |ids: &[u32], segments: &[u32], offsets: &[u32], part: &str| {
+            let error = check(ids, segments, offsets).unwrap_err();
+            assert!(error.is_users() && error.to_string().contains(part), "{error}");
+        };
+        refused(&[10], &[0], &[0, 1], "10: token id past the table of 10");
+        refused(&[u32::MAX], &[0], &[0, 1], "token id past");
+        refused(&[1], &[2], &[0, 1], "2: segment past the table of 2");
+        refused(&[1; 5], &[0; 5], &[0, 5], "5: sequence of tokens past the table of 4");
+        refused(&[1, 1], &[0, 0], &[0, 1, 1, 2], "a sequence without a token");
+        refused(&[1, 1], &[0, 0], &[0, 2, 1, 2], "a sequence without a token");
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        let cases: [(&[u32], &[u32], &[u32]); 5] = [
+            (&[1, 2], &[0], &[0, 2]),
+            (&[1, 2], &[0, 0], &[0, 3]),
+            (&[1, 2], &[0, 0], &[1, 2]),
+            (&[1, 2], &[0, 0], &[0]),
+            (&[], &[], &[]),
+        ];
+        for (ids, segments, offsets) in cases {
+            let error = embedding().check(&batch(ids, segments, offsets)).unwrap_err();
+            assert!(error.to_string().starts_with("batch: expected"), "{error}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 pub mod attention;
 pub mod embedding;
 pub mod encoder;
+pub mod int8;
 pub mod kernels;
 pub mod layer;
 pub mod layer_grad;

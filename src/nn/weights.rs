@@ -177,14 +177,21 @@ fn quantised(array: &Array) -> (Vec<u8>, Vec<f32>) {
     let (rows, columns) = (array.shape[0], array.shape[1]);
     let (mut bytes, mut scales) = (Vec::with_capacity(array.data.len()), Vec::with_capacity(rows));
     for row in array.data.chunks_exact(columns.max(1)) {
-        let scale = row.iter().fold(0.0f32, |most, v| most.max(v.abs())) / 127.0;
-        let scale = f32::from_bits(scale.to_bits() & !0x7f);
-        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-        bytes.extend(row.iter().map(|v| (v * inverse).round().clamp(-127.0, 127.0) as i8 as u8));
+        let (numbers, scale) = whole_numbers(row, 1.0);
+        bytes.extend(numbers.into_iter().map(|q| q as u8));
         scales.push(scale);
     }
     scales.resize(rows, 0.0);
     (bytes, scales)
+}
+
+/// A row as whole numbers of -127 to 127 and their scale: `clip` of the largest magnitude / 127, cut to 17 bits. What lies
+/// beyond is cut to 127; a row too small for a scale is 0.
+pub(super) fn whole_numbers(row: &[f32], clip: f32) -> (Vec<i8>, f32) {
+    let scale = clip * row.iter().fold(0.0f32, |most, v| most.max(v.abs())) / 127.0;
+    let scale = if scale < 1e-30 { 0.0 } else { f32::from_bits(scale.to_bits() & !0x7f) };
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    (row.iter().map(|v| (v * inverse).round().clamp(-127.0, 127.0) as i8).collect(), scale)
 }
 
 /// An array's bytes on their way to a file.

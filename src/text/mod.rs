@@ -12,6 +12,7 @@ pub mod pair;
 pub mod prune;
 pub mod render;
 pub mod shared;
+mod units;
 
 pub use batch::{Batch, Encoding};
 pub use pair::{PairTokenizer, Prepared};

@@ -6,7 +6,7 @@
 //! or three neighbours that give it when written together (`dsc-w120 /b` and `dscw120b`, `500мл` and `500 мл`).
 //!
 //! Normalised: NFKC, lower case, `ё` as `е`, only letters and digits, and a decimal separator between two digits as a
-//! point (`1,5` is `1.5` and not `15`). Written-together forms need three characters, or to be a number with its unit.
+//! point (`1,5` is `1.5` and not `15`). A quantity is its amount (`0,5 л` is `500 мл`). Written-together forms need three characters, or to be a number with its unit.
 //!
 //! A word that is not shared may be *near* one of the other side: one begins the other (`dscw120` and `dscw120b`, `черн.` and
 //! `черный`), which shops do to codes and words alike. Near is told apart from shared, since it may well be another product.
@@ -14,6 +14,7 @@
 //! Refused: codes that differ in their middle or last character (another product more often than not; counting them as near
 //! cost F1 on Abt-Buy), and homoglyphs, which are the model's matter.
 
+use super::units::quantity;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 
 /// Hash of a normalised form, and the first and last word it covers.
@@ -51,6 +52,9 @@ impl Words {
                 let at = (first + i) as u32;
                 let mut hash = fnv(0xcbf2_9ce4_8422_2325, form);
                 words.single.push((hash, at, at));
+                if let Some((kind, amount, two)) = quantity(form, forms.get(i + 1).map(String::as_str)) {
+                    words.single.push((fnv(hash_of_kind(kind), &amount.to_string()), at, at + u32::from(two)));
+                }
                 let mut length = form.chars().count();
                 let number = is_number(form);
                 for (more, next) in (1..).zip(forms.iter().skip(i + 1).take(2)) {
@@ -180,6 +184,11 @@ fn is_number(form: &str) -> bool {
     form.chars().all(|c| c.is_numeric() || c == '.')
 }
 
+/// Where the hashes of quantities begin; no word's hash begins there.
+fn hash_of_kind(kind: usize) -> u64 {
+    fnv(0x6c62_272e_07bb_0142, ["a", "b", "c", "d", "e", "f", "g"][kind])
+}
+
 /// FNV-1a, which can go on where it stopped: the hash of two words written together needs no string.
 fn fnv(hash: u64, text: &str) -> u64 {
     text.bytes().fold(hash, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
@@ -218,6 +227,8 @@ mod tests {
         assert_eq!(differing("Гель 500мл", "гель / 500 мл"), ("".into(), "".into()));
         assert_eq!(differing("масло 5 л", "масло 5л"), ("".into(), "".into()));
         assert_eq!(differing("масло 0,5 л", "масло 0.5л"), ("".into(), "".into()));
+        assert_eq!(differing("масло 0,5 л", "масло 500мл"), ("".into(), "".into()));
+        assert_eq!(differing("масло 0,5 л", "масло 5 л"), ("0,5".into(), "5".into()));
         assert_eq!(differing("концентрат/1л x", "Концентрат / 1 л"), ("x".into(), "".into()));
         // two characters that are no number with a unit stay apart
         assert_eq!(differing("a b", "ab"), ("a b".into(), "ab".into()));

@@ -1,8 +1,8 @@
 //! Pairs made from single records, and real pairs made a little harder.
 //!
 //! Lists of matches hold few near misses, and near misses are what a shop's list is full of: the same paint in another
-//! size. So a number, a unit, a colour or one character of an article code is changed, and the two records are a hard
-//! negative. Words dropped, exchanged with a neighbour or abbreviated, `0,5 л` written as `500 мл`, a code without its dash:
+//! size. So a number, a unit, a colour, a name or one character of an article code is changed, and the two records are a hard
+//! negative. Words dropped, moved, added as praise, exchanged with a neighbour or abbreviated, `0,5 л` written as `500 мл`, a code without its dash:
 //! the two records are still the same thing. Words that carry such a difference are never dropped.
 //!
 //! Real pairs are thinned ([`thin_pair`]) in the spirit of MixDA (Miao et al., Snippext, WWW 2020; Li et al., Ditto, VLDB
@@ -45,13 +45,20 @@ impl Default for Augment {
 /// Pairs made from one record: two versions of it and whether they are the same thing. The record should hold the rendered
 /// fields only (`Rendering::rendered_record`): a change in a field that no text shows would teach a falsehood. Without
 /// anything to change there is no negative.
-pub fn made_pairs(record: &Record, rng: &mut impl Rng, augment: &Augment) -> Vec<(Record, Record, bool)> {
+/// `other` is any other record of the list: a negative may take a name from it.
+pub fn made_pairs(
+    record: &Record,
+    other: &Record,
+    rng: &mut impl Rng,
+    augment: &Augment,
+) -> Vec<(Record, Record, bool)> {
     let mut made = Vec::new();
     for _ in 0..times(rng, augment.negatives) {
         let mut draft = Draft::new(record, augment.words);
-        if draft.spoil(rng) {
-            let other = if below(rng, 2) == 0 { record.clone() } else { perturbed(record, rng, augment) };
-            made.push((other, draft.into_record(record), false));
+        let renamed = below(rng, 4) == 0 && draft.rename(other, rng);
+        if renamed || draft.spoil(rng) {
+            let first = if below(rng, 4) == 0 { record.clone() } else { perturbed(record, rng, augment) };
+            made.push((first, draft.into_record(record), false));
         }
     }
     for _ in 0..times(rng, augment.positives) {
@@ -92,13 +99,15 @@ pub fn thin_pair(
 /// The record in other words.
 fn perturbed(record: &Record, rng: &mut impl Rng, augment: &Augment) -> Record {
     let mut draft = Draft::new(record, augment.words);
-    for _ in 0..1 + below(rng, 3) {
-        match below(rng, 6) {
+    for _ in 0..2 + below(rng, 5) {
+        match below(rng, 10) {
             0 | 1 => draft.drop_word(rng, &|_| true),
             2 => draft.exchange_words(rng),
-            3 => draft.abbreviate(rng),
-            4 => draft.rewrite_quantity(rng),
-            _ => draft.rewrite_code(rng),
+            3 | 4 => draft.abbreviate(rng),
+            5 | 6 => draft.rewrite_quantity(rng),
+            7 => draft.rewrite_code(rng),
+            8 => draft.turn(rng),
+            _ => draft.praise(rng),
         }
     }
     draft.into_record(record)
@@ -233,6 +242,49 @@ impl Draft {
         places.retain(|&at| self.values[at.0].len() > 1 && allowed(&folded(core(self.word(at)))));
         if let Some(&(value, word)) = pick(&places, rng) {
             self.values[value].remove(word);
+        }
+    }
+
+    /// Takes a name of another record in place of one of the first plain words, where brands and lines stand.
+    fn rename(&mut self, other: &Record, rng: &mut impl Rng) -> bool {
+        const FIRST: usize = 6;
+        let names = |draft: &Draft| -> Vec<(At, String)> {
+            let mut places = draft.places(Kind::Plain);
+            places.retain(|&at| at.1 < FIRST && core(draft.word(at)).chars().count() >= 4);
+            places.into_iter().map(|at| (at, core(draft.word(at)).to_string())).collect()
+        };
+        let known = self.vocabulary();
+        let mut strange = names(&Draft::new(other, self.words));
+        strange.retain(|(_, word)| !known.contains(&folded(word)));
+        let own = names(self);
+        let (Some((_, old)), Some((_, new))) = (pick(&own, rng), pick(&strange, rng)) else { return false };
+        self.replace_all(Kind::Plain, old, &in_case(old, new));
+        true
+    }
+
+    /// Begins a value with a later word and ends it with what stood before: `Гель Лимон 500 мл` to `500 мл Гель Лимон`.
+    fn turn(&mut self, rng: &mut impl Rng) {
+        let long: Vec<usize> = (0..self.values.len()).filter(|&v| self.values[v].len() >= 4).collect();
+        if let Some(&value) = pick(&long, rng) {
+            let words = &mut self.values[value];
+            // not between a number and its unit
+            let apart = |w: &usize| quantity(core(&words[*w - 1])).is_none_or(|q| !q.1.is_empty());
+            let cuts: Vec<usize> = (1..words.len()).filter(apart).collect();
+            if let Some(&cut) = pick(&cuts, rng) {
+                words.rotate_left(cut);
+            }
+        }
+    }
+
+    /// Adds words that praise and do not tell products apart.
+    fn praise(&mut self, rng: &mut impl Rng) {
+        let russian = self.values.iter().flatten().any(|w| w.contains(|c| ('а'..='я').contains(&c)));
+        let long: Vec<usize> = (0..self.values.len()).filter(|&v| self.values[v].len() >= 3).collect();
+        if let (Some(&value), Some(words)) = (pick(&long, rng), pick(lexicon::praise(russian), rng)) {
+            let at = below(rng, self.values[value].len() + 1);
+            let inside = at > 0 && quantity(core(&self.values[value][at - 1])).is_some();
+            let at = if inside { self.values[value].len() } else { at };
+            self.values[value].splice(at..at, words.split(' ').map(str::to_string));
         }
     }
 
@@ -460,7 +512,8 @@ mod tests {
     }
 
     fn all(augment: &Augment, record: &Record) -> Vec<(Record, Record, bool)> {
-        (0..200).flat_map(|seed| made_pairs(record, &mut rng(seed), augment)).collect()
+        let other = self::record(&[("name", "Фильтр Квадрат стальной")]);
+        (0..200).flat_map(|seed| made_pairs(record, &other, &mut rng(seed), augment)).collect()
     }
 
     const NEGATIVES: Augment = Augment { negatives: 1.0, positives: 0.0, thin: 0.0, words: 24 };

@@ -337,7 +337,8 @@ impl Corpus {
         let Some(augment) = &recipe.augment else { return Ok(examples) };
         let made = self.sides.par_iter().enumerate().map(|(i, side)| {
             let mut rng = generator(&[seed, epoch, 6, i as u64]);
-            let pairs = made_pairs(&side.record, &mut rng, augment);
+            let stranger = &self.sides[rng.random_range(0..self.sides.len())].record;
+            let pairs = made_pairs(&side.record, stranger, &mut rng, augment);
             let tokenizer = &self.tokenizers[side.source];
             let encoded = pairs.iter().map(|(left, right, label)| {
                 let (left, right) = if swapped(7, i) { (right, left) } else { (left, right) };

@@ -9,6 +9,7 @@
 //! | [`optimizer`], [`schedule`] | the update |
 //! | [`checkpoint`], [`seed`] | how a killed run goes on with the same bits |
 //! | [`run`] | all of it in order, in a run folder |
+//! | [`quantize`](mod@quantize) | trained weights to int8 |
 //! | [`progress`], [`environment`] | what a run tells while it runs, and where it ran |
 pub mod augment;
 pub mod batches;
@@ -18,6 +19,7 @@ pub mod environment;
 pub mod negatives;
 pub mod optimizer;
 pub mod progress;
+pub mod quantize;
 pub mod recipe;
 pub mod run;
 pub mod schedule;
@@ -26,6 +28,7 @@ pub mod trainer;
 
 pub use batches::Example;
 pub use progress::{Progress, Silent, StepReport, Validation};
+pub use quantize::{Fit, quantize};
 pub use recipe::Recipe;
 pub use run::{Outcome, train};
 

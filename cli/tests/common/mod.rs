@@ -14,7 +14,7 @@ use sverka::nn::weights::{Array, Storage};
 /// `sverka` in a folder.
 pub fn sverka(dir: &Path) -> Command {
     let mut command = Command::cargo_bin("sverka").unwrap();
-    command.current_dir(dir).env_remove("SVERKA_MODEL").env_remove("RUST_LOG");
+    command.current_dir(dir).env_remove("SVERKA_MODEL").env_remove("SVERKA_CPU").env_remove("RUST_LOG");
     command
 }
 

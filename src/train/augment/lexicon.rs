@@ -99,6 +99,44 @@ const COLOURS_EN: &[&str] = &[
     "charcoal",
 ];
 
+/// What shops add to a name without meaning another product.
+pub(super) fn praise(russian: bool) -> &'static [&'static str] {
+    match russian {
+        true => &[
+            "новинка",
+            "в наличии",
+            "с доставкой",
+            "высокое качество",
+            "для дома",
+            "для дома и дачи",
+            "профессиональный",
+            "оригинал",
+            "хит продаж",
+            "быстрый эффект",
+            "удобная упаковка",
+            "экономичный расход",
+            "с гарантией",
+            "надёжный",
+        ],
+        false => &[
+            "new",
+            "genuine",
+            "original",
+            "high quality",
+            "in stock",
+            "free shipping",
+            "with warranty",
+            "best seller",
+            "for home and office",
+            "professional grade",
+            "easy to use",
+            "durable",
+            "premium",
+            "retail pack",
+        ],
+    }
+}
+
 /// True for a unit of measure.
 pub(super) fn is_unit(word: &str) -> bool {
     ALONE.contains(&word) || family(word).is_some()

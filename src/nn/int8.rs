@@ -1,0 +1,331 @@
+//! Which whole numbers stand for a matrix? int8 weights fitted to a sample of what the layer is really given.
+//!
+//! The kernels multiply `round(x / a) * round(w / s)`: one step `a` per token, found at run time, and one step `s` per output
+//! channel, chosen here. Two things lower the error of a product, and both are kept only where they do so on the sample:
+//!
+//! - **clipping** ([`fit`]): a channel's step may be smaller than its largest weight / 127. The few weights beyond are cut, all
+//!   others are rounded more finely. Steps of 0.7 to 1 of the largest are tried with the kernels' own int8 product, and each
+//!   channel takes the one whose outputs are nearest to f32's, in squares; what is left on average goes into the bias
+//!   (Nagel et al., ICCV 2019).
+//! - **folding** ([`balance`], SmoothQuant: Xiao et al., ICML 2023): a channel of the input that is far larger than the others
+//!   spoils the step of every token. It may be divided by a factor that the weights are multiplied by, where what stands before
+//!   can take the factor. In BERT that is the attention's output alone: its input is a mean of values, and the value
+//!   projection's rows take the factor. Factors are powers of two, so f32 and bf16 scores stay the same to the bit.
+//!
+//! Refused: folding into LayerNorm, as SmoothQuant does. A post-norm layer adds the norm's output to the next sublayer's, so
+//! the factor would be in the residual, and nothing undoes it there. GELU lets no factor through either.
+//!
+//! The values that come out are whole numbers times the channel's step, and a channel's largest is always 127 steps. So
+//! storing them, and packing them again at load, gives the same bytes and steps.
+
+use rayon::prelude::*;
+
+use super::Dtype;
+use super::embedding::embed_group;
+use super::encoder::Encoder;
+use super::kernels::{self, Buffer, Left, Panels};
+use super::layer::{Group, Layer, Run};
+use super::plan::{Plan, with_workspace};
+use super::weights::whole_numbers;
+use crate::Result;
+use crate::text::Batch;
+
+/// Rows of each input that are kept to fit on; evenly spread over the sample's tokens.
+const ROWS: usize = 4096;
+/// Steps that are tried, in shares of the largest weight / 127. The first is what is used without a sample.
+const CLIPS: [f32; 11] = [1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82, 0.79, 0.76, 0.73, 0.7];
+/// Exponents of folding that are tried: how much of a channel's size goes into the weights.
+const ALPHAS: [f32; 3] = [0.25, 0.5, 0.75];
+/// Output channels that one task fits.
+const CHANNELS: usize = 64;
+
+/// A sample on its way through the layers, in f32.
+pub struct Sample {
+    plan: Plan,
+    /// `[t, h]`, what the next layer is given.
+    states: Vec<f32>,
+    hidden: usize,
+    every: usize,
+}
+
+/// What a layer's linear bricks are given: rows of the sample.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// Of key and value, `[r, h]`.
+    pub states: Vec<f32>,
+    /// Of query, `[q, h]`.
+    pub asking: Vec<f32>,
+    /// Of the attention's output, `[q, h]`.
+    pub context: Vec<f32>,
+    /// Of the feed-forward block, `[q, h]`.
+    pub normed: Vec<f32>,
+    /// Of its second half, `[q, f]`.
+    pub inner: Vec<f32>,
+}
+
+impl Sample {
+    /// The sample behind the embedding.
+    ///
+    /// # Errors
+    /// Ids, segments or lengths past the model's tables; a sequence without a token.
+    pub fn new(encoder: &Encoder, batch: &Batch) -> Result<Self> {
+        encoder.embedding.check(batch)?;
+        let (plan, hidden) = (Plan::fixed(batch), encoder.hidden());
+        let embed = |group: Group| {
+            let mut x = vec![0f32; group.tokens() * hidden];
+            embed_group(&encoder.embedding, batch, group.first_token, group.lengths, &mut x);
+            x
+        };
+        let groups: Vec<Group> = plan.groups().collect();
+        let states = groups.into_par_iter().map(embed).collect::<Vec<_>>().concat();
+        Ok(Sample { plan, states, hidden, every: batch.tokens().div_ceil(ROWS).max(1) })
+    }
+
+    /// Takes the sample through an f32 layer and gives what its bricks met. With `first_only`, as the last layer is served, all
+    /// but key and value see first tokens alone, and the sample ends there.
+    pub fn through(&mut self, layer: &Layer, first_only: bool) -> Inputs {
+        let (h, f, every) = (self.hidden, layer.shape.ff, self.every);
+        let run = Run { first_only, seed: None, split: false };
+        let groups: Vec<Group> = self.plan.groups().collect();
+        let pass = |group: Group| {
+            let x = &self.states[group.first_token * h..][..group.tokens() * h];
+            let rows = group.rows(first_only);
+            let mut out = vec![0f32; rows * h];
+            let thinned = |values: &[f32], width: usize, every: usize, first: usize| -> Vec<f32> {
+                let rows = values.chunks_exact(width).zip(first..);
+                rows.filter(|(_, row)| row.is_multiple_of(every)).flat_map(|(row, _)| row).copied().collect()
+            };
+            let mut inputs = Inputs { states: thinned(x, h, every, group.first_token), ..Inputs::default() };
+            with_workspace(|w| {
+                layer.forward(w, group, run, x, &mut out, None);
+                // first tokens are few: all of them stay
+                let every = if first_only { 1 } else { every };
+                let kept =
+                    |values: &[f32], width: usize| thinned(&values[..rows * width], width, every, group.first_token);
+                inputs.context = kept(&w.context, h);
+                inputs.normed = kept(&w.x1, h);
+                inputs.inner = kept(&w.u, f);
+            });
+            inputs.asking = match first_only {
+                true => group.sequences().flat_map(|(start, _, _)| &x[start * h..][..h]).copied().collect(),
+                false => inputs.states.clone(),
+            };
+            (inputs, out)
+        };
+        let parts: Vec<(Inputs, Vec<f32>)> = groups.into_par_iter().map(pass).collect();
+        let join =
+            |part: fn(&Inputs) -> &Vec<f32>| parts.iter().flat_map(|(i, _)| part(i)).copied().collect::<Vec<_>>();
+        let inputs = Inputs {
+            states: join(|i| &i.states),
+            asking: join(|i| &i.asking),
+            context: join(|i| &i.context),
+            normed: join(|i| &i.normed),
+            inner: join(|i| &i.inner),
+        };
+        self.states = parts.into_iter().flat_map(|(_, out)| out).collect();
+        inputs
+    }
+}
+
+/// A matrix that int8 holds exactly.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fitted {
+    /// `[n, k]`, whole numbers times a step per row.
+    pub weight: Vec<f32>,
+    /// What the bias gains, `[n]`.
+    pub shift: Vec<f32>,
+    /// Squared error of the outputs on the sample, in shares of the outputs' squares.
+    pub error: f64,
+    /// The same without a sample: nothing cut, nothing shifted.
+    pub plain: f64,
+}
+
+/// Whole numbers for weights `[n, k]` whose inputs look like `x [rows, k]`.
+pub fn fit(weight: &[f32], k: usize, x: &[f32]) -> Fitted {
+    let rows = x.len() / k;
+    let depth = kernels::steps(Dtype::Int8, k);
+    let (mut units, mut scale) = (vec![0u32; rows * depth], vec![0f32; rows]);
+    kernels::units(Dtype::Int8, x, k, rows, k, &mut units, &mut scale);
+    let left = Left { units: &units, stride: depth, rows, scale: &scale };
+    let exact = Left { units: bytemuck::cast_slice(x), stride: k, rows, scale: &[] };
+    let parts: Vec<(Fitted, f64)> =
+        weight.par_chunks(CHANNELS * k).map(|part| channels(part, k, left, exact)).collect();
+    let size: f64 = parts.iter().map(|(_, size)| size).sum::<f64>().max(f64::MIN_POSITIVE);
+    let sum = |of: fn(&Fitted) -> f64| parts.iter().map(|(part, _)| of(part)).sum::<f64>() / size;
+    let (error, plain) = (sum(|p| p.error), sum(|p| p.plain));
+    let (weights, shifts): (Vec<_>, Vec<_>) = parts.into_iter().map(|(p, _)| (p.weight, p.shift)).unzip();
+    Fitted { weight: weights.concat(), shift: shifts.concat(), error, plain }
+}
+
+/// [`fit`] for a few channels: errors not yet divided by the outputs' squares, which stand beside.
+fn channels(weight: &[f32], k: usize, left: Left, exact: Left) -> (Fitted, f64) {
+    let (rows, n) = (left.rows, weight.len() / k);
+    let (mut panels, mut scratch) = (Panels::default(), Buffer::default());
+    let (mut want, mut got) = (vec![0f32; rows * n], vec![0f32; rows * n]);
+    panels.from_rows(Dtype::F32, weight, k, n, k, &mut scratch);
+    kernels::product(exact, &panels, None, &mut want, n, false);
+    let size = want.iter().map(|y| f64::from(*y).powi(2)).sum();
+    let mut best = Fitted { weight: weight.to_vec(), shift: vec![0.0; n], error: 0.0, plain: 0.0 };
+    let mut errors = vec![f64::INFINITY; n];
+    for clip in CLIPS {
+        let steps: Vec<f32> = weight.chunks_exact(k).flat_map(|row| on_grid(row, clip)).collect();
+        panels.from_rows(Dtype::Int8, &steps, k, n, k, &mut scratch);
+        kernels::product(left, &panels, None, &mut got, n, false);
+        let (mut sums, mut squares) = (vec![0f64; n], vec![0f64; n]);
+        for (want, got) in want.chunks_exact(n).zip(got.chunks_exact(n)) {
+            for (i, (w, g)) in want.iter().zip(got).enumerate() {
+                let off = f64::from(w - g);
+                sums[i] += off;
+                squares[i] += off * off;
+            }
+        }
+        if clip == 1.0 {
+            best.plain = squares.iter().sum();
+        }
+        for i in 0..n {
+            let mean = sums[i] / rows.max(1) as f64;
+            let error = (squares[i] - mean * sums[i]).max(0.0);
+            if error < errors[i] {
+                errors[i] = error;
+                best.shift[i] = mean as f32;
+                best.weight[i * k..][..k].copy_from_slice(&steps[i * k..][..k]);
+            }
+        }
+    }
+    best.error = errors.iter().sum();
+    (best, size)
+}
+
+/// The values that int8 makes of a row.
+fn on_grid(row: &[f32], clip: f32) -> impl Iterator<Item = f32> {
+    let (numbers, step) = whole_numbers(row, clip);
+    numbers.into_iter().map(move |q| f32::from(q) * step)
+}
+
+/// [`fit`] where the `k` channels of the input may be divided by factors: gives the factors too, powers of two, all 1 where
+/// folding does not help. The weights are already multiplied.
+pub fn balance(weight: &[f32], k: usize, x: &[f32]) -> (Fitted, Vec<f32>) {
+    let largest = |values: &[f32]| {
+        let mut most = vec![0f32; k];
+        for row in values.chunks_exact(k) {
+            most.iter_mut().zip(row).for_each(|(m, v)| *m = m.max(v.abs()));
+        }
+        most
+    };
+    let (of_x, of_w) = (largest(x), largest(weight));
+    let plain = fit(weight, k, x);
+    let without = plain.plain;
+    let mut best = (plain, vec![1f32; k]);
+    for alpha in ALPHAS {
+        let factor = |(x, w): (&f32, &f32)| match *x > 0.0 && *w > 0.0 {
+            true => (alpha * x.log2() - (1.0 - alpha) * w.log2()).round().clamp(-20.0, 20.0).exp2(),
+            false => 1.0,
+        };
+        let factors: Vec<f32> = of_x.iter().zip(&of_w).map(factor).collect();
+        let scaled = |values: &[f32], by: fn(f32, f32) -> f32| -> Vec<f32> {
+            values.iter().zip(factors.iter().cycle()).map(|(v, f)| by(*v, *f)).collect()
+        };
+        let fitted = fit(&scaled(weight, |w, f| w * f), k, &scaled(x, |x, f| x / f));
+        if fitted.error < best.0.error {
+            best = (fitted, factors);
+        }
+    }
+    best.0.plain = without;
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Heavy-tailed values: cubes of even ones.
+    fn draw(n: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        (0..n).map(|_| next().powi(3)).collect()
+    }
+
+    /// Squared error of the int8 product against f64, in shares of the outputs' squares.
+    fn measured(weight: &[f32], fitted: &[f32], shift: &[f32], k: usize, x: &[f32]) -> f64 {
+        let (mut off, mut size) = (0.0, 0.0);
+        for x in x.chunks_exact(k) {
+            let step = f64::from(x.iter().fold(0f32, |m, v| m.max(v.abs()))) / 127.0;
+            for (row, (w, q)) in weight.chunks_exact(k).zip(fitted.chunks_exact(k)).enumerate() {
+                let want: f64 = x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                let got: f64 =
+                    x.iter().zip(q).map(|(x, q)| (f64::from(*x) / step).round() * step * f64::from(*q)).sum();
+                off += (want - got - f64::from(shift[row])).powi(2);
+                size += want * want;
+            }
+        }
+        off / size
+    }
+
+    #[test]
+    fn fitting_lowers_the_error_and_says_by_how_much() {
+        let (n, k, rows) = (70, 53, 300);
+        let mut weight = draw(n * k, 1);
+        // one far weight per row that meets inputs of almost nothing
+        weight.chunks_exact_mut(k).for_each(|row| row[0] = 3.0);
+        let mut x = draw(rows * k, 2);
+        x.chunks_exact_mut(k).for_each(|row| row[0] *= 1e-3);
+        let fitted = fit(&weight, k, &x);
+        assert!(fitted.error < 0.8 * fitted.plain, "{} {}", fitted.error, fitted.plain);
+        let error = measured(&weight, &fitted.weight, &fitted.shift, k, &x);
+        assert!((error / fitted.error - 1.0).abs() < 0.02, "{error} {}", fitted.error);
+        let plain: Vec<f32> = weight.chunks_exact(k).flat_map(|row| on_grid(row, 1.0)).collect();
+        let error = measured(&weight, &plain, &vec![0.0; n], k, &x);
+        assert!((error / fitted.plain - 1.0).abs() < 0.02, "{error} {}", fitted.plain);
+        // on other inputs of the same kind too
+        let mut other = draw(rows * k, 3);
+        other.chunks_exact_mut(k).for_each(|row| row[0] *= 1e-3);
+        let chosen = measured(&weight, &fitted.weight, &fitted.shift, k, &other);
+        assert!(chosen < 0.85 * measured(&weight, &plain, &vec![0.0; n], k, &other), "{chosen}");
+    }
+
+    #[test]
+    fn what_was_fitted_packs_to_the_same_bytes_and_steps() {
+        let (n, k) = (40, 19);
+        let mut weight = draw(n * k, 4);
+        weight[..k].fill(0.0);
+        weight[k..2 * k].fill(1e-41);
+        let fitted = fit(&weight, k, &draw(200 * k, 5)).weight;
+        assert!(fitted[..2 * k].iter().all(|w| *w == 0.0));
+        let mut cut = 0;
+        for (was, row) in weight.chunks_exact(k).zip(fitted.chunks_exact(k)).skip(2) {
+            let (stored, step) = whole_numbers(row, 1.0);
+            let (packed, scale) = kernels::quantise_row(row);
+            assert_eq!((&stored, step.to_bits()), (&packed, scale.to_bits()), "the kernels pack what is stored");
+            assert!(row.iter().zip(&stored).all(|(w, q)| *w == f32::from(*q) * step), "nothing is lost on the way");
+            let largest = |row: &[f32]| row.iter().fold(0f32, |m, v| m.max(v.abs()));
+            cut += usize::from(largest(row) < 0.98 * largest(was));
+        }
+        assert!(cut > 0, "no channel was cut: the test shows nothing");
+    }
+
+    #[test]
+    fn folding_helps_where_one_channel_towers() {
+        let (n, k, rows) = (33, 32, 200);
+        let (weight, mut x) = (draw(n * k, 6), draw(rows * k, 7));
+        x.chunks_exact_mut(k).for_each(|row| row[5] *= 60.0);
+        let (fitted, factors) = balance(&weight, k, &x);
+        assert!(fitted.error < 0.5 * fit(&weight, k, &x).error, "{}", fitted.error);
+        assert!(factors[5] > 4.0 * factors[6], "{factors:?}");
+        assert!(factors.iter().all(|f| f.log2().fract() == 0.0), "powers of two: {factors:?}");
+        let inputs: Vec<f32> = x.iter().zip(factors.iter().cycle()).map(|(x, f)| x / f).collect();
+        let weights: Vec<f32> = weight.iter().zip(factors.iter().cycle()).map(|(w, f)| w * f).collect();
+        let error = measured(&weights, &fitted.weight, &fitted.shift, k, &inputs);
+        assert!((error / fitted.error - 1.0).abs() < 0.02, "{error} {}", fitted.error);
+    }
+
+    #[test]
+    fn a_sample_without_rows_leaves_plain_rounding() {
+        let weight = draw(3 * 8, 8);
+        let fitted = fit(&weight, 8, &[]);
+        let plain: Vec<f32> = weight.chunks_exact(8).flat_map(|row| on_grid(row, 1.0)).collect();
+        assert_eq!((fitted.weight, fitted.shift, fitted.error), (plain, vec![0.0; 3], 0.0));
+    }
+}

@@ -1,0 +1,220 @@
+//! A cross-encoder's weights for int8, fitted to a sample of its own data (`nn::int8` says how).
+//!
+//! Layer by layer: the sample runs through the f32 encoder, each linear brick's inputs are kept, and its weights become the
+//! whole numbers whose outputs are nearest to f32's. What comes out are still f32 arrays of the same names, and
+//! [`Storage::Int8`](crate::nn::weights::Storage) holds them without loss. Labels are not looked at. Calibration and threshold
+//! stay those of f32, so that a loss is the weights' doing alone; `sverka calibrate` fits them anew.
+//!
+//! Embeddings are stored as int8 with the plain step of each row, and computed in f32; so is the pooler. Refused: fitting on
+//! the outputs of layers that are int8 already (their errors are no more regular than chance), and training with rounding.
+
+use crate::models::bert::{self, Config, layer_array};
+use crate::nn::int8::{Fitted, Sample, balance, fit};
+use crate::nn::{Dtype, Weights};
+use crate::text::Batch;
+use crate::{Error, Result};
+
+/// How near int8 outputs are to f32's, for one matrix on the sample.
+#[derive(Debug, Clone)]
+pub struct Fit {
+    /// The matrix.
+    pub name: String,
+    /// Squared error of its outputs in shares of their squares, without a sample: each row's step from its largest weight.
+    pub plain: f64,
+    /// The same, fitted.
+    pub fitted: f64,
+}
+
+/// Fits the encoder's matrices to the sample, in place.
+///
+/// # Errors
+/// An empty sample, or one that was encoded for another model; an array that is missing.
+pub fn quantize(config: &Config, weights: &mut Weights, sample: &Batch) -> Result<Vec<Fit>> {
+    if sample.is_empty() {
+        return Err(Error::setting("sample", 0, "give at least one pair to fit int8 on"));
+    }
+    let encoder = bert::encoder(config, &*weights, Dtype::F32, false)?;
+    let mut passing = Sample::new(&encoder, sample)?;
+    let (h, f) = (config.hidden_size, config.intermediate_size);
+    let mut fits = Vec::new();
+    for (i, layer) in encoder.layers.iter().enumerate() {
+        let inputs = passing.through(layer, i + 1 == encoder.layers.len());
+        let mut model = Model { weights, layer: i, fits: &mut fits };
+        // before the value projection is rounded: its rows take the factors
+        let out = model.values("attention.output.dense.weight")?;
+        let (fitted, factors) = balance(&out, h, &inputs.context);
+        model.divide_rows("attention.self.value", &factors)?;
+        model.put("attention.output.dense", fitted)?;
+        for (brick, k, x) in [
+            ("attention.self.query", h, &inputs.asking),
+            ("attention.self.key", h, &inputs.states),
+            ("attention.self.value", h, &inputs.states),
+            ("intermediate.dense", h, &inputs.normed),
+            ("output.dense", f, &inputs.inner),
+        ] {
+            let fitted = fit(&model.values(&format!("{brick}.weight"))?, k, x);
+            model.put(brick, fitted)?;
+        }
+    }
+    Ok(fits)
+}
+
+/// A layer's arrays by their short names.
+struct Model<'a> {
+    weights: &'a mut Weights,
+    layer: usize,
+    fits: &'a mut Vec<Fit>,
+}
+
+impl Model<'_> {
+    fn array(&mut self, name: &str) -> Result<&mut Vec<f32>> {
+        let name = layer_array(self.layer, name);
+        match self.weights.0.get_mut(&name) {
+            Some(array) => Ok(&mut array.data),
+            None => Err(Error::Internal { op: "quantize", what: format!("no array {name}") }),
+        }
+    }
+    fn values(&mut self, name: &str) -> Result<Vec<f32>> {
+        Ok(self.array(name)?.clone())
+    }
+    /// A brick whose outputs are divided by `factors`, one per row.
+    fn divide_rows(&mut self, brick: &str, factors: &[f32]) -> Result<()> {
+        let weight = self.array(&format!("{brick}.weight"))?;
+        let columns = weight.len() / factors.len();
+        for (row, factor) in weight.chunks_exact_mut(columns).zip(factors) {
+            row.iter_mut().for_each(|w| *w /= factor);
+        }
+        let bias = self.array(&format!("{brick}.bias"))?;
+        bias.iter_mut().zip(factors).for_each(|(b, factor)| *b /= factor);
+        Ok(())
+    }
+    fn put(&mut self, brick: &str, fitted: Fitted) -> Result<()> {
+        let name = format!("{brick}.weight");
+        *self.array(&name)? = fitted.weight;
+        self.array(&format!("{brick}.bias"))?.iter_mut().zip(fitted.shift).for_each(|(b, by)| *b += by);
+        let name = layer_array(self.layer, &name);
+        log::debug!("{name}: squared error {:.2e}, fitted {:.2e}", fitted.plain, fitted.error);
+        self.fits.push(Fit { name, plain: fitted.plain, fitted: fitted.error });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+    use crate::models::cross_encoder::Scorer;
+    use crate::nn::Array;
+    use crate::nn::weights::{Storage, read_safetensors, write_safetensors};
+    use crate::text::Encoding;
+
+    fn config() -> Config {
+        let json = r#"{"vocab_size":50,"hidden_size":32,"num_hidden_layers":3,"num_attention_heads":2,"intermediate_size":64,
+            "max_position_embeddings":100}"#;
+        serde_json::from_str(json).unwrap()
+    }
+
+    /// Heavy-tailed matrices, and values of which a few channels tower above the others.
+    fn weights() -> Weights {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+        let head = [("bert.pooler.dense", 32), ("classifier", 1)]
+            .into_iter()
+            .flat_map(|(name, n)| [(format!("{name}.weight"), vec![n, 32]), (format!("{name}.bias"), vec![n])]);
+        let arrays = config().arrays().into_iter().chain(head).map(|(name, shape)| {
+            let centre = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
+            let mut draw = || centre + rng.random_range(-1.0..1.0f32).powi(3);
+            let mut data: Vec<f32> = (0..shape.iter().product()).map(|_| draw()).collect();
+            if name.ends_with("value.weight") {
+                data.chunks_mut(32).step_by(11).for_each(|row| row.iter_mut().for_each(|w| *w *= 20.0));
+            }
+            if name.ends_with("attention.output.dense.weight") {
+                data.chunks_mut(32).flat_map(|row| row.iter_mut().step_by(11)).for_each(|w| *w /= 20.0);
+            }
+            (name, Array { shape, data })
+        });
+        Weights(arrays.collect())
+    }
+
+    fn batch(sequences: u64, seed: u64) -> Batch {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let mut encoding = |t: u64| Encoding {
+            ids: (0..t).map(|_| rng.random_range(0..50)).collect(),
+            segments: (0..t).map(|i| u32::from(2 * i > t)).collect(),
+            cut: 0,
+        };
+        (0..sequences).map(|i| encoding(3 + i * 7 % 60)).collect::<Vec<_>>().iter().collect()
+    }
+
+    fn logits(weights: &Weights, dtype: Dtype, batch: &Batch) -> Vec<f32> {
+        Scorer::new(config(), weights, dtype).unwrap().logits(batch).unwrap()
+    }
+
+    fn distance(a: &[f32], b: &[f32]) -> f32 {
+        a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
+    }
+
+    #[test]
+    fn fitted_weights_score_nearer_to_f32_on_texts_outside_the_sample() {
+        let (mut fitted, held_out) = (weights(), batch(200, 5));
+        let fits = quantize(&config(), &mut fitted, &batch(60, 4)).unwrap();
+        assert_eq!(fits.len(), 3 * 6);
+        for fit in &fits {
+            assert!(fit.fitted <= fit.plain && fit.plain > 0.0 && fit.plain < 0.01, "{fit:?}");
+        }
+        let folded = fits.iter().filter(|f| f.name.ends_with("attention.output.dense.weight"));
+        assert!(folded.into_iter().all(|f| f.fitted < 0.5 * f.plain), "{fits:?}");
+        let exact = logits(&weights(), Dtype::F32, &held_out);
+        let plain = distance(&logits(&weights(), Dtype::Int8, &held_out), &exact);
+        let found = distance(&logits(&fitted, Dtype::Int8, &held_out), &exact);
+        assert!(found < 0.8 * plain, "{found} against {plain}");
+    }
+
+    #[test]
+    fn the_stored_artefact_scores_the_same_bits() {
+        let (mut fitted, batch) = (weights(), batch(30, 6));
+        quantize(&config(), &mut fitted, &batch).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        write_safetensors(&path, &fitted, Storage::Int8).unwrap();
+        let read = read_safetensors(&path).unwrap();
+        for (name, array) in &fitted.0 {
+            // tables and the pooler are rounded by storing them
+            if name.contains("encoder") {
+                assert_eq!(array, &read.0[name], "{name}");
+            }
+        }
+        let mut tables = read.clone();
+        tables.0.extend(fitted.0.into_iter().filter(|(name, _)| name.contains("encoder")));
+        let bits = |w: &Weights| logits(w, Dtype::Int8, &batch).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&read), bits(&tables));
+        let again = dir.path().join("again.safetensors");
+        write_safetensors(&again, &read, Storage::Int8).unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), std::fs::read(again).unwrap());
+    }
+
+    #[test]
+    fn folding_leaves_every_bit_of_the_scores() {
+        let (mut folded, batch) = (weights(), batch(40, 7));
+        let factors: Vec<f32> = (0..32).map(|i| ((i % 9) as f32 - 4.0).exp2()).collect();
+        for layer in 0..3 {
+            let mut model = Model { weights: &mut folded, layer, fits: &mut Vec::new() };
+            model.divide_rows("attention.self.value", &factors).unwrap();
+            let out = model.array("attention.output.dense.weight").unwrap();
+            out.iter_mut().zip(factors.iter().cycle()).for_each(|(w, factor)| *w *= factor);
+        }
+        assert_ne!(folded.0, weights().0);
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            assert_eq!(logits(&folded, dtype, &batch), logits(&weights(), dtype, &batch), "{dtype:?}");
+        }
+    }
+
+    #[test]
+    fn a_sample_must_be_there_and_of_this_model() {
+        let refused = |batch: &Batch| quantize(&config(), &mut weights(), batch).unwrap_err();
+        assert!(refused(&Batch::default()).to_string().contains("at least one pair"));
+        let mut other = batch(3, 8);
+        other.ids[5] = 50;
+        assert!(refused(&other).is_users() && refused(&other).to_string().contains("another model"));
+    }
+}
