@@ -22,11 +22,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 pub use directory::read_directory;
-<<<<<<< HEAD
-pub use manifest::{Manifest, Quantised, VERSION};
-=======
-pub use manifest::{ARCHITECTURES, Manifest, VERSION};
->>>>>>> polish
+pub use manifest::{ARCHITECTURES, Manifest, Quantised, VERSION};
 pub use surgery::{grow_segments, prune_embeddings, take_layers};
 
 pub use crate::nn::weights::Storage;
