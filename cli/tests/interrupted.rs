@@ -91,8 +91,9 @@ fn what_a_killed_write_leaves_behind_does_no_harm() {
     let checkpoint = dir.join("killed/checkpoint");
     let arrays = names(&checkpoint).into_iter().find(|n| n.ends_with(".safetensors")).unwrap();
     let whole = std::fs::read(checkpoint.join(arrays)).unwrap();
-    let halves = ["step-999.safetensors.part", "step-999.safetensors", "best-999.safetensors.part"];
-    halves.map(|name| write(&checkpoint.join(name), &whole[..whole.len() / 2]));
+    for name in ["step-999.safetensors.part", "step-999.safetensors", "best-999.safetensors.part"] {
+        write(&checkpoint.join(name), &whole[..whole.len() / 2]);
+    }
     write(&checkpoint.join("state.json.part"), "{\"version\": 1, \"se");
     let log = dir.join("killed/log.jsonl");
     let text = std::fs::read(&log).unwrap();

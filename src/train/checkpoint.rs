@@ -45,8 +45,8 @@ pub struct State {
     pub seconds: f64,
     /// Validations so far.
     pub validations: Vec<Validation>,
-    /// Value of the recipe's measure and step of the best validation. An f32, which survives JSON to the bit (an f64 does
-    /// not), since the next validation is compared with it.
+    /// Value of the recipe's measure and step of the best validation. It must survive JSON to the bit, since the next
+    /// validation is compared with it.
     pub best: Option<(f32, u64)>,
     /// Validations in a row without a new best.
     pub stale: u32,
