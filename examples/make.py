@@ -246,8 +246,8 @@ def main():
             out.writerow(head)
             out.writerows(rows)
 
-    write("left.csv", ["id", "name", "brand", "price", "category"], [[lid[i], t, b, f"{p:.2f}", c] for i in at_left for t, b, p, c in [left[i]]])
-    write("right.csv", ["sku", "title", "vendor", "price", "section"], [[rid[i], t, b, f"{p:.0f}" if p > 100 else f"{p:.2f}", c] for i in at_right for t, b, p, c in [right[i]]])
+    write("left.csv", ["id", "name", "brand"], [[lid[i], t, b] for i in at_left for t, b, p, c in [left[i]]])
+    write("right.csv", ["sku", "title", "vendor"], [[rid[i], t, b] for i in at_right for t, b, p, c in [right[i]]])
     write("truth.csv", ["left_id", "right_id"], sorted((lid[l], rid[r]) for l, r in both))
 
 
