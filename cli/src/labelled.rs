@@ -109,23 +109,30 @@ impl Labelled {
         Ok(Labelled { sets, labels, unlabelled })
     }
 
-    /// Up to `count` pairs, evenly spread, to be looked at without their labels: of the training split (of validation where
-    /// training is measured); where there are no splits, taken out of these pairs, half of them at most.
-    pub fn sample(&mut self, from: &Data, split: Split, count: usize, output: &Output) -> Result<Vec<(Record, Record)>> {
+    /// Up to `count` pairs, evenly spread, to be looked at without their labels: of the other splits; where there are none,
+    /// taken out of these pairs, half of them at most.
+    pub fn sample(&mut self, from: &Data, split: Split, count: usize, output: &Output) -> Vec<(Record, Record)> {
         let pair = |(left, right): (&Record, &Record)| (left.clone(), right.clone());
-        if split.part().is_some() && self.sets.iter().all(|s| s.set.pairs.iter().all(|p| p.part.is_some())) {
-            let others = Self::read(from, if split == Split::Train { Split::Valid } else { Split::Train }, output)?;
-            let step = others.len().div_ceil(count.max(1)).max(1);
-            return Ok(others.records().step_by(step).map(pair).collect());
+        let divided = split.part().is_some() && self.sets.iter().all(|s| s.set.pairs.iter().all(|p| p.part.is_some()));
+        let splits = [Split::Train, Split::Valid, Split::Test].into_iter().filter(|s| divided && *s != split);
+        // a split without labelled pairs is no error here
+        let others: Vec<Labelled> = splits.filter_map(|other| Self::read(from, other, output).ok()).collect();
+        let total: usize = others.iter().map(Labelled::len).sum();
+        if total > 0 {
+            let chosen = evenly(count, total);
+            let records = others.iter().flat_map(Labelled::records).zip(&chosen);
+            return records.filter(|(_, chosen)| **chosen).map(|(records, _)| pair(records)).collect();
         }
-        let step = self.len().div_ceil(count.max(1)).max(2);
-        let sample = self.records().step_by(step).map(pair).collect();
-        let mut places = (0..self.labels.len()).map(|i| i % step != 0).collect::<Vec<_>>().into_iter();
-        self.labels = self.labels.iter().zip(places.clone()).filter(|(_, stays)| *stays).map(|(l, _)| *l).collect();
+        let chosen = evenly(count.min(self.len() / 2), self.len());
+        let sample = self.records().zip(&chosen).filter(|(_, chosen)| **chosen).map(|(records, _)| pair(records));
+        let sample = sample.collect();
+        let mut places = chosen.iter();
+        self.labels.retain(|_| places.next() == Some(&false));
+        let mut places = chosen.iter();
         for set in &mut self.sets {
-            set.set.pairs.retain(|_| places.next() == Some(true));
+            set.set.pairs.retain(|_| places.next() == Some(&false));
         }
-        Ok(sample)
+        sample
     }
 
     /// How many pairs there are.
@@ -179,6 +186,14 @@ impl Labelled {
         }
         said
     }
+}
+
+/// `count` of `total` places, or all, evenly spread.
+fn evenly(count: usize, total: usize) -> Vec<bool> {
+    let count = count.min(total);
+    let mut places = vec![false; total];
+    (0..count).for_each(|i| places[i * total / count] = true);
+    places
 }
 
 /// The sources of a recipe, or one of them.

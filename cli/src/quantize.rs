@@ -81,7 +81,7 @@ pub fn run(args: Args, _global: &Resolved, output: &Output) -> Outcome {
         return Err(Error::model(&args.model.join("sverka.json"), "storage", "is int8 already", remedy).into());
     }
     let mut labelled = Labelled::read(&args.data, args.split, output)?;
-    let sample = labelled.sample(&args.data, args.split, args.calibrate, output)?;
+    let sample = labelled.sample(&args.data, args.split, args.calibrate, output);
     let sample_pairs = sample.len() as u64;
     if sample.is_empty() {
         return Err(Error::setting("--calibrate", args.calibrate, "no pairs to fit the weights on; give more").into());
