@@ -8,6 +8,7 @@
 //! (sequences travel packed, see [`batch`]).
 pub mod batch;
 mod files;
+mod near;
 pub mod pair;
 pub mod prune;
 pub mod render;

@@ -8,29 +8,32 @@
 //! Normalised: NFKC, lower case, `ё` as `е`, only letters and digits, and a decimal separator between two digits as a
 //! point (`1,5` is `1.5` and not `15`). A quantity is its amount (`0,5 л` is `500 мл`). Written-together forms need three characters, or to be a number with its unit.
 //!
-//! A word that is not shared may be *near* one of the other side: one begins the other (`dscw120` and `dscw120b`, `черн.` and
-//! `черный`), which shops do to codes and words alike. Near is told apart from shared, since it may well be another product.
+//! A word that is not shared may be *near* one of the other side, or *differ* from one: see [`near`](super::near).
 //!
-//! Refused: codes that differ in their middle or last character (another product more often than not; counting them as near
-//! cost F1 on Abt-Buy), and homoglyphs, which are the model's matter.
+//! Refused: homoglyphs, which are the model's matter.
 
+use super::near::{Form, differs, near};
 use super::units::quantity;
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 
 /// Hash of a normalised form, and the first and last word it covers.
-type Form = (u64, u32, u32);
+type Key = (u64, u32, u32);
+
+/// A number with its unit: hash of the kind, thousandths of its smallest unit, the first and last word.
+type Quantity = (u64, u64, u32, u32);
 
 /// The words of a text: where they stand, and the forms by which another text may share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Words {
     /// Byte ranges of the words that have a letter or a digit.
     pub(super) spans: Vec<(u32, u32)>,
-    /// The words' normalised forms.
-    forms: Vec<String>,
+    /// The words as they are compared.
+    forms: Vec<Form>,
     /// Forms of one word, sorted.
-    single: Vec<Form>,
+    single: Vec<Key>,
     /// Forms of two or three neighbours, sorted.
-    merged: Vec<Form>,
+    merged: Vec<Key>,
+    /// Numbers with their units.
+    quantities: Vec<Quantity>,
 }
 
 impl Words {
@@ -39,9 +42,8 @@ impl Words {
         let mut words = Words::default();
         for (start, end) in ranges {
             let first = words.spans.len();
-            for word in text[start..end].split_whitespace() {
-                let form = normalised(word);
-                if !form.is_empty() {
+            for word in text[start..end].split_whitespace().flat_map(parts) {
+                if let Some(form) = Form::new(word) {
                     let at = (word.as_ptr() as usize - text.as_ptr() as usize) as u32;
                     words.spans.push((at, at + word.len() as u32));
                     words.forms.push(form);
@@ -50,17 +52,23 @@ impl Words {
             let forms = &words.forms[first..];
             for (i, form) in forms.iter().enumerate() {
                 let at = (first + i) as u32;
-                let mut hash = fnv(0xcbf2_9ce4_8422_2325, form);
+                let mut hash = fnv(SEED, &form.text);
                 words.single.push((hash, at, at));
-                if let Some((kind, amount, two)) = quantity(form, forms.get(i + 1).map(String::as_str)) {
-                    words.single.push((fnv(hash_of_kind(kind), &amount.to_string()), at, at + u32::from(two)));
+                let next = forms.get(i + 1).map(|f| f.text.as_str());
+                let inches = form.inches.then_some("in");
+                if let Some((kind, amount, two)) = quantity(&form.text, inches.or(next)) {
+                    let kind = fnv(!SEED, ["a", "b", "c", "d", "e", "f", "g"][kind]);
+                    let last = at + u32::from(two && inches.is_none());
+                    words.single.push((fnv(kind, &amount.to_string()), at, last));
+                    words.quantities.push((kind, amount, at, last));
+                } else if let Some((unit, number, last)) = unknown_unit(&form.text, next) {
+                    words.quantities.push((fnv(SEED, unit), number, at, at + last));
                 }
-                let mut length = form.chars().count();
-                let number = is_number(form);
+                let mut length = form.text.chars().count();
                 for (more, next) in (1..).zip(forms.iter().skip(i + 1).take(2)) {
-                    hash = fnv(hash, next);
-                    length += next.chars().count();
-                    if length >= 3 || (number && more == 1 && next.chars().all(char::is_alphabetic)) {
+                    hash = fnv(hash, &next.text);
+                    length += next.text.chars().count();
+                    if length >= 3 || (form.is_number() && more == 1 && next.text.chars().all(char::is_alphabetic)) {
                         words.merged.push((hash, at, at + more));
                     }
                 }
@@ -72,6 +80,9 @@ impl Words {
     }
 }
 
+/// Longest word after a number that is taken for its unit, in characters.
+const LONGEST_UNIT: usize = 4;
+
 /// What the other side has of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Mark {
@@ -80,8 +91,10 @@ pub(super) enum Mark {
     Plain,
     /// The same.
     Shared,
-    /// Something close.
+    /// The same word in another form, it seems.
     Near,
+    /// Another number or code in its place.
+    Differs,
 }
 
 /// For each word of either side, in order, what the other side has of it.
@@ -90,34 +103,50 @@ pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
     join(&left.single, &right.single, &mut of_left, &mut of_right);
     join(&left.single, &right.merged, &mut of_left, &mut of_right);
     join(&left.merged, &right.single, &mut of_left, &mut of_right);
-    for (i, a) in left.forms.iter().enumerate().take(NEAR_WORDS) {
-        for (j, b) in right.forms.iter().enumerate().take(NEAR_WORDS) {
-            let open = of_left[i] != Mark::Shared || of_right[j] != Mark::Shared;
-            if open && a.as_bytes()[0] == b.as_bytes()[0] && near(a, b) {
-                for mark in [&mut of_left[i], &mut of_right[j]] {
-                    if *mark == Mark::Plain {
-                        *mark = Mark::Near;
-                    }
-                }
+    let open = |marks: &[Mark]| -> Vec<usize> {
+        (0..marks.len().min(COMPARED)).filter(|&i| marks[i] != Mark::Shared).collect()
+    };
+    let (open_left, open_right) = (open(&of_left), open(&of_right));
+    // a word is near a shared one too: `черн.` beside `черный` where `черный` stands on both sides
+    for (i, a) in left.forms.iter().enumerate().take(COMPARED) {
+        for (j, b) in right.forms.iter().enumerate().take(COMPARED) {
+            if (of_left[i] != Mark::Shared || of_right[j] != Mark::Shared) && near(a, b) {
+                set(&mut of_left[i], Mark::Near);
+                set(&mut of_right[j], Mark::Near);
+            }
+        }
+    }
+    for &i in &open_left {
+        for &j in &open_right {
+            if of_left[i] != Mark::Near && of_right[j] != Mark::Near && differs(&left.forms[i], &right.forms[j]) {
+                set(&mut of_left[i], Mark::Differs);
+                set(&mut of_right[j], Mark::Differs);
+            }
+        }
+    }
+    let first = |q: &Quantity| q.2 as usize;
+    for a in left.quantities.iter().filter(|q| open_left.contains(&first(q))) {
+        for b in right.quantities.iter().filter(|q| open_right.contains(&first(q))) {
+            if a.0 == b.0 && a.1 != b.1 {
+                of_left[first(a)..=a.3 as usize].iter_mut().for_each(|mark| set(mark, Mark::Differs));
+                of_right[first(b)..=b.3 as usize].iter_mut().for_each(|mark| set(mark, Mark::Differs));
             }
         }
     }
     (of_left, of_right)
 }
 
-/// Words of a side that are compared for nearness: a title's; the tail of a long description is not worth its square.
-const NEAR_WORDS: usize = 64;
-
-/// Whether one form begins the other: of three letters at least, or of four characters with a digit, and not a number.
-fn near(a: &str, b: &str) -> bool {
-    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
-    let digit = |form: &str| form.chars().any(char::is_numeric);
-    let least = if digit(short) || digit(long) { 4 } else { 3 };
-    short.len() < long.len() && !is_number(short) && long.starts_with(short) && short.chars().count() >= least
+fn set(mark: &mut Mark, to: Mark) {
+    if *mark == Mark::Plain {
+        *mark = to;
+    }
 }
 
+/// Words of a side that are compared one by one: a title's; the tail of a long description is not worth its square.
+const COMPARED: usize = 64;
+
 /// Marks the words of equal forms of two sorted lists.
-fn join(left: &[Form], right: &[Form], of_left: &mut [Mark], of_right: &mut [Mark]) {
+fn join(left: &[Key], right: &[Key], of_left: &mut [Mark], of_right: &mut [Mark]) {
     let (mut i, mut j) = (0, 0);
     while let (Some(a), Some(b)) = (left.get(i), right.get(j)) {
         if a.0 < b.0 {
@@ -156,38 +185,28 @@ pub fn differing_tokens(left: &str, right: &str) -> (Vec<String>, Vec<String>) {
     (lacking(left, &words[0], &of_left), lacking(right, &words[1], &of_right))
 }
 
-/// A word's form for comparison; empty for pure punctuation.
-fn normalised(word: &str) -> String {
-    let mut form = String::with_capacity(word.len());
-    if word.is_ascii() || is_nfkc_quick(word.chars()) == IsNormalized::Yes {
-        push_form(&mut form, word.chars());
-    } else {
-        push_form(&mut form, word.nfkc());
-    }
-    form
+/// A number with a short word at or after it, in thousandths: `144hz`, `18 v`; and how many words follow the number's.
+fn unknown_unit<'a>(word: &'a str, next: Option<&'a str>) -> Option<(&'a str, u64, u32)> {
+    let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
+    let (number, rest) = word.split_at(end);
+    let (unit, last) = if rest.is_empty() { (next?, 1) } else { (rest, 0) };
+    let fits = unit.chars().count() <= LONGEST_UNIT && unit.chars().all(char::is_alphabetic);
+    let number: f64 = number.parse().ok().filter(|_| fits)?;
+    Some((unit, (number * 1000.0).round() as u64, last))
 }
 
-fn push_form(form: &mut String, characters: impl Iterator<Item = char>) {
-    let mut characters = characters.flat_map(char::to_lowercase).peekable();
-    let mut after_digit = false;
-    while let Some(c) = characters.next() {
-        if c.is_alphanumeric() {
-            form.push(if c == 'ё' { 'е' } else { c });
-        } else if after_digit && matches!(c, '.' | ',') && characters.peek().is_some_and(|n| n.is_numeric()) {
-            form.push('.');
-        }
-        after_digit = c.is_numeric();
-    }
+/// Halves of a word joined by a slash, where both are letters: `д/посуды`, `black/white`.
+fn parts(word: &str) -> impl Iterator<Item = &str> {
+    let letters = |half: &str| half.chars().any(char::is_alphabetic) && !half.contains(char::is_numeric);
+    let (first, second) = match word.split_once('/') {
+        Some((a, b)) if letters(a) && letters(b) => (a, Some(b)),
+        _ => (word, None),
+    };
+    std::iter::once(first).chain(second)
 }
 
-fn is_number(form: &str) -> bool {
-    form.chars().all(|c| c.is_numeric() || c == '.')
-}
-
-/// Where the hashes of quantities begin; no word's hash begins there.
-fn hash_of_kind(kind: usize) -> u64 {
-    fnv(0x6c62_272e_07bb_0142, ["a", "b", "c", "d", "e", "f", "g"][kind])
-}
+/// Where hashes of words begin; those of quantities begin at its complement.
+const SEED: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// FNV-1a, which can go on where it stopped: the hash of two words written together needs no string.
 fn fnv(hash: u64, text: &str) -> u64 {
@@ -201,24 +220,6 @@ mod tests {
     fn differing(left: &str, right: &str) -> (String, String) {
         let (l, r) = differing_tokens(left, right);
         (l.join(" "), r.join(" "))
-    }
-
-    #[test]
-    fn forms() {
-        for (word, form) in [
-            ("DSC-W120/B,", "dscw120b"),
-            ("0,5л", "0.5л"),
-            ("0.5Л.", "0.5л"),
-            ("1:10", "110"),
-            ("«Зелёный»", "зеленый"),
-            ("—", ""),
-            ("½", "12"),
-            ("ﬁne", "fine"),
-            ("500.", "500"),
-        ] {
-            assert_eq!(normalised(word), form, "{word}");
-        }
-        assert_ne!(normalised("1.5"), normalised("15"));
     }
 
     #[test]
@@ -253,21 +254,34 @@ mod tests {
         assert_eq!(shared(&apart, &code), (vec![Mark::Plain; 2], vec![Mark::Plain]));
     }
 
+    /// Marks as letters: what is the same, near, different, or nothing.
+    fn marks(left: &str, right: &str) -> (String, String) {
+        let words = [left, right].map(|text| Words::new(text, [(0, text.len())]));
+        let (l, r) = shared(&words[0], &words[1]);
+        let letters = |marks: Vec<Mark>| marks.iter().map(|&mark| [".", "s", "n", "d"][mark as usize]).collect();
+        (letters(l), letters(r))
+    }
+
     #[test]
-    fn near_is_a_beginning() {
-        for (a, b, is) in [
-            ("dscw120", "dscw120b", true),
-            ("dscw120", "dscw130", false),
-            ("smooth", "smoothly", true),
-            ("чер", "черный", true),
-            ("dsc", "dscw120", false),
-            ("че", "черный", false),
-            ("w12", "w120", false),
-            ("500", "5000", false),
-            ("500м", "500мл", true),
-            ("gel500", "gel500", false),
+    fn marks_of_words() {
+        for (left, right, of_left, of_right) in [
+            ("гель 500 мл лимон", "гель 0,5 л яблоко", "sss.", "sss."),
+            ("гель 250мл лимон", "гель 0,5 л лимон", "sds", "sdds"),
+            ("дрель 18 В", "Дрель 12 в", "sds", "sds"),
+            ("monitor 27\" 144 Hz", "Monitor 27 inch, 165Hz", "ssdd", "sssd"),
+            ("LCD 27in", "LCD 27\", 4K", "ss", "ss."),
+            ("Sony dsc-w120", "sony DSC-W130 black", "sd", "sd."),
+            ("Sony dsc-w120", "sony DSC-W120/B", "sn", "sn"),
+            ("лампа E27", "Лампа E14", "sd", "sd"),
+            ("саморез 3,5х35", "саморез 3,5 x 35 мм", "ss", "ssss."),
+            ("саморез 3,5х35", "саморез 3.5x41 мм", "sd", "sd."),
+            ("Ср-во д/посуды бел.", "Средство для посуды белое", "n.sn", "n.sn"),
+            ("cbl hdmi blk", "HDMI Cable, black", "nsn", "snn"),
+            ("эмаль белая", "белый лак", ".n", "n."),
+            ("SSD Talmera 512GB", "SSD Veldan 512 GB", "s.s", "s.ss"),
         ] {
-            assert_eq!((near(a, b), near(b, a)), (is, is), "{a} {b}");
+            assert_eq!(marks(left, right), (of_left.into(), of_right.into()), "{left} | {right}");
+            assert_eq!(marks(right, left), (of_right.into(), of_left.into()), "{right} | {left}");
         }
     }
 }

@@ -335,9 +335,15 @@ impl Corpus {
         });
         let mut examples: Vec<Example> = read.collect::<Result<_>>()?;
         let Some(augment) = &recipe.augment else { return Ok(examples) };
+        let of = |source: usize| {
+            let first = self.sides.partition_point(|side| side.source < source);
+            first..self.sides.partition_point(|side| side.source <= source)
+        };
+        let lists: Vec<_> = (0..self.tokenizers.len()).map(of).collect();
         let made = self.sides.par_iter().enumerate().map(|(i, side)| {
             let mut rng = generator(&[seed, epoch, 6, i as u64]);
-            let stranger = &self.sides[rng.random_range(0..self.sides.len())].record;
+            let list = &lists[side.source];
+            let stranger = &self.sides[rng.random_range(list.clone())].record;
             let pairs = made_pairs(&side.record, stranger, &mut rng, augment);
             let tokenizer = &self.tokenizers[side.source];
             let encoded = pairs.iter().map(|(left, right, label)| {

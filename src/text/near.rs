@@ -1,0 +1,215 @@
+//! Words that are not the same but close: the same word in another form, or another number in the same place.
+//!
+//! *Near* is what shops do to a word: cut off (`черн.`, `dscw120` for `dscw120b`), squeezed (`blk`, `ср-во`), inflected
+//! (`белая` and `белый`; by Snowball's stems). *Differs* is what tells siblings apart: a code or number whose letters stand on the
+//! other side with other digits (`dscw120` and `dscw130`, `8gb` and `4gb`, `e27` and `e14`), or with one character changed.
+//! Neither is a verdict; the model learns what each is worth.
+
+use std::sync::LazyLock;
+
+use rust_stemmers::{Algorithm, Stemmer};
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
+
+/// A word as it is compared.
+#[derive(Debug, Clone)]
+pub(super) struct Form {
+    /// NFKC, lower case, `ё` as `е`, only letters and digits; a decimal separator between two digits is a point.
+    pub(super) text: String,
+    /// Its stem, if that is another.
+    stem: Option<String>,
+    /// Characters before its one hyphen, for an abbreviation such as `ср-во`; else 0.
+    before_hyphen: usize,
+    /// A number with an inch sign.
+    pub(super) inches: bool,
+    /// It has a digit.
+    digit: bool,
+}
+
+impl Form {
+    /// None for pure punctuation.
+    pub(super) fn new(word: &str) -> Option<Self> {
+        let text = normalised(word);
+        if text.is_empty() {
+            return None;
+        }
+        let digit = text.contains(char::is_numeric);
+        let ending = word.trim_end_matches(['.', ',', ';', ')']);
+        let number = ending.trim_end_matches(['"', '\'', '″', '”', '’']);
+        let mut form = Form { stem: None, before_hyphen: 0, inches: number.len() < ending.len(), digit, text };
+        form.inches &= form.is_number() && number.ends_with(|c: char| c.is_ascii_digit());
+        if !digit && form.text.chars().all(char::is_alphabetic) {
+            form.stem = Some(stem(&form.text)).filter(|stem| *stem != form.text);
+            let halves: Vec<usize> =
+                word.split('-').map(|half| half.chars().filter(|c| c.is_alphabetic()).count()).collect();
+            if let [a @ 1..=3, 1..=3] = halves[..] {
+                form.before_hyphen = a;
+            }
+        }
+        Some(form)
+    }
+
+    pub(super) fn is_number(&self) -> bool {
+        self.text.chars().all(|c| c.is_numeric() || c == '.')
+    }
+
+    fn stem(&self) -> &str {
+        self.stem.as_deref().unwrap_or(&self.text)
+    }
+}
+
+fn stem(word: &str) -> String {
+    static RUSSIAN: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::Russian));
+    static ENGLISH: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::English));
+    let cyrillic = word.starts_with(|c| ('а'..='я').contains(&c));
+    (if cyrillic { &RUSSIAN } else { &ENGLISH }).stem(word).into_owned()
+}
+
+/// Whether one is the other in another form.
+pub(super) fn near(a: &Form, b: &Form) -> bool {
+    if a.text.as_bytes()[0] != b.text.as_bytes()[0] || a.text == b.text {
+        return false;
+    }
+    let (short, long) = if a.text.len() < b.text.len() { (a, b) } else { (b, a) };
+    let count = short.text.chars().count();
+    let least = if short.digit || long.digit { 4 } else { 3 };
+    let begins = count >= least && !short.is_number() && long.text.starts_with(&short.text);
+    begins || (!short.digit && !long.digit && (same_stem(short, long) || squeezed(short, &long.text, count)))
+}
+
+fn same_stem(a: &Form, b: &Form) -> bool {
+    a.stem() == b.stem() && a.stem().chars().count() >= 3
+}
+
+/// `ср-во` of `средство`: its beginning and its end; `blk` of `black`: no vowel after the first letter, the rest in order.
+fn squeezed(short: &Form, long: &str, count: usize) -> bool {
+    if short.before_hyphen > 0 {
+        let cut = short.text.char_indices().nth(short.before_hyphen).map_or(0, |(at, _)| at);
+        return long.starts_with(&short.text[..cut]) && long.ends_with(&short.text[cut..]);
+    }
+    let vowel = |c| "аеиоуыэюяaeiouy".contains(c);
+    let mut rest = long.chars();
+    (3..=5).contains(&count)
+        && long.chars().count() <= 3 * count
+        && !short.text.chars().skip(1).any(vowel)
+        && short.text.chars().all(|c| rest.any(|r| r == c))
+}
+
+/// Whether both have digits and one stands in the other's place: the same letters around other digits, or one character changed.
+pub(super) fn differs(a: &Form, b: &Form) -> bool {
+    if !a.digit || !b.digit || a.text == b.text {
+        return false;
+    }
+    let letters = |form: &Form| form.text.chars().filter(|c| c.is_alphabetic()).collect::<String>();
+    let (of_a, of_b) = (letters(a), letters(b));
+    if !of_a.is_empty() && of_a == of_b {
+        return true;
+    }
+    let count = a.text.chars().count();
+    let changed = a.text.chars().zip(b.text.chars()).filter(|(x, y)| x != y).count();
+    count >= 4 && count == b.text.chars().count() && changed == 1
+}
+
+/// A word's form for comparison; empty for pure punctuation.
+fn normalised(word: &str) -> String {
+    let mut form = String::with_capacity(word.len());
+    if word.is_ascii() || is_nfkc_quick(word.chars()) == IsNormalized::Yes {
+        push_form(&mut form, word.chars());
+    } else {
+        push_form(&mut form, word.nfkc());
+    }
+    form
+}
+
+fn push_form(form: &mut String, characters: impl Iterator<Item = char>) {
+    let mut characters = characters.flat_map(char::to_lowercase).peekable();
+    let mut after_digit = false;
+    while let Some(c) = characters.next() {
+        let between_digits = after_digit && characters.peek().is_some_and(|n| n.is_numeric());
+        match c {
+            'х' | '×' if between_digits => form.push('x'),
+            '.' | ',' if between_digits => form.push('.'),
+            'ё' => form.push('е'),
+            _ if c.is_alphanumeric() => form.push(c),
+            _ => {}
+        }
+        after_digit = c.is_numeric();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        for (word, form) in [
+            ("DSC-W120/B,", "dscw120b"),
+            ("0,5л", "0.5л"),
+            ("0.5Л.", "0.5л"),
+            ("1:10", "110"),
+            ("«Зелёный»", "зеленый"),
+            ("—", ""),
+            ("½", "12"),
+            ("ﬁne", "fine"),
+            ("500.", "500"),
+            ("3,5х35", "3.5x35"),
+            ("2×4", "2x4"),
+            ("5х", "5х"),
+        ] {
+            assert_eq!(normalised(word), form, "{word}");
+            assert_eq!(Form::new(word).is_none(), form.is_empty());
+        }
+        assert_ne!(normalised("1.5"), normalised("15"));
+        assert!(Form::new("27\",").unwrap().inches && Form::new("27'").unwrap().inches);
+        assert!(!Form::new("a27\"").unwrap().inches && !Form::new("27").unwrap().inches);
+    }
+
+    #[test]
+    fn near_is_another_form_of_the_word() {
+        for (a, b, is) in [
+            ("dscw120", "dscw120b", true),
+            ("dscw120", "dscw130", false),
+            ("smooth", "smoothly", true),
+            ("чер", "черный", true),
+            ("dsc", "dscw120", false),
+            ("че", "черный", false),
+            ("w12", "w120", false),
+            ("500", "5000", false),
+            ("500м", "500мл", true),
+            ("gel500", "gel500", false),
+            ("blk", "black", true),
+            ("wht", "black", false),
+            ("cbl", "cable", true),
+            ("ср-во", "средство", true),
+            ("ср-во", "среда", false),
+            ("белая", "белый", true),
+            ("battery", "batteries", true),
+            ("лимон", "лимит", false),
+            ("sony", "song", false),
+            ("d7", "d70", false),
+        ] {
+            let [x, y] = [a, b].map(|w| Form::new(w).unwrap());
+            assert_eq!((near(&x, &y), near(&y, &x)), (is, is), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn other_digits_or_one_other_character_differ() {
+        for (a, b, is) in [
+            ("dscw120", "dscw130", true),
+            ("8gb", "16gb", true),
+            ("e27", "e14", true),
+            ("3.5x35", "3.5x41", true),
+            ("pc810l", "pc810k", true),
+            ("12345", "12346", true),
+            ("12", "18", false),
+            ("w120", "x120b", false),
+            ("black", "blank", false),
+            ("dscw120", "dscw120", false),
+            ("8gb", "8 g", false),
+        ] {
+            let [x, y] = [a, b].map(|w| Form::new(w).unwrap());
+            assert_eq!((differs(&x, &y), differs(&y, &x)), (is, is), "{a} {b}");
+        }
+    }
+}
