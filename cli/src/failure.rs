@@ -1,6 +1,7 @@
 //! How a verb ends: one line on stderr, one exit code.
 
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use sverka::Error;
 
@@ -16,7 +17,7 @@ pub enum Failure {
     Library(Error),
     /// A quality gate said no.
     Gate(String),
-    /// We made a mistake, and [`tell_panics`] has said so.
+    /// We made a mistake, and [`hold_panics`] knows which.
     Panicked,
     /// Whoever read our stdout went away: nothing is wrong.
     Closed,
@@ -58,11 +59,14 @@ impl Failure {
             }
             Failure::Library(e) => e.to_string(),
             Failure::Gate(what) => what.clone(),
-            Failure::Panicked => "our mistake; see stderr".into(),
+            Failure::Panicked => PANIC.lock().unwrap_or_else(PoisonError::into_inner).0.clone(),
         };
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        if !matches!(self, Failure::Usage(_) | Failure::Panicked) {
+        if !matches!(self, Failure::Usage(_)) {
             eprintln!("error: {message}");
+        }
+        if matches!(self, Failure::Panicked) {
+            eprint!("{}", PANIC.lock().unwrap_or_else(PoisonError::into_inner).1);
         }
         if json && code != 0 {
             println!("{}", serde_json::json!({ "error": message, "code": code }));
@@ -71,16 +75,20 @@ impl Failure {
     }
 }
 
-/// A panic is told on one line, as other errors are; `RUST_BACKTRACE=1` adds where it came from.
-pub fn tell_panics() {
+/// The last panic, and where it came from if `RUST_BACKTRACE` asks for it.
+static PANIC: Mutex<(String, String)> = Mutex::new((String::new(), String::new()));
+
+/// Keeps what a panic says, for [`Failure::report`] to tell where it is not caught before: the reader of Parquet files
+/// takes its crate's panics for what they are, a damaged file, and nobody shall hear of our mistake then.
+pub fn hold_panics() {
     std::panic::set_hook(Box::new(|info| {
-        let message = info.payload_as_str().unwrap_or("no message").replace('\n', " ");
+        let message = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map_or(String::new(), |l| format!(" at {}:{}", l.file(), l.line()));
-        eprintln!("error: our mistake{place}: {message}; please report it with the command you gave");
         let trace = std::backtrace::Backtrace::capture();
-        if trace.status() == std::backtrace::BacktraceStatus::Captured {
-            eprintln!("{trace}");
-        }
+        let captured = trace.status() == std::backtrace::BacktraceStatus::Captured;
+        let said = format!("our mistake{place}: {message}; please report it with the command you gave");
+        *PANIC.lock().unwrap_or_else(PoisonError::into_inner) =
+            (said, if captured { trace.to_string() } else { String::new() });
     }));
 }
 

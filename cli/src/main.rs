@@ -40,7 +40,7 @@ use output::Output;
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let mut json = arguments.iter().any(|a| a == "--json");
-    failure::tell_panics();
+    failure::hold_panics();
     let done = std::panic::catch_unwind(AssertUnwindSafe(|| run(&arguments, &mut json)));
     match done.unwrap_or(Err(Failure::Panicked)) {
         Ok(()) => ExitCode::SUCCESS,

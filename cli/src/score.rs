@@ -12,7 +12,7 @@ use sverka::data::{self, ReadOptions};
 use sverka::{Error, Input, Record, Result};
 
 use crate::args::Resolved;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
 const EXAMPLE: &str = r#"Examples:
@@ -51,7 +51,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let (send, receive) = sync_channel::<Result<(Record, Record)>>(4 * BATCH);
     let (send_skipped, skipped) = sync_channel(1);
     let path = args.pairs.clone();
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         let mut stream = match data::stream_pairs(&path, &options) {
             Ok(stream) => stream,
             Err(e) => {
@@ -84,6 +84,9 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         }
     }
     bar.finish_and_clear();
+    if reader.join().is_err() {
+        return Err(Failure::Panicked); // what was answered is not all there is
+    }
     if let Ok(skipped) = skipped.try_recv() {
         crate::matching::note_skipped(output, &args.pairs, &skipped);
     }

@@ -48,6 +48,22 @@ fn a_header_without_rows() {
 }
 
 #[test]
+fn a_damaged_parquet_file_is_nobody_elses_mistake() {
+    // bytes at which the Parquet crate of today panics: the column's places, and its dictionary
+    let good = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/products.parquet")).unwrap();
+    for at in [724, 824, 930, 1036] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = good.clone();
+        bytes[at] ^= 0xff;
+        write(&dir.path().join("left.parquet"), bytes);
+        lists(dir.path());
+        write(&dir.path().join("pairs.csv"), "left_id,right_id\n11,a\n");
+        let assert = sverka(dir.path()).args(["init", "left.parquet", "right.csv", "pairs.csv"]).assert().code(2);
+        one_line(&assert, &["left.parquet: not a readable Parquet file", "write it anew"]);
+    }
+}
+
+#[test]
 fn other_encodings_are_converted() {
     let text = "id,name\n1,Лампа белая настольная сорок ватт для дома и дачи\n2,Краска фасадная матовая\n";
     let windows: Vec<u8> = text
