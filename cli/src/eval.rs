@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sverka::bundle::Bundle;
 use sverka::calibrate::sigmoid;
-use sverka::eval::{McNemar, Report, mcnemar, report, report_by_category};
+use sverka::eval::{BINS, Bin, Bins, McNemar, Report, mcnemar, reliability, report, report_by_category};
 use sverka::pipeline::{LinkReport, rank_links};
 use sverka::text::shown;
 use sverka::{Error, Record};
@@ -34,11 +34,14 @@ pub struct Args {
     /// Also measure each value of this field on its own
     #[arg(long, value_name = "FIELD")]
     category: Option<String>,
+    /// Also show how often pairs of each probability are matches
+    #[arg(long)]
+    reliability: bool,
     /// Another model, measured on the same pairs: are the two different, or lucky (McNemar's test)?
     #[arg(long, value_name = "MODEL")]
     against: Option<PathBuf>,
     /// Instead: does each left record find its match first, among the N best of the whole right table?
-    #[arg(long, value_name = "N", conflicts_with_all = ["category", "against"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["category", "against", "reliability"])]
     rank: Option<usize>,
 }
 
@@ -49,6 +52,8 @@ struct Answer {
     uncalibrated: Trust,
     unlabelled: u64,
     cut_pairs: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reliability: Option<Vec<Bin>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<Against>,
 }
@@ -99,8 +104,9 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
             Some(Against { model, report, mcnemar })
         }
     };
+    let table = args.reliability.then(|| reliability(&run.probabilities, labels, BINS, Bins::Width));
     let (unlabelled, cut_pairs) = (labelled.unlabelled, run.cut_pairs);
-    let answer = Answer { report, uncalibrated, unlabelled, cut_pairs, against };
+    let answer = Answer { report, uncalibrated, unlabelled, cut_pairs, reliability: table, against };
     output.result(&answer, &told(&args.given.title(), &answer, &labelled, output))?;
     Ok(())
 }
@@ -177,6 +183,9 @@ fn told(title: &str, answer: &Answer, labelled: &Labelled, output: &Output) -> S
     for (recall, precision) in &r.precision_at_recall {
         text += &format!("    precision {}   at recall {recall}\n", percent(*precision));
     }
+    for (precision, recall) in &r.recall_at_precision {
+        text += &format!("    recall    {}   at precision {precision}\n", percent(*recall));
+    }
     let u = &answer.uncalibrated;
     text += &format!("  are its probabilities true?   {:>10} {:>12}\n", "calibrated", "uncalibrated");
     let mut line =
@@ -185,6 +194,14 @@ fn told(title: &str, answer: &Answer, labelled: &Labelled, output: &Output) -> S
     line("ECE, bins of equal mass", percent(r.ece_mass), percent(u.ece_mass));
     line("Brier", format!("{:.4}", r.brier), format!("{:.4}", u.brier));
     line("NLL", format!("{:.4}", r.nll), format!("{:.4}", u.nll));
+    if let Some(table) = &answer.reliability {
+        text += &format!("\n  {:>12} {:>7} {:>18} {:>11}\n", "probability", "pairs", "mean probability", "are matches");
+        for bin in table.iter().filter(|bin| bin.count > 0) {
+            let bounds = format!("{:.2} to {:.2}", bin.low, bin.high);
+            let (mean, matches) = (percent(bin.confidence), percent(bin.accuracy));
+            text += &format!("  {bounds:>12} {:>7} {mean:>18} {matches:>11}\n", bin.count);
+        }
+    }
     if !r.categories.is_empty() {
         text += &format!(
             "\n  {:24} {:>7} {:>7} {:>7} {:>9} {:>7}\n",

@@ -1,5 +1,6 @@
 //! How a verb ends: one line on stderr, one exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
@@ -48,28 +49,36 @@ impl Failure {
         }
     }
 
-    /// Says it and gives the exit code. With `json` stdout gets one JSON line and stderr the same words.
-    pub fn report(self, json: bool) -> ExitCode {
-        let code = self.code();
-        let message = match &self {
-            Failure::Closed => return ExitCode::SUCCESS,
+    /// What is wrong, on one line.
+    fn message(&self) -> String {
+        let message = match self {
+            Failure::Closed => String::new(),
             Failure::Usage(e) => {
-                let _ = e.print();
                 e.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_string()
             }
             Failure::Library(e) => e.to_string(),
             Failure::Gate(what) => what.clone(),
             Failure::Panicked => PANIC.lock().unwrap_or_else(PoisonError::into_inner).0.clone(),
         };
-        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        if !matches!(self, Failure::Usage(_)) {
-            eprintln!("error: {message}");
-        }
-        if matches!(self, Failure::Panicked) {
-            eprint!("{}", PANIC.lock().unwrap_or_else(PoisonError::into_inner).1);
-        }
+        message.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Says it and gives the exit code. With `json` stdout gets one JSON line and stderr the same words.
+    pub fn report(self, json: bool) -> ExitCode {
+        let (code, message) = (self.code(), self.message());
+        // whoever closed a stream does not want to hear it
+        let mut talk = std::io::stderr();
+        let _ = match &self {
+            Failure::Closed => return ExitCode::SUCCESS,
+            Failure::Usage(e) => e.print(),
+            Failure::Panicked => {
+                let trace = PANIC.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
+                writeln!(talk, "error: {message}").and_then(|()| write!(talk, "{trace}"))
+            }
+            Failure::Library(_) | Failure::Gate(_) => writeln!(talk, "error: {message}"),
+        };
         if json && code != 0 {
-            println!("{}", serde_json::json!({ "error": message, "code": code }));
+            let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": message, "code": code }));
         }
         ExitCode::from(code)
     }
@@ -95,6 +104,16 @@ pub fn hold_panics() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_kept_until_it_is_told_and_stays_on_one_line() {
+        hold_panics();
+        let caught = std::panic::catch_unwind(|| panic!("two\nlines"));
+        let _ = std::panic::take_hook(); // other tests may speak again
+        assert!(caught.is_err());
+        let message = Failure::Panicked.message();
+        assert!(message.starts_with("our mistake at ") && message.contains(": two lines; please report"), "{message}");
+    }
 
     #[test]
     fn codes_say_whose_fault_it_is() {

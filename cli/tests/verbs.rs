@@ -225,6 +225,13 @@ fn eval_and_calibrate() {
     let none = sverka(dir.path()).args(["eval", "model", "pairs", "--category", "shop"]).assert().code(2);
     one_line(&none, &["--category = shop", "name"]);
     assert_eq!(eval(&["--category", "price"])["categories"].as_object().unwrap().len(), 32);
+    let bins = eval(&["--reliability"])["reliability"].as_array().unwrap().clone();
+    assert_eq!((bins.len(), bins.iter().map(|b| b["count"].as_u64().unwrap()).sum::<u64>()), (15, 32));
+    let told = sverka(dir.path()).args(["eval", "model", "pairs", "--reliability"]).assert().code(0);
+    let told = stdout(&told);
+    let (_, table) = told.split_once("are matches\n").unwrap();
+    let counts = table.lines().map(|l| l.split_whitespace().nth(3).unwrap().parse::<u64>().unwrap());
+    assert_eq!(counts.sum::<u64>(), 32, "{told}");
     let [names, all] = [&["--fields", "name"][..], &[]].map(|more| eval(more)["uncalibrated"]["nll"].clone());
     assert_ne!(names, all, "the price is read all the same");
     let none = sverka(dir.path()).args(["eval", "model", "pairs", "--fields", "name,shop"]).assert().code(2);
