@@ -1,5 +1,6 @@
 //! One error for the whole library: what failed, where, and what to do about it, always on one line.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The library's result.
@@ -42,7 +43,7 @@ pub enum Error {
         what: String,
     },
     /// The operating system refused to read or write.
-    #[error("{op} {}: {source}", path.display())]
+    #[error("{op} {}: {source}{}", path.display(), way_out(op, source))]
     Io {
         /// `read`, `write`, `create`, `rename`.
         op: &'static str,
@@ -52,7 +53,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// An output would overwrite something.
-    #[error("{}: already exists; give another name or --force", .0.display())]
+    #[error("{}: already exists; give another name, or move it away", .0.display())]
     Exists(PathBuf),
     /// Shapes of an operation do not fit: a mistake of ours.
     #[error("{op}: expected {expected}, got {got}")]
@@ -101,6 +102,28 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// What a person can do where the operating system refused; nothing where the source says so itself.
+fn way_out(op: &str, source: &std::io::Error) -> &'static str {
+    if source.get_ref().is_some_and(|own| own.to_string().contains("; ")) {
+        return "";
+    }
+    match source.kind() {
+        ErrorKind::NotFound if op == "read" => "; check the name",
+        ErrorKind::NotFound => "; make the folder first",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "; name another place, or get the right to this one"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            "; free some space, or write to another place"
+        }
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput => {
+            "; it is cut off or damaged: copy it anew"
+        }
+        ErrorKind::IsADirectory | ErrorKind::NotADirectory => "; a file and a folder are mixed up: check the name",
+        _ => "; check the name and the disk",
+    }
+}
+
 impl Error {
     /// A broken place in a user's file.
     pub fn data(path: &Path, line: Option<u64>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -120,8 +143,42 @@ impl Error {
         let path = path.to_path_buf();
         move |source| Error::Io { op, path, source }
     }
+    /// The same error under a folder's final name, where it was met in one that is written beside it.
+    pub fn moved(self, beside: &Path, to: &Path) -> Self {
+        match self {
+            Error::Io { op, path, source } => {
+                let path = path.strip_prefix(beside).map(|inner| to.join(inner)).unwrap_or(path);
+                Error::Io { op, path, source }
+            }
+            other => other,
+        }
+    }
     /// True where the user's data, model or settings are at fault (exit code 2), false where we are (exit code 1).
     pub fn is_users(&self) -> bool {
         !matches!(self, Error::Shape { .. } | Error::Tensor(_) | Error::Internal { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_refused_has_a_place_and_a_way_out() {
+        let told = |op, source: std::io::Error| Error::io(op, Path::new("m.csv"))(source).to_string();
+        for (op, kind, way_out) in [
+            ("read", ErrorKind::NotFound, "; check the name"),
+            ("create", ErrorKind::NotFound, "; make the folder first"),
+            ("write", ErrorKind::StorageFull, "; free some space, or write to another place"),
+            ("read", ErrorKind::UnexpectedEof, "; it is cut off or damaged: copy it anew"),
+            ("rename", ErrorKind::Other, "; check the name and the disk"),
+        ] {
+            let said = told(op, kind.into());
+            assert!(said.starts_with(&format!("{op} m.csv: ")) && said.ends_with(way_out), "{said}");
+        }
+        let own = std::io::Error::new(ErrorKind::StorageFull, "full; make room and go on");
+        assert_eq!(told("write", own), "write m.csv: full; make room and go on");
+        let exists = Error::Exists("out".into()).to_string();
+        assert_eq!(exists, "out: already exists; give another name, or move it away");
     }
 }

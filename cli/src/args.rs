@@ -16,8 +16,9 @@ Exit codes:
   3  a quality gate said no: `quantize --max-loss`, or a recipe's [expect] after `train`
 
 Settings:
-  a TOML file (--settings FILE, else ./sverka.toml): its keys are long flags without dashes, at the top
-  for all verbs, in a table for one ([match], [tokenizer.prune]); flags as typed stand above them.";
+  a TOML file (--settings FILE, else ./sverka.toml): its keys are long flags without dashes,
+  at the top for all verbs, in a table for one ([match], [tokenizer.prune]); flags as typed
+  stand above them.";
 
 /// Which records of two lists are the same thing? Trains, measures and runs transformer matchers.
 #[derive(Debug, Parser)]
@@ -116,14 +117,38 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
+    /// The commands `sverka ...` of a text's lines, in words.
+    fn commands(text: &str) -> Vec<Vec<&str>> {
+        let pieces =
+            text.lines().filter(|l| l.starts_with("  ")).flat_map(|l| l.split(" && ")).flat_map(|l| l.split(" | "));
+        let commands = pieces.filter_map(|piece| piece.trim().strip_prefix("sverka "));
+        let bare = |c: &'_ str| c.split(" #").next().and_then(|c| c.split(" > ").next()).map(str::len).unwrap_or(0);
+        commands.map(|c| c[..bare(c)].split_whitespace().collect()).collect()
+    }
+
     #[test]
-    fn the_definition_is_sound_and_every_verb_shows_an_example() {
+    fn the_definition_is_sound_and_every_verb_shows_examples_that_hold() {
         Cli::command().debug_assert();
+        let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         for verb in Cli::command().get_subcommands_mut() {
-            let leaves: Vec<clap::Command> = verb.get_subcommands().cloned().collect();
-            for mut leaf in if leaves.is_empty() { vec![verb.clone()] } else { leaves } {
-                let help = leaf.render_long_help().to_string();
-                assert!(help.contains("Example") && help.contains("  sverka "), "{}: no example", leaf.get_name());
+            let mut shown = vec![verb.clone()];
+            shown.extend(verb.get_subcommands().filter(|c| c.get_name() != "help").cloned());
+            for mut command in shown {
+                let name = command.get_name().to_string();
+                let help = command.render_long_help().to_string();
+                let (_, examples) = help.split_once("Example").unwrap_or_else(|| panic!("{name}: no example: {help}"));
+                let examples = commands(examples);
+                assert!(!examples.is_empty(), "{name}: {help}");
+                for words in examples {
+                    if let Err(e) = Cli::try_parse_from([&["sverka"], &words[..]].concat()) {
+                        panic!("{name}: {words:?}: {e}");
+                    }
+                    let ours =
+                        words.iter().filter(|w| ["examples/", "recipes/", "models/"].iter().any(|p| w.starts_with(p)));
+                    for path in ours {
+                        assert!(root.join(path).exists(), "{name}: {path}");
+                    }
+                }
             }
         }
     }

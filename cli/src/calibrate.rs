@@ -1,6 +1,5 @@
 //! `sverka calibrate`: scores to probabilities, and the threshold, from labelled pairs; written into the bundle.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
@@ -12,28 +11,23 @@ use sverka::eval::{Report, report};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
-use crate::labelled::{Data, Labelled, Split};
+use crate::labelled::{Given, Labelled};
 use crate::output::Output;
 
 const EXAMPLE: &str = "\
 Examples:
-  sverka calibrate models/mine my-pairs.csv
-  sverka calibrate models/mine shop/ --method isotonic --goal precision=0.95
-  sverka calibrate models/mine shop/ --goal cost=5:1     # a wrong pair costs 5, a missed one 1
+  sverka calibrate runs/shop/model my-pairs.csv
+  sverka calibrate runs/shop/model shop/ --method isotonic --goal precision=0.95
+  sverka calibrate runs/shop/model shop/ --goal cost=5:1     # a wrong pair costs 5, a missed one 1
 
 Use pairs that the model was not trained on. The change is written into MODEL/sverka.json.";
 
 /// Fit probabilities and the threshold of a model to labelled pairs
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLE)]
+#[command(after_help = EXAMPLE, mut_arg("split", |split| split.default_value("valid")))]
 pub struct Args {
-    /// The model's folder (a bundle); its sverka.json is changed
-    model: PathBuf,
     #[command(flatten)]
-    data: Data,
-    /// The part of the pairs that is used
-    #[arg(long, value_enum, default_value_t = Split::Valid)]
-    split: Split,
+    given: Given,
     /// How a score becomes a probability
     #[arg(long, value_enum, default_value_t = Fit::Platt)]
     method: Fit,
@@ -87,8 +81,13 @@ struct Answer {
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
-    let mut bundle = Bundle::open(&args.model, global.dtype)?;
-    let labelled = Labelled::read(&args.data, args.split, output)?;
+    let model = &args.given.model;
+    let mut bundle = Bundle::open(model, global.dtype)?;
+    if bundle.is_plain() {
+        let what = "a plain Hugging Face directory, not a bundle";
+        return Err(Error::model(model, "sverka.json", what, "train with it first, then calibrate the result").into());
+    }
+    let labelled = Labelled::read(&args.given, output)?;
     let scores = labelled.scores(&bundle, output)?;
     let labels = &labelled.labels;
     let method = match args.method {
@@ -105,15 +104,9 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let after = report(&probabilities, labels, threshold.value)?;
     bundle.manifest.calibration = Some(calibration.clone());
     bundle.manifest.threshold = Some(threshold);
-    if bundle.is_plain() {
-        let what = "a plain Hugging Face directory, not a bundle";
-        return Err(
-            Error::model(&args.model, "sverka.json", what, "train with it first, then calibrate the result").into()
-        );
-    }
     bundle.write_manifest()?;
     let line = |name: &str, b: f64, a: f64| format!("  {name:10} {b:>8.4} {a:>8.4}\n");
-    let mut text = format!("{}\n", output.strong(format!("{}: {method} on {}", args.model.display(), labelled.said())));
+    let mut text = format!("{}\n", output.strong(format!("{}: {method} on {}", model.display(), labelled.said())));
     text += &output.dim("  measured on the same pairs; use `sverka eval` on others\n");
     text += &format!("  {:10} {:>8} {:>8}\n", "", "before", "after");
     text += &line("F1", before.f1, after.f1);

@@ -1,47 +1,47 @@
 //! `sverka eval`: how good are the decisions of a model on labelled pairs?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sverka::bundle::Bundle;
-use sverka::eval::{McNemar, Report, mcnemar, report, report_by_category};
+use sverka::calibrate::sigmoid;
+use sverka::eval::{BINS, Bin, Bins, McNemar, Report, mcnemar, reliability, report, report_by_category};
 use sverka::pipeline::{LinkReport, rank_links};
 use sverka::text::shown;
 use sverka::{Error, Record};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
-use crate::labelled::{Data, Labelled, Split};
+use crate::labelled::{Given, Labelled};
 use crate::output::{Output, counted, cut};
 
 const EXAMPLE: &str = "\
 Examples:
-  sverka eval models/matcher shared/data/products/abt-buy --split test
+  sverka eval models/matcher ../shared/data/products/abt-buy --split test
   sverka eval runs/new/model pairs.csv --against models/matcher --json
   sverka eval models/matcher recipes/matcher.toml --source prosept --rank 10
 
-JSON keys: f1 precision recall threshold ece, and more; shares of one. `best_f1` has seen the answers.
+JSON keys: f1 precision recall threshold ece, and more; shares of one. `best_f1` has seen the
+answers; `uncalibrated` holds ece, ece_mass, brier and nll of the bare scores (a sigmoid).
 With --rank: queries k recall_at_k accuracy_at_1 index_accuracy_at_1 mrr.";
 
 /// Measure a model on labelled pairs
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
-    /// The model's folder
-    model: PathBuf,
     #[command(flatten)]
-    data: Data,
-    /// The part of the pairs that is measured
-    #[arg(long, value_enum, default_value_t = Split::Test)]
-    split: Split,
+    given: Given,
     /// Also measure each value of this field on its own
     #[arg(long, value_name = "FIELD")]
     category: Option<String>,
+    /// Also show how often pairs of each probability are matches
+    #[arg(long)]
+    reliability: bool,
     /// Another model, measured on the same pairs: are the two different, or lucky (McNemar's test)?
     #[arg(long, value_name = "MODEL")]
     against: Option<PathBuf>,
     /// Instead: does each left record find its match first, among the N best of the whole right table?
-    #[arg(long, value_name = "N", conflicts_with_all = ["category", "against"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["category", "against", "reliability"])]
     rank: Option<usize>,
 }
 
@@ -49,9 +49,28 @@ pub struct Args {
 struct Answer {
     #[serde(flatten)]
     report: Report,
+    uncalibrated: Trust,
     unlabelled: u64,
+    cut_pairs: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reliability: Option<Vec<Bin>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<Against>,
+}
+
+/// How far probabilities are from the truth.
+#[derive(Serialize)]
+struct Trust {
+    ece: f64,
+    ece_mass: f64,
+    brier: f64,
+    nll: f64,
+}
+
+impl From<&Report> for Trust {
+    fn from(r: &Report) -> Self {
+        Trust { ece: r.ece, ece_mass: r.ece_mass, brier: r.brier, nll: r.nll }
+    }
 }
 
 #[derive(Serialize)]
@@ -63,51 +82,53 @@ struct Against {
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
-    let labelled = Labelled::read(&args.data, args.split, output)?;
+    let labelled = Labelled::read(&args.given, output)?;
     if let Some(k) = args.rank {
-        let report = rank(&args, k, &labelled, global, output)?;
-        let title = format!("{} on {}, split {}", args.model.display(), args.data.data.display(), args.split);
-        return Ok(output.result(&report, &told_links(&title, &report, output))?);
+        let report = rank(&args.given.model, k, &labelled, global, output)?;
+        return Ok(output.result(&report, &told_links(&args.given.title(), &report, output))?);
     }
-    let run = decide(&args.model, &labelled, global, output)?;
-    let threshold = run.threshold;
+    let run = decide(&args.given.model, &labelled, global, output)?;
+    let (labels, threshold) = (&labelled.labels, run.threshold);
     let report = match &args.category {
-        None => report(&run.probabilities, &labelled.labels, threshold)?,
-        Some(field) => {
-            report_by_category(&run.probabilities, &labelled.labels, &labelled.categories(field)?, threshold)?
-        }
+        None => report(&run.probabilities, labels, threshold)?,
+        Some(field) => report_by_category(&run.probabilities, labels, &labelled.categories(field)?, threshold)?,
     };
+    let bare: Vec<f32> = run.scores.iter().map(|s| sigmoid(f64::from(*s)) as f32).collect();
+    let uncalibrated = Trust::from(&sverka::eval::report(&bare, labels, threshold)?);
     let against = match args.against {
         None => None,
         Some(model) => {
             let other = decide(&model, &labelled, global, output)?;
-            let report = sverka::eval::report(&other.probabilities, &labelled.labels, other.threshold)?;
-            let mcnemar = mcnemar(&run.decisions, &other.decisions, &labelled.labels)?;
+            let report = sverka::eval::report(&other.probabilities, labels, other.threshold)?;
+            let mcnemar = mcnemar(&run.decisions, &other.decisions, labels)?;
             Some(Against { model, report, mcnemar })
         }
     };
-    let answer = Answer { report, unlabelled: labelled.unlabelled, against };
-    let title = format!("{} on {}, split {}", args.model.display(), args.data.data.display(), args.split);
-    output.result(&answer, &told(&title, &answer, &labelled, output))?;
+    let table = args.reliability.then(|| reliability(&run.probabilities, labels, BINS, Bins::Width));
+    let (unlabelled, cut_pairs) = (labelled.unlabelled, run.cut_pairs);
+    let answer = Answer { report, uncalibrated, unlabelled, cut_pairs, reliability: table, against };
+    output.result(&answer, &told(&args.given.title(), &answer, &labelled, output))?;
     Ok(())
 }
 
-/// A model's probabilities and decisions.
+/// A model's scores, probabilities and decisions.
 struct Run {
+    scores: Vec<f32>,
     probabilities: Vec<f32>,
     decisions: Vec<bool>,
     threshold: f32,
+    cut_pairs: u64,
 }
 
-fn decide(model: &std::path::Path, labelled: &Labelled, global: &Resolved, output: &Output) -> sverka::Result<Run> {
+fn decide(model: &Path, labelled: &Labelled, global: &Resolved, output: &Output) -> sverka::Result<Run> {
     let bundle = Bundle::open(model, global.dtype)?;
     let scores = labelled.scores(&bundle, output)?;
     let (probabilities, decisions) = scores.iter().map(|s| bundle.decide(*s)).unzip();
-    Ok(Run { probabilities, decisions, threshold: bundle.threshold() })
+    Ok(Run { scores, probabilities, decisions, threshold: bundle.threshold(), cut_pairs: bundle.cut_pairs() })
 }
 
 /// Ranks the right table for each left record that has a match.
-fn rank(args: &Args, k: usize, labelled: &Labelled, global: &Resolved, output: &Output) -> sverka::Result<LinkReport> {
+fn rank(model: &Path, k: usize, labelled: &Labelled, global: &Resolved, output: &Output) -> sverka::Result<LinkReport> {
     if k == 0 {
         return Err(Error::setting("--rank", k, "give at least 1 candidate"));
     }
@@ -117,7 +138,7 @@ fn rank(args: &Args, k: usize, labelled: &Labelled, global: &Resolved, output: &
     if !of.has_tables {
         return Err(Error::setting("--rank", k, "needs two tables; these pairs hold both records in one line"));
     }
-    let reader = of.reader(&Bundle::open(&args.model, global.dtype)?);
+    let reader = of.reader(&Bundle::open(model, global.dtype)?);
     let rendering = reader.tokenizer().rendering();
     let text = |record: &Record| shown(rendering, record.into());
     let bar = output.bar(0, "ranking {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
@@ -145,7 +166,12 @@ fn told_links(title: &str, r: &LinkReport, output: &Output) -> String {
 fn told(title: &str, answer: &Answer, labelled: &Labelled, output: &Output) -> String {
     let r = &answer.report;
     let percent = |share: f64| format!("{:5.1}%", 100.0 * share);
-    let mut text = format!("{}\n  {}\n\n", output.strong(title), labelled.said());
+    let mut text = format!("{}\n  {}\n", output.strong(title), labelled.said());
+    if answer.cut_pairs > 0 {
+        let pairs = counted(answer.cut_pairs, "pair is", "pairs are");
+        text += &format!("  {pairs} longer than the model reads, and lost the ends\n");
+    }
+    text += "\n";
     text += &format!("  at the stored threshold {:.3}\n", r.threshold);
     text += &format!("    F1        {}\n", output.strong(percent(r.f1)));
     text += &format!("    precision {}   of the pairs it accepts, so many are right\n", percent(r.precision));
@@ -157,9 +183,25 @@ fn told(title: &str, answer: &Answer, labelled: &Labelled, output: &Output) -> S
     for (recall, precision) in &r.precision_at_recall {
         text += &format!("    precision {}   at recall {recall}\n", percent(*precision));
     }
-    text += "  are its probabilities true?\n";
-    text += &format!("    ECE       {}   equal width ({} equal mass)\n", percent(r.ece), percent(r.ece_mass).trim());
-    text += &format!("    Brier     {:.4}   NLL {:.4}\n", r.brier, r.nll);
+    for (precision, recall) in &r.recall_at_precision {
+        text += &format!("    recall    {}   at precision {precision}\n", percent(*recall));
+    }
+    let u = &answer.uncalibrated;
+    text += &format!("  are its probabilities true?   {:>10} {:>12}\n", "calibrated", "uncalibrated");
+    let mut line =
+        |name: &str, with: String, without: String| text += &format!("    {name:26}{with:>10} {without:>12}\n");
+    line("ECE, bins of equal width", percent(r.ece), percent(u.ece));
+    line("ECE, bins of equal mass", percent(r.ece_mass), percent(u.ece_mass));
+    line("Brier", format!("{:.4}", r.brier), format!("{:.4}", u.brier));
+    line("NLL", format!("{:.4}", r.nll), format!("{:.4}", u.nll));
+    if let Some(table) = &answer.reliability {
+        text += &format!("\n  {:>12} {:>7} {:>18} {:>11}\n", "probability", "pairs", "mean probability", "are matches");
+        for bin in table.iter().filter(|bin| bin.count > 0) {
+            let bounds = format!("{:.2} to {:.2}", bin.low, bin.high);
+            let (mean, matches) = (percent(bin.confidence), percent(bin.accuracy));
+            text += &format!("  {bounds:>12} {:>7} {mean:>18} {matches:>11}\n", bin.count);
+        }
+    }
     if !r.categories.is_empty() {
         text += &format!(
             "\n  {:24} {:>7} {:>7} {:>7} {:>9} {:>7}\n",

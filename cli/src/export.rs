@@ -7,8 +7,8 @@ use crate::output::Output;
 
 const EXAMPLE: &str = "\
 Example:
-  sverka export models/matcher matcher-hf
-  python -c 'from transformers import AutoModelForSequenceClassification as M; M.from_pretrained(\"matcher-hf\")'";
+  sverka export models/matcher hf
+  python -c 'import transformers as t; t.BertForSequenceClassification.from_pretrained(\"hf\")'";
 
 /// Write a bundle as a plain Hugging Face directory (f32)
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,8 @@
 //! How a verb ends: one line on stderr, one exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use sverka::Error;
 
@@ -16,7 +18,7 @@ pub enum Failure {
     Library(Error),
     /// A quality gate said no.
     Gate(String),
-    /// We made a mistake, and [`tell_panics`] has said so.
+    /// We made a mistake, and [`hold_panics`] knows which.
     Panicked,
     /// Whoever read our stdout went away: nothing is wrong.
     Closed,
@@ -47,46 +49,71 @@ impl Failure {
         }
     }
 
-    /// Says it and gives the exit code. With `json` stdout gets one JSON line and stderr the same words.
-    pub fn report(self, json: bool) -> ExitCode {
-        let code = self.code();
-        let message = match &self {
-            Failure::Closed => return ExitCode::SUCCESS,
+    /// What is wrong, on one line.
+    fn message(&self) -> String {
+        let message = match self {
+            Failure::Closed => String::new(),
             Failure::Usage(e) => {
-                let _ = e.print();
                 e.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_string()
             }
             Failure::Library(e) => e.to_string(),
             Failure::Gate(what) => what.clone(),
-            Failure::Panicked => "our mistake; see stderr".into(),
+            Failure::Panicked => PANIC.lock().unwrap_or_else(PoisonError::into_inner).0.clone(),
         };
-        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        if !matches!(self, Failure::Usage(_) | Failure::Panicked) {
-            eprintln!("error: {message}");
-        }
+        message.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Says it and gives the exit code. With `json` stdout gets one JSON line and stderr the same words.
+    pub fn report(self, json: bool) -> ExitCode {
+        let (code, message) = (self.code(), self.message());
+        // whoever closed a stream does not want to hear it
+        let mut talk = std::io::stderr();
+        let _ = match &self {
+            Failure::Closed => return ExitCode::SUCCESS,
+            Failure::Usage(e) => e.print(),
+            Failure::Panicked => {
+                let trace = PANIC.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
+                writeln!(talk, "error: {message}").and_then(|()| write!(talk, "{trace}"))
+            }
+            Failure::Library(_) | Failure::Gate(_) => writeln!(talk, "error: {message}"),
+        };
         if json && code != 0 {
-            println!("{}", serde_json::json!({ "error": message, "code": code }));
+            let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": message, "code": code }));
         }
         ExitCode::from(code)
     }
 }
 
-/// A panic is told on one line, as other errors are; `RUST_BACKTRACE=1` adds where it came from.
-pub fn tell_panics() {
+/// The last panic, and where it came from if `RUST_BACKTRACE` asks for it.
+static PANIC: Mutex<(String, String)> = Mutex::new((String::new(), String::new()));
+
+/// Keeps what a panic says, for [`Failure::report`] to tell where it is not caught before: the reader of Parquet files
+/// takes its crate's panics for what they are, a damaged file, and nobody shall hear of our mistake then.
+pub fn hold_panics() {
     std::panic::set_hook(Box::new(|info| {
-        let message = info.payload_as_str().unwrap_or("no message").replace('\n', " ");
+        let message = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map_or(String::new(), |l| format!(" at {}:{}", l.file(), l.line()));
-        eprintln!("error: our mistake{place}: {message}; please report it with the command you gave");
         let trace = std::backtrace::Backtrace::capture();
-        if trace.status() == std::backtrace::BacktraceStatus::Captured {
-            eprintln!("{trace}");
-        }
+        let captured = trace.status() == std::backtrace::BacktraceStatus::Captured;
+        let said = format!("our mistake{place}: {message}; please report it with the command you gave");
+        *PANIC.lock().unwrap_or_else(PoisonError::into_inner) =
+            (said, if captured { trace.to_string() } else { String::new() });
     }));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_kept_until_it_is_told_and_stays_on_one_line() {
+        hold_panics();
+        let caught = std::panic::catch_unwind(|| panic!("two\nlines"));
+        let _ = std::panic::take_hook(); // other tests may speak again
+        assert!(caught.is_err());
+        let message = Failure::Panicked.message();
+        assert!(message.starts_with("our mistake at ") && message.contains(": two lines; please report"), "{message}");
+    }
 
     #[test]
     fn codes_say_whose_fault_it_is() {

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sverka::data::{self, ReadOptions, Source};
+use sverka::text::{PairTokenizer, Rendering};
 use sverka::train::Recipe;
-use sverka::{Error, PairSet, Record, Result};
+use sverka::{Error, Pair, PairSet, Record, Result};
 
 use crate::failure::Outcome;
 use crate::output::{Output, counted, cut};
@@ -18,7 +19,7 @@ use crate::output::{Output, counted, cut};
 const EXAMPLE: &str = "\
 Examples:
   sverka init left.csv right.csv pairs.csv --out shop.toml && sverka train shop.toml
-  sverka init shared/data/products/abt-buy       # a folder or file that holds both sides
+  sverka init ../shared/data/products/abt-buy    # a folder or file that holds both sides
 
 PAIRS: a table with an id of LEFT, an id of RIGHT, and perhaps a label (1, 0) and a split (train, valid, test).";
 
@@ -36,9 +37,10 @@ pub struct Args {
     /// The recipe to be written; it must not exist
     #[arg(long, value_name = "FILE", default_value = "recipe.toml")]
     out: PathBuf,
-    /// The weights to begin with, a Hugging Face directory or a bundle
-    #[arg(long, value_name = "DIR", default_value = "weights/minilm")]
-    start: PathBuf,
+    /// The weights to begin with, a Hugging Face directory or a bundle [default: weights/minilm where it is and the lists are
+    /// not Cyrillic, else the bundled models/matcher]
+    #[arg(long, value_name = "DIR")]
+    start: Option<PathBuf>,
     /// The id column of the tables [default: id, else the first]
     #[arg(long, value_name = "COLUMN")]
     id: Option<String>,
@@ -78,6 +80,7 @@ struct Seen {
     only_matches: bool,
     /// Whether the pairs are divided into parts.
     divided: bool,
+    /// Whether a good part of the texts is in Cyrillic letters.
     cyrillic: bool,
     columns: Vec<Column>,
 }
@@ -109,19 +112,21 @@ pub fn run(args: Args, output: &Output) -> Outcome {
             fields.push(column.name.clone());
         }
     }
+    let cyrillic = cyrillic(&set);
+    let start = args.start.unwrap_or_else(|| beginning(cyrillic));
     let labelled = |wanted: bool| set.pairs.iter().filter(|p| p.label == Some(wanted)).count();
     let (matches, others) = (labelled(true), labelled(false));
     let seen = Seen {
-        max_tokens: tokens(&set, &fields),
+        max_tokens: tokens(&set, &fields, &start),
         only_matches: others == 0,
         divided: set.pairs.iter().any(|p| p.part.is_some()),
-        cyrillic: cyrillic(&set),
+        cyrillic,
         columns,
         fields,
     };
     let name = args.out.file_stem().map_or("recipe".into(), |s| s.to_string_lossy().into_owned());
     // Paths in a recipe count from its folder first, then from the working directory, which is where these were typed.
-    let recipe = recipe_text(&name, &args.start, &source, &seen)?;
+    let recipe = recipe_text(&name, &start, &source, &seen)?;
     data::write_beside(&args.out, |file| file.write_all(recipe.as_bytes()).map_err(Error::io("write", &args.out)))?;
     Recipe::read(&args.out, &[])?; // what is written must be what training reads
     let mut text = format!("{}\n", output.strong(format!("{} written", args.out.display())));
@@ -138,13 +143,24 @@ pub fn run(args: Args, output: &Output) -> Outcome {
     if seen.only_matches {
         text += "  no pair is labelled 0: non-matches will be made from similar records\n";
     }
-    if !args.start.is_dir() {
-        text += &format!("  {} is not there yet: run scripts/weights\n", args.start.display());
+    text += &format!("  the weights to begin with: {}\n", start.display());
+    if !start.is_dir() {
+        text += &format!("  {} is not there yet: run scripts/weights\n", start.display());
     }
     text += &format!("next: sverka train {}", args.out.display());
     let answer = Answer { recipe: args.out, source, pairs: set.pairs.len(), matches, seen };
     output.summary(&answer, &text)?;
     Ok(())
+}
+
+/// The weights to begin with, so that the recipe trains at once: MiniLM knows English best and has to be brought first; the
+/// bundled matcher knows Russian too and is always there.
+fn beginning(cyrillic: bool) -> PathBuf {
+    let minilm = PathBuf::from("weights/minilm");
+    if minilm.is_dir() && !cyrillic {
+        return minilm;
+    }
+    crate::model::locate(None).unwrap_or(minilm)
 }
 
 /// Statistics of each column of one side.
@@ -190,17 +206,19 @@ fn told(c: &Column) -> String {
     )
 }
 
-/// Tokens that most pairs fit into, from the lengths of the texts: about three characters a token.
-fn tokens(set: &PairSet, fields: &[String]) -> usize {
-    let length = |r: &Record| -> usize { fields.iter().filter_map(|f| r.get(f)).map(|v| v.chars().count() + 1).sum() };
-    let mut lengths: Vec<usize> = set
-        .pairs
-        .iter()
-        .map(|p| {
-            let (left, right, _) = set.sides(p);
-            (length(left) + length(right)) / 3 + 3
-        })
-        .collect();
+/// Tokens that most pairs fit into, as the weights to begin with count them. Without these: about three characters a token.
+fn tokens(set: &PairSet, fields: &[String], start: &Path) -> usize {
+    const LOOKED_AT: usize = 2000;
+    let whole = Rendering { fields: fields.to_vec(), max_tokens: 512, ..Rendering::default() };
+    let tokenizer = PairTokenizer::open(start, whole).ok();
+    let letters = |r: &Record| fields.iter().filter_map(|f| r.get(f)).map(|v| v.chars().count() + 1).sum::<usize>();
+    let length = |pair: &Pair| {
+        let (left, right, _) = set.sides(pair);
+        let counted = tokenizer.as_ref().and_then(|t| t.pair(left.into(), right.into()).ok());
+        counted.map_or_else(|| (letters(left) + letters(right)) / 3 + 3, |encoding| encoding.ids.len())
+    };
+    let every = set.pairs.len().div_ceil(LOOKED_AT).max(1);
+    let mut lengths: Vec<usize> = set.pairs.iter().step_by(every).map(length).collect();
     lengths.sort_unstable();
     let most = lengths.get(lengths.len() * 95 / 100).copied().unwrap_or(0);
     [64, 96, 128, 192].into_iter().find(|t| *t >= most).unwrap_or(256)
@@ -222,12 +240,8 @@ fn recipe_text(name: &str, start: &Path, source: &Source, seen: &Seen) -> Result
     let mut text =
         String::from("# Written by `sverka init` for `sverka train`. Every key has a default: see docs/recipes.md.\n");
     text += &format!("name = {}\n\n[start]\n", quoted(name));
-    text += "# scripts/weights brings weights/minilm, which knows English.";
-    text += if seen.cyrillic {
-        " These lists have Cyrillic texts:\n# `scripts/weights --e5` brings weights/e5-small, which knows Russian; or start from models/matcher.\n"
-    } else {
-        "\n# For other languages: weights/e5-small (`scripts/weights --e5`), or models/matcher.\n"
-    };
+    text += "# Other starts: weights/minilm (`scripts/weights`) knows English, weights/e5-small (`scripts/weights --e5`) a hundred\n\
+             # languages; models/matcher knows product texts in English and Russian.\n";
     text += &format!("dir = {}\n\n", quoted(&start.to_string_lossy()));
     text += &format!("[[data.sources]]\nname = {}\n\n", quoted(name));
     if seen.only_matches {
@@ -244,7 +258,8 @@ fn recipe_text(name: &str, start: &Path, source: &Source, seen: &Seen) -> Result
         text += &format!("#   {}\n", told(c).replace(char::is_control, " "));
     }
     let list = seen.fields.iter().map(|f| quoted(f)).collect::<Vec<_>>().join(", ");
-    text += &format!("[text]\nfields = [{list}]\nmax_tokens = {}\n\n", seen.max_tokens);
+    text += &format!("[text]\nfields = [{list}]\nmax_tokens = {}\n", seen.max_tokens);
+    text += "mark_shared = true    # tells the model which words the other side has too: better than without, a little slower\n\n";
     text += "[train]\nepochs = 10\nbatch = 32\nlr = 5e-5\nearly_stopping = 3\n";
     Ok(text)
 }

@@ -1,6 +1,6 @@
 //! Labelled pairs for the verbs that measure: where they come from, which part is used, how the model scores them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use sverka::bundle::Bundle;
@@ -11,20 +11,36 @@ use sverka::{Error, Input, PairSet, Part, Record, Result};
 
 use crate::output::{Output, counted};
 
-/// What eval, calibrate and quantize read.
+/// A model and labelled pairs, as eval, calibrate and quantize are given them. Which split is meant where none is named
+/// differs: calibrate sets another default.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Data {
+pub struct Given {
+    /// The model's folder
+    pub model: PathBuf,
     /// A folder or file of labelled pairs (DeepMatcher, Ditto, WDC, joined CSV), or a recipe whose [data] is meant
     pub data: PathBuf,
+    /// The part of the pairs that is used
+    #[arg(long, value_enum, default_value_t = Split::Test)]
+    pub split: Split,
     /// Only this one of the recipe's sources
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
+    /// Columns to compare [default: the recipe's, else those of the model's training; all but the id where there are none]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub fields: Vec<String>,
     /// The id column of the tables [default: id, else the first]
     #[arg(long, value_name = "COLUMN")]
     pub id: Option<String>,
     /// Leave out rows that can't be read, and count them
     #[arg(long)]
     pub skip_bad_rows: bool,
+}
+
+impl Given {
+    /// `MODEL on DATA, split SPLIT`.
+    pub fn title(&self) -> String {
+        format!("{} on {}, split {}", self.model.display(), self.data.display(), self.split)
+    }
 }
 
 /// `--split`.
@@ -94,29 +110,45 @@ pub struct Labelled {
 }
 
 impl Labelled {
-    /// Reads the pairs of one split. A source without splits gives all of its pairs, and a note says so; a recipe has them
-    /// as its training has them, made non-matches included.
-    pub fn read(from: &Data, split: Split, output: &Output) -> Result<Self> {
+    /// Reads the pairs of the split that is meant. A source without splits gives all of its pairs, and a note says so; a
+    /// recipe has them as its training has them, made non-matches included.
+    pub fn read(from: &Given, output: &Output) -> Result<Self> {
+        Self::read_split(from, from.split, output)
+    }
+
+    fn read_split(from: &Given, split: Split, output: &Output) -> Result<Self> {
         let is_recipe = from.data.extension().is_some_and(|e| e == "toml");
-        let (sets, unlabelled) =
+        let (mut sets, unlabelled) =
             if is_recipe { of_recipe(from, split, output)? } else { of_files(from, split, output)? };
+        if !from.fields.is_empty() {
+            sets.iter_mut().for_each(|set| set.fields = Some(from.fields.clone()));
+        }
         let pairs = sets.iter().flat_map(|s| &s.set.pairs);
         let labels: Vec<bool> = pairs.map(|p| p.label == Some(true)).collect();
         if labels.is_empty() {
             let what = format!("no labelled pairs in split {split}");
             return Err(Error::data(&from.data, None, what, "name another --split or a file that has labels"));
         }
-        Ok(Labelled { sets, labels, unlabelled })
+        let labelled = Labelled { sets, labels, unlabelled };
+        let has = |field: &String| labelled.records().any(|(l, r)| [l, r].iter().any(|x| x.columns.contains(field)));
+        match from.fields.iter().find(|field| !has(field)) {
+            None => Ok(labelled),
+            Some(field) => {
+                let columns = labelled.records().next().map(|(l, _)| l.columns.join(", ")).unwrap_or_default();
+                Err(Error::setting("--fields", field, format!("no such column; the left records have {columns}")))
+            }
+        }
     }
 
     /// Up to `count` pairs, evenly spread, to be looked at without their labels: of the other splits; where there are none,
     /// taken out of these pairs, half of them at most.
-    pub fn sample(&mut self, from: &Data, split: Split, count: usize, output: &Output) -> Vec<(Record, Record)> {
+    pub fn sample(&mut self, from: &Given, count: usize, output: &Output) -> Vec<(Record, Record)> {
         let pair = |(left, right): (&Record, &Record)| (left.clone(), right.clone());
+        let split = from.split;
         let divided = split.part().is_some() && self.sets.iter().all(|s| s.set.pairs.iter().all(|p| p.part.is_some()));
         let splits = [Split::Train, Split::Valid, Split::Test].into_iter().filter(|s| divided && *s != split);
         // a split without labelled pairs is no error here
-        let others: Vec<Labelled> = splits.filter_map(|other| Self::read(from, other, output).ok()).collect();
+        let others: Vec<Labelled> = splits.filter_map(|other| Self::read_split(from, other, output).ok()).collect();
         let total: usize = others.iter().map(Labelled::len).sum();
         if total > 0 {
             let chosen = evenly(count, total);
@@ -197,7 +229,7 @@ fn evenly(count: usize, total: usize) -> Vec<bool> {
 }
 
 /// The sources of a recipe, or one of them.
-fn of_recipe(from: &Data, split: Split, output: &Output) -> Result<(Vec<Set>, u64)> {
+fn of_recipe(from: &Given, split: Split, output: &Output) -> Result<(Vec<Set>, u64)> {
     if let Some(id) = &from.id {
         return Err(Error::setting("--id", id, "a recipe names the id columns itself; leave it out"));
     }
@@ -221,7 +253,7 @@ fn of_recipe(from: &Data, split: Split, output: &Output) -> Result<(Vec<Set>, u6
 }
 
 /// What a folder or file looks like.
-fn of_files(from: &Data, split: Split, output: &Output) -> Result<(Vec<Set>, u64)> {
+fn of_files(from: &Given, split: Split, output: &Output) -> Result<(Vec<Set>, u64)> {
     if let Some(name) = &from.source {
         return Err(Error::setting("--source", name, "only a recipe has sources with names; leave it out"));
     }
@@ -242,29 +274,4 @@ fn of_files(from: &Data, split: Split, output: &Output) -> Result<(Vec<Set>, u64
 
 fn has_tables(source: &data::Source) -> bool {
     matches!(source, data::Source::Deepmatcher { .. } | data::Source::Links { .. })
-}
-
-/// Known pairs in a DeepMatcher folder, as rows of two lists that have the same ids.
-pub fn of_lists(folder: &Path, left: &[Record], right: &[Record], skip_bad_rows: bool) -> Result<PairSet> {
-    let source = data::detect(folder)?;
-    if !has_tables(&source) {
-        let what = "holds no tables with ids, so its pairs can't be found in the lists";
-        return Err(Error::data(folder, None, what, "give a file of two ids a line, or a folder with tableA.csv"));
-    }
-    let (mut set, _) = data::read_pairs(&source, &ReadOptions { id: None, skip_bad_rows })?;
-    let rows = |records: &[Record]| -> std::collections::HashMap<String, u32> {
-        records.iter().map(|r| r.id.clone()).zip(0..).collect()
-    };
-    let (lefts, rights) = (rows(left), rows(right));
-    let row = |rows: &std::collections::HashMap<String, u32>, id: &str, side: &str| {
-        rows.get(id).copied().ok_or_else(|| {
-            let what = format!("a pair names `{id}`, which the {side} list lacks");
-            Error::data(folder, None, what, "give the lists that the pairs are of")
-        })
-    };
-    for pair in &mut set.pairs {
-        pair.left = row(&lefts, &set.left[pair.left as usize].id, "left")?;
-        pair.right = row(&rights, &set.right[pair.right as usize].id, "right")?;
-    }
-    Ok(PairSet { left: Vec::new(), right: Vec::new(), pairs: set.pairs })
 }

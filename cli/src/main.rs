@@ -28,6 +28,7 @@ mod tokenizer;
 mod train;
 
 use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -38,18 +39,21 @@ use output::Output;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let json = arguments.iter().any(|a| a == "--json");
-    failure::tell_panics();
-    match std::panic::catch_unwind(|| run(&arguments)).unwrap_or(Err(Failure::Panicked)) {
+    let mut json = arguments.iter().any(|a| a == "--json");
+    failure::hold_panics();
+    let done = std::panic::catch_unwind(AssertUnwindSafe(|| run(&arguments, &mut json)));
+    match done.unwrap_or(Err(Failure::Panicked)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     }
 }
 
-fn run(arguments: &[OsString]) -> Outcome {
+/// `json` is what the arguments say, and the settings where they are read.
+fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
     let command = settings::under_flags(Cli::command(), arguments)?;
     let matches = command.try_get_matches_from(arguments).map_err(Failure::Usage)?;
     let cli = Cli::from_arg_matches(&matches).map_err(Failure::Usage)?;
+    *json = cli.global.json;
     let output = Output::new(&cli.global);
     output.start_log();
     let global = cli.global.resolve()?;

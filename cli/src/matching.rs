@@ -1,19 +1,22 @@
 //! `sverka match`: two lists in, calibrated matches out; or one list in, its duplicates out.
 
+mod summary;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
 use sverka::bundle::Bundle;
-use sverka::data::{self, MatchWriter, ReadOptions, Skipped};
+use sverka::data::{self, MatchWriter, ReadOptions, Skipped, read_folder_pairs};
 use sverka::pipeline::{Labels, MatchOptions, MatchReport, run_match};
-use sverka::text::{Rendering, differing_tokens, shown};
+use sverka::text::{differing_tokens, shown};
 use sverka::{Error, Match, Pair, Record, Result, Table};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
-use crate::labelled::{self, Split};
-use crate::output::{Output, counted, cut, grouped};
+use crate::labelled::Split;
+use crate::output::{Output, counted};
+use summary::{Told, summary};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -21,6 +24,7 @@ Examples:
   sverka match ours.csv theirs.parquet --fields name,price --one-to-one --texts --out m.csv
   sverka match list.csv --out duplicates.jsonl          # duplicates within one list
   sverka match abt-buy/tableA.csv abt-buy/tableB.csv --labels abt-buy --split test --out m.csv
+  sverka match examples/left.csv examples/right.csv --labels examples/truth.csv --out m.csv
 
 Lists are CSV, TSV, JSONL or Parquet with a header, and any columns. --out ends in .csv, .jsonl
 or .parquet and gets the columns left_id, right_id, probability, decision, rank.";
@@ -90,6 +94,8 @@ struct Answer {
     /// Accepted pairs of probability .99 and more, of .9 to .99, and below.
     sure: [u64; 3],
     skipped_rows: u64,
+    /// Pairs longer than the model reads, whose ends it did not see.
+    cut_pairs: u64,
     seconds: f64,
 }
 
@@ -101,9 +107,19 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     if args.one_to_one && args.right.is_none() {
         return Err(Error::setting("--one-to-one", true, "needs two lists; leave it out, or give a second list").into());
     }
+    let file = |path: &Path| path.canonicalize().ok();
+    if let Some(out) = file(&args.out)
+        && [Some(&args.left), args.right.as_ref(), args.labels.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|p| file(p).as_ref() == Some(&out))
+    {
+        let what = "is one of the files that are read and would be lost; give another name";
+        return Err(Error::setting("--out", args.out.display(), what).into());
+    }
     let model = crate::model::locate(args.model.clone())?;
     let mut lists = read(&args, output)?;
-    let mut writer = MatchWriter::create(&args.out)?;
+    let mut writer = MatchWriter::create(&args.out, args.texts, args.why)?;
     let bundle = Bundle::open(&model, global.dtype)?;
     let fields = arrange(&mut lists, &bundle.manifest.rendering.fields, &args.fields)?;
     let bundle = bundle.with_fields(fields);
@@ -137,6 +153,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         expected_right: told.expected,
         sure: told.sure,
         skipped_rows: lists.skipped,
+        cut_pairs: bundle.cut_pairs(),
         seconds: start.elapsed().as_secs_f64(),
     };
     output.summary(&answer, &summary(&answer, &lists, &told, output))?;
@@ -170,9 +187,10 @@ fn read(args: &Args, output: &Output) -> Result<Lists> {
     let left = table(&args.left)?;
     let right = args.right.as_deref().map(&mut table).transpose()?;
     let labels = args.labels.as_ref().map(|folder| {
-        let rights = right.as_ref().unwrap_or(&left);
-        let set = labelled::of_lists(folder, &left.records, &rights.records, args.skip_bad_rows)?;
-        known(&set.pairs, args, folder)
+        let (pairs, skipped) = read_folder_pairs(folder, &left, right.as_ref().unwrap_or(&left), &options)?;
+        note_skipped(output, folder, &skipped);
+        dropped += skipped.count;
+        known(&pairs, args, folder)
     });
     Ok(Lists { labels: labels.transpose()?, left, right, skipped: dropped })
 }
@@ -200,7 +218,8 @@ pub fn note_skipped(output: &Output, path: &Path, skipped: &Skipped) {
 /// Decides what the model reads of each list, and gives the fields to render (empty: all columns, in order).
 ///
 /// `--fields` where given. Else each list with all the columns that the model was trained on is cut to them, and one
-/// with other names is read whole.
+/// with other names is read whole. Two lists that have them all together, and neither alone, are lists like those of the
+/// training, whose two sides had other names: then each shows what it has of them.
 fn arrange(lists: &mut Lists, trained: &[String], wanted: &[String]) -> Result<Vec<String>> {
     let tables = std::iter::once(&mut lists.left).chain(&mut lists.right);
     if !wanted.is_empty() {
@@ -225,7 +244,10 @@ fn arrange(lists: &mut Lists, trained: &[String], wanted: &[String]) -> Result<V
     }
     let tables: Vec<&mut Table> = tables.collect();
     let fits = |table: &Table| trained.iter().all(|f| table.columns.contains(f));
-    if tables.iter().all(|t| fits(t)) {
+    let share = |table: &Table| trained.iter().any(|f| table.columns.contains(f));
+    let together = trained.iter().all(|f| tables.iter().any(|t| t.columns.contains(f)));
+    let as_trained = together && tables.iter().all(|t| share(t) && !fits(t));
+    if as_trained || tables.iter().all(|t| fits(t)) {
         return Ok(trained.to_vec());
     }
     for table in tables {
@@ -254,103 +276,6 @@ fn reason(left: &str, right: &str) -> String {
         (true, true) => "same words".into(),
         _ => format!("{} | {}", left.join(" "), right.join(" ")),
     }
-}
-
-/// A pair to show.
-struct Shown {
-    probability: f32,
-    ids: [String; 2],
-    texts: [String; 2],
-}
-
-/// How many examples of either end are shown.
-const EXAMPLES: usize = 3;
-
-/// What the summary tells, gathered on the way.
-#[derive(Default)]
-struct Told {
-    expected: f64,
-    sure: [u64; 3],
-    surest: Vec<Shown>,
-    doubtful: Vec<Shown>,
-}
-
-impl Told {
-    fn add(&mut self, found: &Match, left: &Record, right: &Record, rendering: &Rendering) {
-        if !found.decision {
-            return;
-        }
-        let p = found.probability;
-        self.expected += f64::from(p);
-        self.sure[if p >= 0.99 {
-            0
-        } else if p >= 0.9 {
-            1
-        } else {
-            2
-        }] += 1;
-        let example = || Shown {
-            probability: p,
-            ids: [found.left_id.clone(), found.right_id.clone()],
-            texts: [shown(rendering, left.into()), shown(rendering, right.into())],
-        };
-        if self.surest.len() < EXAMPLES || self.surest.last().is_some_and(|s| p > s.probability) {
-            self.surest.push(example());
-            self.surest.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-            self.surest.truncate(EXAMPLES);
-        }
-        if p < 0.9 && (self.doubtful.len() < EXAMPLES || self.doubtful.last().is_some_and(|s| p < s.probability)) {
-            self.doubtful.push(example());
-            self.doubtful.sort_by(|a, b| a.probability.total_cmp(&b.probability));
-            self.doubtful.truncate(EXAMPLES);
-        }
-    }
-}
-
-fn summary(answer: &Answer, lists: &Lists, told: &Told, output: &Output) -> String {
-    let r = &answer.report;
-    let name = |table: &Table| format!("{} ({} records)", table.path.display(), grouped(table.records.len() as u64));
-    let title = match &lists.right {
-        Some(right) => format!("{} against {}", name(&lists.left), name(right)),
-        None => format!("Duplicates within {}", name(&lists.left)),
-    };
-    let mut text = format!("{}\n", output.strong(title));
-    let mut line = |name: &str, value: String| text += &format!("  {name:12} {value}\n");
-    let whose = if lists.right.is_some() { "left record" } else { "record" };
-    line("looked at", format!("{} ({:.1} for each {whose})", counted(r.pairs, "pair", "pairs"), r.candidates.mean));
-    let [certain, likely, doubtful] = answer.sure.map(grouped);
-    line("found", output.green(counted(r.accepted, "match", "matches")));
-    if r.accepted > 0 {
-        line("how sure", format!("{certain} of 99% and more, {likely} of 90 to 99%, {doubtful} below"));
-        line("so expect", format!("about {:.0} of {} to be right", answer.expected_right, grouped(r.accepted)));
-    }
-    line("unmatched", counted(r.unmatched, whose, &format!("{whose}s")));
-    if answer.skipped_rows > 0 {
-        line("left out", output.yellow(counted(answer.skipped_rows, "bad row", "bad rows")));
-    }
-    line("written to", output.strong(answer.out.display()));
-    line("took", format!("{:.1} s", answer.seconds));
-    if let Some(q) = &r.labels {
-        let percent = |share: f64| format!("{:.1}%", 100.0 * share);
-        text += &format!("  against the {}:\n", counted(q.positives, "known match", "known matches"));
-        text += &format!("    among the candidates {}\n", percent(q.candidate_recall));
-        text += &format!("    precision {}, recall {}, F1 {}", percent(q.precision), percent(q.recall), percent(q.f1));
-        text += &format!(" ({} without a label left out)\n", counted(q.unlabelled, "accepted pair", "accepted pairs"));
-    }
-    let mut list = |title: &str, examples: &[Shown]| {
-        if examples.is_empty() {
-            return;
-        }
-        text += &format!("\n{title}\n");
-        for e in examples {
-            let percent = format!("{:.1}%", 100.0 * e.probability);
-            text += &format!("  {percent:>6}  {:10} {}\n", cut(&e.ids[0], 10), cut(&e.texts[0], 80));
-            text += &format!("          {:10} {}\n", cut(&e.ids[1], 10), cut(&e.texts[1], 80));
-        }
-    };
-    list("The surest", &told.surest);
-    list("Worth a look", &told.doubtful);
-    text
 }
 
 #[cfg(test)]
@@ -383,6 +308,19 @@ mod tests {
         assert_eq!(lists.left.records[0].values, ["a name", "a price"]);
         assert_eq!(lists.left.records[0].get("price"), Some("a price"));
         assert_eq!(lists.right.unwrap().records[0].values, ["a price", "a title"]);
+    }
+
+    #[test]
+    fn lists_whose_names_differ_as_in_training_show_what_was_trained_on() {
+        let mut two = lists(&["url", "name", "brand"], &["title", "vendor", "stock"]);
+        let trained = strings(&["name", "brand", "title", "vendor"]);
+        assert_eq!(arrange(&mut two, &trained, &[]).unwrap(), trained);
+        // a column of the training that neither list has: other lists, read whole
+        let mut others = lists(&["url", "name", "brand"], &["title", "stock"]);
+        assert!(arrange(&mut others, &trained, &[]).unwrap().is_empty());
+        // nothing of the training on one side
+        let mut others = lists(&["name", "brand"], &["stock"]);
+        assert!(arrange(&mut others, &strings(&["name", "brand"]), &[]).unwrap().is_empty());
     }
 
     #[test]

@@ -14,12 +14,12 @@ use sverka::text::Batch;
 
 use crate::args::Resolved;
 use crate::failure::{Failure, Outcome};
-use crate::labelled::{Data, Labelled, Split};
+use crate::labelled::{Given, Labelled};
 use crate::output::Output;
 
 const EXAMPLE: &str = "\
 Example:
-  sverka quantize runs/abt-buy/model shared/data/products/abt-buy --max-loss 0.005 --out runs/abt-buy/int8
+  sverka quantize runs/abt-buy/model ../shared/data/products/abt-buy --out runs/abt-buy/int8
 
 Calibration and threshold stay those of MODEL. The sample is taken from the splits that are not measured; where there are
 none, it is left out of the measured pairs.
@@ -30,13 +30,8 @@ Exit code 3: F1 fell by more than --max-loss; nothing is written.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
-    /// The model's folder: a bundle in f32 or bf16
-    model: PathBuf,
     #[command(flatten)]
-    data: Data,
-    /// The part of the pairs that is measured
-    #[arg(long, value_enum, default_value_t = Split::Test)]
-    split: Split,
+    given: Given,
     /// How much F1 may fall against f32, a share of one
     #[arg(long, default_value_t = 0.005, value_name = "SHARE")]
     max_loss: f64,
@@ -63,8 +58,9 @@ struct Answer {
 }
 
 pub fn run(args: Args, _global: &Resolved, output: &Output) -> Outcome {
+    let model = &args.given.model;
     let out = args.out.unwrap_or_else(|| {
-        let mut name = args.model.components().as_path().as_os_str().to_owned();
+        let mut name = model.components().as_path().as_os_str().to_owned();
         name.push("-int8");
         name.into()
     });
@@ -74,14 +70,14 @@ pub fn run(args: Args, _global: &Resolved, output: &Output) -> Outcome {
     if !(0.0..=1.0).contains(&args.max_loss) {
         return Err(Error::setting("--max-loss", args.max_loss, "a share of one, from 0 to 1").into());
     }
-    let whole = Bundle::open(&args.model, Some(Dtype::F32))?;
+    let whole = Bundle::open(model, Some(Dtype::F32))?;
     if whole.manifest.storage == Storage::Int8 {
         let from = whole.manifest.quantised.as_ref().map_or(String::new(), |q| format!(" ({})", q.from_weights_sha256));
         let remedy = format!("give the model that it was made from{from}");
-        return Err(Error::model(&args.model.join("sverka.json"), "storage", "is int8 already", remedy).into());
+        return Err(Error::model(&model.join("sverka.json"), "storage", "is int8 already", remedy).into());
     }
-    let mut labelled = Labelled::read(&args.data, args.split, output)?;
-    let sample = labelled.sample(&args.data, args.split, args.calibrate, output);
+    let mut labelled = Labelled::read(&args.given, output)?;
+    let sample = labelled.sample(&args.given, args.calibrate, output);
     let sample_pairs = sample.len() as u64;
     if sample.is_empty() {
         return Err(Error::setting("--calibrate", args.calibrate, "no pairs to fit the weights on; give more").into());
@@ -92,12 +88,13 @@ pub fn run(args: Args, _global: &Resolved, output: &Output) -> Outcome {
     }
     let (scores, before) = measured(&whole, &labelled, output)?;
 
-    let (config, mut weights) = bundle::read_directory(&args.model)?;
+    let (config, mut weights) = bundle::read_directory(model)?;
     let fits = sverka::train::quantize(&config, &mut weights, &batch)?;
     let beside = Beside::new(&out)?;
     let mut manifest = whole.manifest.clone();
     manifest.dtype = Some(Dtype::Int8);
-    bundle::save(&beside.0, &manifest, &config, &weights, &args.model, Storage::Int8, false)?;
+    bundle::save(&beside.0, &manifest, &config, &weights, model, Storage::Int8, false)
+        .map_err(|e| e.moved(&beside.0, &out))?;
     drop(weights);
     let mut small = Bundle::open(&beside.0, Some(Dtype::Int8))?;
     let (small_scores, after) = measured(&small, &labelled, output)?;
@@ -118,7 +115,7 @@ pub fn run(args: Args, _global: &Resolved, output: &Output) -> Outcome {
         max_loss: args.max_loss,
     };
     small.manifest.quantised = Some(quantised.clone());
-    small.write_manifest()?;
+    small.write_manifest().map_err(|e| e.moved(&beside.0, &out))?;
     std::fs::rename(&beside.0, &out).map_err(Error::io("rename", &out))?;
 
     let squares = scores.iter().zip(&small_scores).map(|(a, b)| f64::from(a - b).powi(2));

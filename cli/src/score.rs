@@ -12,12 +12,12 @@ use sverka::data::{self, ReadOptions};
 use sverka::{Error, Input, Record, Result};
 
 use crate::args::Resolved;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
 const EXAMPLE: &str = r#"Examples:
   sverka score models/matcher pairs.csv > scores.jsonl
-  echo '{"left":{"title":"Клей ПВА 5 л"},"right":{"title":"ПВА клей, 5л"}}' | sverka score models/matcher -
+  echo '{"left":{"name":"Клей 5 л"},"right":{"name":"клей, 5л"}}' | sverka score models/matcher -
 
 Pairs: JSON lines {"left":{...},"right":{...}}, or CSV with left_* and right_* columns.
 Answer: one JSON line a pair, {"score", "probability", "decision"}, with or without --json."#;
@@ -33,19 +33,25 @@ pub struct Args {
     model: PathBuf,
     /// A file of pairs, or - for standard input
     pairs: PathBuf,
+    /// Columns to compare [default: those of the model's training; all but the id of a record that has none of them]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    fields: Vec<String>,
     /// Leave out lines that can't be read, and count them
     #[arg(long)]
     skip_bad_rows: bool,
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
-    let bundle = Bundle::open(&args.model, global.dtype)?;
+    let mut bundle = Bundle::open(&args.model, global.dtype)?;
+    if !args.fields.is_empty() {
+        bundle = bundle.with_fields(args.fields);
+    }
     let options = ReadOptions { id: None, skip_bad_rows: args.skip_bad_rows };
     let bar = output.bar(0, "{pos} pairs, {per_sec}");
     let (send, receive) = sync_channel::<Result<(Record, Record)>>(4 * BATCH);
     let (send_skipped, skipped) = sync_channel(1);
     let path = args.pairs.clone();
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         let mut stream = match data::stream_pairs(&path, &options) {
             Ok(stream) => stream,
             Err(e) => {
@@ -78,6 +84,9 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         }
     }
     bar.finish_and_clear();
+    if reader.join().is_err() {
+        return Err(Failure::Panicked); // what was answered is not all there is
+    }
     if let Ok(skipped) = skipped.try_recv() {
         crate::matching::note_skipped(output, &args.pairs, &skipped);
     }

@@ -22,6 +22,7 @@ Parquet), else lines of text.";
 
 /// Work on a model's vocabulary
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -63,6 +64,9 @@ enum Stay {
 
 pub fn run(args: Args, output: &Output) -> Outcome {
     let Verb::Prune(args) = args.verb;
+    if args.out.exists() {
+        return Err(Error::Exists(args.out).into()); // before the corpus is read, which may take long
+    }
     let mut texts = Vec::new();
     for path in &args.corpus {
         read_texts(path, &mut texts)?;

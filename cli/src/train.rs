@@ -13,9 +13,9 @@ use crate::output::Output;
 
 const EXAMPLE: &str = "\
 Examples:
-  sverka train recipes/abt-buy-minilm.toml
-  sverka train recipes/abt-buy-minilm.toml --set train.epochs=5 --set train.seed=2 --run runs/short
-  sverka train recipes/abt-buy-minilm.toml --run runs/short --resume
+  sverka train recipes/abt-buy.toml
+  sverka train recipes/abt-buy.toml --set train.epochs=5 --set train.seed=2 --run runs/short
+  sverka train recipes/abt-buy.toml --run runs/short --resume
 
 The run folder holds the recipe, a log (JSON lines), metrics, the environment, checkpoints and the model.
 `init` writes a recipe for your own lists. Exit code 3: the result is below the recipe's [expect].";

@@ -34,17 +34,33 @@ fn refused(left: impl AsRef<[u8]>, parts: &[&str]) {
 
 #[test]
 fn an_empty_file() {
-    refused("", &["left.csv", "empty"]);
+    refused("", &["left.csv", "empty", "give a file with"]);
 }
 
 #[test]
 fn one_column() {
-    refused("name\nlamp\n", &["left.csv", "only one column, `name`"]);
+    refused("name\nlamp\n", &["left.csv", "only one column, `name`", "give a table with an id and texts"]);
 }
 
 #[test]
 fn a_header_without_rows() {
-    refused("id,name\n", &["left.csv", "no rows"]);
+    refused("id,name\n", &["left.csv", "no rows", "give a table with rows"]);
+}
+
+#[test]
+fn a_damaged_parquet_file_is_nobody_elses_mistake() {
+    // bytes at which the Parquet crate of today panics: the column's places, and its dictionary
+    let good = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/products.parquet")).unwrap();
+    for at in [724, 824, 930, 1036] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = good.clone();
+        bytes[at] ^= 0xff;
+        write(&dir.path().join("left.parquet"), bytes);
+        lists(dir.path());
+        write(&dir.path().join("pairs.csv"), "left_id,right_id\n11,a\n");
+        let assert = sverka(dir.path()).args(["init", "left.parquet", "right.csv", "pairs.csv"]).assert().code(2);
+        one_line(&assert, &["left.parquet: not a readable Parquet file", "write it anew"]);
+    }
 }
 
 #[test]
@@ -58,7 +74,7 @@ fn other_encodings_are_converted() {
         })
         .collect();
     let utf16: Vec<u8> = std::iter::once(0xFEFF).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
-    for bytes in [windows, utf16] {
+    for (bytes, name) in [(windows, "windows-1251"), (utf16, "UTF-16LE")] {
         let dir = tempfile::tempdir().unwrap();
         let model = model(dir.path());
         write(&dir.path().join("left.csv"), &bytes);
@@ -70,6 +86,7 @@ fn other_encodings_are_converted() {
             .code(0);
         let written = std::fs::read_to_string(dir.path().join("m.csv")).unwrap();
         assert!(written.contains("Лампа белая") && written.contains("Краска"), "{written}{}", stderr(&assert));
+        assert!(stderr(&assert).contains(&format!("left.csv: not UTF-8; read as {name}")), "{}", stderr(&assert));
     }
 }
 
@@ -80,17 +97,17 @@ fn broken_quotes() {
 
 #[test]
 fn too_many_cells() {
-    refused("id,name\n1,lamp\n2,tv,42\n", &["left.csv:3", "3 cells"]);
+    refused("id,name\n1,lamp\n2,tv,42\n", &["left.csv:3", "3 cells", "quote the cell"]);
 }
 
 #[test]
 fn duplicate_ids() {
-    refused("id,name\n1,lamp\n1,tv\n", &["left.csv:3", "the id `1`", "line 2"]);
+    refused("id,name\n1,lamp\n1,tv\n", &["left.csv:3", "the id `1`", "line 2", "an id of its own"]);
 }
 
 #[test]
 fn a_cell_of_ten_megabytes() {
-    refused(format!("id,name\n1,{}\n", "a".repeat(10 << 20)), &["left.csv:2", "name", "1048576"]);
+    refused(format!("id,name\n1,{}\n", "a".repeat(10 << 20)), &["left.csv:2", "name", "1048576", "cut it down"]);
 }
 
 #[test]
@@ -112,7 +129,7 @@ fn labels_that_name_no_row() {
         .arg(model)
         .assert()
         .code(2);
-    one_line(&assert, &["labels.csv:3", "left_id", "`9`"]);
+    one_line(&assert, &["labels.csv:3", "left_id", "`9`", "correct the id"]);
     assert!(!dir.path().join("m.csv").exists());
 }
 
@@ -127,7 +144,7 @@ fn eval(label: &str) -> Assert {
 #[test]
 fn labels_that_are_none() {
     for label in ["2", "NaN", "yes", ""] {
-        one_line(&eval(label).code(2), &["test.csv:4", "label"]);
+        one_line(&eval(label).code(2), &["test.csv:4", "label", "write 1 for a match"]);
     }
     eval("0").code(0);
 }
@@ -155,14 +172,14 @@ fn broken_weights() {
         let bytes = std::fs::read(&path).unwrap();
         write(&path, &bytes[..bytes.len() / 2]);
     });
-    one_line(&cut, &["model.safetensors"]);
+    one_line(&cut, &["model.safetensors", "cut short", "copy the file anew"]);
     let greedy = info(|model| {
         let path = model.join("model.safetensors");
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[..8].copy_from_slice(&(1u64 << 60).to_le_bytes());
         write(&path, bytes);
     });
-    one_line(&greedy, &["model.safetensors"]);
+    one_line(&greedy, &["model.safetensors", "claims more bytes", "copy the file anew"]);
     for (value, said) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "-inf")] {
         let broken = info(|model| {
             let path = model.join("model.safetensors");
@@ -174,7 +191,7 @@ fn broken_weights() {
         one_line(&broken, &["model.safetensors", &key]);
     }
     let gone = info(|model| std::fs::remove_file(model.join("model.safetensors")).unwrap());
-    one_line(&gone, &["model.safetensors"]);
+    one_line(&gone, &["model.safetensors", "check the name"]);
 }
 
 #[test]
@@ -214,6 +231,12 @@ fn a_tokenizer_of_another_kind() {
         write(&model.join("tokenizer.json"), r#"{"version":"9.0","model":{"type":"Telepathy"}}"#);
     });
     one_line(&other, &["tokenizer.json"]);
+    // one that works, of a model that reads texts in another way
+    let bytes = info(|model| {
+        let model_of_bytes = r#"{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]}"#;
+        write(&model.join("tokenizer.json"), format!(r#"{{"version":"1.0","model":{model_of_bytes}}}"#));
+    });
+    one_line(&bytes, &["tokenizer.json", "special tokens", "give the tokenizer.json of a BERT"]);
 }
 
 #[test]
@@ -233,18 +256,39 @@ fn outputs_that_exist_or_cannot_be() {
     let dir = tempfile::tempdir().unwrap();
     lists(dir.path());
     let model = model(dir.path());
+    pairs(dir.path());
     std::fs::create_dir(dir.path().join("there")).unwrap();
-    let export = sverka(dir.path()).arg("export").arg(&model).arg("there").assert().code(2);
-    one_line(&export, &["there"]);
-    for (out, part) in [("there", "there"), ("m.xlsx", "m.xlsx"), ("no/such/m.csv", "m.csv")] {
-        let assert = sverka(dir.path())
-            .args(["match", "left.csv", "right.csv", "--out", out, "--model"])
-            .arg(&model)
-            .assert()
-            .code(2);
-        one_line(&assert, &[part]);
+    write(&dir.path().join("there/letter.txt"), "dear");
+    write(&dir.path().join("there.toml"), "");
+    let refused = |arguments: &[&str], parts: &[&str]| {
+        one_line(&sverka(dir.path()).args(arguments).env("SVERKA_MODEL", &model).assert().code(2), parts);
+    };
+    sverka(dir.path()).args(["init", "pairs", "--start", "model", "--out", "shop.toml"]).assert().code(0);
+    for folder in [
+        &["export", "model", "there"][..],
+        &["train", "shop.toml", "--run", "there"],
+        &["quantize", "model", "pairs", "--out", "there"],
+        &["tokenizer", "prune", "model", "--corpus", "left.csv", "--out", "there"],
+    ] {
+        refused(folder, &["there: already exists; give another name"]);
     }
-    assert!(names(&dir.path().join("there")).is_empty());
+    refused(&["init", "pairs", "--out", "there.toml"], &["there.toml: already exists; give another name"]);
+    let matching = |out: &str, parts: &[&str]| refused(&["match", "left.csv", "right.csv", "--out", out], parts);
+    matching("there", &["there"]);
+    matching("m.xlsx", &["m.xlsx", ".csv, .jsonl or .parquet"]);
+    matching("no/such/m.csv", &["m.csv", "make the folder first"]);
+    matching("left.csv", &["--out = left.csv", "would be lost"]);
+    assert_eq!(std::fs::read_to_string(dir.path().join("left.csv")).unwrap(), LEFT);
+    assert_eq!(names(&dir.path().join("there")), ["letter.txt"]);
+}
+
+/// Runs `sverka` where no file may grow beyond `blocks`, which fails a write as a full disk does.
+#[cfg(target_os = "linux")]
+fn with_little_room(dir: &Path, blocks: u32, arguments: &[&str]) -> Assert {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    let mut command = assert_cmd::Command::new("sh");
+    command.current_dir(dir).args(["-c", &script]).arg(assert_cmd::cargo::cargo_bin("sverka"));
+    command.args(arguments).env("SVERKA_MODEL", "model").assert()
 }
 
 #[test]
@@ -252,27 +296,52 @@ fn outputs_that_exist_or_cannot_be() {
 fn no_disk_space() {
     let dir = tempfile::tempdir().unwrap();
     lists(dir.path());
-    let model = model(dir.path());
-    // a limit on the size of files fails a write as a full disk does
-    let sverka_path = assert_cmd::cargo::cargo_bin("sverka");
-    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
-    let assert = assert_cmd::Command::new("sh")
-        .current_dir(dir.path())
-        .args(["-c", script])
-        .arg(&sverka_path)
-        .args(["match", "left.csv", "right.csv", "--all", "--out", "m.csv", "--model"])
-        .arg(&model)
-        .assert()
-        .code(2);
-    one_line(&assert, &["write m.csv"]);
-    assert_eq!(names(dir.path()), ["left.csv", "model", "right.csv", "tokenizer"]);
+    model(dir.path());
+    pairs(dir.path());
+    sverka(dir.path()).args(["init", "pairs", "--start", "model", "--out", "shop.toml"]).assert().code(0);
+    let manifest = || std::fs::read(dir.path().join("model/sverka.json")).unwrap();
+    let (before, calibrated) = (names(dir.path()), manifest());
+    for (place, arguments) in [
+        ("write m.csv", &["match", "left.csv", "right.csv", "--all", "--out", "m.csv"][..]),
+        ("write m.parquet", &["match", "left.csv", "right.csv", "--all", "--out", "m.parquet"]),
+        ("write hf/", &["export", "model", "hf"]),
+        ("write int8/", &["quantize", "model", "pairs", "--max-loss", "1", "--out", "int8"]),
+        ("write small/", &["tokenizer", "prune", "model", "--corpus", "left.csv", "--out", "small"]),
+        ("write new.toml", &["init", "pairs", "--out", "new.toml"]),
+        ("write model/sverka.json", &["calibrate", "model", "pairs"]),
+    ] {
+        let assert = with_little_room(dir.path(), 0, arguments).code(2);
+        one_line(&assert, &[place, "free some space"]);
+        assert_eq!(names(dir.path()), before, "{place}: something is left behind");
+    }
+    assert_eq!(manifest(), calibrated, "the old one stays");
     let assert = assert_cmd::Command::new("sh")
         .current_dir(dir.path())
         .args(["-c", "exec \"$0\" \"$@\" > /dev/full"])
-        .arg(&sverka_path)
-        .arg("info")
-        .arg(&model)
+        .arg(assert_cmd::cargo::cargo_bin("sverka"))
+        .args(["info", "model"])
         .assert()
         .code(2);
-    one_line(&assert, &["write -"]);
+    one_line(&assert, &["write -", "free some space"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_training_that_runs_out_of_space_goes_on_with_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    model(dir);
+    pairs(dir);
+    sverka(dir).args(["init", "pairs", "--start", "model", "--out", "shop.toml"]).assert().code(0);
+    let short =
+        ["train", "shop.toml", "-q", "--threads", "1", "--set", "train.epochs=3", "--set", "train.checkpoint_every=2"];
+    let run = |name: &'static str, more: &[&'static str]| [&short[..], &["--run", name], more].concat();
+    sverka(dir).args(run("whole", &[])).assert().code(0);
+    // room for the log, none for a checkpoint
+    let full = with_little_room(dir, 40, &run("full", &[])).code(2);
+    one_line(&full, &["full/checkpoint", "--resume"]);
+    assert!(!dir.join("full/model").exists() && !dir.join("full/metrics.json").exists());
+    sverka(dir).args(run("full", &["--resume"])).assert().code(0);
+    let weights = |run: &str| std::fs::read(dir.join(run).join("model/model.safetensors")).unwrap();
+    assert!(weights("full") == weights("whole"), "other bits than those of a run with room enough");
 }

@@ -23,10 +23,11 @@ fn help_lists_verbs_and_exit_codes_and_each_verb_shows_an_example() {
     let help = stdout(&sverka(dir.path()).arg("--help").assert().code(0));
     for verb in VERBS {
         assert!(help.lines().any(|l| l.trim_start().starts_with(verb)), "{verb}: {help}");
-        let path: &[&str] = if verb == "tokenizer" { &["tokenizer", "prune", "--help"] } else { &[verb, "--help"] };
-        let help = stdout(&sverka(dir.path()).args(path).assert().code(0));
-        assert!(help.contains("Example") && help.contains("\n  sverka ") || help.contains("| sverka "), "{help}");
-        assert!(help.contains("--json") && help.contains("--threads"), "{help}");
+        for path in [["help", verb], [verb, "--help"]] {
+            let help = stdout(&sverka(dir.path()).args(path).assert().code(0));
+            assert!(help.contains("Example") && help.contains(&format!("\n  sverka {verb} ")), "{help}");
+            assert!(help.contains("--json") && help.contains("--threads"), "{help}");
+        }
     }
     for code in ["  0  done", "  1  our mistake", "  2  your data", "  3  a quality gate"] {
         assert!(help.contains(code), "{help}");
@@ -63,6 +64,45 @@ fn an_error_is_json_too_where_json_is_asked_for() {
         assert_eq!(answer["code"], 2);
         assert!(!answer["error"].as_str().unwrap().contains('\n'));
         assert!(stderr(&assert).starts_with("error: "));
+    }
+    write(&dir.path().join("sverka.toml"), "json = true\n");
+    let assert = sverka(dir.path()).args(["info", "nowhere"]).assert().code(2);
+    assert!(
+        stdout(&assert).starts_with("{\"error\":\"read nowhere/"),
+        "asked for by the settings: {}",
+        stdout(&assert)
+    );
+}
+
+#[test]
+fn json_is_all_that_stdout_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    lists(dir.path());
+    model(dir.path());
+    pairs(dir.path());
+    for arguments in [
+        &["match", "left.csv", "right.csv", "--out", "m.csv", "--model", "model"][..],
+        &["eval", "model", "pairs"],
+        &["score", "model", "pairs/test.csv"],
+        &["calibrate", "model", "pairs"],
+        &["quantize", "model", "pairs", "--max-loss", "1"],
+        &["init", "pairs", "--start", "model"],
+        &["train", "recipe.toml", "--set", "train.epochs=1"],
+        &["export", "model", "plain"],
+        &["tokenizer", "prune", "model", "--corpus", "left.csv", "--out", "small"],
+        &["info", "model"],
+        &["bench", "model", "--seconds", "0.01"],
+        &["completions", "bash"],
+    ] {
+        let said = stdout(&sverka(dir.path()).args(arguments).arg("--json").assert().code(0));
+        let lines = if arguments[0] == "score" { 32 } else { 1 };
+        assert_eq!(said.lines().count(), lines, "{arguments:?}: {said}");
+        for line in said.lines() {
+            assert!(
+                serde_json::from_str::<serde_json::Value>(line).is_ok_and(|v| v.is_object()),
+                "{arguments:?}: {line}"
+            );
+        }
     }
 }
 

@@ -42,6 +42,70 @@ fn the_second_command_is_what_ci_calls() {
     }
 }
 
+/// The commands of the table "Your own lists", each written out; `...` stands for the first one.
+fn commands(readme: &str) -> Vec<String> {
+    let rows = readme.lines().filter(|l| l.starts_with("| "));
+    let quoted = rows.flat_map(|l| l.split('`').skip(1).step_by(2));
+    let mut commands: Vec<String> = Vec::new();
+    for piece in quoted {
+        if let Some(command) = piece.strip_prefix("sverka ") {
+            commands.push(command.into());
+        } else if let Some(more) = piece.strip_prefix("... ") {
+            commands.push(format!("{} {more}", commands[0]));
+        }
+    }
+    commands
+}
+
+#[test]
+fn the_commands_of_its_table_run_as_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model(dir.path());
+    let (mut ours, mut theirs, mut known) =
+        (String::from("id,name\n"), String::from("id,title\n"), String::from("left_id,right_id,label\n"));
+    for i in 0..48 {
+        let thing = ["lamp", "camera", "printer", "tv"][i % 4];
+        ours += &format!("{i},{thing} red {i}\n");
+        theirs += &format!("t{i},red {thing} {i} w\n");
+        known += &format!("{i},t{i},1\n{i},t{},0\n", (i + 4) % 48);
+    }
+    // a precision of .95 is within reach of any model
+    let matches = "left_name,right_name,label\nlamp,tv,0\n".to_string() + &"red lamp,lamp red,1\n".repeat(24);
+    for (file, text) in [("ours.csv", &ours), ("theirs.csv", &theirs), ("list.csv", &ours), ("pairs.csv", &known)] {
+        write(&dir.path().join(file), text);
+    }
+    std::fs::create_dir(dir.path().join("data")).unwrap();
+    for part in ["train", "valid", "test"] {
+        write(&dir.path().join(format!("data/{part}.csv")), &matches);
+    }
+    write(&dir.path().join("sverka.toml"), "[bench]\nseconds = 0.01\n");
+    let commands = commands(&readme());
+    assert!(commands.len() >= 14, "{commands:?}");
+    for command in commands {
+        let words = command.split(' ').flat_map(|word| match word {
+            "MODEL" => vec!["runs/shop/model"],
+            "DATA" => vec!["data"],
+            "RECIPE" => vec!["shop.toml"],
+            "NAME" => vec!["shop"],
+            "DIR" => vec!["made"],
+            "FILES" => vec!["ours.csv", "theirs.csv"],
+            word => vec![word],
+        });
+        let pair = "{\"left\":{\"name\":\"lamp\"},\"right\":{\"name\":\"tv\"}}\n";
+        let mut binary = sverka(dir.path());
+        let assert = binary.args(words).env("SVERKA_MODEL", &model).write_stdin(pair).assert();
+        assert!(assert.get_output().status.success(), "{command}: {}", stderr(&assert));
+        if command.contains("--texts --why") {
+            let found = std::fs::read_to_string(dir.path().join("matches.csv")).unwrap();
+            assert!(
+                found.starts_with("left_id,right_id,probability,decision,rank,left_text,right_text,why\n"),
+                "{found}"
+            );
+        }
+        let _ = std::fs::remove_dir_all(dir.path().join("made"));
+    }
+}
+
 #[test]
 fn every_verb_it_names_exists() {
     let readme = readme();

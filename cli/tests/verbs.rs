@@ -106,8 +106,32 @@ fn match_measures_against_known_pairs() {
     write(&dir.path().join("labels.csv"), "left_id,right_id,label\n1,a,1\n2,e,1\n2,b,0\n3,c,\n");
     let (answer, _) = matched(dir.path(), &["left.csv", "right.csv", "--labels", "labels.csv"]);
     let labels = &answer["labels"];
-    assert_eq!(labels["positives"], 2);
+    assert_eq!((&labels["positives"], &labels["negatives"]), (&2.into(), &1.into()));
     assert_eq!(labels["candidate_recall"], 1.0);
+    assert!(labels["precision"].is_f64() && labels["f1"].is_f64(), "{labels}");
+}
+
+#[test]
+fn match_tells_no_precision_where_only_matches_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    lists(dir.path());
+    let path = model(dir.path()).join("sverka.json");
+    let mut manifest = json(&std::fs::read_to_string(&path).unwrap());
+    manifest["threshold"] = serde_json::json!({"value": 0.0, "goal": "f1", "low": 0.0, "high": 0.0});
+    write(&path, manifest.to_string());
+    write(&dir.path().join("truth.csv"), "left_id,right_id\n1,a\n2,e\n");
+    let arguments = ["left.csv", "right.csv", "--labels", "truth.csv"];
+    let (answer, found) = matched(dir.path(), &arguments);
+    let labels = &answer["labels"];
+    assert_eq!((&labels["precision"], &labels["f1"], &labels["negatives"]), (&Value::Null, &Value::Null, &0.into()));
+    assert_eq!((&labels["recall"], &labels["unlabelled"]), (&1.0.into(), &(found.len() - 2).into()));
+    let complete = labels["if_complete"]["precision"].as_f64().unwrap();
+    assert!((complete - 2.0 / found.len() as f64).abs() < 1e-12, "{labels}");
+    let told = sverka(dir.path()).arg("match").args(arguments).args(["--out", "m.csv", "--model", "model"]).assert();
+    let told = stdout(&told.code(0));
+    let line = told.lines().find(|l| l.contains("precision")).unwrap();
+    assert!(line.contains("precision unknown: no non-match is labelled, and ") && !line.contains('%'), "{told}");
+    assert!(told.contains(&format!("if these are all the matches there are: precision {:.1}%", 100.0 * complete)));
 }
 
 #[test]
@@ -140,6 +164,12 @@ fn score_gives_a_line_a_pair() {
     assert!(lines.iter().all(|l| *l == lines[0]), "one pair, several answers");
     let keys: Vec<&str> = lines[0].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, ["score", "probability", "decision"]);
+    let of_names = |record: &str| {
+        let pair = format!("{{\"left\":{record},\"right\":{record}}}\n");
+        let assert = sverka(dir.path()).args(["score", "model", "-", "--fields", "name"]).write_stdin(pair).assert();
+        json(&stdout(&assert.code(0)))["score"].as_f64().unwrap()
+    };
+    assert_eq!(of_names("{\"name\":\"tv\",\"price\":\"5\"}"), of_names("{\"name\":\"tv\"}"), "--fields");
     // what came before a broken line is answered
     let assert = score(format!("{pair}{pair}oops\n{pair}")).code(2);
     assert_eq!(stdout(&assert).lines().count(), 2);
@@ -181,9 +211,50 @@ fn eval_and_calibrate() {
     calibrate(&["--goal", "precision=2"]).code(2);
     let both = eval(&["--against", "model"]);
     assert_eq!(both["against"]["mcnemar"]["exact_p"], 1.0);
+    // the bare scores stay what they were, and stood for themselves before there was a calibration
+    for key in ["ece", "ece_mass", "brier", "nll"] {
+        assert_eq!(before["uncalibrated"][key], before[key]);
+        assert_eq!(after["uncalibrated"][key], before[key], "{key}");
+    }
+    assert!(after["brier"].as_f64() < after["uncalibrated"]["brier"].as_f64(), "{after}");
+    let told = stdout(&sverka(dir.path()).args(["eval", "model", "pairs", "--split", "valid"]).assert().code(0));
+    let row = told.lines().find(|l| l.trim_start().starts_with("NLL")).unwrap();
+    let [with, without] =
+        [&eval(&["--split", "valid"])["nll"], &before["nll"]].map(|v| format!("{:.4}", v.as_f64().unwrap()));
+    assert!(row.contains(&with) && row.ends_with(&without) && told.contains("uncalibrated"), "{told}");
     let none = sverka(dir.path()).args(["eval", "model", "pairs", "--category", "shop"]).assert().code(2);
     one_line(&none, &["--category = shop", "name"]);
     assert_eq!(eval(&["--category", "price"])["categories"].as_object().unwrap().len(), 32);
+    let bins = eval(&["--reliability"])["reliability"].as_array().unwrap().clone();
+    assert_eq!((bins.len(), bins.iter().map(|b| b["count"].as_u64().unwrap()).sum::<u64>()), (15, 32));
+    let told = sverka(dir.path()).args(["eval", "model", "pairs", "--reliability"]).assert().code(0);
+    let told = stdout(&told);
+    let (_, table) = told.split_once("are matches\n").unwrap();
+    let counts = table.lines().map(|l| l.split_whitespace().nth(3).unwrap().parse::<u64>().unwrap());
+    assert_eq!(counts.sum::<u64>(), 32, "{told}");
+    let [names, all] = [&["--fields", "name"][..], &[]].map(|more| eval(more)["uncalibrated"]["nll"].clone());
+    assert_ne!(names, all, "the price is read all the same");
+    let none = sverka(dir.path()).args(["eval", "model", "pairs", "--fields", "name,shop"]).assert().code(2);
+    one_line(&none, &["--fields = shop", "name, price"]);
+    sverka(dir.path()).args(["export", "model", "plain"]).assert().code(0);
+    let plain = sverka(dir.path()).args(["calibrate", "plain", "pairs"]).assert().code(2);
+    one_line(&plain, &["plain", "sverka.json", "train with it first"]);
+}
+
+#[test]
+fn pairs_that_are_longer_than_the_model_reads_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    let long = "lamp ".repeat(200);
+    write(&dir.path().join("left.csv"), format!("id,name\n1,{long}\n2,red lamp\n"));
+    write(&dir.path().join("right.csv"), "id,name\na,red lamp\n");
+    let (answer, found) = matched(dir.path(), &["left.csv", "right.csv", "--all"]);
+    assert_eq!((found.len(), &answer["cut_pairs"]), (2, &1.into()));
+    write(&dir.path().join("test.csv"), format!("left_name,right_name,label\n{long},lamp,1\nlamp,tv,0\n"));
+    let eval =
+        |more: &[&str]| stdout(&sverka(dir.path()).args(["eval", "model", "test.csv"]).args(more).assert().code(0));
+    assert_eq!(json(&eval(&["--json"]))["cut_pairs"], 1);
+    assert!(eval(&[]).contains("1 pair is longer than the model reads"));
 }
 
 /// A DeepMatcher folder of the two lists, whose test part knows two matches, and a recipe of it and of the pairs.
@@ -278,8 +349,14 @@ fn match_measures_a_split_of_a_folder() {
         assert!(!dir.path().join("x.csv").exists());
     };
     failing(&[&lists[..], &["--split", "valid"]].concat(), &["shop", "split valid"]);
-    failing(&["shop/tableB.csv", "shop/tableA.csv", "--labels", "shop"], &["shop", "left list lacks"]);
-    failing(&["shop/tableA.csv", "shop/tableB.csv", "--labels", "pairs"], &["pairs", "no tables"]);
+    failing(
+        &["shop/tableB.csv", "shop/tableA.csv", "--labels", "shop"],
+        &["shop/train.csv:2: column ltable_id", "tableB.csv", "`3`"],
+    );
+    failing(
+        &["shop/tableA.csv", "shop/tableB.csv", "--labels", "pairs"],
+        &["pairs/train.csv", "no column `ltable_id`"],
+    );
 }
 
 #[test]
@@ -393,6 +470,8 @@ fn init_then_train_then_use() {
     one_line(&run(&train, 2), &["run"]);
     run(&[&train[..], &["--resume"]].concat(), 0);
     run(&["eval", "run/model", "pairs"], 0);
+    let told = stderr(&run(&[&train[..4], &["--run", "told"]].concat(), 0));
+    assert!(told.contains("validation F1") && !told.contains(['\r', '\x1b']), "a bar without a terminal: {told:?}");
     one_line(&run(&["train", "shop.toml", "--set", "train.epoch=2"], 2), &["epoch"]);
     one_line(&run(&["train", "shop.toml", "--dtype", "int8", "--run", "r2"], 2), &["int8"]);
     // below what the recipe expects: a quality gate
@@ -408,4 +487,28 @@ fn init_then_train_then_use() {
     let answer = run(&["init", "left.csv", "right.csv", "links.csv", "--start", "model", "--json"], 0);
     assert_eq!(json(&stdout(&answer))["matches"], 4);
     assert!(std::fs::read_to_string(dir.path().join("recipe.toml")).unwrap().contains("[data.split]"));
+}
+
+#[test]
+fn init_begins_with_what_is_there_and_counts_tokens_as_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model(dir.path());
+    // letters are the only pieces that the random model has for these: three times as many as letters would let expect
+    let text = "ы".repeat(40);
+    write(&dir.path().join("train.csv"), format!("left_name,right_name,label\n{text},{text},1\nя,{text},0\n"));
+    let init = |out: &str| {
+        let assert =
+            sverka(dir.path()).args(["init", "train.csv", "--json", "--out", out]).env("SVERKA_MODEL", &model).assert();
+        let answer = json(&stdout(&assert.code(0)));
+        (answer, std::fs::read_to_string(dir.path().join(out)).unwrap().parse::<toml::Table>().unwrap())
+    };
+    let (answer, recipe) = init("a.toml");
+    assert_eq!(answer["max_tokens"], 96, "80 letters are 83 tokens");
+    assert_eq!(recipe["start"]["dir"].as_str(), model.to_str());
+    assert_eq!(recipe["text"]["mark_shared"].as_bool(), Some(true));
+    // MiniLM for texts that are not Cyrillic, where it has been brought
+    std::fs::create_dir_all(dir.path().join("weights/minilm")).unwrap();
+    assert_eq!(init("b.toml").1["start"]["dir"].as_str(), model.to_str());
+    write(&dir.path().join("train.csv"), "left_name,right_name,label\nlamp,red lamp,1\nlamp,tv,0\n");
+    assert_eq!(init("c.toml").1["start"]["dir"].as_str(), Some("weights/minilm"));
 }

@@ -17,6 +17,7 @@ mod surgery;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -27,6 +28,7 @@ pub use surgery::{grow_segments, prune_embeddings, take_layers};
 
 pub use crate::nn::weights::Storage;
 
+use crate::calibrate::sigmoid;
 use crate::models::bert::Config;
 use crate::models::cross_encoder::Scorer;
 use crate::nn::weights::write_safetensors;
@@ -77,8 +79,8 @@ impl Bundle {
         }
         let tokenizer = open_tokenizer(dir, &config, &manifest)?;
         let scorer = Scorer::new(config.clone(), &weights, dtype.or(manifest.dtype).unwrap_or(Dtype::F32))?;
-        let scorer = Arc::new(scorer);
-        Ok(Bundle { dir: dir.into(), manifest, config, matcher: Matcher { tokenizer, scorer }, plain })
+        let matcher = Matcher { tokenizer, scorer: Arc::new(scorer), cut: Arc::default() };
+        Ok(Bundle { dir: dir.into(), manifest, config, matcher, plain })
     }
 
     /// Scores pairs; a score is a raw logit.
@@ -89,7 +91,7 @@ impl Bundle {
     pub fn decide(&self, score: f32) -> (f32, bool) {
         let probability = match &self.manifest.calibration {
             Some(calibration) => calibration.probability(score),
-            None => 1.0 / (1.0 + (-score).exp()),
+            None => sigmoid(f64::from(score)) as f32,
         };
         (probability, probability >= self.threshold())
     }
@@ -100,6 +102,10 @@ impl Bundle {
     /// How records become tokens.
     pub fn tokenizer(&self) -> &PairTokenizer {
         &self.matcher.tokenizer
+    }
+    /// How many of the pairs scored so far, by clones too, were longer than the model reads and lost their ends.
+    pub fn cut_pairs(&self) -> u64 {
+        self.matcher.cut.load(Ordering::Relaxed)
     }
     /// For a table whose columns have other names than those of training; no name: all but the id, in order.
     pub fn with_fields(mut self, fields: Vec<String>) -> Self {
@@ -128,22 +134,25 @@ impl Bundle {
 }
 
 fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<PairTokenizer> {
-    let path = dir.join(if dir.join(manifest::NAME).exists() { manifest::NAME } else { directory::CONFIG });
     let rendering = &manifest.rendering;
-    let wrong = |key: &str, what: String| Error::model(&path, key, what, "give files that belong together");
+    let wrong = |file: &str, key: &str, what: String| {
+        Error::model(&dir.join(file), key, what, "give files that belong together")
+    };
     if rendering.max_tokens > config.max_position_embeddings {
         let what =
             format!("is {}, and the model has {} positions", rendering.max_tokens, config.max_position_embeddings);
-        return Err(wrong("rendering.max_tokens", what));
+        let file = if dir.join(manifest::NAME).exists() { manifest::NAME } else { directory::CONFIG };
+        return Err(wrong(file, "rendering.max_tokens", what));
     }
     if rendering.segment_count() > config.type_vocab_size {
         let (needed, has) = (rendering.segment_count(), config.type_vocab_size);
-        return Err(wrong("type_vocab_size", format!("pairs take {needed} segments, and the model has {has}")));
+        let what = format!("pairs take {needed} segments, and the model has {has}");
+        return Err(wrong(directory::CONFIG, "type_vocab_size", what));
     }
     let tokenizer = PairTokenizer::open(dir, rendering.clone())?;
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("is {}, and the tokenizer has {} tokens", config.vocab_size, tokenizer.vocab_size());
-        return Err(wrong("vocab_size", what));
+        return Err(wrong(directory::CONFIG, "vocab_size", what));
     }
     Ok(tokenizer)
 }
@@ -153,11 +162,14 @@ fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<Pa
 struct Matcher {
     tokenizer: PairTokenizer,
     scorer: Arc<Scorer>,
+    /// Pairs that lost tokens.
+    cut: Arc<AtomicU64>,
 }
 
 impl Matcher {
     fn logits(&self, encodings: &[Encoding]) -> Result<Vec<f32>> {
         let mut scores = Vec::with_capacity(encodings.len());
+        self.cut.fetch_add(encodings.iter().filter(|e| e.cut > 0).count() as u64, Ordering::Relaxed);
         let mut batch = Batch::default();
         for encoding in encodings {
             if !batch.is_empty() && batch.tokens() + encoding.ids.len() > TOKENS {
@@ -249,10 +261,13 @@ fn write_model(
     storage: Storage,
 ) -> Result<()> {
     let path = out.join(directory::WEIGHTS);
-    write_safetensors(&path, weights, storage)?;
     let text =
         |name: &str, text: String| std::fs::write(out.join(name), text).map_err(Error::io("write", &out.join(name)));
     text(directory::CONFIG, directory::config_json(config, weights)?)?;
+    write_safetensors(&path, weights, storage)?;
+    // the safetensors crate lets nobody but the owner read its file, and a model is for whoever may read its folder
+    let ordinary = std::fs::metadata(out.join(directory::CONFIG)).map(|m| m.permissions());
+    ordinary.and_then(|p| std::fs::set_permissions(&path, p)).map_err(Error::io("write", &path))?;
     if let Some(manifest) = manifest {
         let weights_sha256 = sha256(&path)?;
         let manifest = Manifest { version: VERSION, storage, weights_sha256, ..manifest.clone() };

@@ -117,6 +117,15 @@ fn a_bundle_comes_back_as_it_was_saved() {
 }
 
 #[test]
+#[cfg(unix)]
+fn whoever_may_read_the_folder_may_read_the_weights() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_dir, out) = saved(Storage::Int8);
+    let mode = |name: &str| fs::metadata(out.join(name)).unwrap().permissions().mode();
+    assert_eq!(mode("model.safetensors"), mode("config.json"));
+}
+
+#[test]
 fn an_output_that_exists_is_kept_unless_forced() {
     let (_dir, out) = saved(Storage::F32);
     let before = fs::read(out.join("sverka.json")).unwrap();
@@ -142,6 +151,10 @@ fn a_failure_leaves_nothing_behind() {
         fs::write(to.join("a"), "b").map_err(Error::io("write", to)).and_then(|()| full())
     });
     assert_told(result, "model", "write");
+    let inner = folder::write(&out, false, |to| {
+        std::fs::write(to.join("no/a"), "b").map_err(Error::io("write", &to.join("no/a")))
+    });
+    assert_told(inner, &out.join("no/a").to_string_lossy(), "write");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
@@ -231,9 +244,17 @@ fn files_that_do_not_belong_together_are_refused() {
     let short = Rendering { max_tokens: 513, ..Rendering::default() };
     assert_told(save(short, &config, "rubert"), "config.json", "rendering.max_tokens");
     let marked = Rendering { mark_shared: true, ..Rendering::default() };
-    assert_told(save(marked, &config, "rubert"), "config.json", "type_vocab_size");
+    assert_told(save(marked.clone(), &config, "rubert"), "config.json", "type_vocab_size");
     let small = Config { vocab_size: 40, ..config.clone() };
     assert_told(save(Rendering::default(), &small, "rubert"), "config.json", "vocab_size");
+    // the file that has the key is the one that is named, beside a manifest too
+    let (_dir, out) = saved(Storage::F32);
+    let open = |rendering: Rendering| {
+        edit(&out.join("sverka.json"), |v| v["rendering"] = serde_json::to_value(rendering).unwrap());
+        Bundle::open(&out, None)
+    };
+    assert_told(open(marked), "config.json", "type_vocab_size");
+    assert_told(open(Rendering { max_tokens: 513, ..Rendering::default() }), "sverka.json", "rendering.max_tokens");
     // changed weights are found before they score
     let (_dir, out) = saved(Storage::F32);
     change_weights(&out, |w| w.0.get_mut("classifier.bias").unwrap().data[0] += 1.0);
@@ -252,6 +273,10 @@ fn a_bundle_scores_and_decides() {
     assert_ne!(scores[0], scores[1]);
     assert!(bundle.ranker().score(left, &[]).unwrap().is_empty());
     assert_eq!(bundle.decide(0.0), (0.5, true));
+    assert_eq!(bundle.cut_pairs(), 0);
+    let long = "монитор ".repeat(100);
+    bundle.clone().ranker().score(left, &[Input::Text(&long), right]).unwrap();
+    assert_eq!(bundle.cut_pairs(), 1, "a pair that is longer than the model reads");
     // a calibration and a threshold are kept
     bundle.manifest.calibration = Some(crate::calibrate::Calibration::Platt { slope: 1.0, intercept: -1.0 });
     let goal = crate::calibrate::Goal::F1;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::links::{Columns, Sides, read_links};
 use super::{ReadOptions, Skipped, read_table};
-use crate::records::{PairSet, Part};
+use crate::records::{Pair, PairSet, Part, Table};
 use crate::{Error, Result};
 
 /// Reads the folder.
@@ -12,9 +12,25 @@ pub(super) fn read(dir: &Path, options: &ReadOptions) -> Result<(PairSet, Skippe
     let (left, mut skipped) = read_table(&dir.join("tableA.csv"), options)?;
     let (right, more) = read_table(&dir.join("tableB.csv"), options)?;
     skipped.add(more);
+    let (pairs, more) = read_folder_pairs(dir, &left, &right, options)?;
+    skipped.add(more);
+    Ok((PairSet { left: left.records, right: right.records, pairs }, skipped))
+}
+
+/// The pairs of a DeepMatcher folder, as rows of two tables that were read already and have its ids; the folder's own tables
+/// are left alone.
+///
+/// # Errors
+/// No file of pairs, one without their columns, an id that a table lacks.
+pub fn read_folder_pairs(
+    dir: &Path,
+    left: &Table,
+    right: &Table,
+    options: &ReadOptions,
+) -> Result<(Vec<Pair>, Skipped)> {
     let columns = Columns { left: "ltable_id", right: "rtable_id", label: Some("label"), part: None };
-    let sides = Sides::new(&left, &right);
-    let mut pairs = Vec::new();
+    let sides = Sides::new(left, right);
+    let (mut pairs, mut skipped) = (Vec::new(), Skipped::default());
     for (name, part) in [("train.csv", Part::Train), ("valid.csv", Part::Valid), ("test.csv", Part::Test)] {
         let path = dir.join(name);
         if path.exists() {
@@ -22,7 +38,8 @@ pub(super) fn read(dir: &Path, options: &ReadOptions) -> Result<(PairSet, Skippe
         }
     }
     if pairs.is_empty() {
-        return Err(Error::data(dir, None, "no pairs", "put train.csv, valid.csv or test.csv beside the tables"));
+        let remedy = "there should be train.csv, valid.csv or test.csv with rows of ltable_id, rtable_id and label";
+        return Err(Error::data(dir, None, "no pairs", remedy));
     }
-    Ok((PairSet { left: left.records, right: right.records, pairs }, skipped))
+    Ok((pairs, skipped))
 }

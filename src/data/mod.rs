@@ -32,6 +32,7 @@ mod table;
 mod write;
 
 pub use beside::write_beside;
+pub use deepmatcher::read_folder_pairs;
 pub use detect::{detect, guess_links};
 pub use source::{Parts, Source, read_pairs};
 pub use stream::{PairStream, stream_pairs};

@@ -1,5 +1,5 @@
-//! Matches to a CSV, JSON lines or Parquet file, as they come: `left_id, right_id, probability, decision, rank`, and
-//! where the first match brings them `left_text, right_text` and `why`. Probabilities keep six decimals in text.
+//! Matches to a CSV, JSON lines or Parquet file, as they come: `left_id, right_id, probability, decision, rank`, and where
+//! they are asked for `left_text, right_text` and `why`, be there a match or none. Probabilities keep six decimals in text.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -21,8 +21,9 @@ use crate::{Error, Match, Result};
 pub struct MatchWriter {
     beside: Beside,
     sink: Sink,
-    /// Whether texts and reasons are written, once known.
-    shape: Option<(bool, bool)>,
+    has_texts: bool,
+    has_why: bool,
+    started: bool,
 }
 
 enum Sink {
@@ -44,11 +45,12 @@ struct Group {
 const GROUP: usize = 1 << 16;
 
 impl MatchWriter {
-    /// Starts a file; its extension (`csv`, `jsonl`, `parquet`) says which kind.
+    /// Starts a file; its extension (`csv`, `jsonl`, `parquet`) says which kind. `has_texts` and `has_why` give it the columns
+    /// of texts and reasons.
     ///
     /// # Errors
     /// Another extension, a folder under this name, a folder that can't be written to.
-    pub fn create(path: &Path) -> Result<Self> {
+    pub fn create(path: &Path, has_texts: bool, has_why: bool) -> Result<Self> {
         let kind = extension(path);
         if path.extension().is_some_and(|e| e == "gz") || !matches!(kind.as_str(), "csv" | "jsonl" | "parquet") {
             let what = "no kind of file that matches are written to; end it in .csv, .jsonl or .parquet";
@@ -60,13 +62,13 @@ impl MatchWriter {
             "jsonl" => Sink::Jsonl(BufWriter::new(file)),
             _ => Sink::Parquet(Box::new((Some(file), None, Group::default()))),
         };
-        Ok(MatchWriter { beside, sink, shape: None })
+        Ok(MatchWriter { beside, sink, has_texts, has_why, started: false })
     }
 
-    /// Writes a match. The first one decides whether the file has texts and reasons; where a later one lacks them, they
-    /// are empty.
+    /// Writes a match. Texts and a reason that the file has columns for, and the match lacks, are empty.
     pub fn write(&mut self, found: &Match, texts: Option<(&str, &str)>, why: Option<&str>) -> Result<()> {
-        let (has_texts, has_why) = self.start((texts.is_some(), why.is_some()))?;
+        self.start()?;
+        let (has_texts, has_why) = (self.has_texts, self.has_why);
         let path = self.beside.path();
         let (left, right) = texts.unwrap_or_default();
         let why = why.unwrap_or_default();
@@ -114,29 +116,31 @@ impl MatchWriter {
     }
 
     /// Writes the header, once.
-    fn start(&mut self, shape: (bool, bool)) -> Result<(bool, bool)> {
-        if let Some(shape) = self.shape {
-            return Ok(shape);
+    fn start(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.started, true) {
+            return Ok(());
         }
-        self.shape = Some(shape);
         let path = self.beside.path();
         match &mut self.sink {
             Sink::Csv(out) => {
                 let mut names = vec!["left_id", "right_id", "probability", "decision", "rank"];
-                if shape.0 {
+                if self.has_texts {
                     names.extend(["left_text", "right_text"]);
                 }
-                if shape.1 {
+                if self.has_why {
                     names.push("why");
                 }
                 out.write_record(names).map_err(|e| write_error(path)(e.into()))?;
             }
             Sink::Jsonl(_) => {}
             Sink::Parquet(sink) => {
-                let Some(file) = sink.0.take() else { return Ok(shape) };
-                let texts =
-                    if shape.0 { "required binary left_text (UTF8); required binary right_text (UTF8);" } else { "" };
-                let why = if shape.1 { "required binary why (UTF8);" } else { "" };
+                let Some(file) = sink.0.take() else { return Ok(()) };
+                let texts = if self.has_texts {
+                    "required binary left_text (UTF8); required binary right_text (UTF8);"
+                } else {
+                    ""
+                };
+                let why = if self.has_why { "required binary why (UTF8);" } else { "" };
                 let schema = format!(
                     "message matches {{ required binary left_id (UTF8); required binary right_id (UTF8); \
                      required float probability; required boolean decision; required int32 rank; {texts} {why} }}"
@@ -147,12 +151,12 @@ impl MatchWriter {
                 sink.1 = Some(writer.map_err(|e| parquet_error(path, e))?);
             }
         }
-        Ok(shape)
+        Ok(())
     }
 
     /// Completes the file and puts it in its place.
     pub fn finish(mut self) -> Result<()> {
-        self.start((false, false))?;
+        self.start()?;
         let path = self.beside.path();
         let file = match self.sink {
             Sink::Csv(out) => out.into_inner().map_err(|e| write_error(path)(e.into_error()))?,
@@ -177,7 +181,12 @@ fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
 }
 
 fn parquet_error(path: &Path, error: ParquetError) -> Error {
-    write_error(path)(std::io::Error::other(error))
+    // the system's own reason, where there is one, says what to do about it
+    let source = match error {
+        ParquetError::External(inner) => inner.downcast().map_or_else(std::io::Error::other, |source| *source),
+        other => std::io::Error::other(other),
+    };
+    write_error(path)(source)
 }
 
 /// Writes the rows gathered as a row group.

@@ -17,7 +17,7 @@ pub mod links;
 pub mod quality;
 
 pub use links::{LinkReport, rank_links};
-pub use quality::{Labels, MatchQuality};
+pub use quality::{Labels, MatchQuality, Shares};
 
 use crate::records::{Match, Record, Table};
 use crate::{Error, Input, Ranker, Result};

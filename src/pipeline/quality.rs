@@ -2,6 +2,9 @@
 //!
 //! Nobody labels a million pairs. An accepted pair without a label is neither right nor wrong: it is left out of precision
 //! and counted. A true match is lost wherever it is lost: not proposed, scored low, or given away by the assignment.
+//!
+//! Labels that hold matches only can call nothing wrong. Then there is no precision, and not one of 100 %: what can be said
+//! is what it would be if they held *every* match ([`MatchQuality::if_complete`]).
 
 use std::collections::{HashMap, HashSet};
 
@@ -53,16 +56,29 @@ impl Labels {
 pub struct MatchQuality {
     /// Labelled matches.
     pub positives: u64,
-    /// Share of them among the candidates.
+    /// Pairs labelled as no match.
+    pub negatives: u64,
+    /// Share of the labelled matches among the candidates.
     pub candidate_recall: f64,
-    /// Share of matches among the accepted labelled pairs; 0 without one.
-    pub precision: f64,
+    /// Share of matches among the accepted labelled pairs, 0 without one; `None` where no pair is labelled as no match.
+    pub precision: Option<f64>,
     /// Share of labelled matches accepted; 0 without one.
     pub recall: f64,
-    /// Harmonic mean of the two.
-    pub f1: f64,
+    /// Harmonic mean of the two; `None` where there is no precision.
+    pub f1: Option<f64>,
     /// Accepted pairs without a label, left out of the shares.
     pub unlabelled: u64,
+    /// Precision and F1 if the labels held every match there is, so that accepted pairs without a label were wrong.
+    pub if_complete: Shares,
+}
+
+/// Precision and F1.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Shares {
+    /// Share of matches among the accepted pairs; 0 without one.
+    pub precision: f64,
+    /// Harmonic mean of precision and recall.
+    pub f1: f64,
 }
 
 impl Labels {
@@ -70,7 +86,9 @@ impl Labels {
     pub(crate) fn measure(&self, scored: &[Scored], one_list: bool) -> MatchQuality {
         let is = |row| self.left.as_ref().is_none_or(|rows| rows.contains(&row));
         let measures = |left, right| is(left) || (one_list && is(right));
-        let positives = self.pairs.iter().filter(|((l, r), label)| **label && measures(*l, *r)).count() as u64;
+        let labelled =
+            |label: bool| self.pairs.iter().filter(|((l, r), is)| **is == label && measures(*l, *r)).count() as u64;
+        let (positives, negatives) = (labelled(true), labelled(false));
         let (mut proposed, mut right, mut wrong, mut unlabelled) = (0, 0, 0, 0);
         for s in scored.iter().filter(|s| measures(s.left, s.right)) {
             match self.pairs.get(&(s.left, s.right)) {
@@ -83,13 +101,20 @@ impl Labels {
             }
         }
         let share = |of: u64, all: u64| if all == 0 { 0.0 } else { of as f64 / all as f64 };
+        let shares = |wrong: u64| Shares {
+            precision: share(right, right + wrong),
+            f1: share(2 * right, right + wrong + positives),
+        };
+        let known = (negatives > 0).then(|| shares(wrong));
         MatchQuality {
             positives,
+            negatives,
             candidate_recall: share(proposed, positives),
-            precision: share(right, right + wrong),
+            precision: known.map(|s| s.precision),
             recall: share(right, positives),
-            f1: share(2 * right, right + wrong + positives),
+            f1: known.map(|s| s.f1),
             unlabelled,
+            if_complete: shares(wrong + unlabelled),
         }
     }
 }

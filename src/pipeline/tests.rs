@@ -136,10 +136,11 @@ fn labels_are_measured_and_the_unknown_is_counted() {
     let known = Labels::of(&known, None).unwrap();
     let (report, found) = go(&left, Some(&right), MatchOptions::default(), Some(&known));
     let quality = report.labels.unwrap();
-    assert_eq!((quality.positives, quality.unlabelled), (3, 1));
+    assert_eq!((quality.positives, quality.negatives, quality.unlabelled), (3, 1, 1));
     assert!((quality.candidate_recall - 2.0 / 3.0).abs() < 1e-12, "a zebra is no chair, and no candidate either");
-    assert!((quality.precision - 2.0 / 3.0).abs() < 1e-12 && (quality.recall - 2.0 / 3.0).abs() < 1e-12);
-    assert!((quality.f1 - 2.0 / 3.0).abs() < 1e-12);
+    assert!((quality.recall - 2.0 / 3.0).abs() < 1e-12);
+    assert_eq!((quality.precision, quality.f1), (Some(2.0 / 3.0), Some(2.0 / 3.0)));
+    assert_eq!(quality.if_complete, Shares { precision: 0.5, f1: 4.0 / 7.0 }, "of four accepted two are right");
     assert_eq!(found.len(), 4, "labels change nothing");
 }
 
@@ -150,6 +151,17 @@ fn labels_of_one_list_hold_either_way_round() {
         go(&list, None, MatchOptions::default(), Some(&Labels::of(&[pair(2, 0, true, Part::Test)], None).unwrap()));
     let quality = report.labels.unwrap();
     assert_eq!((quality.positives, quality.recall, quality.unlabelled), (1, 1.0, 0));
+}
+
+#[test]
+fn labels_that_call_nothing_wrong_give_no_precision() {
+    let (left, right) = shops();
+    let matches = Labels::of(&[pair(0, 1, true, Part::Test), pair(1, 2, true, Part::Test)], None).unwrap();
+    let (report, found) = go(&left, Some(&right), MatchOptions::default(), Some(&matches));
+    let quality = report.labels.unwrap();
+    assert_eq!((quality.negatives, quality.precision, quality.f1, quality.recall), (0, None, None, 1.0));
+    assert_eq!((found.len(), quality.unlabelled), (4, 2));
+    assert_eq!(quality.if_complete, Shares { precision: 0.5, f1: 2.0 / 3.0 });
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn matches() -> Vec<Match> {
 
 fn written(folder: &Folder, name: &str, texts: bool, why: bool) -> Table {
     let path = folder.path(name);
-    let mut out = MatchWriter::create(&path).unwrap();
+    let mut out = MatchWriter::create(&path, texts, why).unwrap();
     for found in matches() {
         out.write(&found, texts.then_some(("l\n1", "r;2")), why.then_some("5 л | 1 л")).unwrap();
         assert!(!path.exists(), "nothing stands under the name before it is whole");
@@ -66,7 +66,7 @@ fn every_kind_of_file_reads_back() {
 fn more_rows_than_a_row_group() {
     let folder = Folder::new();
     let path = folder.path("many.parquet");
-    let mut out = MatchWriter::create(&path).unwrap();
+    let mut out = MatchWriter::create(&path, false, false).unwrap();
     let rows = (1 << 16) + 3;
     for i in 0..rows {
         let found = Match { left_id: i.to_string(), right_id: "r".into(), probability: 0.5, decision: true, rank: 1 };
@@ -81,8 +81,12 @@ fn more_rows_than_a_row_group() {
 fn no_matches_are_a_file_with_a_header() {
     let folder = Folder::new();
     for name in ["a.csv", "a.jsonl", "a.parquet"] {
-        MatchWriter::create(&folder.path(name)).unwrap().finish().unwrap();
+        MatchWriter::create(&folder.path(name), false, false).unwrap().finish().unwrap();
     }
+    let asked_for = folder.path("b.csv");
+    MatchWriter::create(&asked_for, true, true).unwrap().finish().unwrap();
+    let columns = "left_id,right_id,probability,decision,rank,left_text,right_text,why\n";
+    assert_eq!(std::fs::read_to_string(asked_for).unwrap(), columns);
     assert_eq!(std::fs::read_to_string(folder.path("a.csv")).unwrap(), "left_id,right_id,probability,decision,rank\n");
     assert_eq!(std::fs::read(folder.path("a.jsonl")).unwrap(), b"");
     assert!(std::fs::read(folder.path("a.parquet")).unwrap().ends_with(b"PAR1"));
@@ -92,7 +96,7 @@ fn no_matches_are_a_file_with_a_header() {
 fn what_was_there_stays_until_the_new_file_is_whole() {
     let folder = Folder::new();
     let path = folder.write("out.csv", "old");
-    let mut out = MatchWriter::create(&path).unwrap();
+    let mut out = MatchWriter::create(&path, false, false).unwrap();
     out.write(&matches()[0], None, None).unwrap();
     drop(out);
     let full = |file: &mut std::fs::File| {
@@ -111,7 +115,7 @@ fn what_was_there_stays_until_the_new_file_is_whole() {
 #[test]
 fn places_that_can_not_be_written() {
     let folder = Folder::new();
-    let error = |name: &str| MatchWriter::create(&folder.path(name)).map(|_| ()).unwrap_err().to_string();
+    let error = |name: &str| MatchWriter::create(&folder.path(name), false, false).map(|_| ()).unwrap_err().to_string();
     assert!(error("out.xlsx").contains(".csv, .jsonl or .parquet"), "{}", error("out.xlsx"));
     assert!(error("out.csv.gz").contains(".csv, .jsonl or .parquet"));
     assert!(error("none/out.csv").contains("none/out.csv"));
