@@ -195,15 +195,47 @@ fn unknown_unit<'a>(word: &'a str, next: Option<&'a str>) -> Option<(&'a str, u6
     Some((unit, (number * 1000.0).round() as u64, last))
 }
 
-/// Halves of a word joined by a slash, where both are letters: `д/посуды`, `black/white`.
+/// A word that is several: halves joined by a slash (`д/посуды`, `black/white`), scripts that touch (`концентратPROSEPT`).
 fn parts(word: &str) -> impl Iterator<Item = &str> {
-    let letters = |half: &str| half.chars().any(char::is_alphabetic) && !half.contains(char::is_numeric);
-    let (first, second) = match word.split_once('/') {
-        Some((a, b)) if letters(a) && letters(b) => (a, Some(b)),
-        _ => (word, None),
-    };
-    std::iter::once(first).chain(second)
+    let mut rest = if word.contains(char::is_numeric) { "" } else { word };
+    let mut whole = rest.is_empty().then_some(word);
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return whole.take();
+        }
+        let (part, more) = rest.split_at(seam(rest).unwrap_or(rest.len()));
+        rest = more;
+        Some(part)
+    })
 }
+
+/// Where a word without digits ends and the next one begins, though no space stands there.
+fn seam(word: &str) -> Option<usize> {
+    let cyrillic = |c: char| ('а'..='я').contains(&c) || ('А'..='Я').contains(&c) || matches!(c, 'ё' | 'Ё');
+    // letters of one script so far, and how many
+    let (mut script, mut run) = (None, 0);
+    for (at, c) in word.char_indices() {
+        let (before, after) = (&word[..at], &word[at..]);
+        if c == '/' && before.contains(char::is_alphabetic) && after.contains(char::is_alphabetic) {
+            return Some(at + 1);
+        }
+        let of = c.is_alphabetic().then(|| cyrillic(c));
+        if let (Some(of), Some(old)) = (of, script)
+            && of != old
+        {
+            let next = after.chars().take_while(|&n| n.is_alphabetic() && cyrillic(n) == of).count();
+            if run >= SEAM && next >= SEAM {
+                return Some(at);
+            }
+        }
+        run = if of.is_some() && of == script { run + 1 } else { usize::from(of.is_some()) };
+        script = of;
+    }
+    None
+}
+
+/// Letters that either script needs where two touch; fewer may be a slip of the keyboard.
+const SEAM: usize = 3;
 
 /// Where hashes of words begin; those of quantities begin at its complement.
 const SEED: u64 = 0xcbf2_9ce4_8422_2325;
@@ -276,6 +308,8 @@ mod tests {
             ("саморез 3,5х35", "саморез 3,5 x 35 мм", "ss", "ssss."),
             ("саморез 3,5х35", "саморез 3.5x41 мм", "sd", "sd."),
             ("Ср-во д/посуды бел.", "Средство для посуды белое", "n.sn", "n.sn"),
+            ("концентратPROSEPT UNIVERSALсостав", "Prosept состав", ".s.s", "ss"),
+            ("ВАЗa кот", "ваз КОТ", "ns", "ns"),
             ("cbl hdmi blk", "HDMI Cable, black", "nsn", "snn"),
             ("эмаль белая", "белый лак", ".n", "n."),
             ("SSD Talmera 512GB", "SSD Veldan 512 GB", "s.s", "s.ss"),
