@@ -392,6 +392,7 @@ unsafe fn product_columns(
 ) {
     let dtype = right.dtype.expect("panels are packed before use");
     let depth = right.steps;
+    assert!(depth > 0, "a product sums over something");
     assert!(left.rows == 0 || left.units.len() >= (left.rows - 1) * left.stride + depth);
     assert!(bias.is_none_or(|b| b.len() >= right.n));
     assert!(dtype != Dtype::Int8 || left.scale.len() >= left.rows);
