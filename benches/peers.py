@@ -105,8 +105,22 @@ def serving(against, settings=SERVING):
     return [(e, s, {}) for e in ("sverka", *against) for s in settings.get(e, [])]
 
 
+def rows_of_model(args):
+    """The fixed shapes, as far as the model's position table goes."""
+    with open(os.path.join(args.model, "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    if config["vocab_size"] <= 1000:
+        sys.exit(f"error: --model {args.model}: token ids are drawn from 1000 up, and its vocabulary has {config['vocab_size']}")
+    SHAPES["model"] = {key: config[key] for key in SHAPES["base"]}
+    shapes = [(b, t) for b, t in ((32, 64), (8, 128), (1, 32)) if t <= config["max_position_embeddings"]]
+    command = lambda b, t: {"do": "shape", "batch": b, "tokens": t, "seconds": args.seconds}
+    return [Row(f"serve-model-{b}x{t}", "model", command(b, t), b, [t] * b, serving(args.against), quick=True) for b, t in shapes]
+
+
 def rows(args):
     """Everything that can be measured."""
+    if args.model:
+        return rows_of_model(args)
     out, against = [], args.against
     # MiniLM first: whoever stops early has the rows that matter most.
     for model, seconds in (("minilm", args.seconds), ("base", 0.7 * args.seconds)):
@@ -181,7 +195,7 @@ class Bench:
     def folder(self, model):
         """The directory of a shape, prepared."""
         folder = os.path.join(self.work, model)
-        weights = self.args.weights if model == "minilm" else None
+        weights = {"minilm": self.args.weights, "model": self.args.model}.get(model)
         job = {"name": model, "folder": folder, "weights": weights, "texts": self.args.texts}
         threads = {"OMP_NUM_THREADS": str(self.args.threads)}
         done = subprocess.run(
@@ -287,6 +301,7 @@ def arguments():
     p.add_argument("--rows", help="names or patterns of rows, separated by commas; --list names them")
     p.add_argument("--list", action="store_true", help="name the rows and stop")
     p.add_argument("--against", default="torch,onnxruntime,openvino", help="peers, separated by commas")
+    p.add_argument("--model", help="measure this plain f32 directory of any BERT's shape, and nothing else (`sverka bench --against`)")
     p.add_argument("--weights", help="a directory of MiniLM-L6's shape with published weights [random weights]")
     p.add_argument("--data", default=os.path.join(ROOT, "..", "shared", "data", "products", "abt-buy"), help="a DeepMatcher folder")
     p.add_argument("--threads", type=int, default=2)

@@ -16,9 +16,10 @@ use sverka::bundle::read_directory;
 use sverka::losses::bce_with_logits;
 use sverka::models::cross_encoder::{CrossEncoder, Scorer};
 use sverka::models::{Mode, Network};
-use sverka::nn::kernels::{self, AdamStep, Left, Panels, Unit};
-use sverka::nn::{Dtype, Parameters};
+use sverka::nn::Dtype;
+use sverka::nn::kernels::{self, Left, Panels, Unit};
 use sverka::text::{Batch, Encoding, PairTokenizer, Rendering};
+use sverka::train::optimizer::{AdamW, Settings};
 use sverka::{Error, Input, Result};
 
 /// What the script asks for.
@@ -47,12 +48,10 @@ enum Command {
     Memory { reset: bool },
 }
 
-/// A network with its optimiser's moments.
+/// A network with its optimiser.
 struct Trained {
     network: CrossEncoder,
-    first: Vec<Vec<f32>>,
-    second: Vec<Vec<f32>>,
-    steps: i32,
+    optimizer: AdamW,
 }
 
 #[derive(Default)]
@@ -93,39 +92,21 @@ fn timed(seconds: f64, mut run: impl FnMut() -> Result<()>) -> Result<Vec<f64>> 
 
 impl Trained {
     fn new(network: CrossEncoder) -> Self {
-        let zeros = |p: &Parameters| p.list.iter().map(|p| vec![0.0; p.value.len()]).collect();
-        let (first, second) = (zeros(network.parameters()), zeros(network.parameters()));
-        Trained { network, first, second, steps: 0 }
+        let settings = Settings { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
+        let optimizer = AdamW::new(network.parameters(), settings);
+        Trained { network, optimizer }
     }
 
-    /// Forward, backward, AdamW and packing; every other pair counts as a match where no label is known.
+    /// Forward, backward and AdamW, as the trainer does it, but for the clipping that the peer's loop has not.
     fn step(&mut self, batch: &Batch, labels: &[f32]) -> Result<()> {
         let network = &mut self.network;
         network.parameters().zero_grad();
-        let logits = network.forward(batch, Mode::Train { seed: self.steps as u64 })?;
+        let logits = network.forward(batch, Mode::Train { seed: self.optimizer.steps })?;
         let loss = bce_with_logits(&logits, labels, &vec![1.0 / labels.len() as f32; labels.len()], 0.0)?;
         network.collect(&loss.backward()?)?;
-        self.steps += 1;
-        let (lr, beta1, beta2) = (2e-5, 0.9f32, 0.999f32);
-        let common = AdamStep {
-            lr,
-            beta1,
-            beta2,
-            eps: 1e-8,
-            decay: 0.0,
-            correction1: 1.0 - beta1.powi(self.steps),
-            correction2: 1.0 - beta2.powi(self.steps),
-            grad_scale: 1.0,
-        };
-        for ((p, first), second) in network.parameters_mut().list.iter_mut().zip(&mut self.first).zip(&mut self.second)
-        {
-            let step = AdamStep { decay: if p.decay { 0.01 } else { 0.0 }, ..common };
-            let grad = p.grad.lock().expect("no panic holds a gradient");
-            let pieces = p.value.par_chunks_mut(1 << 15).zip(grad.par_chunks(1 << 15));
-            let moments = first.par_chunks_mut(1 << 15).zip(second.par_chunks_mut(1 << 15));
-            pieces.zip(moments).for_each(|((v, g), (m, s))| kernels::adamw(v, g, m, s, &step));
-        }
-        network.updated()
+        drop((logits, loss)); // the graph shares the parameters, which are about to change
+        self.optimizer.step(network.parameters_mut(), 2e-5, 1.0);
+        Ok(())
     }
 }
 

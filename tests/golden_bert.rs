@@ -206,7 +206,7 @@ fn the_fast_encoder_has_the_states() {
         // It hands out its last states only, so a state is had by leaving out the layers above.
         let states = (1..=config.num_hidden_layers).map(|layers| {
             let config = Config { num_hidden_layers: layers, ..config.clone() };
-            let encoder = bert::encoder(&config, &weights, Dtype::F32, false).unwrap();
+            let encoder = bert::encoder(&config, &weights, Dtype::F32).unwrap();
             let states = encoder.encode(&batch(&cases), false).unwrap();
             states.chunks(config.hidden_size).map(<[f32]>::to_vec).collect()
         });

@@ -1,11 +1,12 @@
 //! `sverka bench`: how fast a model is here, on the three shapes of `docs/results.md`. Token ids are drawn, so tokenisation
-//! is not part of it. Peers are measured beside it by the script in `benches/`, which interleaves runs of both.
+//! is not part of it. `--against` hands the model to the script in `benches/`, which measures peers beside it, in turns.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use sverka::bundle::{Manifest, read_directory};
+use sverka::bundle::{Manifest, export, read_directory};
 use sverka::models::bert::Config;
 use sverka::models::cross_encoder::Scorer;
 use sverka::nn::{Array, Dtype};
@@ -16,8 +17,12 @@ use crate::failure::Outcome;
 use crate::output::Output;
 
 const EXAMPLE: &str = "\
-Example:
-  sverka bench models/matcher --dtype int8 --threads 2";
+Examples:
+  sverka bench models/matcher --dtype int8 --threads 2
+  sverka bench models/matcher --against onnxruntime,openvino,torch
+
+--against runs benches/peers of a checkout (it needs Python and cargo, and installs the peers into target/): every precision
+of ours and of the peers, on the same weights, in turns.";
 
 /// Pairs and tokens of each batch.
 const SHAPES: [(usize, usize); 3] = [(32, 64), (8, 128), (1, 32)];
@@ -31,6 +36,16 @@ pub struct Args {
     /// Seconds to measure each shape
     #[arg(long, default_value_t = 3.0, value_name = "S")]
     seconds: f64,
+    /// Measure these beside it, in turns [from a checkout]
+    #[arg(long, value_delimiter = ',', value_name = "PEERS")]
+    against: Vec<Peer>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Peer {
+    Onnxruntime,
+    Openvino,
+    Torch,
 }
 
 #[derive(Serialize)]
@@ -56,6 +71,9 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     if !(args.seconds > 0.0 && args.seconds <= 600.0) {
         return Err(sverka::Error::setting("--seconds", args.seconds, "give more than 0, 600 at most").into());
     }
+    if !args.against.is_empty() {
+        return against(&args, global, output);
+    }
     let (config, mut weights) = read_directory(&args.model)?;
     let stored = Manifest::read(&args.model)?.and_then(|m| m.dtype);
     let dtype = global.dtype.or(stored).unwrap_or(Dtype::F32);
@@ -80,6 +98,48 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let answer = Answer { model: args.model, dtype, threads: global.threads, shapes };
     output.result(&answer, &told(&answer, output))?;
     Ok(())
+}
+
+/// Exports the model and lets `benches/peers` measure it beside the peers; its table is the result.
+fn against(args: &Args, global: &Resolved, output: &Output) -> Outcome {
+    let wanted: Vec<String> = args.against.iter().map(|peer| format!("{peer:?}").to_lowercase()).collect();
+    let wanted = wanted.join(",");
+    let Some(root) = checkout() else {
+        let remedy = "there is no benches/peers here: clone the repository of Sverka and give the command within it";
+        return Err(sverka::Error::setting("--against", wanted, remedy).into());
+    };
+    let work = root.join("target/peers");
+    std::fs::create_dir_all(&work).map_err(sverka::Error::io("create", &work))?;
+    let (plain, results) = (work.join("exported"), work.join("model.json"));
+    export(&args.model, &plain, true)?;
+    let script = root.join("benches/peers");
+    let mut command = Command::new(&script);
+    command.arg("--model").arg(&plain).arg("--json").arg(&results).arg("--against").arg(wanted);
+    // a shape's time in three turns
+    let (threads, turn) = (global.threads.to_string(), (args.seconds / 3.0).to_string());
+    command.args(["--threads", &threads, "--seconds", &turn, "--rounds", "3"]);
+    if output.is_json() {
+        command.stdout(Stdio::null());
+    }
+    let status = command.status().map_err(sverka::Error::io("start", &script))?;
+    if !status.success() {
+        let what = format!("benches/peers ended with {status}; its own words stand above");
+        return Err(sverka::Error::Internal { op: "bench", what }.into());
+    }
+    if output.is_json() {
+        let text = std::fs::read(&results).map_err(sverka::Error::io("read", &results))?;
+        let value: serde_json::Value = serde_json::from_slice(&text)
+            .map_err(|e| sverka::Error::Internal { op: "bench", what: format!("benches/peers wrote no JSON: {e}") })?;
+        output.result(&value, "")?;
+    }
+    Ok(())
+}
+
+/// The checkout that this directory, or else this program, lies in.
+fn checkout() -> Option<PathBuf> {
+    let starts = [std::env::current_dir().ok(), std::env::current_exe().ok()];
+    let found = |start: PathBuf| start.ancestors().find(|d| d.join("benches/peers").is_file()).map(Path::to_path_buf);
+    starts.into_iter().flatten().find_map(found)
 }
 
 /// Sequences of ordinary ids, by a fixed rule.

@@ -377,6 +377,19 @@ fn info_bench_export_prune_and_quantize() {
         .map(|s| (s["pairs"].as_u64().unwrap(), s["tokens"].as_u64().unwrap()))
         .collect();
     assert_eq!(shapes, [(32, 64), (8, 128), (1, 32)]);
+    // the program under test lies in a checkout's target folder; what it is told there is another script
+    let script = dir.path().join("benches/peers");
+    std::fs::create_dir_all(script.parent().unwrap()).unwrap();
+    let peers = ["bench", "model", "--against", "torch,openvino", "--threads", "1", "--seconds", "1.5"];
+    let shell = "#!/bin/sh\nprintf '{\"rows\":[\"%s\"]}' \"$5 $6 $7 $8 $9 ${10}\" > \"$4\"\ntest -f \"$2/model.safetensors\" && echo table\n";
+    std::fs::write(&script, shell).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(json(&run(&peers))["rows"][0], "--against torch,openvino --threads 1 --seconds 0.5");
+    assert_eq!(stdout(&sverka(dir.path()).args(peers).assert().code(0)), "table\n");
+    std::fs::write(&script, "#!/bin/sh\nexit 3\n").unwrap();
+    let broken = sverka(dir.path()).args(peers).assert().code(1);
+    let told = String::from_utf8_lossy(&broken.get_output().stderr).into_owned();
+    assert!(told.contains("benches/peers ended with exit status: 3"), "{told}");
     run(&["export", "model", "plain"]);
     assert_eq!(json(&run(&["info", "plain"]))["manifest"], Value::Null);
     // scores stay the same on texts that the corpus covers, and after quantisation nearly so

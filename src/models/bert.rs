@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::nn::embedding::Embedding;
-use crate::nn::encoder::{Encoder, EncoderGrads};
+use crate::nn::encoder::Encoder;
+use crate::nn::graph::Graph;
 use crate::nn::kernels::Unit;
 use crate::nn::layer::{Layer, LayerArrays, LayerShape, NAMES, Norm};
+use crate::nn::layer_grad::Leaf;
 use crate::nn::{Dtype, Parameters, Weights};
 use crate::{Error, Result};
 
@@ -69,6 +70,9 @@ fn gelu() -> String {
     "gelu".into()
 }
 
+/// The table of which a batch touches a few rows.
+pub const WORDS: &str = "bert.embeddings.word_embeddings.weight";
+
 /// Names of the embedding's arrays within `bert.` or the plain model.
 const EMBEDDING: [&str; 5] = [
     "embeddings.word_embeddings.weight",
@@ -124,6 +128,10 @@ pub fn layer_array(layer: usize, name: &str) -> String {
 pub trait Source {
     /// Values of an array.
     fn values(&self, name: &str) -> Result<&[f32]>;
+    /// Values of an array to be kept.
+    fn kept(&self, name: &str) -> Result<Arc<Vec<f32>>> {
+        Ok(Arc::new(self.values(name)?.to_vec()))
+    }
 }
 
 impl Source for Weights {
@@ -137,16 +145,19 @@ impl Source for Parameters {
     fn values(&self, name: &str) -> Result<&[f32]> {
         Ok(&self.get(name)?.value)
     }
+    fn kept(&self, name: &str) -> Result<Arc<Vec<f32>>> {
+        Ok(self.get(name)?.value.clone())
+    }
 }
 
 fn embedding(config: &Config, source: &dyn Source) -> Result<Embedding> {
-    let get = |i: usize| source.values(&format!("{PREFIX}{}", EMBEDDING[i]));
+    let name = |i: usize| format!("{PREFIX}{}", EMBEDDING[i]);
     Ok(Embedding {
         hidden: config.hidden_size,
         eps: config.layer_norm_eps,
         dropout: config.hidden_dropout_prob,
-        tables: [get(0)?.to_vec(), get(1)?.to_vec(), get(2)?.to_vec()],
-        norm: Norm::new(get(3)?, get(4)?),
+        tables: [source.kept(&name(0))?, source.kept(&name(1))?, source.kept(&name(2))?],
+        norm: Norm::new(source.values(&name(3))?, source.values(&name(4))?),
     })
 }
 
@@ -158,37 +169,35 @@ fn layer_arrays<'a>(source: &'a dyn Source, layer: usize) -> Result<LayerArrays<
     Ok(arrays)
 }
 
-/// The encoder, packed for `dtype` and the unit at hand; `train` also packs for gradients.
+/// The encoder, packed for `dtype` and the unit at hand.
 ///
 /// # Errors
 /// A missing array; `SVERKA_CPU` names a unit that this CPU has not.
-pub fn encoder(config: &Config, source: &dyn Source, dtype: Dtype, train: bool) -> Result<Encoder> {
+pub fn encoder(config: &Config, source: &dyn Source, dtype: Dtype) -> Result<Encoder> {
     Unit::choose()?;
-    let layers = (0..config.num_hidden_layers)
-        .map(|i| Ok(Arc::new(Layer::new(dtype, config.shape(), &layer_arrays(source, i)?, train))))
-        .collect::<Result<_>>()?;
-    Ok(Encoder { embedding: Arc::new(embedding(config, source)?), layers })
-}
-
-/// Packs changed parameters into a training encoder again.
-pub fn repack(encoder: &mut Encoder, config: &Config, source: &Parameters, dtype: Dtype) -> Result<()> {
-    encoder.embedding = Arc::new(embedding(config, source)?);
-    encoder.layers.par_iter_mut().enumerate().try_for_each(|(i, layer)| {
-        let arrays = layer_arrays(source, i)?;
-        match Arc::get_mut(layer) {
-            Some(layer) => layer.pack(&arrays, true),
-            None => *layer = Arc::new(Layer::new(dtype, config.shape(), &arrays, true)),
-        }
-        Ok(())
-    })
-}
-
-/// The gradient buffers of an encoder's parameters.
-pub fn grads(config: &Config, parameters: &Parameters) -> Result<EncoderGrads> {
-    let get = |name: String| Ok(parameters.get(&name)?.grad.clone());
-    let embedding = EMBEDDING.iter().map(|name| get(format!("{PREFIX}{name}"))).collect::<Result<Vec<_>>>()?;
-    let layer = |i: usize| NAMES.iter().map(|name| get(layer_array(i, name))).collect::<Result<Vec<_>>>();
+    let layer = |i| Ok(Layer::new(dtype, config.shape(), &layer_arrays(source, i)?));
     let layers = (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?;
-    let Ok(embedding) = embedding.try_into() else { unreachable!("five names give five buffers") };
-    Ok(EncoderGrads { embedding, layers })
+    Ok(Encoder { embedding: embedding(config, source)?, layers })
+}
+
+/// The encoder's arrays for one training graph. It shares the parameters' values while it lives.
+pub fn graph(config: &Config, parameters: &Parameters, dtype: Dtype) -> Result<Graph> {
+    let leaf = |name: &str| -> Result<Leaf> {
+        let p = parameters.get(name)?;
+        Ok(Leaf { value: p.value.clone(), grad: p.grad.clone() })
+    };
+    let leaves = |names: &mut dyn Iterator<Item = String>| names.map(|name| leaf(&name)).collect::<Result<Vec<_>>>();
+    let grads = leaves(&mut EMBEDDING.iter().map(|name| format!("{PREFIX}{name}")))?;
+    let Ok(grads) = <[Leaf; 5]>::try_from(grads) else { unreachable!("five names give five leaves") };
+    let layer = |i: usize| -> Result<[Leaf; 16]> {
+        let leaves = leaves(&mut NAMES.iter().map(|name| layer_array(i, name)))?;
+        Ok(leaves.try_into().unwrap_or_else(|_| unreachable!("sixteen names give sixteen leaves")))
+    };
+    Ok(Graph {
+        embedding: embedding(config, parameters)?,
+        grads: grads.map(|leaf| leaf.grad),
+        layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+        shape: config.shape(),
+        dtype,
+    })
 }

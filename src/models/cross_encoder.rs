@@ -7,15 +7,16 @@
 //! The last layer computes the first token's row alone. Refused: mean pooling (no gain on product pairs, and the published heads
 //! expect [CLS]).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use candle_core::{D, Tensor};
 use rand::{RngExt, SeedableRng};
 
 use super::bert::{self, Config};
 use super::{Mode, Network};
-use crate::nn::encoder::{Encoder, EncoderGrads};
-use crate::nn::kernels::{self, Buffer};
+use crate::nn::encoder::Encoder;
+use crate::nn::kernels::{self, Unit};
+use crate::nn::layer_grad::Pool;
 use crate::nn::linear::Linear;
 use crate::nn::{Array, Dtype, Parameters, Weights};
 use crate::text::Batch;
@@ -59,8 +60,10 @@ pub struct CrossEncoder {
     config: Config,
     dtype: Dtype,
     parameters: Parameters,
-    encoder: Encoder,
-    grads: EncoderGrads,
+    /// Memory of training steps.
+    pool: Arc<Pool>,
+    /// Packed weights for scoring, made when it is asked for and dropped when parameters change.
+    scoring: Mutex<Option<Arc<Encoder>>>,
 }
 
 impl CrossEncoder {
@@ -68,7 +71,7 @@ impl CrossEncoder {
     /// there is drawn from `seed`. `dtype`: F32 or Bf16.
     ///
     /// # Errors
-    /// A missing array or another shape than the config says; int8.
+    /// A missing array or another shape than the config says; int8; `SVERKA_CPU` names a unit that this CPU has not.
     pub fn new(config: Config, mut weights: Weights, dtype: Dtype, seed: u64) -> Result<Self> {
         if dtype == Dtype::Int8 {
             return Err(Error::setting("dtype", "int8", "training runs in f32 or bf16; int8 is for scoring"));
@@ -78,14 +81,25 @@ impl CrossEncoder {
         let names: std::collections::BTreeSet<String> = config.arrays().into_iter().map(|(name, _)| name).collect();
         weights.0.retain(|name, _| names.contains(name) || heads.contains(&name.as_str()));
         complete(&config, &mut weights, seed);
-        let parameters = Parameters::new(weights);
-        let encoder = bert::encoder(&config, &parameters, dtype, true)?;
-        let grads = bert::grads(&config, &parameters)?;
-        Ok(CrossEncoder { config, dtype, parameters, encoder, grads })
+        Unit::choose()?;
+        let mut parameters = Parameters::new(weights);
+        parameters.by_rows(bert::WORDS)?;
+        Ok(CrossEncoder { config, dtype, parameters, pool: Arc::default(), scoring: Mutex::default() })
     }
     /// The encoder's settings.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Packed weights; steps and scoring take turns, and so do their buffers.
+    fn scoring(&self) -> Result<Arc<Encoder>> {
+        let mut scoring = self.scoring.lock().expect("no panic holds the packed weights");
+        if let Some(encoder) = &*scoring {
+            return Ok(encoder.clone());
+        }
+        self.pool.clear();
+        let encoder = Arc::new(bert::encoder(&self.config, &self.parameters, self.dtype)?);
+        Ok(scoring.insert(encoder).clone())
     }
 
     /// `[b, h]` to `[b]`: the pooler and the classifier; two classes give the difference of their logits.
@@ -111,15 +125,16 @@ impl CrossEncoder {
 
 impl Network for CrossEncoder {
     fn forward(&self, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        let h = self.encoder.hidden();
         match mode {
             Mode::Train { seed } => {
-                let states = self.encoder.graph(&Arc::new(batch.clone()), true, seed, &self.grads)?;
+                let graph = bert::graph(&self.config, &self.parameters, self.dtype)?;
+                let states = graph.states(batch, true, seed, &self.pool)?;
                 self.head(&states[states.len() - 1], mode)
             }
             Mode::Infer => {
-                let first = self.encoder.encode(batch, true)?;
-                let first = Tensor::from_vec(first, (batch.len(), h), &candle_core::Device::Cpu)?;
+                let encoder = self.scoring()?;
+                let shape = (batch.len(), encoder.hidden());
+                let first = Tensor::from_vec(encoder.encode(batch, true)?, shape, &candle_core::Device::Cpu)?;
                 let logits = self.head(&first, mode)?.detach();
                 self.parameters.forget();
                 Ok(logits)
@@ -130,10 +145,8 @@ impl Network for CrossEncoder {
         &self.parameters
     }
     fn parameters_mut(&mut self) -> &mut Parameters {
+        self.scoring = Mutex::default();
         &mut self.parameters
-    }
-    fn updated(&mut self) -> Result<()> {
-        bert::repack(&mut self.encoder, &self.config, &self.parameters, self.dtype)
     }
 }
 
@@ -159,7 +172,7 @@ impl Scorer {
                 return Err(Error::Shape { op: "cross_encoder", expected, got });
             }
             let mut linear = Linear::default();
-            linear.pack(Dtype::F32, weight, bias, false, &mut Buffer::default());
+            linear.pack(Dtype::F32, weight, bias);
             Ok(linear)
         };
         let (pooler, classifier) = (linear(POOLER)?, linear(CLASSIFIER)?);
@@ -167,7 +180,7 @@ impl Scorer {
             let got = format!("{} classes", classifier.n);
             return Err(Error::Shape { op: "cross_encoder", expected: "a head of 1 or 2 classes".into(), got });
         }
-        Ok(Scorer { encoder: bert::encoder(&config, weights, dtype, false)?, pooler, classifier })
+        Ok(Scorer { encoder: bert::encoder(&config, weights, dtype)?, pooler, classifier })
     }
     /// The encoder, for those who look inside.
     pub fn encoder(&self) -> &Encoder {
@@ -251,7 +264,7 @@ mod tests {
             let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(6);
             for index in 0..net.parameters().list.len() {
                 let name = net.parameters().list[index].name.clone();
-                let grad = net.parameters().list[index].grad.lock().unwrap().clone();
+                let grad = net.parameters().list[index].grad.lock().unwrap().to_vec();
                 // along the gradient itself, mixed with a random direction: every value takes part
                 let mut along: Vec<f32> = grad.iter().map(|g| g + 0.1 * rng.random_range(-1.0..1.0f32)).collect();
                 let norm = along.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
@@ -260,9 +273,8 @@ mod tests {
                 let step = 2e-3f32;
                 let mut at = |by: f32| -> f64 {
                     let moved = |net: &mut CrossEncoder, by: f32| {
-                        let values = &mut net.parameters_mut().list[index].value;
+                        let values = Arc::make_mut(&mut net.parameters_mut().list[index].value);
                         values.iter_mut().zip(&along).for_each(|(x, d)| *x += by * d);
-                        net.updated().unwrap();
                     };
                     moved(&mut net, by);
                     let value = f64::from(loss(&net, &batch).to_scalar::<f32>().unwrap());
@@ -288,7 +300,7 @@ mod tests {
                 let net = CrossEncoder::new(config.clone(), weights(&config), dtype, 5).unwrap();
                 let store = loss(&net, &batch(&[7, 1, 150, 20])).backward().unwrap();
                 net.collect(&store).unwrap();
-                net.parameters().list.iter().map(|p| p.grad.lock().unwrap().clone()).collect::<Vec<_>>().concat()
+                net.parameters().list.iter().map(|p| p.grad.lock().unwrap().to_vec()).collect::<Vec<_>>().concat()
             })
             .into();
         let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
@@ -334,7 +346,8 @@ mod tests {
         }
     }
 
-    /// 1,000 random batches: each sequence has one score per precision, whatever stands around it, on 1 or 3 threads.
+    /// 1,000 random batches in every precision on every unit: each sequence has one score per precision, whatever stands
+    /// around it, on 1 or 3 threads, and the units agree.
     #[test]
     fn one_score_whatever_the_batch() {
         let config = config(0.0);
@@ -346,19 +359,22 @@ mod tests {
             let (a, b) = (all.offsets[i] as usize, all.offsets[i + 1] as usize);
             Encoding { ids: all.ids[a..b].to_vec(), segments: all.segments[a..b].to_vec(), cut: 0 }
         };
-        let pools = [1, 3].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap());
         for dtype in [Dtype::F32, Dtype::Bf16, Dtype::Int8] {
             let scorer = Scorer::new(config.clone(), &weights, dtype).unwrap();
             let alone: Vec<u32> =
                 (0..40).map(|i| scorer.logits(&[pick(i)].iter().collect()).unwrap()[0].to_bits()).collect();
-            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
-            for round in 0..334 {
-                let chosen: Vec<usize> = (0..rng.random_range(1..12)).map(|_| rng.random_range(0..40)).collect();
-                let encodings: Vec<Encoding> = chosen.iter().map(|&i| pick(i)).collect();
-                let batch: Batch = encodings.iter().collect();
-                let scores = pools[round % 2].install(|| scorer.logits(&batch)).unwrap();
-                for (i, score) in chosen.iter().zip(scores) {
-                    assert_eq!(score.to_bits(), alone[*i], "{dtype:?}, sequence {i} in {chosen:?}");
+            for unit in Unit::available() {
+                let forced = move |_| kernels::force(Some(unit));
+                let pools = [1, 3]
+                    .map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).start_handler(forced).build().unwrap());
+                let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+                for round in 0..1000 {
+                    let chosen: Vec<usize> = (0..rng.random_range(1..8)).map(|_| rng.random_range(0..40)).collect();
+                    let batch: Batch = chosen.iter().map(|&i| pick(i)).collect::<Vec<_>>().iter().collect();
+                    let scores = pools[round % 2].install(|| scorer.logits(&batch)).unwrap();
+                    for (i, score) in chosen.iter().zip(scores) {
+                        assert_eq!(score.to_bits(), alone[*i], "{unit:?} {dtype:?}, sequence {i} in {chosen:?}");
+                    }
                 }
             }
         }

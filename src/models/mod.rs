@@ -35,8 +35,6 @@ pub trait Network: Send {
     }
     /// The trained arrays.
     fn parameters(&self) -> &Parameters;
-    /// The trained arrays, to be changed; call [`Network::updated`] afterwards.
+    /// The trained arrays, to be changed: whatever was made of them is forgotten.
     fn parameters_mut(&mut self) -> &mut Parameters;
-    /// Weights changed: packed copies are made anew.
-    fn updated(&mut self) -> Result<()>;
 }

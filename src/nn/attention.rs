@@ -152,3 +152,27 @@ impl Attention {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The Illustrated Transformer's numbers: scores 112 and 96 over sqrt(64) are 14 and 12, whose softmax is 0.88 and 0.12.
+    #[test]
+    fn attention_gives_the_textbooks_example() {
+        let (h, mut qkv) = (64, vec![0f32; 2 * 3 * 64]);
+        // the first token asks with 8; keys are 14 and 12; values are one-hot, so that the output shows the probabilities
+        (qkv[0], qkv[h], qkv[3 * h + h]) = (8.0, 14.0, 12.0);
+        (qkv[2 * h], qkv[3 * h + 2 * h + 1]) = (1.0, 1.0);
+        for (dtype, tolerance) in [(Dtype::F32, 1e-6), (Dtype::Bf16, 4e-3)] {
+            let attention = Attention { hidden: h, heads: 1, dtype, dropout: None };
+            let mut out = vec![f32::NAN; h];
+            attention.forward(&mut Scratch::default(), &qkv, 2, 1, 0, &mut out);
+            assert!(
+                (out[0] - 0.880_797).abs() < tolerance && (out[1] - 0.119_203).abs() < tolerance,
+                "{dtype:?} {out:?}"
+            );
+            assert!(out[2..].iter().all(|&x| x == 0.0), "{dtype:?} {out:?}");
+        }
+    }
+}

@@ -7,8 +7,9 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::kernels;
-use super::layer::Norm;
-use super::plan::{Plan, with_workspace};
+use super::layer::{Group, Norm, Workspace};
+use super::plan::Plan;
+use super::values::Values;
 use crate::text::Batch;
 use crate::{Error, Result};
 
@@ -20,8 +21,8 @@ pub struct Embedding {
     pub eps: f32,
     /// Dropout of the result, in training.
     pub dropout: f32,
-    /// Word, segment and position embeddings.
-    pub tables: [Vec<f32>; 3],
+    /// Word, segment and position embeddings; in training they are the parameters' own.
+    pub tables: [Arc<Vec<f32>>; 3],
     /// LayerNorm.
     pub norm: Norm,
 }
@@ -86,22 +87,34 @@ impl Embedding {
         }
         kernels::layer_norm(x, None, &self.norm.gamma, &self.norm.beta, self.eps, out, &mut rstd[..row]);
     }
+    /// Serving: rows of a group straight into `out [t, h]`.
+    pub(super) fn group(&self, w: &mut Workspace, batch: &Batch, group: Group, out: &mut [f32]) {
+        let t = group.tokens();
+        w.y.reserve(t * self.hidden);
+        w.rstd.reserve(t);
+        self.rows(batch, group.first_token, group.lengths, &mut w.y, out, &mut w.rstd[..t]);
+    }
 }
+
+/// Gradients of word, segment and position tables, of the norm's scale and shift.
+pub type EmbeddingGrads = [Arc<Mutex<Values>>; 5];
 
 /// The sum as an operation: its argument is a scalar variable that only ties it to the graph.
 pub struct EmbeddingOp {
-    /// Tables.
-    pub embedding: Arc<Embedding>,
-    /// The batch, checked.
-    pub batch: Arc<Batch>,
-    /// Its groups.
-    pub plan: Arc<Plan>,
-    /// Dropout's seed.
-    pub seed: u64,
-    /// Gradients of word, segment, position, norm's scale and shift.
-    pub grads: [Arc<Mutex<Vec<f32>>>; 5],
+    embedding: Embedding,
+    batch: Batch,
+    plan: Arc<Plan>,
+    seed: u64,
+    grads: EmbeddingGrads,
     /// Normalised rows `[t, h]` and reciprocal deviations `[t]`, from the forward pass.
-    pub saved: Mutex<Option<(Vec<f32>, Vec<f32>)>>,
+    saved: Mutex<Option<(Vec<f32>, Vec<f32>)>>,
+}
+
+impl EmbeddingOp {
+    /// Over a batch that was checked, and its groups; `seed` is dropout's.
+    pub fn new(embedding: Embedding, batch: Batch, plan: Arc<Plan>, seed: u64, grads: EmbeddingGrads) -> Self {
+        EmbeddingOp { embedding, batch, plan, seed, grads, saved: Mutex::default() }
+    }
 }
 
 impl CustomOp1 for EmbeddingOp {
@@ -139,20 +152,16 @@ impl CustomOp1 for EmbeddingOp {
         let h = self.embedding.hidden;
         let mut grad = grad_res.flatten_all()?.to_vec1::<f32>()?;
         kernels::dropout(&mut grad, self.seed ^ SITE, 0, self.embedding.dropout);
-        let [word, segment, position, gamma, beta] = &self.grads;
-        {
-            let mut gamma = gamma.lock().expect("no panic holds a gradient");
-            let mut beta = beta.lock().expect("no panic holds a gradient");
-            let scale = &self.embedding.norm.gamma;
-            kernels::layer_norm_backward(&mut grad, &hat, &rstd, scale, &mut gamma, &mut beta);
-        }
-        let mut word = word.lock().expect("no panic holds a gradient");
-        let mut segment = segment.lock().expect("no panic holds a gradient");
-        let mut position = position.lock().expect("no panic holds a gradient");
+        let [mut word, mut segment, mut position, mut gamma, mut beta] =
+            self.grads.each_ref().map(|grad| grad.lock().expect("no panic holds a gradient"));
+        let scale = &self.embedding.norm.gamma;
+        kernels::layer_norm_backward(&mut grad, &hat, &rstd, scale, gamma.whole_mut(), beta.whole_mut());
+        let (segment, position) = (segment.whole_mut(), position.whole_mut());
+        let Values::Rows(word) = &mut *word else { candle_core::bail!("bert-embedding: the word table goes by rows") };
         for w in self.batch.offsets.windows(2) {
             for (place, token) in (w[0] as usize..w[1] as usize).enumerate() {
                 let g = &grad[token * h..][..h];
-                kernels::add(&mut word[self.batch.ids[token] as usize * h..][..h], g);
+                kernels::add(word.row_mut(self.batch.ids[token] as usize), g);
                 kernels::add(&mut segment[self.batch.segments[token] as usize * h..][..h], g);
                 kernels::add(&mut position[place * h..][..h], g);
             }
@@ -161,22 +170,12 @@ impl CustomOp1 for EmbeddingOp {
     }
 }
 
-/// Serving: rows of a group straight into `out [t, h]`.
-pub(super) fn embed_group(embedding: &Embedding, batch: &Batch, first_token: usize, lengths: &[u32], out: &mut [f32]) {
-    with_workspace(|w| {
-        let t = out.len() / embedding.hidden;
-        w.y.reserve(out.len());
-        w.rstd.reserve(t);
-        embedding.rows(batch, first_token, lengths, &mut w.y[..out.len()], out, &mut w.rstd[..t]);
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn embedding() -> Embedding {
-        let tables = [10, 2, 4].map(|rows| vec![0.5; rows * 3]);
+        let tables = [10, 2, 4].map(|rows| Arc::new(vec![0.5; rows * 3]));
         Embedding { hidden: 3, eps: 1e-12, dropout: 0.0, tables, norm: Norm::new(&[1.0; 3], &[0.0; 3]) }
     }
 

@@ -1,12 +1,9 @@
 //! A stack of layers behind an embedding, in serving: each thread takes groups of sequences through all layers.
 
-use candle_core::{Tensor, Var};
 use rayon::prelude::*;
-use std::sync::{Arc, Mutex};
 
-use super::embedding::{Embedding, EmbeddingOp, embed_group};
+use super::embedding::Embedding;
 use super::layer::{Group, Layer, Run};
-use super::layer_grad::{LayerGrads, LayerOp};
 use super::plan::{Plan, with_workspace};
 use crate::Result;
 use crate::text::Batch;
@@ -14,9 +11,9 @@ use crate::text::Batch;
 /// Embedding and layers with packed weights.
 pub struct Encoder {
     /// The input.
-    pub embedding: Arc<Embedding>,
+    pub embedding: Embedding,
     /// From the input up.
-    pub layers: Vec<Arc<Layer>>,
+    pub layers: Vec<Layer>,
 }
 
 impl Encoder {
@@ -51,57 +48,22 @@ impl Encoder {
 
     fn group(&self, batch: &Batch, group: Group, first_only: bool, split: bool, out: &mut [f32]) {
         let size = group.tokens() * self.hidden();
-        let (mut x, mut y) = (vec![0f32; size], vec![0f32; size]);
-        embed_group(&self.embedding, batch, group.first_token, group.lengths, &mut x);
         let last = self.layers.len().saturating_sub(1);
-        for (i, layer) in self.layers.iter().enumerate() {
-            let run = Run { first_only: first_only && i == last, seed: None, split };
-            let y = if i == last { &mut *out } else { &mut y[..] };
-            with_workspace(|w| layer.forward(w, group, run, &x, y, None));
-            if i != last {
-                x.copy_from_slice(y);
+        with_workspace(|w| {
+            let [mut x, mut y] = std::mem::take(&mut w.states);
+            x.reserve(size);
+            y.reserve(size);
+            self.embedding.group(w, batch, group, &mut x[..size]);
+            for (i, layer) in self.layers.iter().enumerate() {
+                let run = Run { first_only: first_only && i == last, seed: None, split };
+                let to = if i == last { &mut *out } else { &mut y[..size] };
+                layer.forward(w, group, run, &x[..size], to, None);
+                std::mem::swap(&mut x, &mut y);
             }
-        }
-        if self.layers.is_empty() {
-            out.copy_from_slice(&x[..out.len()]);
-        }
+            if self.layers.is_empty() {
+                out.copy_from_slice(&x[..out.len()]);
+            }
+            w.states = [x, y];
+        });
     }
-
-    /// States as tensors of candle's graph for training: after the embedding `[t, h]` and after each layer; the last is
-    /// `[b, h]` where only first tokens are wanted. `grads` are the buffers of the embedding and of each layer.
-    pub fn graph(&self, batch: &Arc<Batch>, first_only: bool, seed: u64, grads: &EncoderGrads) -> Result<Vec<Tensor>> {
-        self.embedding.check(batch)?;
-        let plan = Arc::new(Plan::fixed(batch));
-        let tie = Var::zeros((), candle_core::DType::F32, &candle_core::Device::Cpu)?;
-        let op = EmbeddingOp {
-            embedding: self.embedding.clone(),
-            batch: batch.clone(),
-            plan: plan.clone(),
-            seed,
-            grads: grads.embedding.clone(),
-            saved: Mutex::default(),
-        };
-        let mut states = vec![tie.apply_op1(op)?];
-        for (i, (layer, grads)) in self.layers.iter().zip(&grads.layers).enumerate() {
-            let first_only = first_only && i + 1 == self.layers.len();
-            let seed = seed.wrapping_add((i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let op = LayerOp {
-                layer: layer.clone(),
-                plan: plan.clone(),
-                run: Run { first_only, seed: Some(seed), split: false },
-                grads: grads.clone(),
-                saved: Mutex::default(),
-            };
-            states.push(states[i].apply_op1(op)?);
-        }
-        Ok(states)
-    }
-}
-
-/// Gradient buffers of an encoder's arrays.
-pub struct EncoderGrads {
-    /// Word, segment, position, norm's scale and shift.
-    pub embedding: [Arc<Mutex<Vec<f32>>>; 5],
-    /// Each layer's sixteen.
-    pub layers: Vec<LayerGrads>,
 }

@@ -21,7 +21,6 @@
 use rayon::prelude::*;
 
 use super::Dtype;
-use super::embedding::embed_group;
 use super::encoder::Encoder;
 use super::kernels::{self, Buffer, Left, Panels};
 use super::layer::{Group, Layer, Run};
@@ -73,7 +72,7 @@ impl Sample {
         let (plan, hidden) = (Plan::fixed(batch), encoder.hidden());
         let embed = |group: Group| {
             let mut x = vec![0f32; group.tokens() * hidden];
-            embed_group(&encoder.embedding, batch, group.first_token, group.lengths, &mut x);
+            with_workspace(|w| encoder.embedding.group(w, batch, group, &mut x));
             x
         };
         let groups: Vec<Group> = plan.groups().collect();

@@ -2,15 +2,12 @@
 //!
 //! A *group* is a run of whole sequences of a few hundred tokens: one thread takes it through the layer (in serving: through
 //! all layers) with every intermediate in its cache. Training keeps what the backward pass needs, as units of the layer's
-//! precision, in [`Saved`] (`layer_grad.rs`). A layer whose output is wanted for the first token of each sequence only
+//! precision, in `Saved` (`layer_grad.rs`). A layer whose output is wanted for the first token of each sequence only
 //! computes queries, feed-forward and norms for those rows alone.
-
-use std::sync::Mutex;
 
 use super::Dtype;
 use super::attention::{self, Attention};
 use super::kernels::{self, Buffer, Left};
-use super::layer_grad::Saved;
 use super::linear::Linear;
 
 /// Shape and settings of a layer.
@@ -79,8 +76,6 @@ pub struct Layer {
     pub(super) down: Linear,
     pub(super) norm1: Norm,
     pub(super) norm2: Norm,
-    /// Buffers of earlier steps, taken again.
-    pub(super) pool: Mutex<Vec<Saved>>,
 }
 
 /// Buffers of one thread, reused from group to group.
@@ -96,6 +91,8 @@ pub struct Workspace {
     pub(super) residual: Buffer<f32>,
     pub(super) rstd: Buffer<f32>,
     pub(super) attention: attention::Scratch,
+    /// A group's states between two layers, in serving.
+    pub(super) states: [Buffer<f32>; 2],
 }
 
 /// Whole sequences that one thread takes through a layer.
@@ -139,9 +136,8 @@ pub struct Run {
     pub split: bool,
 }
 
-/// Places a group's rows go to while training; slices of [`Saved`]'s arrays.
+/// Places a group's rows go to while training; slices of `Saved`'s arrays.
 pub struct Keep<'a> {
-    pub(super) x: &'a mut [u32],
     pub(super) qkv: &'a mut [u32],
     pub(super) context: &'a mut [u32],
     pub(super) hat1: &'a mut [u32],
@@ -157,9 +153,15 @@ pub(super) const AFTER_FEED_FORWARD: u64 = 0x5bd1_e995_0000_0002;
 const IN_ATTENTION: u64 = 0x5bd1_e995_0000_0003;
 
 impl Layer {
-    /// Packs a layer's arrays. f32 or bf16 where `train`.
-    pub fn new(dtype: Dtype, shape: LayerShape, arrays: &LayerArrays, train: bool) -> Self {
-        let mut layer = Layer {
+    /// Packs a layer's arrays.
+    pub fn new(dtype: Dtype, shape: LayerShape, arrays: &LayerArrays) -> Self {
+        let mut layer = Self::empty(dtype, shape);
+        layer.pack(arrays);
+        layer
+    }
+    /// A layer without weights, to be packed.
+    pub(super) fn empty(dtype: Dtype, shape: LayerShape) -> Self {
+        Layer {
             shape,
             dtype,
             query: Linear::default(),
@@ -169,22 +171,27 @@ impl Layer {
             down: Linear::default(),
             norm1: Norm::default(),
             norm2: Norm::default(),
-            pool: Mutex::default(),
-        };
-        layer.pack(arrays, train);
-        layer
+        }
     }
-    /// Packs changed arrays into the same buffers.
-    pub fn pack(&mut self, a: &LayerArrays, train: bool) {
-        let scratch = &mut Buffer::default();
-        let kv_weight = [a[2], a[4]].concat();
-        let kv_bias = [a[3], a[5]].concat();
-        self.query.pack(self.dtype, a[0], a[1], train, scratch);
-        self.key_value.pack(self.dtype, &kv_weight, &kv_bias, train, scratch);
-        self.out.pack(self.dtype, a[6], a[7], train, scratch);
+    /// Packs arrays for the forward pass into the buffers at hand.
+    pub(super) fn pack(&mut self, a: &LayerArrays) {
+        self.query.pack(self.dtype, a[0], a[1]);
+        self.key_value.pack(self.dtype, &[a[2], a[4]].concat(), &[a[3], a[5]].concat());
+        self.out.pack(self.dtype, a[6], a[7]);
         self.norm1 = Norm::new(a[8], a[9]);
-        self.up.pack(self.dtype, a[10], a[11], train, scratch);
-        self.down.pack(self.dtype, a[12], a[13], train, scratch);
+        self.up.pack(self.dtype, a[10], a[11]);
+        self.down.pack(self.dtype, a[12], a[13]);
+        self.norm2 = Norm::new(a[14], a[15]);
+    }
+    /// Packs arrays for the backward pass into the same buffers. f32 or bf16.
+    pub(super) fn pack_turned(&mut self, a: &LayerArrays) {
+        let (h, f) = (self.shape.hidden, self.shape.ff);
+        self.query.pack_turned(self.dtype, a[0], h);
+        self.key_value.pack_turned(self.dtype, &[a[2], a[4]].concat(), 2 * h);
+        self.out.pack_turned(self.dtype, a[6], h);
+        self.norm1 = Norm::new(a[8], a[9]);
+        self.up.pack_turned(self.dtype, a[10], f);
+        self.down.pack_turned(self.dtype, a[12], h);
         self.norm2 = Norm::new(a[14], a[15]);
     }
     /// Bytes of packed weights.
@@ -221,9 +228,6 @@ impl Layer {
         let mut keep = keep;
 
         kernels::units(dtype, x, h, t, h, &mut w.units, &mut w.scale);
-        if let Some(k) = &mut keep {
-            k.x.copy_from_slice(&w.units[..t * wide]);
-        }
         let left = Left { units: &w.units, stride: wide, rows: t, scale: &w.scale };
         self.key_value.forward(left, &mut w.qkv[h..], 3 * h, run.split);
         let residual = if run.first_only {

@@ -4,6 +4,11 @@
 //! of a step (5 to 7 % this way). Weight gradients go to the parameters' own buffers. Two passes: gradients of activations
 //! group by group, then each weight's gradient over all tokens in fixed blocks, shared between threads by output rows; so
 //! the sums do not depend on the number of threads.
+//!
+//! Memory: a layer keeps units of queries, keys, values, context, both normalised sums and the feed-forward's inner rows (in
+//! bf16 20 `h` bytes a token), and candle its input (4 `h`). Everything else is computed anew. Packed weights and the gradients
+//! of activations are one layer's, whichever is at work: weights are packed when a pass comes by, as they had to be once a
+//! step anyway.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,8 +16,9 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::kernels::{self, Buffer, Left, Panels};
-use super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, Group, Keep, Layer, Run, Workspace};
+use super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, Group, Keep, Layer, LayerArrays, LayerShape, Run, Workspace};
 use super::plan::{Plan, with_workspace};
+use super::{Dtype, Values};
 
 /// Tokens whose share of a weight's gradient is summed in registers.
 const BLOCK: usize = 1024;
@@ -21,8 +27,7 @@ const CHUNK: usize = 96;
 
 /// What the forward pass keeps for the backward pass, for all tokens of a batch, as units.
 #[derive(Default)]
-pub struct Saved {
-    x: Buffer<u32>,
+struct Saved {
     qkv: Buffer<u32>,
     context: Buffer<u32>,
     hat1: Buffer<u32>,
@@ -32,21 +37,42 @@ pub struct Saved {
     rstd2: Buffer<f32>,
 }
 
-/// Gradient buffers of the sixteen arrays, in the order of [`super::layer::NAMES`].
-pub type LayerGrads = Vec<Arc<Mutex<Vec<f32>>>>;
+/// An array in training: values that the graph shares until it is dropped, and where the gradient goes.
+#[derive(Clone)]
+pub struct Leaf {
+    /// Its values.
+    pub value: Arc<Vec<f32>>,
+    /// Its gradient.
+    pub grad: Arc<Mutex<Values>>,
+}
+
+/// Memory that the layers of a network lend each other and take again in the next step.
+#[derive(Default)]
+pub struct Pool {
+    layer: Mutex<Option<Layer>>,
+    deltas: Mutex<Deltas>,
+    saved: Mutex<Vec<Saved>>,
+}
+
+impl Pool {
+    /// Gives the memory up.
+    pub fn clear(&self) {
+        *self.layer.lock().expect("no panic holds the pool") = None;
+        *self.deltas.lock().expect("no panic holds the pool") = Deltas::default();
+        self.saved.lock().expect("no panic holds the pool").clear();
+    }
+}
 
 /// A layer as an operation on `[t, h]`, giving `[t, h]`, or `[b, h]` where only first tokens are wanted.
 pub struct LayerOp {
-    /// Weights.
-    pub layer: Arc<Layer>,
-    /// The batch's sequences in groups.
-    pub plan: Arc<Plan>,
-    /// How it runs.
-    pub run: Run,
-    /// Where weight gradients go.
-    pub grads: LayerGrads,
+    shape: LayerShape,
+    dtype: Dtype,
+    leaves: [Leaf; 16],
+    plan: Arc<Plan>,
+    run: Run,
+    pool: Arc<Pool>,
     /// Filled by the forward pass, taken by the backward pass.
-    pub saved: Mutex<Option<Saved>>,
+    state: Mutex<Option<Saved>>,
 }
 
 /// Cuts a buffer into one part per group.
@@ -65,6 +91,19 @@ fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&
     Ok(&storage.as_slice::<f32>()?[start..end])
 }
 
+impl LayerOp {
+    /// A layer whose arrays are `leaves`, in the order of [`super::layer::NAMES`], over the groups of `plan`. f32 or bf16.
+    pub fn new(
+        (dtype, shape): (Dtype, LayerShape),
+        leaves: [Leaf; 16],
+        plan: Arc<Plan>,
+        run: Run,
+        pool: Arc<Pool>,
+    ) -> Self {
+        LayerOp { shape, dtype, leaves, plan, run, pool, state: Mutex::default() }
+    }
+}
+
 impl CustomOp1 for LayerOp {
     fn name(&self) -> &'static str {
         "bert-layer"
@@ -72,13 +111,12 @@ impl CustomOp1 for LayerOp {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let x = floats(storage, layout)?;
-        let (h, f) = (self.layer.shape.hidden, self.layer.shape.ff);
-        let dtype = self.layer.dtype;
+        let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
         let (groups, tokens, rows) = self.groups();
         let (t, m) = (tokens.iter().sum::<usize>(), rows.iter().sum::<usize>());
-        let mut s = self.layer.pool.lock().expect("no panic holds the pool").pop().unwrap_or_default();
+        let layer = self.packed(|layer, arrays| layer.pack(arrays));
+        let mut s = self.pool.saved.lock().expect("no panic holds the pool").pop().unwrap_or_default();
         let (wide, triple, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, 3 * h), kernels::steps(dtype, f));
-        s.x.reserve(t * wide);
         s.qkv.reserve(t * triple);
         s.context.reserve(m * wide);
         s.hat1.reserve(m * wide);
@@ -88,53 +126,58 @@ impl CustomOp1 for LayerOp {
         s.rstd2.reserve(m);
         let mut out = vec![0f32; m * h];
         {
-            let mut keeps: Vec<Keep> = Vec::with_capacity(groups.len());
-            let mut input = parts(&mut s.x, &tokens, wide).into_iter();
-            let mut qkv = parts(&mut s.qkv, &tokens, triple).into_iter();
-            let mut context = parts(&mut s.context, &rows, wide).into_iter();
-            let mut hat1 = parts(&mut s.hat1, &rows, wide).into_iter();
-            let mut rstd1 = parts(&mut s.rstd1, &rows, 1).into_iter();
-            let mut u = parts(&mut s.u, &rows, deep).into_iter();
-            let mut hat2 = parts(&mut s.hat2, &rows, wide).into_iter();
-            let mut rstd2 = parts(&mut s.rstd2, &rows, 1).into_iter();
-            while let (Some(x), Some(qkv), Some(context), Some(hat1), Some(rstd1), Some(u), Some(hat2), Some(rstd2)) = (
-                input.next(),
-                qkv.next(),
-                context.next(),
-                hat1.next(),
-                rstd1.next(),
-                u.next(),
-                hat2.next(),
-                rstd2.next(),
-            ) {
-                keeps.push(Keep { x, qkv, context, hat1, rstd1, u, hat2, rstd2 });
-            }
+            let qkv = parts(&mut s.qkv, &tokens, triple).into_iter();
+            let context = parts(&mut s.context, &rows, wide);
+            let hat1 = parts(&mut s.hat1, &rows, wide);
+            let rstd1 = parts(&mut s.rstd1, &rows, 1);
+            let u = parts(&mut s.u, &rows, deep);
+            let hat2 = parts(&mut s.hat2, &rows, wide);
+            let rstd2 = parts(&mut s.rstd2, &rows, 1);
+            let zipped = qkv.zip(context).zip(hat1).zip(rstd1).zip(u).zip(hat2).zip(rstd2);
+            let keep = |((((((qkv, context), hat1), rstd1), u), hat2), rstd2)| Keep {
+                qkv,
+                context,
+                hat1,
+                rstd1,
+                u,
+                hat2,
+                rstd2,
+            };
+            let keeps: Vec<Keep> = zipped.map(keep).collect();
             let outs = parts(&mut out, &rows, h);
             groups.par_iter().zip(keeps).zip(outs).for_each(|((group, keep), out)| {
                 let x = &x[group.first_token * h..];
-                with_workspace(|w| self.layer.forward(w, *group, self.run, x, out, Some(keep)));
+                with_workspace(|w| layer.forward(w, *group, self.run, x, out, Some(keep)));
             });
         }
-        *self.saved.lock().expect("no panic holds the state") = Some(s);
+        self.give_back(layer);
+        *self.state.lock().expect("no panic holds the state") = Some(s);
         Ok((CpuStorage::F32(out), Shape::from((m, h))))
     }
 
     fn bwd(&self, arg: &Tensor, _res: &Tensor, grad_res: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let Some(saved) = self.saved.lock().expect("no panic holds the state").take() else {
+        let Some(saved) = self.state.lock().expect("no panic holds the state").take() else {
             candle_core::bail!("bert-layer: backward needs a forward pass before it, once")
         };
+        let (x, layout) = arg.storage_and_layout();
+        let candle_core::Storage::Cpu(x) = &*x else { candle_core::bail!("bert-layer: CPU only") };
         let grad = grad_res.contiguous()?;
-        let (storage, layout) = grad.storage_and_layout();
+        let (storage, grad_layout) = grad.storage_and_layout();
         let candle_core::Storage::Cpu(storage) = &*storage else { candle_core::bail!("bert-layer: CPU only") };
-        let d_x = self.backward(&saved, floats(storage, layout)?);
-        self.layer.pool.lock().expect("no panic holds the pool").push(saved);
+        let layer = self.packed(|layer, arrays| layer.pack_turned(arrays));
+        let mut deltas = std::mem::take(&mut *self.pool.deltas.lock().expect("no panic holds the pool"));
+        let d_x = self.backward(&layer, &saved, floats(x, layout)?, floats(storage, grad_layout)?, &mut deltas);
+        *self.pool.deltas.lock().expect("no panic holds the pool") = deltas;
+        self.give_back(layer);
+        self.pool.saved.lock().expect("no panic holds the pool").push(saved);
         Ok(Some(Tensor::from_vec(d_x, arg.shape(), arg.device())?))
     }
 }
 
-/// Gradients of one kind of row, kept for the second pass, as units: `[rows, n]`.
+/// Gradients of one kind of row, kept for the second pass, and the inputs that meet them there, as units: `[rows, n]`.
 #[derive(Default)]
 struct Deltas {
+    x: Buffer<u32>,
     query: Buffer<u32>,
     key_value: Buffer<u32>,
     out: Buffer<u32>,
@@ -142,10 +185,6 @@ struct Deltas {
     up: Buffer<u32>,
     gelu: Buffer<u32>,
     down: Buffer<u32>,
-}
-
-thread_local! {
-    static DELTAS: std::cell::RefCell<Deltas> = std::cell::RefCell::default();
 }
 
 /// Sums of one group for the small arrays: biases of query, key and value, out, up, down; scale and shift of both norms.
@@ -167,17 +206,24 @@ impl LayerOp {
         (groups, tokens, rows)
     }
 
-    /// `[rows, h]` to `[t, h]`; weight gradients are added to the parameters'.
-    fn backward(&self, saved: &Saved, grad: &[f32]) -> Vec<f32> {
-        DELTAS.with_borrow_mut(|deltas| self.backward_with(saved, grad, deltas))
+    /// The layer, packed for one of the passes.
+    fn packed(&self, pack: impl FnOnce(&mut Layer, &LayerArrays)) -> Layer {
+        let lent = self.pool.layer.lock().expect("no panic holds the pool").take();
+        let mut layer = lent.unwrap_or_else(|| Layer::empty(self.dtype, self.shape));
+        pack(&mut layer, &self.leaves.each_ref().map(|leaf| leaf.value.as_slice()));
+        layer
+    }
+    fn give_back(&self, layer: Layer) {
+        *self.pool.layer.lock().expect("no panic holds the pool") = Some(layer);
     }
 
-    fn backward_with(&self, saved: &Saved, grad: &[f32], deltas: &mut Deltas) -> Vec<f32> {
-        let (h, f) = (self.layer.shape.hidden, self.layer.shape.ff);
-        let dtype = self.layer.dtype;
+    /// `[rows, h]` to `[t, h]`; weight gradients are added to the parameters'. `x [t, h]` is what the layer was given.
+    fn backward(&self, layer: &Layer, saved: &Saved, x: &[f32], grad: &[f32], deltas: &mut Deltas) -> Vec<f32> {
+        let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
         let (groups, tokens, rows) = self.groups();
         let (t, m) = (tokens.iter().sum::<usize>(), rows.iter().sum::<usize>());
         let (wide, twice, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, 2 * h), kernels::steps(dtype, f));
+        deltas.x.reserve(t * wide);
         deltas.query.reserve(m * wide);
         deltas.key_value.reserve(t * twice);
         deltas.out.reserve(m * wide);
@@ -188,26 +234,27 @@ impl LayerOp {
         let mut d_x = vec![0f32; t * h];
         let small: Vec<Small> = {
             let outs = parts(&mut d_x, &tokens, h).into_iter();
-            let query = parts(&mut deltas.query, &rows, wide).into_iter();
-            let key_value = parts(&mut deltas.key_value, &tokens, twice).into_iter();
-            let out = parts(&mut deltas.out, &rows, wide).into_iter();
-            let x1 = parts(&mut deltas.x1, &rows, wide).into_iter();
-            let up = parts(&mut deltas.up, &rows, deep).into_iter();
-            let gelu = parts(&mut deltas.gelu, &rows, deep).into_iter();
-            let down = parts(&mut deltas.down, &rows, wide).into_iter();
-            let zipped = outs.zip(query).zip(key_value).zip(out).zip(x1).zip(up).zip(gelu).zip(down);
+            let x_units = parts(&mut deltas.x, &tokens, wide);
+            let query = parts(&mut deltas.query, &rows, wide);
+            let key_value = parts(&mut deltas.key_value, &tokens, twice);
+            let out = parts(&mut deltas.out, &rows, wide);
+            let x1 = parts(&mut deltas.x1, &rows, wide);
+            let up = parts(&mut deltas.up, &rows, deep);
+            let gelu = parts(&mut deltas.gelu, &rows, deep);
+            let down = parts(&mut deltas.down, &rows, wide);
+            let zipped = outs.zip(x_units).zip(query).zip(key_value).zip(out).zip(x1).zip(up).zip(gelu).zip(down);
             let mut row = 0;
             let tasks: Vec<_> = groups
                 .iter()
                 .zip(zipped)
-                .map(|(group, (((((((d_x, query), key_value), out), x1), up), gelu), down))| {
+                .map(|(group, ((((((((d_x, x_units), query), key_value), out), x1), up), gelu), down))| {
                     let first_row = row;
                     row += group.rows(self.run.first_only);
-                    (*group, first_row, d_x, [query, key_value, out, x1, up, gelu, down])
+                    (*group, first_row, d_x, [x_units, query, key_value, out, x1, up, gelu, down])
                 })
                 .collect();
-            let run = |(group, first_row, d_x, deltas): (Group, usize, &mut [f32], [&mut [u32]; 7])| {
-                with_workspace(|w| self.group_backward(w, group, first_row, saved, grad, d_x, deltas))
+            let run = |(group, first_row, d_x, deltas): (Group, usize, &mut [f32], [&mut [u32]; 8])| {
+                with_workspace(|w| self.group_backward(layer, w, group, first_row, saved, x, grad, d_x, deltas))
             };
             tasks.into_par_iter().map(run).collect()
         };
@@ -217,14 +264,14 @@ impl LayerOp {
             first_x = groups
                 .iter()
                 .flat_map(|g| g.sequences().map(|(start, _, _)| g.first_token + start))
-                .flat_map(|token| saved.x[token * wide..][..wide].iter().copied())
+                .flat_map(|token| deltas.x[token * wide..][..wide].iter().copied())
                 .collect();
             &first_x
         } else {
-            &saved.x[..]
+            &deltas.x[..]
         };
         self.weight_grad(&deltas.query, query_x, m, h, h, &[0]);
-        self.weight_grad(&deltas.key_value, &saved.x, t, 2 * h, h, &[2, 4]);
+        self.weight_grad(&deltas.key_value, &deltas.x, t, 2 * h, h, &[2, 4]);
         self.weight_grad(&deltas.out, &saved.context, m, h, h, &[6]);
         self.weight_grad(&deltas.up, &deltas.x1, m, f, h, &[10]);
         self.weight_grad(&deltas.down, &deltas.gelu, m, h, f, &[12]);
@@ -241,7 +288,7 @@ impl LayerOp {
                 (14, &s.norm2[0]),
                 (15, &s.norm2[1]),
             ] {
-                kernels::add(&mut self.grads[index].lock().expect("no panic holds a gradient"), values);
+                kernels::add(self.leaves[index].grad.lock().expect("no panic holds a gradient").whole_mut(), values);
             }
         }
         d_x
@@ -250,17 +297,18 @@ impl LayerOp {
     /// Gradients of a group's activations; fills its `deltas` and `d_x`.
     fn group_backward(
         &self,
+        layer: &Layer,
         w: &mut Workspace,
         group: Group,
         first_row: usize,
         saved: &Saved,
+        x: &[f32],
         grad: &[f32],
         d_x: &mut [f32],
-        deltas: [&mut [u32]; 7],
+        deltas: [&mut [u32]; 8],
     ) -> Small {
-        let [d_query, d_key_value, d_out, x1_units, d_up, gelu, d_down] = deltas;
-        let (layer, run) = (&*self.layer, self.run);
-        let (h, f, dtype) = (layer.shape.hidden, layer.shape.ff, layer.dtype);
+        let [x_units, d_query, d_key_value, d_out, x1_units, d_up, gelu, d_down] = deltas;
+        let (h, f, dtype, run) = (self.shape.hidden, self.shape.ff, self.dtype, self.run);
         let (t, m) = (group.tokens(), group.rows(run.first_only));
         let (wide, triple, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, 3 * h), kernels::steps(dtype, f));
         let twice = kernels::steps(dtype, 2 * h);
@@ -280,6 +328,7 @@ impl LayerOp {
         w.qkv.reserve(t * 3 * h);
         w.units.reserve(t * triple);
 
+        kernels::units(dtype, &x[group.first_token * h..], h, t, h, x_units, &mut []);
         // second norm: y holds the gradient of its input, also the residual's
         let y = &mut w.y[..m * h];
         y.copy_from_slice(&grad[first_row * h..][..m * h]);
@@ -360,14 +409,14 @@ impl LayerOp {
 
     /// Adds `delta^T x` to the gradient of a weight `[n, k]`, or of several stacked ones: units `[rows, n]` and `[rows, k]`.
     fn weight_grad(&self, delta: &[u32], x: &[u32], rows: usize, n: usize, k: usize, arrays: &[usize]) {
-        let dtype = self.layer.dtype;
+        let dtype = self.dtype;
         let (n_steps, k_steps) = (kernels::steps(dtype, n), kernels::steps(dtype, k));
         let share = n / arrays.len();
         let mut grads: Vec<_> =
-            arrays.iter().map(|&i| self.grads[i].lock().expect("no panic holds a gradient")).collect();
+            arrays.iter().map(|&i| self.leaves[i].grad.lock().expect("no panic holds a gradient")).collect();
         let mut chunks: Vec<(usize, &mut [f32])> = Vec::new();
         for (array, grad) in grads.iter_mut().enumerate() {
-            let numbered = grad.chunks_mut(CHUNK * k).enumerate();
+            let numbered = grad.whole_mut().chunks_mut(CHUNK * k).enumerate();
             chunks.extend(numbered.map(|(i, chunk)| (array * share + i * CHUNK, chunk)));
         }
         for start in (0..rows).step_by(BLOCK) {

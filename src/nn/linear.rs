@@ -1,9 +1,9 @@
 //! A linear layer: the only brick that knows what its weights are made of.
 
 use super::Dtype;
-use super::kernels::{self, Buffer, Left, Panels};
+use super::kernels::{self, Left, Panels};
 
-/// `y = x W^T + b`, packed for products with rows of `k` values.
+/// `y = x W^T + b`, packed for products with rows of `k` values, or turned, for gradients with rows of `n`.
 #[derive(Default)]
 pub struct Linear {
     /// Outputs.
@@ -11,30 +11,34 @@ pub struct Linear {
     /// Inputs.
     pub k: usize,
     bias: Vec<f32>,
-    forward: Panels,
-    backward: Option<Panels>,
+    panels: Panels,
+    turned: bool,
 }
 
 impl Linear {
-    /// Packs weights `[n, k]`; `train` keeps a second copy for gradients of the input.
-    pub fn pack(&mut self, dtype: Dtype, weight: &[f32], bias: &[f32], train: bool, scratch: &mut Buffer<u32>) {
-        (self.n, self.k) = (bias.len(), weight.len() / bias.len().max(1));
-        self.bias = bias.to_vec();
-        self.forward.from_rows(dtype, weight, self.k, self.n, self.k, scratch);
-        if train {
-            self.backward.get_or_insert_default().from_columns(dtype, weight, self.k, self.n, self.k);
-        }
+    /// Packs weights `[n, k]` for [`Linear::forward`].
+    pub fn pack(&mut self, dtype: Dtype, weight: &[f32], bias: &[f32]) {
+        (self.n, self.k, self.turned) = (bias.len(), weight.len() / bias.len().max(1), false);
+        self.bias.clear();
+        self.bias.extend_from_slice(bias);
+        self.panels.pack(dtype, weight, self.n, self.k);
+    }
+    /// Packs weights `[n, k]` for [`Linear::backward`], into the same memory.
+    pub fn pack_turned(&mut self, dtype: Dtype, weight: &[f32], n: usize) {
+        (self.n, self.k, self.turned) = (n, weight.len() / n.max(1), true);
+        self.panels.pack_turned(dtype, weight, self.n, self.k);
     }
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.forward.bytes() + self.backward.as_ref().map_or(0, Panels::bytes) + self.bias.len() * 4
+        self.panels.bytes() + self.bias.len() * 4
     }
     /// `[rows, k]` to `[rows, n]`, rows of the result `stride` apart; `split` shares the columns between threads.
     pub fn forward(&self, left: Left, out: &mut [f32], stride: usize, split: bool) {
+        assert!(!self.turned, "packed for gradients");
         if split {
-            kernels::product_split(left, &self.forward, Some(&self.bias), out, stride);
+            kernels::product_split(left, &self.panels, Some(&self.bias), out, stride);
         } else {
-            kernels::product(left, &self.forward, Some(&self.bias), out, stride, false);
+            kernels::product(left, &self.panels, Some(&self.bias), out, stride, false);
         }
     }
     /// Rows of f32 through an f32 layer: `[rows, k]` to `[rows, n]`.
@@ -47,7 +51,7 @@ impl Linear {
     }
     /// Gradient of the input, `[rows, n]` to `[rows, k]`, written or added.
     pub fn backward(&self, left: Left, out: &mut [f32], accumulate: bool) {
-        let panels = self.backward.as_ref().expect("packed for training");
-        kernels::product(left, panels, None, out, self.k, accumulate);
+        assert!(self.turned, "packed for products");
+        kernels::product(left, &self.panels, None, out, self.k, accumulate);
     }
 }

@@ -2,6 +2,7 @@
 pub mod attention;
 pub mod embedding;
 pub mod encoder;
+pub mod graph;
 pub mod int8;
 pub mod kernels;
 pub mod layer;
@@ -10,9 +11,11 @@ pub mod linear;
 pub mod parameters;
 pub mod plan;
 pub mod reference;
+pub mod values;
 pub mod weights;
 
 pub use parameters::{Parameter, Parameters};
+pub use values::Values;
 pub use weights::{Array, Weights};
 
 /// What the big matrix products are computed in; everything else is f32.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 
+use super::values::{Rows, Values};
 use super::weights::{Array, Weights};
 use crate::{Error, Result};
 
@@ -15,10 +16,10 @@ pub struct Parameter {
     pub name: String,
     /// Its axes.
     pub shape: Vec<usize>,
-    /// The f32 master values.
-    pub value: Vec<f32>,
+    /// The f32 master values. A graph shares them while it lives; who changes them meanwhile (`Arc::make_mut`) changes a copy.
+    pub value: Arc<Vec<f32>>,
     /// The gradient of the loss, summed since [`Parameters::zero_grad`]. Custom operations write it from the backward pass.
-    pub grad: Arc<Mutex<Vec<f32>>>,
+    pub grad: Arc<Mutex<Values>>,
     /// Whether weight decay applies: not on LayerNorm and bias.
     pub decay: bool,
 }
@@ -37,15 +38,29 @@ impl Parameters {
     pub fn new(weights: Weights) -> Self {
         let list = weights.0.into_iter().map(|(name, Array { shape, data })| {
             let decay = shape.len() > 1;
-            let grad = Arc::new(Mutex::new(vec![0.0; data.len()]));
-            Parameter { name, shape, value: data, grad, decay }
+            let grad = Arc::new(Mutex::new(Values::Whole(vec![0.0; data.len()])));
+            Parameter { name, shape, value: Arc::new(data), grad, decay }
         });
         Parameters { list: list.collect(), vars: Mutex::default() }
+    }
+    /// Holds a table's gradient, and so the optimiser's moments, by rows: for tables of which a batch touches a few.
+    pub fn by_rows(&mut self, name: &str) -> Result<()> {
+        let index = self.index(name)?;
+        let p = &mut self.list[index];
+        let &[rows, width] = p.shape.as_slice() else {
+            return Err(Error::Shape {
+                op: "by_rows",
+                expected: "a table".into(),
+                got: format!("{name} {:?}", p.shape),
+            });
+        };
+        p.grad = Arc::new(Mutex::new(Values::Rows(Rows::new(rows, width))));
+        Ok(())
     }
     /// A copy of the values.
     pub fn weights(&self) -> Weights {
         let arrays =
-            self.list.iter().map(|p| (p.name.clone(), Array { shape: p.shape.clone(), data: p.value.clone() }));
+            self.list.iter().map(|p| (p.name.clone(), Array { shape: p.shape.clone(), data: p.value.to_vec() }));
         Weights(arrays.collect())
     }
     /// Index of a parameter.
@@ -72,7 +87,7 @@ impl Parameters {
             let Some(grad) = grads.get(var.as_tensor()) else { continue };
             let values = grad.flatten_all()?.to_vec1::<f32>()?;
             let mut sum = self.list[index].grad.lock().expect("no panic holds a gradient");
-            sum.iter_mut().zip(values).for_each(|(s, g)| *s += g);
+            sum.whole_mut().iter_mut().zip(values).for_each(|(s, g)| *s += g);
         }
         Ok(())
     }
@@ -83,7 +98,7 @@ impl Parameters {
     /// Forgets the gradients.
     pub fn zero_grad(&self) {
         for p in &self.list {
-            p.grad.lock().expect("no panic holds a gradient").fill(0.0);
+            p.grad.lock().expect("no panic holds a gradient").clear();
         }
     }
 }

@@ -64,8 +64,8 @@ pub struct State {
 pub struct Floats<'a> {
     /// Its axes.
     pub shape: &'a [usize],
-    /// Its values.
-    pub data: &'a [f32],
+    /// Its values, in pieces that follow each other.
+    pub data: Vec<&'a [f32]>,
 }
 
 /// Adds what to do to a failed write of a checkpoint.
@@ -85,7 +85,7 @@ pub fn write_arrays(dir: &Path, name: &str, arrays: &[(String, Floats)]) -> Resu
     let mut header = serde_json::Map::new();
     let mut offset = 0;
     for (name, array) in arrays {
-        let end = offset + size_of_val(array.data);
+        let end = offset + array.data.iter().map(|piece| size_of_val(*piece)).sum::<usize>();
         let entry = serde_json::json!({"dtype": "F32", "shape": array.shape, "data_offsets": [offset, end]});
         header.insert(name.clone(), entry);
         offset = end;
@@ -97,7 +97,7 @@ pub fn write_arrays(dir: &Path, name: &str, arrays: &[(String, Floats)]) -> Resu
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
         for (_, array) in arrays {
-            file.write_all(bytemuck::cast_slice(array.data))?;
+            array.data.iter().try_for_each(|piece| file.write_all(bytemuck::cast_slice(piece)))?;
         }
         file.into_inner().map_err(|e| e.into_error())?.sync_all()?;
         std::fs::rename(&beside, &path)
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     fn floats(data: &[f32]) -> [(String, Floats<'_>); 1] {
-        [("a".to_string(), Floats { shape: &[3], data })]
+        [("a".to_string(), Floats { shape: &[3], data: vec![data] })]
     }
 
     #[test]

@@ -2,15 +2,19 @@
 //!
 //! Two groups: weight decay applies to matrices and tables, not to LayerNorm and bias ([`Parameter::decay`]). The work is
 //! cut into pieces of a fixed length, so that the result has the same bits on 1 or n threads: the update is elementwise,
-//! and the norm's partial sums are added in a fixed order. Refused: Adam with L2 in the gradient (it decays the wrong
+//! and the norm's partial sums are added in a fixed order. A row that never had a gradient has no moments and only decays,
+//! which is what the whole update does to it, to the bit. Refused: Adam with L2 in the gradient (it decays the wrong
 //! arrays the most), and a trait over optimisers while there is one.
 //!
 //! [`Parameter::decay`]: crate::nn::Parameter::decay
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
-use crate::nn::Parameters;
 use crate::nn::kernels::{self, AdamStep};
+use crate::nn::values::Rows;
+use crate::nn::{Parameters, Values};
 
 /// Values handled by one task; a constant, so that sums do not depend on the number of threads.
 const PIECE: usize = 1 << 15;
@@ -34,16 +38,19 @@ pub struct AdamW {
     settings: Settings,
     /// Updates made so far.
     pub steps: u64,
-    /// First moments, one array per parameter.
-    pub m: Vec<Vec<f32>>,
-    /// Second moments, one array per parameter.
-    pub v: Vec<Vec<f32>>,
+    /// First moments, one array per parameter, held as its gradient is.
+    pub m: Vec<Values>,
+    /// Second moments.
+    pub v: Vec<Values>,
 }
 
 impl AdamW {
     /// Moments of zero for every parameter.
     pub fn new(parameters: &Parameters, settings: Settings) -> Self {
-        let zeros = || parameters.list.iter().map(|p| vec![0.0; p.value.len()]).collect();
+        let zeros = || {
+            let grads = parameters.list.iter().map(|p| p.grad.lock().expect("no panic holds a gradient"));
+            grads.map(|grad| grad.zeros_like()).collect()
+        };
         AdamW { settings, steps: 0, m: zeros(), v: zeros() }
     }
 
@@ -65,21 +72,66 @@ impl AdamW {
                 grad_scale: scale,
             };
             let grad = p.grad.lock().expect("no panic holds a gradient");
-            let pieces = p.value.par_chunks_mut(PIECE).zip(grad.par_chunks(PIECE));
-            let pieces = pieces.zip(m.par_chunks_mut(PIECE)).zip(v.par_chunks_mut(PIECE));
-            pieces.for_each(|(((value, grad), m), v)| kernels::adamw(value, grad, m, v, &step));
+            let value = Arc::make_mut(&mut p.value);
+            match (&*grad, m, v) {
+                (Values::Whole(grad), Values::Whole(m), Values::Whole(v)) => {
+                    let pieces = value.par_chunks_mut(PIECE).zip(grad.par_chunks(PIECE));
+                    let pieces = pieces.zip(m.par_chunks_mut(PIECE)).zip(v.par_chunks_mut(PIECE));
+                    pieces.for_each(|(((value, grad), m), v)| kernels::adamw(value, grad, m, v, &step));
+                }
+                (Values::Rows(grad), Values::Rows(m), Values::Rows(v)) => by_rows(value, grad, m, v, &step),
+                _ => unreachable!("moments are held as the gradient is"),
+            }
         }
     }
+}
+
+/// The update of a table, row by row.
+fn by_rows(value: &mut [f32], grad: &Rows, m: &mut Rows, v: &mut Rows, step: &AdamStep) {
+    let width = grad.width();
+    let keep = 1.0 - step.lr * step.decay;
+    let zeros = || vec![0.0; width].into_boxed_slice();
+    let zero = zeros();
+    let rows = value.par_chunks_exact_mut(width).zip(&grad.list).zip(m.list.par_iter_mut().zip(&mut v.list));
+    rows.with_min_len(PIECE.div_ceil(width)).for_each(|((value, grad), (m, v))| {
+        if grad.is_none() && m.is_none() && v.is_none() {
+            value.iter_mut().for_each(|x| *x *= keep);
+            return;
+        }
+        let (m, v) = (m.get_or_insert_with(zeros), v.get_or_insert_with(zeros));
+        kernels::adamw(value, grad.as_ref().unwrap_or(&zero), m, v, step);
+    });
 }
 
 /// The Euclidean norm of all gradients together, summed in a fixed order. Not finite where a gradient is not.
 pub fn global_norm(parameters: &Parameters) -> f64 {
     let sum = |p: &crate::nn::Parameter| -> f64 {
         let grad = p.grad.lock().expect("no panic holds a gradient");
-        let pieces: Vec<f64> = grad.par_chunks(PIECE).map(|piece| f64::from(kernels::squares(piece))).collect();
+        let squares = |piece: &[f32]| f64::from(kernels::squares(piece));
+        let pieces: Vec<f64> = match &*grad {
+            Values::Whole(grad) => grad.par_chunks(PIECE).map(squares).collect(),
+            Values::Rows(rows) => {
+                let starts = (0..p.value.len()).into_par_iter().step_by(PIECE);
+                starts.map_init(Vec::new, |piece, start| squares(piece_of(rows, start, piece))).collect()
+            }
+        };
         pieces.iter().sum()
     };
     parameters.list.iter().map(sum).sum::<f64>().sqrt()
+}
+
+/// Values `start..start + PIECE` of a table, put together in `piece`; none where all are zero.
+fn piece_of<'a>(rows: &Rows, start: usize, piece: &'a mut Vec<f32>) -> &'a [f32] {
+    let width = rows.width();
+    let end = (start + PIECE).min(rows.list.len() * width);
+    let range = start / width..end.div_ceil(width);
+    piece.clear();
+    if rows.list[range.clone()].iter().any(Option::is_some) {
+        range.for_each(|row| piece.extend_from_slice(rows.row(row)));
+        piece.truncate(end - start / width * width);
+        piece.drain(..start % width);
+    }
+    piece
 }
 
 /// What gradients are multiplied by so that their global norm is at most `limit` (Pascanu et al., ICML 2013); 0 means no
@@ -95,13 +147,13 @@ mod tests {
 
     #[derive(serde::Deserialize)]
     struct Golden {
-        start: Values,
+        start: Start,
         weight_decay: f32,
         clip: f32,
         steps: Vec<Step>,
     }
     #[derive(serde::Deserialize)]
-    struct Values {
+    struct Start {
         matrix: Vec<f32>,
         bias: Vec<f32>,
     }
@@ -126,13 +178,13 @@ mod tests {
         let settings = Settings { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: golden.weight_decay };
         let mut optimizer = AdamW::new(&parameters, settings);
         for step in golden.steps {
-            *parameters.list[0].grad.lock().unwrap() = step.bias_grad;
-            *parameters.list[1].grad.lock().unwrap() = step.matrix_grad;
+            *parameters.list[0].grad.lock().unwrap() = Values::Whole(step.bias_grad);
+            *parameters.list[1].grad.lock().unwrap() = Values::Whole(step.matrix_grad);
             let norm = global_norm(&parameters);
             assert!((norm - step.norm).abs() < 1e-5 * norm);
             optimizer.step(&mut parameters, step.lr, clip_scale(norm, golden.clip));
             let want = step.bias.iter().chain(&step.matrix);
-            let got = parameters.list[0].value.iter().chain(&parameters.list[1].value);
+            let got = parameters.list[0].value.iter().chain(parameters.list[1].value.iter());
             for (got, want) in got.zip(want) {
                 assert!((got - want).abs() < 2e-6, "{got} {want}");
             }
@@ -151,7 +203,7 @@ mod tests {
                 let settings = Settings { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weight_decay: 0.01 };
                 let mut optimizer = AdamW::new(&parameters, settings);
                 let grad = (0..n).map(|i| (i as f32 * 0.11).cos()).collect();
-                *parameters.list[0].grad.lock().unwrap() = grad;
+                *parameters.list[0].grad.lock().unwrap() = Values::Whole(grad);
                 let norm = global_norm(&parameters);
                 optimizer.step(&mut parameters, 1e-3, clip_scale(norm, 1.0));
                 (norm.to_bits(), parameters.list.remove(0).value)
@@ -164,7 +216,51 @@ mod tests {
     fn a_gradient_that_is_not_a_number_shows_in_the_norm() {
         let weights = Weights([("w".to_string(), Array { shape: vec![2], data: vec![0.0; 2] })].into());
         let parameters = Parameters::new(weights);
-        parameters.list[0].grad.lock().unwrap()[1] = f32::NAN;
+        parameters.list[0].grad.lock().unwrap().whole_mut()[1] = f32::NAN;
         assert!(!global_norm(&parameters).is_finite());
+    }
+
+    /// Rows that come, stay away and come back, at widths that cut pieces anywhere.
+    #[test]
+    fn a_table_by_rows_has_the_bits_of_a_whole_one() {
+        for width in [16, 30, 384] {
+            let rows = 2 * PIECE / width + 3;
+            let data: Vec<f32> = (0..rows * width).map(|i| (i as f32 * 0.37).sin()).collect();
+            let array = Array { shape: vec![rows, width], data };
+            let make = || Parameters::new(Weights([("table".to_string(), array.clone())].into()));
+            let (mut whole, mut by_rows) = (make(), make());
+            by_rows.by_rows("table").unwrap();
+            let settings = Settings { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weight_decay: 0.01 };
+            let mut optimizers = [AdamW::new(&whole, settings), AdamW::new(&by_rows, settings)];
+            for step in 0..5usize {
+                let touched = (0..rows).filter(|row| row % 7 == step % 3 || (row % 50 == 1 && step > 2));
+                let mut grad = vec![0.0; rows * width];
+                for row in touched {
+                    let values = grad[row * width..][..width].iter_mut().enumerate();
+                    values.for_each(|(i, g)| *g = ((row * width + i + step) as f32 * 0.11).cos());
+                }
+                let mut norms = [0, 0];
+                for ((p, optimizer), norm) in
+                    [&mut whole, &mut by_rows].into_iter().zip(&mut optimizers).zip(&mut norms)
+                {
+                    p.list[0].grad.lock().unwrap().set(grad.clone()).unwrap();
+                    let n = global_norm(p);
+                    optimizer.step(p, 1e-3, clip_scale(n, 1.0));
+                    *norm = n.to_bits();
+                }
+                assert_eq!(norms[0], norms[1], "norm of step {step}, width {width}");
+                let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                assert_eq!(
+                    bits(&whole.list[0].value),
+                    bits(&by_rows.list[0].value),
+                    "values of step {step}, width {width}"
+                );
+                let [a, b] = &optimizers;
+                assert_eq!(bits(&a.m[0].to_vec()), bits(&b.m[0].to_vec()), "first moments of step {step}");
+                assert_eq!(bits(&a.v[0].to_vec()), bits(&b.v[0].to_vec()), "second moments of step {step}");
+            }
+            let Values::Rows(m) = &optimizers[1].m[0] else { panic!("moments by rows") };
+            assert!(m.list.iter().filter(|row| row.is_some()).count() < rows / 2, "most rows hold nothing");
+        }
     }
 }

@@ -33,7 +33,7 @@ pub fn quantize(config: &Config, weights: &mut Weights, sample: &Batch) -> Resul
     if sample.is_empty() {
         return Err(Error::setting("sample", 0, "give at least one pair to fit int8 on"));
     }
-    let encoder = bert::encoder(config, &*weights, Dtype::F32, false)?;
+    let encoder = bert::encoder(config, &*weights, Dtype::F32)?;
     let mut passing = Sample::new(&encoder, sample)?;
     let (h, f) = (config.hidden_size, config.intermediate_size);
     let mut fits = Vec::new();

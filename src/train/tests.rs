@@ -48,7 +48,7 @@ impl Bag {
         Bag { parameters, dropout: 0.2, breaks_after: u64::MAX, passes: AtomicU64::new(0) }
     }
     fn bits(&self) -> Vec<u32> {
-        self.parameters.list.iter().flat_map(|p| &p.value).map(|v| v.to_bits()).collect()
+        self.parameters.list.iter().flat_map(|p| p.value.iter()).map(|v| v.to_bits()).collect()
     }
 }
 
@@ -80,9 +80,6 @@ impl Network for Bag {
     }
     fn parameters_mut(&mut self) -> &mut Parameters {
         &mut self.parameters
-    }
-    fn updated(&mut self) -> Result<()> {
-        Ok(())
     }
 }
 
@@ -226,7 +223,7 @@ fn the_bound_on_tokens_limits_memory_and_not_the_mathematics() {
         let mut network = Bag { dropout: 0.0, ..Bag::new() };
         let one = TrainSettings { epochs: 1, tokens, class_balance: ClassBalance::Weight, ..settings() };
         run(&mut network, &one, dir.path(), false, &Silent).unwrap();
-        network.parameters.list.into_iter().flat_map(|p| p.value).collect::<Vec<f32>>()
+        network.parameters.list.iter().flat_map(|p| p.value.iter().copied()).collect::<Vec<f32>>()
     };
     for (a, b) in train(25).iter().zip(train(100_000)) {
         assert!((a - b).abs() < 1e-3, "{a} {b}");
@@ -242,7 +239,7 @@ fn a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint() {
     let text = error.to_string();
     assert!(matches!(error, Error::Setting { .. }) && text.contains("at step 20"), "{text}");
     assert!(text.contains("the checkpoint of step 16 is kept"), "{text}");
-    assert!(network.parameters.list.iter().flat_map(|p| &p.value).all(|v| v.is_finite()));
+    assert!(network.parameters.list.iter().flat_map(|p| p.value.iter()).all(|v| v.is_finite()));
     let state = super::checkpoint::state(&dir.path().join("checkpoint")).unwrap().unwrap();
     assert_eq!(state.step, 16);
 }

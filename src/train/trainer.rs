@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -64,7 +65,7 @@ pub fn fit(
     while !run.state.finished {
         run.epoch(examples)?;
     }
-    run.keep_best()?;
+    run.keep_best();
     Ok(run.state)
 }
 
@@ -74,9 +75,9 @@ struct Run<'a> {
     progress: &'a dyn Progress,
     optimizer: AdamW,
     /// Moving average of the values, one array per parameter.
-    average: Option<Vec<Vec<f32>>>,
+    average: Option<Vec<Arc<Vec<f32>>>>,
     /// The best weights so far.
-    best: Option<Vec<Vec<f32>>>,
+    best: Option<Vec<Arc<Vec<f32>>>>,
     state: State,
     folder: PathBuf,
     log_path: PathBuf,
@@ -136,24 +137,24 @@ impl<'a> Run<'a> {
         for (i, p) in self.network.parameters_mut().list.iter_mut().enumerate() {
             let mut take =
                 |kind: &str| checkpoint::take(&mut arrays, &path, &format!("{kind}/{}", p.name), p.value.len());
-            self.optimizer.m[i] = take("m")?;
-            self.optimizer.v[i] = take("v")?;
+            self.optimizer.m[i].set(take("m")?)?;
+            self.optimizer.v[i].set(take("v")?)?;
             if let Some(average) = &mut self.average {
-                average[i] = take("average")?;
+                average[i] = Arc::new(take("average")?);
             }
-            p.value = take("value")?;
+            p.value = Arc::new(take("value")?);
         }
         if let Some(name) = &state.best_arrays {
             let path = self.folder.join(name);
             let mut arrays = checkpoint::read_arrays(&path)?;
             let list = &self.network.parameters().list;
-            let best = list.iter().map(|p| checkpoint::take(&mut arrays, &path, &p.name, p.value.len()));
+            let best = list.iter().map(|p| checkpoint::take(&mut arrays, &path, &p.name, p.value.len()).map(Arc::new));
             self.best = Some(best.collect::<Result<_>>()?);
         }
         self.optimizer.steps = state.updates;
         self.before = (state.seconds, state.done(self.settings.epochs));
         self.state = state;
-        self.network.updated()
+        Ok(())
     }
 
     /// The rest of the current epoch.
@@ -233,7 +234,6 @@ impl<'a> Run<'a> {
         let lr = s.lr * Schedule { warmup: s.warmup, floor: s.final_lr }.factor(middle);
         let scale = optimizer::clip_scale(norm, s.clip);
         self.optimizer.step(self.network.parameters_mut(), lr as f32, scale);
-        self.network.updated()?;
         self.state.step += 1;
         self.state.position += 1;
         self.state.pairs += pairs as u64;
@@ -247,7 +247,7 @@ impl<'a> Run<'a> {
         let t = self.state.step as f32;
         let d = decay.min((1.0 + t) / (10.0 + t));
         for (average, p) in average.iter_mut().zip(&self.network.parameters().list) {
-            average.par_iter_mut().zip(&p.value).for_each(|(a, v)| *a = d * *a + (1.0 - d) * v);
+            Arc::make_mut(average).par_iter_mut().zip(&*p.value).for_each(|(a, v)| *a = d * *a + (1.0 - d) * v);
         }
     }
 
@@ -266,7 +266,7 @@ impl<'a> Run<'a> {
 
     /// Scores the validation set, with the averaged weights where there are such.
     fn validate(&mut self, valid: &[Example]) -> Result<()> {
-        self.swap_average()?;
+        self.swap_average();
         let encodings: Vec<&Encoding> = valid.iter().map(|e| &e.encoding).collect();
         let scores = logits(&*self.network, &encodings, self.settings.tokens)?;
         if scores.iter().any(|s| !s.is_finite()) {
@@ -287,7 +287,7 @@ impl<'a> Run<'a> {
         } else {
             self.state.stale += 1;
         }
-        self.swap_average()?;
+        self.swap_average();
         self.state.finished |= self.settings.early_stopping.is_some_and(|patience| self.state.stale >= patience);
         let epochs = self.state.done(self.settings.epochs) * self.settings.epochs as f64;
         let validation =
@@ -299,12 +299,11 @@ impl<'a> Run<'a> {
     }
 
     /// Exchanges values and averages; a second call undoes it.
-    fn swap_average(&mut self) -> Result<()> {
-        let Some(average) = &mut self.average else { return Ok(()) };
+    fn swap_average(&mut self) {
+        let Some(average) = &mut self.average else { return };
         for (p, average) in self.network.parameters_mut().list.iter_mut().zip(average) {
             std::mem::swap(&mut p.value, average);
         }
-        self.network.updated()
     }
 
     fn save(&mut self) -> Result<()> {
@@ -316,20 +315,24 @@ impl<'a> Run<'a> {
         if let (Some(best), Some((_, step))) = (&self.best, self.state.best) {
             let name = format!("best-{step}.safetensors");
             if self.state.best_arrays.as_ref() != Some(&name) {
-                let arrays = list.iter().zip(best).map(|(p, data)| (p.name.clone(), Floats { shape: &p.shape, data }));
+                let arrays = list
+                    .iter()
+                    .zip(best)
+                    .map(|(p, best)| (p.name.clone(), Floats { shape: &p.shape, data: vec![best] }));
                 checkpoint::write_arrays(&self.folder, &name, &arrays.collect::<Vec<_>>())?;
                 self.state.best_arrays = Some(name);
             }
         }
         let mut arrays = Vec::with_capacity(4 * list.len());
         for (i, p) in list.iter().enumerate() {
-            let mut add =
-                |kind: &str, data| arrays.push((format!("{kind}/{}", p.name), Floats { shape: &p.shape, data }));
-            add("value", p.value.as_slice());
-            add("m", &self.optimizer.m[i]);
-            add("v", &self.optimizer.v[i]);
+            let mut add = |kind: &str, data: Vec<_>| {
+                arrays.push((format!("{kind}/{}", p.name), Floats { shape: &p.shape, data }))
+            };
+            add("value", vec![&p.value]);
+            add("m", self.optimizer.m[i].pieces());
+            add("v", self.optimizer.v[i].pieces());
             if let Some(average) = &self.average {
-                add("average", &average[i]);
+                add("average", vec![&average[i]]);
             }
         }
         self.state.arrays = format!("step-{}.safetensors", self.state.step);
@@ -337,12 +340,11 @@ impl<'a> Run<'a> {
         checkpoint::commit(&self.folder, &self.state)
     }
 
-    fn keep_best(&mut self) -> Result<()> {
-        let Some(best) = self.best.take() else { return Ok(()) };
+    fn keep_best(&mut self) {
+        let Some(best) = self.best.take() else { return };
         for (p, value) in self.network.parameters_mut().list.iter_mut().zip(best) {
             p.value = value;
         }
-        self.network.updated()
     }
 
     fn write_log<T: serde::Serialize>(&mut self, kind: &str, entry: &T) -> Result<()> {

@@ -6,6 +6,7 @@
 //! in any batch. Layouts: left `[m, steps]` row-major; panels `[n / 32, steps, 32]`, zero-filled past `n`.
 
 use super::lanes::Lanes;
+use super::rows::gelu;
 
 pub(super) const F32: u8 = 0;
 pub(super) const BF16: u8 = 1;
@@ -22,6 +23,7 @@ pub(super) struct Product {
     /// Units from one left row to the next.
     pub stride: usize,
     pub rows: usize,
+    /// At least 1.
     pub steps: usize,
     /// First panel.
     pub panels: *const u32,
@@ -102,7 +104,9 @@ unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
         let groups = [first, first.wrapping_add(4 * stride), first.wrapping_add(8 * stride)];
         let offsets = [0, stride, 2 * stride, 3 * stride];
         let mut right = p.panels.add(panel * p.steps * WIDTH + half * 16);
-        for step in 0..p.steps {
+        // At least one step: a loop that might not run would have the sums zeroed in memory first, 6 % of an int8 product.
+        let mut step = 0;
+        loop {
             let mut columns = [zero; C];
             for c in 0..C {
                 columns[c] = L::load(right.add(c * 16).cast());
@@ -118,6 +122,10 @@ unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
                 }
             }
             right = right.add(WIDTH);
+            step += 1;
+            if step >= p.steps {
+                break;
+            }
         }
         for c in 0..C {
             let column = column + c * 16;
@@ -161,38 +169,45 @@ pub(super) unsafe fn units<L: Lanes, const KIND: u8>(
     unsafe {
         for row in 0..m {
             let (x, y) = (from.add(row * from_stride), to.add(row * steps));
-            if KIND != F32 && steps > 0 {
-                *y.add(steps - 1) = 0; // the part of the last unit past `k`
-            }
-            let mut largest = L::splat(0.0);
-            if KIND == INT8 {
-                let mut i = 0;
-                while i < k {
-                    largest = L::max(largest, L::abs(L::load_n(x.add(i), (k - i).min(16))));
-                    i += 16;
-                }
-            }
-            row_units::<L, KIND>(x, k, y, L::largest(largest), scale.wrapping_add(row));
+            row_units::<L, KIND, false>(x.cast_mut(), k, y, steps, scale.wrapping_add(row));
         }
     }
 }
 
-/// One row; `largest` is its largest magnitude (int8 only).
+/// One row, behind GELU in place where `GELU`; else `x` is only read.
 #[inline(always)]
-pub(super) unsafe fn row_units<L: Lanes, const KIND: u8>(
-    x: *const f32,
+pub(super) unsafe fn row_units<L: Lanes, const KIND: u8, const GELU: bool>(
+    x: *mut f32,
     k: usize,
     y: *mut u32,
-    largest: f32,
+    steps: usize,
     scale: *mut f32,
 ) {
     unsafe {
+        let mut largest = L::splat(0.0);
+        let mut i = 0;
+        while (KIND == INT8 || GELU) && i < k {
+            let n = (k - i).min(16);
+            let mut v = L::load_n(x.add(i), n);
+            if GELU {
+                v = gelu::<L>(v);
+                L::store_n(x.add(i), v, n);
+            }
+            if KIND == INT8 {
+                largest = L::max(largest, L::abs(v));
+            }
+            i += 16;
+        }
+        let largest = L::largest(largest);
         let by = L::splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
         let middle = L::splat_u32(128);
         if KIND == INT8 {
             *scale = largest / 127.0;
         }
-        let mut i = 0;
+        if KIND != F32 && steps > 0 {
+            *y.add(steps - 1) = 0; // the part of the last unit past `k`
+        }
+        i = 0;
         while i < k {
             let n = (k - i).min(16);
             let v = L::load_n(x.add(i), n);

@@ -42,6 +42,8 @@ impl<T: bytemuck::Pod> Buffer<T> {
     /// At least `len` values, old ones forgotten where it must grow.
     pub fn reserve(&mut self, len: usize) {
         if self.len < len {
+            // the old memory goes first, or both would count
+            *self = Self::default();
             *self = Self::new(len.next_multiple_of(1024));
         }
     }

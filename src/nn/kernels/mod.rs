@@ -21,6 +21,7 @@ use std::sync::OnceLock;
 
 use gemm::{BF16, F32, INT8, Product, WIDTH};
 pub use memory::Buffer;
+use rayon::prelude::*;
 
 use super::Dtype;
 use crate::{Error, Result};
@@ -90,6 +91,12 @@ thread_local! {
     /// Lets tests run one unit after another in a process.
     #[cfg(test)]
     static FORCED: std::cell::Cell<Option<Unit>> = const { std::cell::Cell::new(None) };
+}
+
+/// Forces a unit on the calling thread; `None` undoes it.
+#[cfg(test)]
+pub(crate) fn force(unit: Option<Unit>) {
+    FORCED.set(unit);
 }
 
 fn unit() -> Unit {
@@ -162,53 +169,45 @@ impl Panels {
     fn shape(&mut self, dtype: Dtype, n: usize, steps: usize) {
         (self.dtype, self.n, self.steps) = (Some(dtype), n, steps);
         self.units.reserve(n.div_ceil(WIDTH) * steps * WIDTH);
+        self.scale.resize(n.next_multiple_of(WIDTH), 0.0);
+        self.offset.resize(n.next_multiple_of(WIDTH), 0);
+    }
+    /// Units of one panel; at least 1, so that a buffer can be cut by it.
+    fn panel(&self) -> usize {
+        (self.steps * WIDTH).max(1)
     }
     /// From weights `[n, k]` with `stride`: columns of the product are the rows of `w`. int8 takes one scale per row.
     /// `rows` is scratch.
     pub fn from_rows(&mut self, dtype: Dtype, w: &[f32], stride: usize, n: usize, k: usize, rows: &mut Buffer<u32>) {
-        let steps = steps(dtype, k);
-        self.shape(dtype, n, steps);
-        rows.reserve(n * steps);
-        if dtype == Dtype::Int8 {
-            self.scale = vec![0.0; n.next_multiple_of(WIDTH)];
-            self.offset = vec![0; n.next_multiple_of(WIDTH)];
-            for (row, units) in rows.chunks_exact_mut(steps.max(1)).enumerate().take(n) {
-                let w = &w[row * stride..][..k];
-                let (bytes, scale) = quantise_row(w);
-                self.scale[row] = scale;
-                self.offset[row] = 128 * bytes.iter().map(|&b| i32::from(b)).sum::<i32>();
-                for (unit, four) in units.iter_mut().zip(bytes.chunks(4)) {
-                    *unit = four.iter().rev().fold(0, |u, &b| (u << 8) | u32::from(b as u8));
-                }
-            }
-        } else {
-            units(dtype, w, stride, n, k, rows, &mut []);
-        }
-        let panel_units = (steps * WIDTH).max(1);
-        for (panel, out) in self.units.chunks_exact_mut(panel_units).take(n.div_ceil(WIDTH)).enumerate() {
-            if n - panel * WIDTH < WIDTH {
-                out.fill(0);
-            }
-            for column in 0..(n - panel * WIDTH).min(WIDTH) {
-                let row = &rows[(panel * WIDTH + column) * steps..][..steps];
-                for (step, unit) in row.iter().enumerate() {
-                    out[step * WIDTH + column] = *unit;
-                }
-            }
+        self.shape(dtype, n, steps(dtype, k));
+        let panel = self.panel();
+        let lines = self.scale.chunks_mut(WIDTH).zip(self.offset.chunks_mut(WIDTH));
+        for (i, (out, line)) in self.units.chunks_exact_mut(panel).zip(lines).take(n.div_ceil(WIDTH)).enumerate() {
+            panel_of_rows(dtype, &w[i * WIDTH * stride..], stride, (n - i * WIDTH).min(WIDTH), k, out, line, rows);
         }
     }
     /// From values `[k, n]` with `stride`: the summed axis runs over rows. f32 or bf16.
     pub fn from_columns(&mut self, dtype: Dtype, x: &[f32], stride: usize, k: usize, n: usize) {
-        let depth = steps(dtype, k);
-        self.shape(dtype, n, depth);
-        assert!(dtype != Dtype::Int8 && (k == 0 || x.len() >= (k - 1) * stride + n));
-        let (x, to) = (x.as_ptr(), self.units.as_mut_ptr());
-        match dtype {
-            Dtype::F32 => run!(gemm::panels_kn[F32](x: *const f32 = x, s: usize = stride, k: usize = k, n: usize = n,
-                to: *mut u32 = to, depth: usize = depth)),
-            _ => run!(gemm::panels_kn[BF16](x: *const f32 = x, s: usize = stride, k: usize = k, n: usize = n,
-                to: *mut u32 = to, depth: usize = depth)),
-        }
+        self.shape(dtype, n, steps(dtype, k));
+        panels_of_columns(dtype, x, stride, k, n, &mut self.units);
+    }
+    /// A matrix `[n, k]` for products with rows of `k`, by all threads. int8 takes one scale per row.
+    pub fn pack(&mut self, dtype: Dtype, w: &[f32], n: usize, k: usize) {
+        self.shape(dtype, n, steps(dtype, k));
+        let (panel, panels) = (self.panel(), n.div_ceil(WIDTH));
+        let lines = self.scale.par_chunks_mut(WIDTH).zip(self.offset.par_chunks_mut(WIDTH));
+        let outs = self.units.par_chunks_exact_mut(panel).zip(lines).take(panels).enumerate();
+        outs.for_each_init(Buffer::default, |rows, (i, (out, line))| {
+            panel_of_rows(dtype, &w[i * WIDTH * k..], k, (n - i * WIDTH).min(WIDTH), k, out, line, rows);
+        });
+    }
+    /// A matrix `[k, n]` for products with rows of `k`, by all threads. f32 or bf16.
+    pub fn pack_turned(&mut self, dtype: Dtype, w: &[f32], k: usize, n: usize) {
+        self.shape(dtype, n, steps(dtype, k));
+        let (panel, panels) = (self.panel(), n.div_ceil(WIDTH));
+        self.units.par_chunks_exact_mut(panel).take(panels).enumerate().for_each(|(i, out)| {
+            panels_of_columns(dtype, &w[i * WIDTH..], n, k, (n - i * WIDTH).min(WIDTH), out);
+        });
     }
     /// As [`Panels::from_columns`], for columns `first..last` (multiples of 32, or the end) of stored units `[k, n]`.
     pub fn from_stored(&mut self, dtype: Dtype, x: &[u32], k: usize, n: usize, first: usize, last: usize) {
@@ -228,11 +227,63 @@ impl Panels {
     }
 }
 
+/// A panel from up to 32 rows of `w`; `scale` and `offset` of its columns are int8's.
+fn panel_of_rows(
+    dtype: Dtype,
+    w: &[f32],
+    stride: usize,
+    n: usize,
+    k: usize,
+    out: &mut [u32],
+    (scale, offset): (&mut [f32], &mut [i32]),
+    rows: &mut Buffer<u32>,
+) {
+    let steps = steps(dtype, k);
+    rows.reserve(n * steps);
+    if dtype == Dtype::Int8 {
+        for (row, units) in rows.chunks_exact_mut(steps.max(1)).enumerate().take(n) {
+            let (bytes, by) = quantise_row(&w[row * stride..][..k]);
+            scale[row] = by;
+            offset[row] = 128 * bytes.iter().map(|&b| i32::from(b)).sum::<i32>();
+            for (unit, four) in units.iter_mut().zip(bytes.chunks(4)) {
+                *unit = four.iter().rev().fold(0, |u, &b| (u << 8) | u32::from(b as u8));
+            }
+        }
+    } else {
+        units(dtype, w, stride, n, k, rows, &mut []);
+    }
+    if n < WIDTH {
+        out.fill(0);
+    }
+    for column in 0..n {
+        let row = &rows[column * steps..][..steps];
+        for (step, unit) in row.iter().enumerate() {
+            out[step * WIDTH + column] = *unit;
+        }
+    }
+}
+
+/// Panels from values `[k, n]` with `stride`.
+fn panels_of_columns(dtype: Dtype, x: &[f32], stride: usize, k: usize, n: usize, to: &mut [u32]) {
+    let depth = steps(dtype, k);
+    assert!(dtype != Dtype::Int8 && (k == 0 || x.len() >= (k - 1) * stride + n));
+    assert!(to.len() >= n.div_ceil(WIDTH) * depth * WIDTH);
+    let (x, to) = (x.as_ptr(), to.as_mut_ptr());
+    match dtype {
+        Dtype::F32 => run!(gemm::panels_kn[F32](x: *const f32 = x, s: usize = stride, k: usize = k, n: usize = n,
+            to: *mut u32 = to, depth: usize = depth)),
+        _ => run!(gemm::panels_kn[BF16](x: *const f32 = x, s: usize = stride, k: usize = k, n: usize = n,
+            to: *mut u32 = to, depth: usize = depth)),
+    }
+}
+
 /// A row of weights as signed bytes: `round(w / scale)`, scale = largest magnitude / 127.
 pub fn quantise_row(w: &[f32]) -> (Vec<i8>, f32) {
     let largest = w.iter().fold(0f32, |m, x| m.max(x.abs()));
     let by = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-    (w.iter().map(|x| (x * by).round_ties_even() as i8).collect(), largest / 127.0)
+    // to even at a tie, as `round_ties_even`, which is a call for each value where the compiler may not use SSE4.1
+    const MIDDLE: f32 = 12_582_912.0; // 1.5 * 2^23: there the steps of f32 are whole numbers
+    (w.iter().map(|x| (x * by + MIDDLE - MIDDLE) as i8).collect(), largest / 127.0)
 }
 
 /// The left side of products: `[m, k]` with `stride` to units `[m, steps]`; int8 fills one `scale` per row.
@@ -341,6 +392,7 @@ unsafe fn product_columns(
 ) {
     let dtype = right.dtype.expect("panels are packed before use");
     let depth = right.steps;
+    assert!(depth > 0, "a product sums over something");
     assert!(left.rows == 0 || left.units.len() >= (left.rows - 1) * left.stride + depth);
     assert!(bias.is_none_or(|b| b.len() >= right.n));
     assert!(dtype != Dtype::Int8 || left.scale.len() >= left.rows);

@@ -3,7 +3,7 @@
 //! GELU's normal distribution function is a polynomial on [-5, 5] (largest error of `x * cdf(x)`: 5e-6), the exponential
 //! Cody and Waite's reduction with a polynomial of degree 6 (relative error below 2e-7).
 
-use super::gemm::{INT8, row_units};
+use super::gemm::row_units;
 use super::lanes::Lanes;
 
 /// `exp(x)`, for `x` up to 87; what is below -87 counts as -87.
@@ -53,6 +53,12 @@ unsafe fn normal_cdf<L: Lanes>(x: L::V) -> L::V {
     }
 }
 
+/// GELU.
+#[inline(always)]
+pub(super) unsafe fn gelu<L: Lanes>(x: L::V) -> L::V {
+    unsafe { L::mul(x, normal_cdf::<L>(x)) }
+}
+
 /// GELU in place over `[m, k]`, and the rows' units for the next product.
 #[inline(always)]
 pub(super) unsafe fn gelu_units<L: Lanes, const KIND: u8>(
@@ -65,21 +71,8 @@ pub(super) unsafe fn gelu_units<L: Lanes, const KIND: u8>(
 ) {
     unsafe {
         for row in 0..m {
-            let (x, y) = (x.add(row * k), to.add(row * steps));
-            let mut largest = L::splat(0.0);
-            let mut i = 0;
-            while i < k {
-                let n = (k - i).min(16);
-                let v = L::load_n(x.add(i), n);
-                let g = L::mul(v, normal_cdf::<L>(v));
-                L::store_n(x.add(i), g, n);
-                if KIND == INT8 {
-                    largest = L::max(largest, L::abs(g));
-                }
-                i += 16;
-            }
-            *y.add(steps - 1) = 0;
-            row_units::<L, KIND>(x, k, y, L::largest(largest), scale.wrapping_add(row));
+            let y = to.add(row * steps);
+            row_units::<L, KIND, true>(x.add(row * k), k, y, steps, scale.wrapping_add(row));
         }
     }
 }

@@ -90,7 +90,7 @@ fn bf16(x: f32) -> f32 {
 }
 
 const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::Bf16, Dtype::Int8];
-const SIZES: [usize; 12] = [1, 2, 3, 7, 12, 15, 16, 31, 33, 63, 65, 130];
+const SIZES: [usize; 13] = [1, 2, 3, 7, 12, 15, 16, 31, 33, 63, 65, 130, 513];
 
 fn close(got: &[f32], want: &[f32], tolerance: f32, what: &str) {
     assert_eq!(got.len(), want.len());
@@ -142,6 +142,44 @@ fn same_bits(results: &[(Unit, Vec<f32>)], what: &str) {
     let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     for (unit, values) in &results[1..] {
         assert_eq!(bits(values), bits(&results[0].1), "{what}: {} and {}", unit.name(), results[0].0.name());
+    }
+}
+
+#[test]
+fn weights_are_rounded_to_even_at_a_tie() {
+    let row: Vec<f32> = (-254..=254).map(|i| i as f32 / 2.0).chain(random(1000, 8).iter().map(|x| x * 127.0)).collect();
+    let (bytes, scale) = quantise_row(&row);
+    assert_eq!(scale, 1.0);
+    assert_eq!(bytes, row.iter().map(|x| x.round_ties_even() as i8).collect::<Vec<_>>());
+}
+
+/// Packing by all threads gives what packing by one gives, in memory that held something larger before.
+#[test]
+fn panels_packed_by_all_threads_are_the_same() {
+    let mut packed = Panels::default();
+    for (n, k) in [(513, 65), (64, 130), (33, 7), (1, 1), (96, 96)] {
+        let w = random(n * k, 5);
+        let equal = |a: &Panels, b: &Panels| {
+            let units = a.n.div_ceil(WIDTH) * a.steps * WIDTH;
+            assert_eq!((a.n, a.steps, &a.units[..units]), (b.n, b.steps, &b.units[..units]), "{n} {k}");
+            assert_eq!((&a.scale[..a.n], &a.offset[..a.n]), (&b.scale[..b.n], &b.offset[..b.n]), "{n} {k}");
+        };
+        for dtype in DTYPES {
+            let mut want = Panels::default();
+            want.from_rows(dtype, &w, k, n, k, &mut Buffer::default());
+            packed.pack(dtype, &w, n, k);
+            if dtype != Dtype::Int8 {
+                packed.scale.fill(0.0);
+                packed.offset.fill(0);
+            }
+            equal(&packed, &want);
+        }
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let (mut want, mut packed) = (Panels::default(), Panels::default());
+            want.from_columns(dtype, &w, k, n, k);
+            packed.pack_turned(dtype, &w, n, k);
+            equal(&packed, &want);
+        }
     }
 }
 

@@ -1,0 +1,46 @@
+//! A stack of layers behind an embedding, in training: states as tensors of candle's graph.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor, Var};
+
+use super::Dtype;
+use super::embedding::{Embedding, EmbeddingGrads, EmbeddingOp};
+use super::layer::{LayerShape, Run};
+use super::layer_grad::{LayerOp, Leaf, Pool};
+use super::plan::Plan;
+use crate::Result;
+use crate::text::Batch;
+
+/// An encoder's arrays in training, borrowed from the parameters for one graph.
+pub struct Graph {
+    /// The input.
+    pub embedding: Embedding,
+    /// Where its gradients go.
+    pub grads: EmbeddingGrads,
+    /// Each layer's sixteen arrays.
+    pub layers: Vec<[Leaf; 16]>,
+    /// Shape of the layers.
+    pub shape: LayerShape,
+    /// f32 or bf16.
+    pub dtype: Dtype,
+}
+
+impl Graph {
+    /// States after the embedding, `[t, h]`, and after each layer; the last is `[b, h]` where only first tokens are wanted.
+    pub fn states(self, batch: &Batch, first_only: bool, seed: u64, pool: &Arc<Pool>) -> Result<Vec<Tensor>> {
+        self.embedding.check(batch)?;
+        let plan = Arc::new(Plan::fixed(batch));
+        let tie = Var::zeros((), candle_core::DType::F32, &Device::Cpu)?;
+        let op = EmbeddingOp::new(self.embedding, batch.clone(), plan.clone(), seed, self.grads);
+        let mut states = vec![tie.apply_op1(op)?];
+        let last = self.layers.len().saturating_sub(1);
+        for (i, leaves) in self.layers.into_iter().enumerate() {
+            let seed = seed.wrapping_add((i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let run = Run { first_only: first_only && i == last, seed: Some(seed), split: false };
+            let op = LayerOp::new((self.dtype, self.shape), leaves, plan.clone(), run, pool.clone());
+            states.push(states[i].apply_op1(op)?);
+        }
+        Ok(states)
+    }
+}
