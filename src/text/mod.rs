@@ -10,6 +10,7 @@ pub mod batch;
 mod files;
 mod near;
 pub mod pair;
+mod price;
 pub mod prune;
 pub mod render;
 pub mod shared;
@@ -17,6 +18,7 @@ mod units;
 
 pub use batch::{Batch, Encoding};
 pub use pair::{PairTokenizer, Prepared};
+pub use price::is_price_field;
 pub use prune::{Characters, Keep, Pruned, prune};
 pub use render::{Rendering, render, shown};
 pub use shared::differing_tokens;

@@ -101,7 +101,7 @@ impl PairTokenizer {
         let own = spans.iter().any(|s| s.segment.is_some());
         let mut prepared = Prepared::default();
         if self.rendering.mark_shared {
-            prepared.words = Words::new(&rendered.text, spans.iter().map(|s| (s.value, s.end)));
+            prepared.words = Words::new(&rendered.text, spans.iter().map(|s| (s.value, s.end, s.price)));
         }
         let (mut span, mut word) = (0, 0);
         for (start, chunk) in chunks(&rendered.text) {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::price::is_price_field;
 use crate::ranker::Input;
 use crate::records::Record;
 use crate::{Error, Result};
@@ -96,6 +97,8 @@ pub struct Span {
     pub end: usize,
     /// The field's own segment.
     pub segment: Option<u32>,
+    /// Its name says that it is a price.
+    pub price: bool,
 }
 
 /// The line of text that stands for a record. A plain text is taken as it is, without marks.
@@ -120,7 +123,8 @@ pub fn render(rendering: &Rendering, input: Input) -> Rendered {
         }
         let value = if marked > start { marked + 1 } else { start };
         let segment = name.and_then(|n| rendering.segments.get(n).copied());
-        out.spans.push(Span { start, value, end: out.text.len(), segment });
+        let price = name.is_some_and(is_price_field);
+        out.spans.push(Span { start, value, end: out.text.len(), segment, price });
     });
     out
 }

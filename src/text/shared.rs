@@ -10,9 +10,12 @@
 //!
 //! A word that is not shared may be *near* one of the other side, or *differ* from one: see [`near`](super::near).
 //!
+//! Two prices are the same, near or different by their ratio: see [`price`](super::price).
+//!
 //! Refused: homoglyphs, which are the model's matter.
 
 use super::near::{Form, differs, near};
+use super::price::{Distance, distance, price};
 use super::units::quantity;
 
 /// Hash of a normalised form, and the first and last word it covers.
@@ -34,13 +37,16 @@ pub(super) struct Words {
     merged: Vec<Key>,
     /// Numbers with their units.
     quantities: Vec<Quantity>,
+    /// The first price, and the first and the last of its words.
+    price: Option<(f64, usize, usize)>,
 }
 
 impl Words {
-    /// The words of the given byte ranges of `text`. Neighbours of different ranges are not merged.
-    pub(super) fn new(text: &str, ranges: impl IntoIterator<Item = (usize, usize)>) -> Self {
+    /// The words of the given byte ranges of `text`, with what is known to be a price. Neighbours of different ranges are
+    /// not merged.
+    pub(super) fn new(text: &str, ranges: impl IntoIterator<Item = (usize, usize, bool)>) -> Self {
         let mut words = Words::default();
-        for (start, end) in ranges {
+        for (start, end, price_field) in ranges {
             let first = words.spans.len();
             for word in text[start..end].split_whitespace().flat_map(parts) {
                 if let Some(form) = Form::new(word) {
@@ -48,6 +54,10 @@ impl Words {
                     words.spans.push((at, at + word.len() as u32));
                     words.forms.push(form);
                 }
+            }
+            if words.price.is_none() && first < words.forms.len() {
+                let amount = price(&text[start..end], price_field);
+                words.price = amount.map(|amount| (amount, first, words.forms.len() - 1));
             }
             let forms = &words.forms[first..];
             for (i, form) in forms.iter().enumerate() {
@@ -103,6 +113,16 @@ pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
     join(&left.single, &right.single, &mut of_left, &mut of_right);
     join(&left.single, &right.merged, &mut of_left, &mut of_right);
     join(&left.merged, &right.single, &mut of_left, &mut of_right);
+    if let (Some(a), Some(b)) = (left.price, right.price) {
+        let mark = match distance(a.0, b.0) {
+            Distance::Near => Mark::Near,
+            Distance::Between => Mark::Plain,
+            Distance::Far => Mark::Differs,
+        };
+        // also where a part of it is shared by chance: 129 of 129.95
+        of_left[a.1..=a.2].fill(if a.0 == b.0 { Mark::Shared } else { mark });
+        of_right[b.1..=b.2].fill(if a.0 == b.0 { Mark::Shared } else { mark });
+    }
     let open = |marks: &[Mark]| -> Vec<usize> {
         (0..marks.len().min(COMPARED)).filter(|&i| marks[i] != Mark::Shared).collect()
     };
@@ -170,7 +190,7 @@ fn join(left: &[Key], right: &[Key], of_left: &mut [Mark], of_right: &mut [Mark]
 /// The words of each text that the other lacks, as written but without punctuation around them, each once: what to look
 /// at when asking why two texts are or are not the same thing.
 pub fn differing_tokens(left: &str, right: &str) -> (Vec<String>, Vec<String>) {
-    let words = [left, right].map(|text| Words::new(text, [(0, text.len())]));
+    let words = [left, right].map(|text| Words::new(text, [(0, text.len(), false)]));
     let (of_left, of_right) = shared(&words[0], &words[1]);
     let lacking = |text: &str, words: &Words, marks: &[Mark]| {
         let mut found: Vec<String> = Vec::new();
@@ -279,16 +299,16 @@ mod tests {
     #[test]
     fn fields_are_not_merged_across() {
         let text = "dsc w120";
-        let whole = Words::new(text, [(0, 8)]);
-        let apart = Words::new(text, [(0, 3), (4, 8)]);
-        let code = Words::new("dscw120", [(0, 7)]);
+        let whole = Words::new(text, [(0, 8, false)]);
+        let apart = Words::new(text, [(0, 3, false), (4, 8, false)]);
+        let code = Words::new("dscw120", [(0, 7, false)]);
         assert_eq!(shared(&whole, &code), (vec![Mark::Shared; 2], vec![Mark::Shared]));
         assert_eq!(shared(&apart, &code), (vec![Mark::Plain; 2], vec![Mark::Plain]));
     }
 
     /// Marks as letters: what is the same, near, different, or nothing.
     fn marks(left: &str, right: &str) -> (String, String) {
-        let words = [left, right].map(|text| Words::new(text, [(0, text.len())]));
+        let words = [left, right].map(|text| Words::new(text, [(0, text.len(), false)]));
         let (l, r) = shared(&words[0], &words[1]);
         let letters = |marks: Vec<Mark>| marks.iter().map(|&mark| [".", "s", "n", "d"][mark as usize]).collect();
         (letters(l), letters(r))
@@ -316,6 +336,25 @@ mod tests {
         ] {
             assert_eq!(marks(left, right), (of_left.into(), of_right.into()), "{left} | {right}");
             assert_eq!(marks(right, left), (of_right.into(), of_left.into()), "{right} | {left}");
+        }
+    }
+
+    #[test]
+    fn prices_are_compared_as_amounts() {
+        use Mark::*;
+        for (left, right, mark) in [
+            ("$129.95", "$129.99", Near),
+            ("$129.95", "129.95", Shared),
+            ("$129.95", "$199.00", Plain),
+            ("129.00", "$299.00", Differs),
+            ("1 290 руб.", "1 350 руб.", Near),
+        ] {
+            let words = [left, right].map(|value| {
+                let text = format!("гель {value}");
+                Words::new(&text, [(0, 8, false), (9, text.len(), false)])
+            });
+            let (l, r) = shared(&words[0], &words[1]);
+            assert!(l[0] == Shared && l[1..].iter().chain(&r[1..]).all(|m| *m == mark), "{left} {right} {l:?} {r:?}");
         }
     }
 }

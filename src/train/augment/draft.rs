@@ -8,6 +8,7 @@ use super::draws::{below, pick};
 use super::lexicon;
 use super::words::{amount, core, folded, in_case, other_character, other_number, quantity, set_core, written};
 use crate::records::Record;
+use crate::text::is_price_field;
 
 /// A record as words that can be changed.
 pub(super) struct Draft {
@@ -36,9 +37,7 @@ enum Kind {
 impl Draft {
     pub(super) fn new(record: &Record, words: usize) -> Self {
         let values = record.values.iter().map(|v| v.split_whitespace().map(str::to_string).collect()).collect();
-        let names = ["price", "cost", "цена", "стоимость", "msrp"];
-        let price = |c: &String| names.iter().any(|n| c.to_lowercase().contains(n));
-        Draft { values, price: record.columns.iter().map(price).collect(), words }
+        Draft { values, price: record.columns.iter().map(|c| is_price_field(c)).collect(), words }
     }
 
     pub(super) fn into_record(self, like: &Record) -> Record {

@@ -1,0 +1,99 @@
+//! Prices of two shops: seldom equal, seldom far apart for the same thing.
+//!
+//! A network reads digits one by one and has no idea of a ratio, so it is told: of the matches of Amazon-Google's training part
+//! 69 % of those with prices are within a fifth of each other and 4 % more than twice apart; of the non-matches 20 % and 49 %.
+
+/// Field names that say price, lower case.
+const NAMES: &[&str] = &["price", "cost", "msrp", "цена", "стоимость"];
+/// What may stand beside the number.
+const CURRENCIES: &[&str] = &["$", "€", "£", "₽", "usd", "eur", "gbp", "rub", "руб.", "руб", "р."];
+
+/// True for a field that holds prices.
+pub fn is_price_field(name: &str) -> bool {
+    let name = name.to_lowercase();
+    NAMES.iter().any(|n| name.contains(n))
+}
+
+/// The amount of a value that is a price and nothing else; outside a price field it needs a currency or decimals.
+pub(super) fn price(value: &str, price_field: bool) -> Option<f64> {
+    if value.len() > 32 {
+        return None;
+    }
+    let mut number = value.to_lowercase();
+    let mut currency = false;
+    for sign in CURRENCIES {
+        if number.contains(sign) {
+            currency = true;
+            number = number.replacen(sign, "", 1);
+        }
+    }
+    let mut number: String = number.split_whitespace().collect();
+    if !number.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let last = number.rfind(['.', ',']);
+    let decimals = last.map_or(0, |at| number.len() - at - 1);
+    // `1,299` and `1.299.000` are thousands, `12,90` and `349.0` are not
+    if let Some(at) = last {
+        let single = !number[..at].contains(&number[at..=at]);
+        let thousands = decimals == 3 && (!single || number.as_bytes()[at] == b',');
+        let whole = number[..at].replace(['.', ','], "");
+        number = format!("{whole}{}{}", if thousands { "" } else { "." }, &number[at + 1..]);
+    }
+    let plain = number.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let amount: f64 = number.parse().ok().filter(|_| plain)?;
+    let known = price_field || currency || (1..=2).contains(&decimals);
+    (known && amount > 0.0).then_some(amount)
+}
+
+/// How far apart two prices are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Distance {
+    /// Within a fifth.
+    Near,
+    /// In between.
+    Between,
+    /// The one is twice the other at least.
+    Far,
+}
+
+pub(super) fn distance(a: f64, b: f64) -> Distance {
+    match a.max(b) / a.min(b) {
+        ratio if ratio < 1.2 => Distance::Near,
+        ratio if ratio < 2.0 => Distance::Between,
+        _ => Distance::Far,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_as_shops_write_them() {
+        for (value, amount) in [
+            ("$1,299.00", 1299.0),
+            ("349.0", 349.0),
+            ("12,90", 12.9),
+            ("1 290 руб.", 1290.0),
+            ("1 290,50 ₽", 1290.5),
+            ("1.299,00 €", 1299.0),
+            ("usd 15", 15.0),
+        ] {
+            assert_eq!(price(value, false), Some(amount), "{value}");
+            assert_eq!(price(value, true), Some(amount), "{value}");
+        }
+        for value in ["", "17", "2007", "гель 12,90", "12.9x", "1:10", "0.00", "нет", "$", "1,299", "23.05.2024"]
+        {
+            assert_eq!(price(value, false), None, "{value}");
+        }
+        assert_eq!((price("1290", true), price("1,299", true)), (Some(1290.0), Some(1299.0)));
+        assert!(is_price_field("Цена, руб") && is_price_field("list_price") && !is_price_field("name"));
+    }
+
+    #[test]
+    fn distances() {
+        use Distance::*;
+        assert_eq!([distance(100.0, 119.0), distance(100.0, 125.0), distance(250.0, 100.0)], [Near, Between, Far]);
+    }
+}
