@@ -215,13 +215,13 @@ fn unknown_unit<'a>(word: &'a str, next: Option<&'a str>) -> Option<(&'a str, u6
     Some((unit, (number * 1000.0).round() as u64, last))
 }
 
-/// A word that is several: halves joined by a slash (`д/посуды`, `black/white`), scripts that touch (`концентратPROSEPT`).
+/// A word that is several: halves joined by a slash (`д/посуды`, `black/white`), scripts that touch (`концентратPROSEPT`), a
+/// number after an abbreviation (`уп.500шт`).
 fn parts(word: &str) -> impl Iterator<Item = &str> {
-    let mut rest = if word.contains(char::is_numeric) { "" } else { word };
-    let mut whole = rest.is_empty().then_some(word);
+    let mut rest = word;
     std::iter::from_fn(move || {
         if rest.is_empty() {
-            return whole.take();
+            return None;
         }
         let (part, more) = rest.split_at(seam(rest).unwrap_or(rest.len()));
         rest = more;
@@ -229,8 +229,12 @@ fn parts(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where a word without digits ends and the next one begins, though no space stands there.
+/// Where a word ends and the next one begins, though no space stands there.
 fn seam(word: &str) -> Option<usize> {
+    if let Some(first) = word.find(char::is_numeric) {
+        let before = word[..first].strip_suffix('.')?;
+        return before.ends_with(char::is_alphabetic).then_some(first);
+    }
     let cyrillic = |c: char| ('а'..='я').contains(&c) || ('А'..='Я').contains(&c) || matches!(c, 'ё' | 'Ё');
     // letters of one script so far, and how many
     let (mut script, mut run) = (None, 0);
@@ -329,6 +333,7 @@ mod tests {
             ("саморез 3,5х35", "саморез 3.5x41 мм", "sd", "sd."),
             ("Ср-во д/посуды бел.", "Средство для посуды белое", "n.sn", "n.sn"),
             ("концентратPROSEPT UNIVERSALсостав", "Prosept состав", ".s.s", "ss"),
+            ("гель уп.500шт", "гель (500 шт)", "s.s", "sss"),
             ("ВАЗa кот", "ваз КОТ", "ns", "ns"),
             ("cbl hdmi blk", "HDMI Cable, black", "nsn", "snn"),
             ("эмаль белая", "белый лак", ".n", "n."),

@@ -49,7 +49,7 @@ impl Default for Augment {
 /// Pairs made from one record: two versions of it and whether they are the same thing. The record should hold the rendered
 /// fields only (`Rendering::rendered_record`): a change in a field that no text shows would teach a falsehood. Without
 /// anything to change there is no negative.
-/// `other` is any other record of the list: a negative may take a name from it.
+/// `other` is any other record of the list: a negative may take a name from it, either side words as its shop adds them.
 pub fn made_pairs(
     record: &Record,
     other: &Record,
@@ -61,13 +61,13 @@ pub fn made_pairs(
         let mut draft = Draft::new(record, augment.words);
         let renamed = below(rng, 3) == 0 && draft.rename(other, rng);
         if renamed || draft.spoil(rng) {
-            let spoilt = perturbed(&draft.into_record(record), rng, augment);
-            made.push((perturbed(record, rng, augment), spoilt, false));
+            let spoilt = perturbed(&draft.into_record(record), other, rng, augment);
+            made.push((perturbed(record, other, rng, augment), spoilt, false));
         }
     }
     for _ in 0..times(rng, augment.positives) {
         if record.values.iter().any(|v| !v.trim().is_empty()) {
-            made.push((perturbed(record, rng, augment), perturbed(record, rng, augment), true));
+            made.push((perturbed(record, other, rng, augment), perturbed(record, other, rng, augment), true));
         }
     }
     made
@@ -101,7 +101,7 @@ pub fn thin_pair(
 }
 
 /// The record in another shop's words: left alone, or changed in one to five ways.
-fn perturbed(record: &Record, rng: &mut impl Rng, augment: &Augment) -> Record {
+fn perturbed(record: &Record, other: &Record, rng: &mut impl Rng, augment: &Augment) -> Record {
     let mut draft = Draft::new(record, augment.words);
     let mut ways: Vec<usize> = (0..below(rng, 6)).map(|_| below(rng, 12)).collect();
     // words go first: a colour cut short is no longer known for one, and must not be dropped
@@ -113,10 +113,12 @@ fn perturbed(record: &Record, rng: &mut impl Rng, augment: &Augment) -> Record {
             3 | 4 => draft.rewrite_quantity(rng),
             5 => draft.rewrite_code(rng),
             6 | 7 => draft.shuffle(rng),
-            8 => draft.praise(rng),
-            9 | 10 => draft.abbreviate(rng),
+            8..=10 => draft.abbreviate(rng),
             _ => draft.shout(rng),
         }
+    }
+    if below(rng, 2) == 0 {
+        (0..1 + below(rng, 3)).for_each(|_| draft.advertise(other, rng));
     }
     draft.reprice(rng);
     draft.into_record(record)

@@ -199,16 +199,28 @@ impl Draft {
         }
     }
 
-    /// Adds words that praise and do not tell products apart.
-    pub(super) fn praise(&mut self, rng: &mut impl Rng) {
+    /// Adds words that do not tell products apart: praise, or one or two plain words of another record, past its first.
+    pub(super) fn advertise(&mut self, other: &Record, rng: &mut impl Rng) {
+        const FIRST: usize = 3;
         let russian = self.values.iter().flatten().any(|w| w.contains(|c| ('а'..='я').contains(&c)));
         let long: Vec<usize> = (0..self.values.len()).filter(|&v| self.values[v].len() >= 3).collect();
-        if let (Some(&value), Some(words)) = (pick(&long, rng), pick(lexicon::praise(russian), rng)) {
-            let at = below(rng, self.values[value].len() + 1);
-            let inside = at > 0 && quantity(core(&self.values[value][at - 1])).is_some();
-            let at = if inside { self.values[value].len() } else { at };
-            self.values[value].splice(at..at, words.split(' ').map(str::to_string));
-        }
+        let Some(&value) = pick(&long, rng) else { return };
+        let strange = Draft::new(other, self.words);
+        let mut plain = strange.places(Kind::Plain);
+        plain.retain(|at| at.1 >= FIRST);
+        let words: Vec<String> = match pick(&plain, rng) {
+            Some(&at) if below(rng, 2) == 0 => {
+                let next = Some((at.0, at.1 + 1)).filter(|next| plain.contains(next) && below(rng, 2) == 0);
+                std::iter::once(at).chain(next).map(|at| core(strange.word(at)).to_lowercase()).collect()
+            }
+            _ => pick(lexicon::praise(russian), rng)
+                .map(|p| p.split(' ').map(str::to_string).collect())
+                .unwrap_or_default(),
+        };
+        let at = below(rng, self.values[value].len() + 1);
+        let inside = at > 0 && quantity(core(&self.values[value][at - 1])).is_some();
+        let at = if inside { self.values[value].len() } else { at };
+        self.values[value].splice(at..at, words);
     }
 
     pub(super) fn drop_price(&mut self) {
@@ -419,5 +431,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn advertising_adds_and_takes_nothing_away() {
+        let (source, other) = (record(&[("name", "Гель Лимон 500 мл")]), record(&[("name", "a b c Strong Foam 3 kg")]));
+        let mut added = HashSet::new();
+        for seed in 0..200 {
+            let mut draft = Draft::new(&source, 24);
+            draft.advertise(&other, &mut rng(seed));
+            let text = draft.into_record(&source).values.remove(0);
+            assert!(text.contains("500 мл"), "{text}");
+            let mut rest: Vec<&str> = text.split(' ').collect();
+            for word in source.values[0].split(' ') {
+                rest.remove(rest.iter().position(|w| *w == word).expect("nothing goes"));
+            }
+            added.insert(rest.join(" "));
+        }
+        assert!(added.len() > 20 && added.contains("strong foam") && added.contains("foam"), "{added:?}");
     }
 }

@@ -134,6 +134,11 @@ pub(super) fn praise(russian: bool) -> &'static [&'static str] {
             "для профессионалов",
             "акция",
             "выгодная цена",
+            "гарантия 12 месяцев",
+            "гарантия 2 года",
+            "до 300 применений",
+            "скидка 20%",
+            "срок годности 36 месяцев",
         ],
         false => &[
             "new",
@@ -166,6 +171,11 @@ pub(super) fn praise(russian: bool) -> &'static [&'static str] {
             "heavy duty",
             "official",
             "sale",
+            "2 year warranty",
+            "24 month guarantee",
+            "up to 40 hours",
+            "20% off",
+            "24/7 support",
         ],
     }
 }
