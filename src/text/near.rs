@@ -23,6 +23,8 @@ pub(super) struct Form {
     pub(super) inches: bool,
     /// It has a digit.
     digit: bool,
+    /// The letters around its digits.
+    letters: String,
 }
 
 impl Form {
@@ -35,7 +37,9 @@ impl Form {
         let digit = text.contains(char::is_numeric);
         let ending = word.trim_end_matches(['.', ',', ';', ')']);
         let number = ending.trim_end_matches(['"', '\'', '″', '”', '’']);
-        let mut form = Form { stem: None, before_hyphen: 0, inches: number.len() < ending.len(), digit, text };
+        let letters = if digit { text.chars().filter(|c| c.is_alphabetic()).collect() } else { String::new() };
+        let inches = number.len() < ending.len();
+        let mut form = Form { stem: None, before_hyphen: 0, inches, digit, letters, text };
         form.inches &= form.is_number() && number.ends_with(|c: char| c.is_ascii_digit());
         if !digit && form.text.chars().all(char::is_alphabetic) {
             form.stem = Some(stem(&form.text)).filter(|stem| *stem != form.text);
@@ -99,9 +103,7 @@ pub(super) fn differs(a: &Form, b: &Form) -> bool {
     if !a.digit || !b.digit || a.text == b.text {
         return false;
     }
-    let letters = |form: &Form| form.text.chars().filter(|c| c.is_alphabetic()).collect::<String>();
-    let (of_a, of_b) = (letters(a), letters(b));
-    if !of_a.is_empty() && of_a == of_b {
+    if !a.letters.is_empty() && a.letters == b.letters {
         return true;
     }
     let count = a.text.chars().count();

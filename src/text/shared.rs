@@ -16,7 +16,7 @@
 
 use super::near::{Form, differs, near};
 use super::price::{Distance, distance, price};
-use super::units::quantity;
+use super::units::{number_and_unit, quantity};
 
 /// Hash of a normalised form, and the first and last word it covers.
 type Key = (u64, u32, u32);
@@ -115,13 +115,14 @@ pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
     join(&left.merged, &right.single, &mut of_left, &mut of_right);
     if let (Some(a), Some(b)) = (left.price, right.price) {
         let mark = match distance(a.0, b.0) {
+            _ if a.0 == b.0 => Mark::Shared,
             Distance::Near => Mark::Near,
             Distance::Between => Mark::Plain,
             Distance::Far => Mark::Differs,
         };
         // also where a part of it is shared by chance: 129 of 129.95
-        of_left[a.1..=a.2].fill(if a.0 == b.0 { Mark::Shared } else { mark });
-        of_right[b.1..=b.2].fill(if a.0 == b.0 { Mark::Shared } else { mark });
+        of_left[a.1..=a.2].fill(mark);
+        of_right[b.1..=b.2].fill(mark);
     }
     let open = |marks: &[Mark]| -> Vec<usize> {
         (0..marks.len().min(COMPARED)).filter(|&i| marks[i] != Mark::Shared).collect()
@@ -207,12 +208,9 @@ pub fn differing_tokens(left: &str, right: &str) -> (Vec<String>, Vec<String>) {
 
 /// A number with a short word at or after it, in thousandths: `144hz`, `18 v`; and how many words follow the number's.
 fn unknown_unit<'a>(word: &'a str, next: Option<&'a str>) -> Option<(&'a str, u64, u32)> {
-    let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
-    let (number, rest) = word.split_at(end);
-    let (unit, last) = if rest.is_empty() { (next?, 1) } else { (rest, 0) };
+    let (number, unit, two) = number_and_unit(word, next)?;
     let fits = unit.chars().count() <= LONGEST_UNIT && unit.chars().all(char::is_alphabetic);
-    let number: f64 = number.parse().ok().filter(|_| fits)?;
-    Some((unit, (number * 1000.0).round() as u64, last))
+    fits.then(|| (unit, (number * 1000.0).round() as u64, u32::from(two)))
 }
 
 /// A word that is several: halves joined by a slash (`д/посуды`, `black/white`), scripts that touch (`концентратPROSEPT`), a

@@ -20,16 +20,19 @@ fn unit(word: &str) -> Option<(usize, f64)> {
         .map(|(k, u)| (k, u.1))
 }
 
+/// The number that a normalised word begins with, what stands at or after it for a unit, and whether that is the next word.
+pub(super) fn number_and_unit<'a>(word: &'a str, next: Option<&'a str>) -> Option<(f64, &'a str, bool)> {
+    let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
+    let (number, rest) = word.split_at(end);
+    let number = number.parse().ok()?;
+    if rest.is_empty() { Some((number, next?, true)) } else { Some((number, rest, false)) }
+}
+
 /// The quantity that normalised words begin with, in thousandths of its smallest unit: kind, amount, and whether the second word
 /// is part of it.
 pub(super) fn quantity(word: &str, next: Option<&str>) -> Option<(usize, u64, bool)> {
-    let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
-    let (number, rest) = word.split_at(end);
-    let number: f64 = number.parse().ok()?;
-    let ((kind, size), two) = match rest {
-        "" => (unit(next?)?, true),
-        _ => (unit(rest)?, false),
-    };
+    let (number, name, two) = number_and_unit(word, next)?;
+    let (kind, size) = unit(name)?;
     Some((kind, (number * size * 1000.0).round() as u64, two))
 }
 
