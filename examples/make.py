@@ -48,7 +48,7 @@ def colours(*names):
         "зелёный": (["зел.", "зеленый"], ["зелёный", "цвет зелёный"]),
         "коричневый": (["коричн.", "коричневый"], ["коричневый", "цвет коричневый"]),
         "бежевый": (["беж.", "бежевый"], ["бежевый", "цвет бежевый"]),
-        "прозрачный": (["прозрачн.", "прозр."], ["прозрачный", "бесцветный прозрачный"]),
+        "прозрачный": (["прозрачн.", "прозр."], ["прозрачный", "цвет прозрачный"]),
         "black": (["black", "blk"], ["Black", "in black"]),
         "white": (["white", "wht"], ["White", "in white"]),
         "silver": (["silver"], ["Silver", "in silver"]),
@@ -119,9 +119,9 @@ KINDS = [
     ("ru", "Чай, кофе", "Продукты: чай и кофе", 320, ["Кофе", "Кофе нат."], ["Кофе натуральный", "Кофе жареный"],
      [forms(z=(["зерно", "в зерн."], ["в зёрнах", "зерновой"], 1.0), m=(["молотый", "мол."], ["молотый"], 1.0)), GRAMS, forms(a=(["100% арабика"], ["арабика 100%"], 1.2), b=(["80% арабика"], ["арабика 80%"], 1.0))],
      ["свежая обжарка", "для турки и чашки", "мягкий вкус", "бестселлер"], ["Гранд", "Порт"]),
-    ("en", "Monitors", "Displays", 310, ["monitor", "LED monitor"], ["LED Monitor", "Gaming Monitor", "Desktop Monitor"],
+    ("en", "Monitors", "Displays", 310, ["monitor", "LED monitor"], ["LED Monitor", "Monitor"],
      [INCH(24, 27, 32), measure(["{n}Hz", "{n} hz"], ["{n} Hz", "{n}Hz refresh"], 75, 144, 165, power=0.2)], ["ultra slim", "eye care", "with HDMI", "frameless", "best for office"], None),
-    ("en", "Audio", "Headphones & Audio", 89, ["headphones BT", "wireless headph."], ["Wireless Bluetooth Headphones", "Over-Ear Bluetooth Headphones"],
+    ("en", "Audio", "Headphones & Audio", 89, ["headphones BT", "wireless headph."], ["Wireless Bluetooth Headphones", "Bluetooth Headphones"],
      [colours("black", "white", "red", "navy", "silver")], ["deep bass", "foldable", "30h playtime", "with microphone", "noise isolating"], None),
     ("en", "Storage", "Drives & Memory", 60, ["SSD", "SSD drive"], ["Solid State Drive", "Internal SSD"],
      [GB(128, 256, 512), forms(s=(["SATA"], ["SATA III", "SATA"], 1.0), n=(["NVMe"], ["M.2 NVMe", "NVMe"], 1.3))], ["high speed", "for laptop and PC", "5 year warranty", "shock resistant"], ["Swift", "Core"]),
@@ -133,7 +133,7 @@ KINDS = [
      [OZ, forms(d=(["dry hair"], ["for dry hair"], 1.0), o=(["oily hair"], ["for oily hair"], 1.0), c=(["coloured hair"], ["for coloured hair"], 1.1))], ["nourishing", "sulfate free", "salon quality", "gentle"], ["Dew", "Herb"]),
     ("en", "Power", "Batteries", 6, ["battery alk.", "alkaline batt."], ["Alkaline Batteries", "Long Life Alkaline Batteries"],
      [plain("AA", "AAA"), pieces("pk", 4, 8, 12, 24)], ["leak proof", "10 year shelf life", "everyday power"], ["Max", "Plus"]),
-    ("en", "Kitchen", "Home & Kitchen", 75, ["kettle el.", "electric kettle"], ["Cordless Electric Kettle", "Electric Kettle"],
+    ("en", "Kitchen", "Home & Kitchen", 75, ["kettle el.", "electric kettle"], ["Electric Kettle", "Kettle"],
      [measure(["{n}L", "{n}l"], ["{n} L", "{n} litre"], 1.2, 1.5, 1.7, power=0.5), colours("black", "white", "red", "silver")], ["fast boil", "auto shut-off", "BPA free", "stylish"], None),
 ]
 BRANDS = {
@@ -184,9 +184,9 @@ def family(rng, kind, brand, line):
 
 def left_line(rng, product, factor):
     kind, brand, line, code, values = product
-    words = [rng.choice(a[v][0] if rng.random() < 0.5 else a[v][1]) for a, v in zip(kind[6], values)]
+    words = [rng.choice(a[v][0] if rng.random() < 0.4 else a[v][1]) for a, v in zip(kind[6], values)]
     rng.shuffle(words)
-    name = [rng.choice(kind[4] if rng.random() < 0.6 else kind[5]), brand.upper() if rng.random() < 0.6 else brand]
+    name = [rng.choice(kind[4] if rng.random() < 0.4 else kind[5]), brand.upper() if rng.random() < 0.6 else brand]
     if code:
         name.insert(rng.choice([1, 2]), code if rng.random() < 0.7 else code.replace("-", ""))
     else:
@@ -200,7 +200,7 @@ def left_line(rng, product, factor):
 def right_line(rng, product, factor):
     kind, brand, line, code, values = product
     words = [rng.choice(a[v][1]) for a, v in zip(kind[6], values)]
-    adverts = rng.sample(kind[7], rng.choice([0, 0, 1, 1, 2]))
+    adverts = rng.sample(kind[7], rng.choice([0, 0, 1, 1, 1]))
     words += adverts
     rng.shuffle(words)
     head = [rng.choice(kind[5]), f'"{brand}"' if kind[0] == "ru" and rng.random() < 0.4 else brand]
@@ -246,8 +246,8 @@ def main():
             out.writerow(head)
             out.writerows(rows)
 
-    write("left.csv", ["id", "name", "brand"], [[lid[i], t, b] for i in at_left for t, b, p, c in [left[i]]])
-    write("right.csv", ["sku", "title", "vendor"], [[rid[i], t, b] for i in at_right for t, b, p, c in [right[i]]])
+    write("left.csv", ["id", "name", "brand", "price"], [[lid[i], t, b, f"{p:.2f}"] for i in at_left for t, b, p, c in [left[i]]])
+    write("right.csv", ["sku", "title", "vendor", "price"], [[rid[i], t, b, f"{p:.2f}"] for i in at_right for t, b, p, c in [right[i]]])
     write("truth.csv", ["left_id", "right_id"], sorted((lid[l], rid[r]) for l, r in both))
 
 

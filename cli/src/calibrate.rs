@@ -29,7 +29,7 @@ pub struct Args {
     #[command(flatten)]
     given: Given,
     /// How a score becomes a probability
-    #[arg(long, value_enum, default_value_t = Fit::Platt)]
+    #[arg(long, value_enum, default_value_t = Fit::Beta)]
     method: Fit,
     /// What the threshold is chosen for: f1, precision=SHARE, or cost=WRONG:MISSED
     #[arg(long, default_value = "f1", value_parser = Aim::from_str)]

@@ -7,8 +7,8 @@
 //! | method | parameters | good for |
 //! | --- | --- | --- |
 //! | temperature | 1 | an over-confident network whose balance of classes is right; few validation pairs |
-//! | Platt | 2 | the default: scale and base rate at once |
-//! | beta | 3 | the two tails need different corrections |
+//! | Platt | 2 | scale and base rate at once |
+//! | beta | 3 | the default: the two tails may need different corrections; with equal slopes it is Platt |
 //! | isotonic | as many as the data ask for | many validation pairs (a thousand and more); makes ties |
 //!
 //! Every map is non-decreasing, so calibration never changes a ranking, except that it may tie neighbours. A model whose
@@ -41,11 +41,11 @@ pub enum Method {
     /// One divisor (Guo et al. 2017, On Calibration of Modern Neural Networks).
     Temperature,
     /// Slope and intercept (Platt 1999, Probabilistic Outputs for Support Vector Machines).
-    #[default]
     Platt,
     /// The best non-decreasing map, by pooling adjacent violators (Zadrozny and Elkan 2002).
     Isotonic,
     /// Slopes of `ln p` and `-ln(1 - p)` and an intercept (Kull, Silva Filho and Flach 2017, Beta calibration).
+    #[default]
     Beta,
 }
 

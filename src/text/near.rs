@@ -13,14 +13,15 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 /// A word as it is compared.
 #[derive(Debug, Clone)]
 pub(super) struct Form {
-    /// NFKC, lower case, `ё` as `е`, only letters and digits; a decimal separator between two digits is a point.
+    /// NFKC, lower case, `ё` as `е`, only letters, digits and a plus after a letter; a decimal separator between two digits is a
+    /// point, a times sign is `x`.
     pub(super) text: String,
     /// Its stem, if that is another.
     stem: Option<String>,
     /// Characters before its one hyphen, for an abbreviation such as `ср-во`; else 0.
     before_hyphen: usize,
-    /// A number with an inch sign.
-    pub(super) inches: bool,
+    /// The unit that a sign after the number stands for: inches or percent.
+    pub(super) sign: Option<&'static str>,
     /// It has a digit.
     digit: bool,
     /// The letters around its digits.
@@ -36,11 +37,14 @@ impl Form {
         }
         let digit = text.contains(char::is_numeric);
         let ending = word.trim_end_matches(['.', ',', ';', ')']);
-        let number = ending.trim_end_matches(['"', '\'', '″', '”', '’']);
+        let (number, sign) = match ending.strip_suffix('%') {
+            Some(number) => (number, "%"),
+            None => (ending.trim_end_matches(['"', '\'', '″', '”', '’']), "in"),
+        };
         let letters = if digit { text.chars().filter(|c| c.is_alphabetic()).collect() } else { String::new() };
-        let inches = number.len() < ending.len();
-        let mut form = Form { stem: None, before_hyphen: 0, inches, digit, letters, text };
-        form.inches &= form.is_number() && number.ends_with(|c: char| c.is_ascii_digit());
+        let signed = number.len() < ending.len() && number.ends_with(|c: char| c.is_ascii_digit());
+        let mut form = Form { stem: None, before_hyphen: 0, sign: None, digit, letters, text };
+        form.sign = Some(sign).filter(|_| signed && form.is_number());
         if !digit && form.text.chars().all(char::is_alphabetic) {
             form.stem = Some(stem(&form.text)).filter(|stem| *stem != form.text);
             let halves: Vec<usize> =
@@ -119,7 +123,8 @@ fn normalised(word: &str) -> String {
     } else {
         push_form(&mut form, word.nfkc());
     }
-    form
+    // the times sign of `3,5 х 35`
+    if form == "х" || word == "×" { "x".into() } else { form }
 }
 
 fn push_form(form: &mut String, characters: impl Iterator<Item = char>) {
@@ -131,6 +136,7 @@ fn push_form(form: &mut String, characters: impl Iterator<Item = char>) {
             'х' | '×' if between_digits => form.push('x'),
             '.' | ',' if between_digits => form.push('.'),
             'ё' => form.push('е'),
+            '+' if form.ends_with(|c: char| c == '+' || c.is_alphabetic()) => form.push(c),
             _ if c.is_alphanumeric() => form.push(c),
             _ => {}
         }
@@ -157,13 +163,20 @@ mod tests {
             ("3,5х35", "3.5x35"),
             ("2×4", "2x4"),
             ("5х", "5х"),
+            ("х", "x"),
+            ("×", "x"),
+            ("Spray+", "spray+"),
+            ("C++,", "c++"),
+            ("10+", "10"),
+            ("+", ""),
         ] {
             assert_eq!(normalised(word), form, "{word}");
             assert_eq!(Form::new(word).is_none(), form.is_empty());
         }
         assert_ne!(normalised("1.5"), normalised("15"));
-        assert!(Form::new("27\",").unwrap().inches && Form::new("27'").unwrap().inches);
-        assert!(!Form::new("a27\"").unwrap().inches && !Form::new("27").unwrap().inches);
+        for (word, sign) in [("27\",", Some("in")), ("27'", Some("in")), ("a27\"", None), ("27", None), ("80%.", Some("%"))] {
+            assert_eq!(Form::new(word).unwrap().sign, sign, "{word}");
+        }
     }
 
     #[test]
@@ -188,6 +201,7 @@ mod tests {
             ("battery", "batteries", true),
             ("лимон", "лимит", false),
             ("sony", "song", false),
+            ("spray", "spray+", true),
             ("d7", "d70", false),
         ] {
             let [x, y] = [a, b].map(|w| Form::new(w).unwrap());

@@ -2,8 +2,8 @@
 //!
 //! A transformer has to learn that two article codes are the same out of their word pieces; telling it costs a segment
 //! number. The idea is Boualili et al., MarkedBERT (SIGIR 2020), with segment embeddings instead of marker tokens, so that
-//! sequences stay as long as they were. A word counts as shared if the other side has a word of the same normalised form, or two
-//! or three neighbours that give it when written together (`dsc-w120 /b` and `dscw120b`, `500мл` and `500 мл`).
+//! sequences stay as long as they were. A word counts as shared if the other side has a word of the same normalised form, or up
+//! to five neighbours that give it when written together (`dsc-w120 /b` and `dscw120b`, `500мл` and `500 мл`).
 //!
 //! Normalised: NFKC, lower case, `ё` as `е`, only letters and digits, and a decimal separator between two digits as a
 //! point (`1,5` is `1.5` and not `15`). A quantity is its amount (`0,5 л` is `500 мл`). Written-together forms need three characters, or to be a number with its unit.
@@ -21,8 +21,34 @@ use super::units::{number_and_unit, quantity};
 /// Hash of a normalised form, and the first and last word it covers.
 type Key = (u64, u32, u32);
 
-/// A number with its unit: hash of the kind, thousandths of its smallest unit, the first and last word.
-type Quantity = (u64, u64, u32, u32);
+/// A number with its unit.
+#[derive(Debug, Clone)]
+struct Quantity {
+    unit: Unit,
+    /// Thousandths of the kind's smallest unit.
+    amount: u64,
+    first: usize,
+    last: usize,
+}
+
+/// What a number counts.
+#[derive(Debug, Clone)]
+enum Unit {
+    /// A kind of [`units`](super::units).
+    Known(usize),
+    /// Whatever word follows.
+    Word(Form),
+}
+
+impl Unit {
+    fn same(&self, other: &Unit) -> bool {
+        match (self, other) {
+            (Unit::Known(a), Unit::Known(b)) => a == b,
+            (Unit::Word(a), Unit::Word(b)) => a.text == b.text || near(a, b),
+            _ => false,
+        }
+    }
+}
 
 /// The words of a text: where they stand, and the forms by which another text may share them.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +59,7 @@ pub(super) struct Words {
     forms: Vec<Form>,
     /// Forms of one word, sorted.
     single: Vec<Key>,
-    /// Forms of two or three neighbours, sorted.
+    /// Forms of up to five neighbours, sorted.
     merged: Vec<Key>,
     /// Numbers with their units.
     quantities: Vec<Quantity>,
@@ -65,17 +91,19 @@ impl Words {
                 let mut hash = fnv(SEED, &form.text);
                 words.single.push((hash, at, at));
                 let next = forms.get(i + 1).map(|f| f.text.as_str());
-                let inches = form.inches.then_some("in");
-                if let Some((kind, amount, two)) = quantity(&form.text, inches.or(next)) {
-                    let kind = fnv(!SEED, ["a", "b", "c", "d", "e", "f", "g"][kind]);
-                    let last = at + u32::from(two && inches.is_none());
-                    words.single.push((fnv(kind, &amount.to_string()), at, last));
-                    words.quantities.push((kind, amount, at, last));
-                } else if let Some((unit, number, last)) = unknown_unit(&form.text, next) {
-                    words.quantities.push((fnv(SEED, unit), number, at, at + last));
+                let pack = i >= 2 && forms[i - 1].text == "of" && forms[i - 2].text == "pack";
+                let sign = form.sign.or(pack.then_some("pack"));
+                if let Some((kind, amount, two)) = quantity(&form.text, sign.or(next)) {
+                    let last = at + u32::from(two && sign.is_none());
+                    words.single.push((fnv(!SEED, &format!("{kind} {amount}")), at, last));
+                    let (first, last) = (first + i, last as usize);
+                    words.quantities.push(Quantity { unit: Unit::Known(kind), amount, first, last });
+                } else if let Some((unit, amount, more)) = unknown_unit(&form.text, next) {
+                    let (first, last) = (first + i, first + i + more);
+                    words.quantities.push(Quantity { unit: Unit::Word(unit), amount, first, last });
                 }
                 let mut length = form.text.chars().count();
-                for (more, next) in (1..).zip(forms.iter().skip(i + 1).take(2)) {
+                for (more, next) in (1..).zip(forms.iter().skip(i + 1).take(MERGED)) {
                     hash = fnv(hash, &next.text);
                     length += next.text.chars().count();
                     if length >= 3 || (form.is_number() && more == 1 && next.text.chars().all(char::is_alphabetic)) {
@@ -90,8 +118,8 @@ impl Words {
     }
 }
 
-/// Longest word after a number that is taken for its unit, in characters.
-const LONGEST_UNIT: usize = 4;
+/// Words that are written together with the one before them, at most: `средстводлямытьястекол`.
+const MERGED: usize = 4;
 
 /// What the other side has of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -111,6 +139,9 @@ pub(super) enum Mark {
 pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
     let (mut of_left, mut of_right) = (vec![Mark::Plain; left.spans.len()], vec![Mark::Plain; right.spans.len()]);
     join(&left.single, &right.single, &mut of_left, &mut of_right);
+    let chance = [(left, right), (right, left)].map(|(words, other)| by_chance(words, other));
+    chance[0].iter().for_each(|&at| of_left[at] = Mark::Plain);
+    chance[1].iter().for_each(|&at| of_right[at] = Mark::Plain);
     join(&left.single, &right.merged, &mut of_left, &mut of_right);
     join(&left.merged, &right.single, &mut of_left, &mut of_right);
     if let (Some(a), Some(b)) = (left.price, right.price) {
@@ -123,6 +154,12 @@ pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
         // also where a part of it is shared by chance: 129 of 129.95
         of_left[a.1..=a.2].fill(mark);
         of_right[b.1..=b.2].fill(mark);
+    }
+    for a in &left.quantities {
+        for b in right.quantities.iter().filter(|b| a.amount == b.amount && a.unit.same(&b.unit)) {
+            of_left[a.first..=a.last].fill(Mark::Shared);
+            of_right[b.first..=b.last].fill(Mark::Shared);
+        }
     }
     let open = |marks: &[Mark]| -> Vec<usize> {
         (0..marks.len().min(COMPARED)).filter(|&i| marks[i] != Mark::Shared).collect()
@@ -145,16 +182,32 @@ pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
             }
         }
     }
-    let first = |q: &Quantity| q.2 as usize;
-    for a in left.quantities.iter().filter(|q| open_left.contains(&first(q))) {
-        for b in right.quantities.iter().filter(|q| open_right.contains(&first(q))) {
-            if a.0 == b.0 && a.1 != b.1 {
-                of_left[first(a)..=a.3 as usize].iter_mut().for_each(|mark| set(mark, Mark::Differs));
-                of_right[first(b)..=b.3 as usize].iter_mut().for_each(|mark| set(mark, Mark::Differs));
+    for a in left.quantities.iter().filter(|q| open_left.contains(&q.first)) {
+        for b in right.quantities.iter().filter(|q| open_right.contains(&q.first)) {
+            if a.amount != b.amount && a.unit.same(&b.unit) {
+                of_left[a.first..=a.last].iter_mut().for_each(|mark| set(mark, Mark::Differs));
+                of_right[b.first..=b.last].iter_mut().for_each(|mark| set(mark, Mark::Differs));
             }
         }
     }
     (of_left, of_right)
+}
+
+/// Numbers of a text whose like in the other counts something else each time: the 100 of `100 г` beside `100%`.
+fn by_chance(words: &Words, other: &Words) -> Vec<usize> {
+    let kind = |q: &Quantity| if let Unit::Known(kind) = q.unit { Some(kind) } else { None };
+    let mut found = Vec::new();
+    for of in words.quantities.iter().filter(|q| words.forms[q.first].is_number()) {
+        let Some(own) = kind(of) else { continue };
+        let number = &words.forms[of.first].text;
+        let counts = |at: usize| other.quantities.iter().find(|q| q.first == at).and_then(kind);
+        let like = |(at, form): (usize, &Form)| form.text == *number && counts(at).is_none_or(|kind| kind == own);
+        let amount = |q: &Quantity| kind(q) == Some(own) && q.amount == of.amount;
+        if !other.forms.iter().enumerate().any(like) && !other.quantities.iter().any(amount) {
+            found.push(of.first);
+        }
+    }
+    found
 }
 
 fn set(mark: &mut Mark, to: Mark) {
@@ -206,11 +259,11 @@ pub fn differing_tokens(left: &str, right: &str) -> (Vec<String>, Vec<String>) {
     (lacking(left, &words[0], &of_left), lacking(right, &words[1], &of_right))
 }
 
-/// A number with a short word at or after it, in thousandths: `144hz`, `18 v`; and how many words follow the number's.
-fn unknown_unit<'a>(word: &'a str, next: Option<&'a str>) -> Option<(&'a str, u64, u32)> {
+/// A number with a word at or after it, in thousandths: `25пак`, `2 аккум.`; and how many words follow the number's.
+fn unknown_unit(word: &str, next: Option<&str>) -> Option<(Form, u64, usize)> {
     let (number, unit, two) = number_and_unit(word, next)?;
-    let fits = unit.chars().count() <= LONGEST_UNIT && unit.chars().all(char::is_alphabetic);
-    fits.then(|| (unit, (number * 1000.0).round() as u64, u32::from(two)))
+    let unit = Form::new(unit).filter(|_| unit.chars().all(char::is_alphabetic))?;
+    Some((unit, (number * 1000.0).round() as u64, usize::from(two)))
 }
 
 /// A word that is several: halves joined by a slash (`д/посуды`, `black/white`), scripts that touch (`концентратPROSEPT`), a
@@ -327,6 +380,15 @@ mod tests {
             ("Sony dsc-w120", "sony DSC-W130 black", "sd", "sd."),
             ("Sony dsc-w120", "sony DSC-W120/B", "sn", "sn"),
             ("лампа E27", "Лампа E14", "sd", "sd"),
+            ("кофе 80% 100 г", "кофе 100% 100 гр", "sdss", "sdss"),
+            ("кофе 80% 100 г", "кофе 100% 250 гр", "sddd", "sddd"),
+            ("чай 25пак", "чай 25 пакетиков", "ss", "sss"),
+            ("дрель 2 аккум.", "дрель 1 аккумулятор", "sdn", "sdn"),
+            ("AA pack of 4", "AA 4 pcs", "s..s", "sss"),
+            ("AA pack of 4", "AA 12-pack", "s..d", "sd"),
+            ("саморез 3,5 х 35 мм", "саморез 3.5x35", "ssss.", "ss"),
+            ("Средстводлямытьястекол", "средство для мытья стекол", "s", "ssss"),
+            ("Spray+ 1л", "spray 1 л", "ns", "nss"),
             ("саморез 3,5х35", "саморез 3,5 x 35 мм", "ss", "ssss."),
             ("саморез 3,5х35", "саморез 3.5x41 мм", "sd", "sd."),
             ("Ср-во д/посуды бел.", "Средство для посуды белое", "n.sn", "n.sn"),

@@ -21,6 +21,7 @@ use super::negatives;
 use super::recipe::{NamedSource, Recipe, Split};
 use super::seed::{generator, mix};
 use crate::data::{ReadOptions, Skipped, Source, read_pairs};
+use crate::index::Bm25;
 use crate::ranker::Input;
 use crate::records::{Pair, PairSet, Part, Record};
 use crate::text::{PairTokenizer, Prepared, Rendering, shown};
@@ -58,7 +59,12 @@ struct Side {
     prepared: Prepared,
     /// Which tokenizer (a source may show other fields).
     source: usize,
+    /// Sides of the same list that are near and other products.
+    siblings: Vec<u32>,
 }
+
+/// Neighbours in a list that a record's siblings are drawn from.
+const SIBLINGS: usize = 5;
 
 struct Item {
     left: u32,
@@ -207,7 +213,6 @@ pub fn read_source(recipe: &Recipe, index: usize) -> Result<LabelledSource> {
 impl Corpus {
     /// Reads every source of a recipe.
     pub fn read(recipe: &Recipe, tokenizer: &PairTokenizer) -> Result<Self> {
-        let seed = recipe.train.seed;
         let mut counts = Vec::new();
         let mut all: Vec<Read> = Vec::new();
         for (i, source) in recipe.data.sources.iter().enumerate() {
@@ -233,7 +238,7 @@ impl Corpus {
                 Some(fields) => tokenizer.with_fields(fields.clone()),
                 None => tokenizer.clone(),
             });
-            corpus.add(i, read, seed, &held_out, &tested, &mut fingerprint)?;
+            corpus.add(i, read, recipe, &held_out, &tested, &mut fingerprint)?;
         }
         corpus.fingerprint = fingerprint.finalize().iter().map(|b| format!("{b:02x}")).collect();
         Ok(corpus)
@@ -243,7 +248,7 @@ impl Corpus {
         &mut self,
         index: usize,
         read: &Read,
-        seed: u64,
+        recipe: &Recipe,
         held_out: &HashSet<Key>,
         tested: &HashSet<Key>,
         fingerprint: &mut Sha256,
@@ -263,7 +268,7 @@ impl Corpus {
         let test = chosen(&|p| read.is_test(p));
         if let Some(most) = source.max_pairs.filter(|&most| most < train.len()) {
             let mut order: Vec<usize> = (0..train.len()).collect();
-            order.shuffle(&mut generator(&[seed, 4, index as u64]));
+            order.shuffle(&mut generator(&[recipe.train.seed, 4, index as u64]));
             order.truncate(most);
             order.sort_unstable();
             train = order.into_iter().map(|i| train[i]).collect();
@@ -298,16 +303,37 @@ impl Corpus {
             let sides = rows.par_iter().map(|&row| {
                 let record = visible(&read.rendering, &records[row as usize]);
                 let prepared = tokenizer.prepare(Input::Record(&record))?;
-                Ok(Side { record, prepared, source: index })
+                Ok(Side { record, prepared, source: index, siblings: Vec::new() })
             });
             let sides: Vec<Side> = sides.collect::<Result<_>>()?;
             places.extend(rows.into_iter().zip(self.sides.len() as u32..));
             self.sides.extend(sides);
         }
+        if source.unique && recipe.augment.is_some() {
+            for (side, places) in places.iter().enumerate() {
+                self.find_siblings(places, &partners(&train, side == 1))?;
+            }
+        }
         for _ in 0..source.repeat {
             let item =
                 |p: &Pair| Item { left: places[0][&p.left], right: places[1][&p.right], label: p.label == Some(true) };
             self.items.extend(train.iter().map(item));
+        }
+        Ok(())
+    }
+
+    /// Finds the neighbours of the records of one list (`places`: row to side) that share no match with them.
+    fn find_siblings(&mut self, places: &BTreeMap<u32, u32>, partners: &BTreeMap<u32, BTreeSet<u32>>) -> Result<()> {
+        let rows: Vec<(u32, u32)> = places.iter().map(|(row, side)| (*row, *side)).collect();
+        let texts: Vec<String> =
+            rows.iter().map(|r| normalised(&self.sides[r.1 as usize].record.values.join(" "))).collect();
+        let index = Bm25::build(texts.iter().cloned())?;
+        let none = BTreeSet::new();
+        let of = |row: &u32| partners.get(row).unwrap_or(&none);
+        for (i, (row, side)) in rows.iter().enumerate() {
+            let near = index.top(&texts[i], 2 * SIBLINGS)?.into_iter().map(|(at, _)| at as usize);
+            let other = |&at: &usize| texts[at] != texts[i] && of(row).is_disjoint(of(&rows[at].0));
+            self.sides[*side as usize].siblings = near.filter(other).take(SIBLINGS).map(|at| rows[at].1).collect();
         }
         Ok(())
     }
@@ -341,10 +367,15 @@ impl Corpus {
         };
         let lists: Vec<_> = (0..self.tokenizers.len()).map(of).collect();
         let made = self.sides.par_iter().enumerate().map(|(i, side)| {
-            let mut rng = generator(&[seed, epoch, 6, i as u64]);
             let list = &lists[side.source];
-            let stranger = &self.sides[rng.random_range(list.clone())].record;
-            let pairs = made_pairs(&side.record, stranger, &mut rng, augment);
+            let siblings: Vec<&Record> = side.siblings.iter().map(|&at| &self.sides[at as usize].record).collect();
+            let of_copy = |copy: u32| {
+                let mut rng = generator(&[seed, epoch, 6, i as u64, u64::from(copy)]);
+                let stranger = &self.sides[rng.random_range(list.clone())].record;
+                made_pairs(&side.record, stranger, &siblings, &mut rng, augment)
+            };
+            let copies = recipe.data.sources[side.source].repeat;
+            let pairs: Vec<_> = (0..copies).flat_map(of_copy).collect();
             let tokenizer = &self.tokenizers[side.source];
             let encoded = pairs.iter().map(|(left, right, label)| {
                 let (left, right) = if swapped(7, i) { (right, left) } else { (left, right) };
@@ -358,6 +389,16 @@ impl Corpus {
         }
         Ok(examples)
     }
+}
+
+/// The records that each record of one side is known to match.
+fn partners(pairs: &[Pair], right: bool) -> BTreeMap<u32, BTreeSet<u32>> {
+    let mut partners: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    for pair in pairs.iter().filter(|p| p.label == Some(true)) {
+        let (own, other) = if right { (pair.right, pair.left) } else { (pair.left, pair.right) };
+        partners.entry(own).or_default().insert(other);
+    }
+    partners
 }
 
 /// The keys that must not be learnt, and those of test parts, which must not be validated on either.

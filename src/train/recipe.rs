@@ -95,7 +95,7 @@ pub struct NamedSource {
     /// Training pairs drawn from it at most.
     #[serde(default)]
     pub max_pairs: Option<usize>,
-    /// How often its training pairs come in an epoch.
+    /// How often its training pairs come in an epoch, and how often pairs are made from its records.
     #[serde(default = "once")]
     pub repeat: u32,
     /// Parts that are trained on.
@@ -110,6 +110,9 @@ pub struct NamedSource {
     /// Non-matches to be made, for a set of links that knows matches only.
     #[serde(default)]
     pub negatives: Option<Negatives>,
+    /// Whether each of its two lists holds a product once, so that neighbours in one list are made non-matches too.
+    #[serde(default)]
+    pub unique: bool,
 }
 
 impl NamedSource {
@@ -309,7 +312,7 @@ pub struct Calibrate {
 
 impl Default for Calibrate {
     fn default() -> Self {
-        Calibrate { method: Method::Platt, goal: Goal::F1 }
+        Calibrate { method: Method::Beta, goal: Goal::F1 }
     }
 }
 

@@ -20,6 +20,11 @@ pub(super) struct Draft {
     words: usize,
 }
 
+/// The number that a word begins with.
+fn amount_of(word: &str) -> Option<f64> {
+    quantity(word).and_then(|(number, _)| amount(number)).filter(|n| *n > 0.0)
+}
+
 /// Place of a word: value and index in it.
 type At = (usize, usize);
 
@@ -113,6 +118,11 @@ impl Draft {
                 _ => other_character(&old, rng),
             };
             if let Some(new) = new {
+                if kind == Kind::Number
+                    && let Some((before, after)) = amount_of(&old).zip(amount_of(&new))
+                {
+                    self.scale_price((after / before).powf(0.8).clamp(0.1, 10.0));
+                }
                 self.replace_all(kind, &old, &new);
                 return true;
             }
@@ -189,12 +199,15 @@ impl Draft {
 
     /// Another shop's price, from a fifth less to a quarter more.
     pub(super) fn reprice(&mut self, rng: &mut impl Rng) {
+        self.scale_price((80 + below(rng, 46)) as f64 / 100.0);
+    }
+
+    fn scale_price(&mut self, factor: f64) {
         for (words, _) in self.values.iter_mut().zip(&self.price).filter(|(_, price)| **price) {
-            let percent = (80 + below(rng, 46)) as f64;
             let Some(word) = words.iter_mut().find(|w| amount(core(w)).is_some()) else { continue };
             let old = core(word).to_string();
             let decimals = old.rfind(['.', ',']).map_or(0, |at| old.len() - at - 1);
-            let new = format!("{:.decimals$}", amount(&old).unwrap_or_default() * percent / 100.0);
+            let new = format!("{:.decimals$}", amount(&old).unwrap_or_default() * factor);
             set_core(word, &if old.contains(',') { new.replace('.', ",") } else { new });
         }
     }
@@ -203,8 +216,6 @@ impl Draft {
     pub(super) fn advertise(&mut self, other: &Record, rng: &mut impl Rng) {
         const FIRST: usize = 3;
         let russian = self.values.iter().flatten().any(|w| w.contains(|c| ('а'..='я').contains(&c)));
-        let long: Vec<usize> = (0..self.values.len()).filter(|&v| self.values[v].len() >= 3).collect();
-        let Some(&value) = pick(&long, rng) else { return };
         let strange = Draft::new(other, self.words);
         let mut plain = strange.places(Kind::Plain);
         plain.retain(|at| at.1 >= FIRST);
@@ -217,10 +228,18 @@ impl Draft {
                 .map(|p| p.split(' ').map(str::to_string).collect())
                 .unwrap_or_default(),
         };
+        self.insert(words, rng);
+    }
+
+    /// Puts words somewhere into a value of three words or more, not between a number and its unit; false where there is none.
+    pub(super) fn insert(&mut self, words: Vec<String>, rng: &mut impl Rng) -> bool {
+        let long: Vec<usize> = (0..self.values.len()).filter(|&v| self.values[v].len() >= 3).collect();
+        let Some(&value) = pick(&long, rng) else { return false };
         let at = below(rng, self.values[value].len() + 1);
         let inside = at > 0 && quantity(core(&self.values[value][at - 1])).is_some();
         let at = if inside { self.values[value].len() } else { at };
         self.values[value].splice(at..at, words);
+        true
     }
 
     pub(super) fn drop_price(&mut self) {
@@ -360,12 +379,15 @@ mod tests {
             let mut draft = Draft::new(&source, 24);
             assert!(draft.spoil(&mut rng(seed)));
             let spoilt = draft.into_record(&source);
-            assert_eq!(spoilt.values[2], source.values[2], "prices stay");
             let (new, old) = (words(&spoilt), words(&source));
             assert_eq!(new.len(), old.len());
             let changed: Vec<usize> = (0..new.len()).filter(|&i| new[i] != old[i]).collect();
-            // 500 and мл stand twice and change together
-            assert!(matches!(changed[..], [1] | [5] | [2, 8] | [3, 9]), "{spoilt:?}");
+            // 500 and мл stand twice and change together; a price follows its amount
+            assert!(matches!(changed[..], [1] | [5] | [2, 8, 10] | [3, 9]), "{spoilt:?}");
+            if let [2, ..] = changed[..] {
+                let more = |new: &str, old: f64| amount(new).unwrap() > old;
+                assert_eq!(more(&new[2], 500.0), more(&new[10], 99.5), "{spoilt:?}");
+            }
             seen.insert(changed[0]);
         }
         assert_eq!(seen.len(), 4, "number, unit, colour and code all come");

@@ -130,6 +130,30 @@ fn made_pairs_change_with_the_epoch_and_not_with_the_run() {
 }
 
 #[test]
+fn neighbours_of_a_list_without_duplicates_are_non_matches() {
+    let folder = Folder::new();
+    folder.write("left.csv", "id,name\n1,red by x\n2,red by l\n3,red by acme\n");
+    folder.write("right.csv", "id,name\n1,blue\n2,green\n");
+    let epoch = |links: &str, unique: bool| {
+        folder.write("links.csv", &format!("l,r,y,s\n{links}"));
+        let (recipe, corpus) = folder.corpus(&format!(
+            r#"augment = {{ negatives = 20.0, positives = 0.0, thin = 0.0 }}
+[[data.sources]]
+name = "links"
+unique = {unique}
+from = {{ format = "links", left = "left.csv", right = "right.csv", links = "links.csv", left_column = "l", right_column = "r", label_column = "y", part_column = "s" }}
+"#
+        ));
+        corpus.unwrap().epoch(&recipe, 0).unwrap()
+    };
+    let apart = "1,1,1,train\n2,2,1,train\n3,1,0,train\n";
+    assert_ne!(epoch(apart, true), epoch(apart, false));
+    // both are the blue one
+    let same = "1,1,1,train\n2,1,1,train\n1,2,0,train\n";
+    assert_eq!(epoch(same, true), epoch(same, false));
+}
+
+#[test]
 fn links_need_non_matches_and_pairs_without_parts_are_split() {
     let folder = Folder::new();
     let name = |i: usize| format!("{} {} {}", ["red", "blue", "green"][i % 3], ["floor", "glass"][i / 3 % 2], i);
