@@ -162,7 +162,7 @@ def one_character(rng, code):
 
 
 def family(rng, kind, brand, line):
-    """One to three products that differ from the first in one decisive attribute each, or in one character of the code."""
+    """One to three products that differ from the first in one decisive attribute each; those with a code, in one character of it."""
     attributes = kind[6]
     first = tuple(rng.choice(list(a)) for a in attributes)
     code = None if kind[8] else new_code(rng)
@@ -171,12 +171,11 @@ def family(rng, kind, brand, line):
     for _ in range(40):
         if len(members) == size:
             break
-        if code and rng.random() < 0.4:
-            new = (one_character(rng, code), first)
-        else:
+        values = first
+        if not code or rng.random() < 0.6:
             at = rng.randrange(len(attributes))
-            value = rng.choice(list(attributes[at]))
-            new = (code, first[:at] + (value,) + first[at + 1 :])
+            values = first[:at] + (rng.choice(list(attributes[at])),) + first[at + 1 :]
+        new = (code and one_character(rng, code), values)
         if new not in members:
             members.append(new)
     return [(kind, brand, line, c, values) for c, values in members]

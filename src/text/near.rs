@@ -60,6 +60,23 @@ impl Form {
         self.text.chars().all(|c| c.is_numeric() || c == '.')
     }
 
+    /// Whether words written together are an article code: letters and digits that are no number with a unit, or many digits.
+    pub(super) fn code(words: &[Form]) -> bool {
+        let count: usize = words.iter().map(|w| w.text.chars().count()).sum();
+        if count < 4 || !words.iter().any(|w| w.digit) {
+            return false;
+        }
+        let mut letters = words.iter().flat_map(|w| w.text.chars());
+        match letters.by_ref().find(|c| !c.is_numeric() && *c != '.') {
+            None => count >= 5 && words.len() == 1 && !words[0].text.contains('.'),
+            // `144hz`, `3.5x35`, `7200rpm` begin with a number and hold no digit after their letters, or little else
+            Some(first) if words[0].text.starts_with(|c: char| c.is_numeric()) => {
+                first != 'x' && letters.any(|c| c.is_numeric())
+            }
+            Some(_) => true,
+        }
+    }
+
     fn stem(&self) -> &str {
         self.stem.as_deref().unwrap_or(&self.text)
     }
@@ -174,8 +191,32 @@ mod tests {
             assert_eq!(Form::new(word).is_none(), form.is_empty());
         }
         assert_ne!(normalised("1.5"), normalised("15"));
-        for (word, sign) in [("27\",", Some("in")), ("27'", Some("in")), ("a27\"", None), ("27", None), ("80%.", Some("%"))] {
+        for (word, sign) in
+            [("27\",", Some("in")), ("27'", Some("in")), ("a27\"", None), ("27", None), ("80%.", Some("%"))]
+        {
             assert_eq!(Form::new(word).unwrap().sign, sign, "{word}");
+        }
+    }
+
+    #[test]
+    fn codes_are_letters_with_digits() {
+        for (words, is) in [
+            ("dscw120", true),
+            ("dsc w120", true),
+            ("w120b", true),
+            ("5d2x", true),
+            ("4680008145208", true),
+            ("90012", true),
+            ("e27", false),
+            ("144hz", false),
+            ("500 мл", false),
+            ("3.5x35", false),
+            ("black", false),
+            ("129.95", false),
+            ("2005", false),
+        ] {
+            let forms: Vec<Form> = words.split(' ').filter_map(Form::new).collect();
+            assert_eq!(Form::code(&forms), is, "{words}");
         }
     }
 

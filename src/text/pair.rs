@@ -153,9 +153,9 @@ impl PairTokenizer {
             false => Default::default(),
         };
         push(&mut encoding, &frame.prefix, 0);
-        push_side(&mut encoding, left, l, &of_left, [0, 2, 4, 6]);
+        push_side(&mut encoding, left, l, &of_left, [0, 2, 4, 6, 8]);
         push(&mut encoding, &frame.middle, 0);
-        push_side(&mut encoding, right, r, &of_right, [1, 3, 5, 7]);
+        push_side(&mut encoding, right, r, &of_right, [1, 3, 5, 7, 9]);
         push(&mut encoding, &frame.suffix, 1);
         encoding
     }
@@ -167,7 +167,7 @@ impl PairTokenizer {
         let kept = prepared.total.min(self.rendering.max_tokens - frame.prefix.len() - frame.suffix.len());
         let mut encoding = Encoding { cut: (prepared.total - kept) as u32, ..Default::default() };
         push(&mut encoding, &frame.prefix, 0);
-        push_side(&mut encoding, &prepared, kept, &[], [0; 4]);
+        push_side(&mut encoding, &prepared, kept, &[], [0; 5]);
         push(&mut encoding, &frame.suffix, 0);
         Ok(encoding)
     }
@@ -198,8 +198,8 @@ fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
     encoding.segments.resize(encoding.ids.len(), segment);
 }
 
-/// Appends the first `kept` tokens of a side; `segments` are those of its plain, shared, near and differing words.
-fn push_side(encoding: &mut Encoding, side: &Prepared, kept: usize, marks: &[Mark], segments: [u32; 4]) {
+/// Appends the first `kept` tokens of a side; `segments` are those of its plain, shared, near and differing words and its shared codes.
+fn push_side(encoding: &mut Encoding, side: &Prepared, kept: usize, marks: &[Mark], segments: [u32; 5]) {
     let start = encoding.ids.len();
     push(encoding, &side.ids[..kept], segments[0]);
     let written = &mut encoding.segments[start..];
@@ -325,8 +325,10 @@ mod tests {
             let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 0)), "sony", "{name}");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 1)), "zoom", "{name}");
-            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 2)), "dsc-w120/bcamera500мл", "{name}");
-            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 3)), "cameradscw120b500мл", "{name}");
+            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 2)), "camera500мл", "{name}");
+            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 3)), "camera500мл", "{name}");
+            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 8)), "dsc-w120/b", "{name}");
+            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 9)), "dscw120b", "{name}");
         }
         let mut right = "zoom ".repeat(100);
         right.push_str("camera");
@@ -349,7 +351,7 @@ mod tests {
             let rendering = Rendering {
                 marks: true,
                 mark_shared: true,
-                segments: [("price".to_string(), 8)].into(),
+                segments: [("price".to_string(), 10)].into(),
                 ..Default::default()
             };
             let tokenizer = open(name, rendering.clone());
@@ -357,9 +359,9 @@ mod tests {
             let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 2)), "camerablack");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 3)), "blackcamera");
-            let own = squeeze(segments_of(&tokenizer, &encoding, 8));
+            let own = squeeze(segments_of(&tokenizer, &encoding, 10));
             assert!(own.contains("12") && own.contains("18") && !own.contains("camera"), "{own}");
-            assert_eq!(rendering.segment_count(), 9);
+            assert_eq!(rendering.segment_count(), 11);
         }
     }
 

@@ -24,13 +24,13 @@ pub struct Rendering {
     pub fields: Vec<String>,
     /// `COL name VAL value` instead of the bare values.
     pub marks: bool,
-    /// Fields with a segment of their own on either side: from 2, or from 8 beside `mark_shared`.
+    /// Fields with a segment of their own on either side: from 2, or from 10 beside `mark_shared`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub segments: BTreeMap<String, u32>,
     /// Tokens of a pair (or of a single text), special tokens included; the longer side is cut first.
     pub max_tokens: usize,
     /// Words that also stand on the other side get segment 2 (left) or 3 (right), words near one of the other side 4 or 5,
-    /// numbers and codes in place of others 6 or 7; see [`shared`](super::shared).
+    /// numbers and codes in place of others 6 or 7, shared article codes 8 or 9; see [`shared`](super::shared).
     pub mark_shared: bool,
 }
 
@@ -42,9 +42,9 @@ impl Default for Rendering {
 }
 
 impl Rendering {
-    /// How many rows the model's segment table needs for pairs: 2, 8 with shared words marked, more with fields of their own.
+    /// How many rows the model's segment table needs for pairs: 2, 10 with shared words marked, more with fields of their own.
     pub fn segment_count(&self) -> usize {
-        let least = if self.mark_shared { 8 } else { 2 };
+        let least = if self.mark_shared { 10 } else { 2 };
         self.segments.values().map(|&s| s as usize + 1).max().unwrap_or(0).max(least)
     }
 
@@ -65,7 +65,7 @@ impl Rendering {
 
     /// Refuses segment numbers that already mean something else.
     pub(super) fn check(&self) -> Result<()> {
-        let least = if self.mark_shared { 8 } else { 2 };
+        let least = if self.mark_shared { 10 } else { 2 };
         match self.segments.iter().find(|(_, s)| !(least..=255).contains(*s)) {
             None => Ok(()),
             Some((field, &segment)) => Err(Error::setting(
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(rendering.segment_count(), 3);
         rendering.mark_shared = true;
         let error = rendering.check().unwrap_err().to_string();
-        assert!(error.contains("text.segments.price = 2") && error.contains("starts at 8"), "{error}");
+        assert!(error.contains("text.segments.price = 2") && error.contains("starts at 10"), "{error}");
         assert_eq!(Rendering::default().segment_count(), 2);
         assert!(serde_json::from_str::<Rendering>(r#"{"feilds": []}"#).is_err());
         assert_eq!(serde_json::from_str::<Rendering>("{}").unwrap(), Rendering::default());

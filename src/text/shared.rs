@@ -8,6 +8,8 @@
 //! Normalised: NFKC, lower case, `ё` as `е`, only letters and digits, and a decimal separator between two digits as a
 //! point (`1,5` is `1.5` and not `15`). A quantity is its amount (`0,5 л` is `500 мл`). Written-together forms need three characters, or to be a number with its unit.
 //!
+//! A shared word, or words together, that is an article code has a mark of its own: it says more than any other.
+//!
 //! A word that is not shared may be *near* one of the other side, or *differ* from one: see [`near`](super::near).
 //!
 //! Two prices are the same, near or different by their ratio: see [`price`](super::price).
@@ -133,11 +135,27 @@ pub(super) enum Mark {
     Near,
     /// Another number or code in its place.
     Differs,
+    /// The same, and it is an article code.
+    Code,
+}
+
+impl Mark {
+    fn is_shared(self) -> bool {
+        matches!(self, Mark::Shared | Mark::Code)
+    }
 }
 
 /// For each word of either side, in order, what the other side has of it.
 pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
     let (mut of_left, mut of_right) = (vec![Mark::Plain; left.spans.len()], vec![Mark::Plain; right.spans.len()]);
+    let join = |a: &[Key], b: &[Key], of_left: &mut [Mark], of_right: &mut [Mark]| {
+        join(
+            a,
+            b,
+            |first, last| share(of_left, &left.forms, first, last),
+            |first, last| share(of_right, &right.forms, first, last),
+        );
+    };
     join(&left.single, &right.single, &mut of_left, &mut of_right);
     let chance = [(left, right), (right, left)].map(|(words, other)| by_chance(words, other));
     chance[0].iter().for_each(|&at| of_left[at] = Mark::Plain);
@@ -157,18 +175,17 @@ pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
     }
     for a in &left.quantities {
         for b in right.quantities.iter().filter(|b| a.amount == b.amount && a.unit.same(&b.unit)) {
-            of_left[a.first..=a.last].fill(Mark::Shared);
-            of_right[b.first..=b.last].fill(Mark::Shared);
+            share(&mut of_left, &left.forms, a.first, a.last);
+            share(&mut of_right, &right.forms, b.first, b.last);
         }
     }
-    let open = |marks: &[Mark]| -> Vec<usize> {
-        (0..marks.len().min(COMPARED)).filter(|&i| marks[i] != Mark::Shared).collect()
-    };
+    let open =
+        |marks: &[Mark]| -> Vec<usize> { (0..marks.len().min(COMPARED)).filter(|&i| !marks[i].is_shared()).collect() };
     let (open_left, open_right) = (open(&of_left), open(&of_right));
     // a word is near a shared one too: `черн.` beside `черный` where `черный` stands on both sides
     for (i, a) in left.forms.iter().enumerate().take(COMPARED) {
         for (j, b) in right.forms.iter().enumerate().take(COMPARED) {
-            if (of_left[i] != Mark::Shared || of_right[j] != Mark::Shared) && near(a, b) {
+            if !(of_left[i].is_shared() && of_right[j].is_shared()) && near(a, b) {
                 set(&mut of_left[i], Mark::Near);
                 set(&mut of_right[j], Mark::Near);
             }
@@ -219,8 +236,14 @@ fn set(mark: &mut Mark, to: Mark) {
 /// Words of a side that are compared one by one: a title's; the tail of a long description is not worth its square.
 const COMPARED: usize = 64;
 
-/// Marks the words of equal forms of two sorted lists.
-fn join(left: &[Key], right: &[Key], of_left: &mut [Mark], of_right: &mut [Mark]) {
+/// Marks words as shared; those of a code as one, however their parts are shared too.
+fn share(marks: &mut [Mark], forms: &[Form], first: usize, last: usize) {
+    let mark = if Form::code(&forms[first..=last]) { Mark::Code } else { Mark::Shared };
+    marks[first..=last].iter_mut().filter(|m| **m != Mark::Code).for_each(|m| *m = mark);
+}
+
+/// Tells the words of equal forms of two sorted lists, by first and last.
+fn join(left: &[Key], right: &[Key], mut of_left: impl FnMut(usize, usize), mut of_right: impl FnMut(usize, usize)) {
     let (mut i, mut j) = (0, 0);
     while let (Some(a), Some(b)) = (left.get(i), right.get(j)) {
         if a.0 < b.0 {
@@ -230,11 +253,11 @@ fn join(left: &[Key], right: &[Key], of_left: &mut [Mark], of_right: &mut [Mark]
         } else {
             let hash = a.0;
             while let Some(&(_, first, last)) = left.get(i).filter(|f| f.0 == hash) {
-                of_left[first as usize..=last as usize].fill(Mark::Shared);
+                of_left(first as usize, last as usize);
                 i += 1;
             }
             while let Some(&(_, first, last)) = right.get(j).filter(|f| f.0 == hash) {
-                of_right[first as usize..=last as usize].fill(Mark::Shared);
+                of_right(first as usize, last as usize);
                 j += 1;
             }
         }
@@ -248,7 +271,7 @@ pub fn differing_tokens(left: &str, right: &str) -> (Vec<String>, Vec<String>) {
     let (of_left, of_right) = shared(&words[0], &words[1]);
     let lacking = |text: &str, words: &Words, marks: &[Mark]| {
         let mut found: Vec<String> = Vec::new();
-        for (&(start, end), _) in words.spans.iter().zip(marks).filter(|(_, mark)| **mark != Mark::Shared) {
+        for (&(start, end), _) in words.spans.iter().zip(marks).filter(|(_, mark)| !mark.is_shared()) {
             let word = text[start as usize..end as usize].trim_matches(|c: char| !c.is_alphanumeric());
             if !found.iter().any(|f| f == word) {
                 found.push(word.to_string());
@@ -357,7 +380,7 @@ mod tests {
         let whole = Words::new(text, [(0, 8, false)]);
         let apart = Words::new(text, [(0, 3, false), (4, 8, false)]);
         let code = Words::new("dscw120", [(0, 7, false)]);
-        assert_eq!(shared(&whole, &code), (vec![Mark::Shared; 2], vec![Mark::Shared]));
+        assert_eq!(shared(&whole, &code), (vec![Mark::Code; 2], vec![Mark::Code]));
         assert_eq!(shared(&apart, &code), (vec![Mark::Plain; 2], vec![Mark::Plain]));
     }
 
@@ -365,7 +388,7 @@ mod tests {
     fn marks(left: &str, right: &str) -> (String, String) {
         let words = [left, right].map(|text| Words::new(text, [(0, text.len(), false)]));
         let (l, r) = shared(&words[0], &words[1]);
-        let letters = |marks: Vec<Mark>| marks.iter().map(|&mark| [".", "s", "n", "d"][mark as usize]).collect();
+        let letters = |marks: Vec<Mark>| marks.iter().map(|&mark| [".", "s", "n", "d", "c"][mark as usize]).collect();
         (letters(l), letters(r))
     }
 
@@ -397,6 +420,8 @@ mod tests {
             ("ВАЗa кот", "ваз КОТ", "ns", "ns"),
             ("cbl hdmi blk", "HDMI Cable, black", "nsn", "snn"),
             ("эмаль белая", "белый лак", ".n", "n."),
+            ("Sony dsc-w120 /b", "sony DSCW120B", "scc", "sc"),
+            ("гель 023-05 500мл", "гель 023-05, 0,5 л", "scs", "scss"),
             ("SSD Talmera 512GB", "SSD Veldan 512 GB", "s.s", "s.ss"),
         ] {
             assert_eq!(marks(left, right), (of_left.into(), of_right.into()), "{left} | {right}");
@@ -419,7 +444,7 @@ mod tests {
                 Words::new(&text, [(0, 8, false), (9, text.len(), false)])
             });
             let (l, r) = shared(&words[0], &words[1]);
-            assert!(l[0] == Shared && l[1..].iter().chain(&r[1..]).all(|m| *m == mark), "{left} {right} {l:?} {r:?}");
+            assert!(l[0].is_shared() && l[1..].iter().chain(&r[1..]).all(|m| *m == mark), "{left} {right} {l:?} {r:?}");
         }
     }
 }

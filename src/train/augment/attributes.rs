@@ -43,18 +43,60 @@ const RU: Classes = &[
         "морская свежесть|океан|морской",
         "без запаха|без отдушки|без ароматизаторов",
     ],
-    &["для кухни|д/кухни|кухонный", "для ванной|д/ванной|для ванной комнаты", "для пола|д/пола|для полов", "для стекол|д/стекол|для окон"],
+    &[
+        "для кухни|д/кухни|кухонный",
+        "для ванной|д/ванной|для ванной комнаты",
+        "для пола|д/пола|для полов",
+        "для стекол|д/стекол|для окон",
+    ],
     &["для мужчин|мужской|муж.|д/мужчин", "для женщин|женский|жен.|д/женщин", "для детей|детский|дет.|д/детей"],
-    &["для цветного|д/цветного|для цветных тканей", "для белого|д/белого|для белых тканей", "для чёрного|д/черного|для тёмных тканей", "для шерсти|д/шерсти|для деликатных тканей"],
-    &["для сухих|д/сухих|сухие", "для жирных|д/жирных|жирные", "для нормальных|д/нормальных|нормальные", "для окрашенных|д/окрашенных|окрашенные"],
-    &["матовый|матов.|мат.|матовая", "глянцевый|глянц.|гл.|глянцевая", "полуматовый|п/мат.|полуматовая", "перламутровый|перлам.|перламутр"],
-    &["молотый|молот.|мол.|помол средний", "в зёрнах|зерновой|зерно|в зернах", "растворимый|раств.|растворим.", "в капсулах|капсулы|капсульный"],
-    &["санитарный|санит.|сан.", "универсальный|универс.|унив.", "морозостойкий|морозост.", "высокотемпературный|термостойкий|термост."],
-    &["оцинкованный|оцинк.|цинк|оцинкованная", "латунный|латунь|латун.", "нержавеющий|нерж.|нержавейка|из нержавеющей стали", "пластиковый|пластик|пласт.", "деревянный|дерево|дерев.", "фосфатированный|фосф.|чёрный фосфат"],
+    &[
+        "для цветного|д/цветного|для цветных тканей",
+        "для белого|д/белого|для белых тканей",
+        "для чёрного|д/черного|для тёмных тканей",
+        "для шерсти|д/шерсти|для деликатных тканей",
+    ],
+    &[
+        "для сухих|д/сухих|сухие",
+        "для жирных|д/жирных|жирные",
+        "для нормальных|д/нормальных|нормальные",
+        "для окрашенных|д/окрашенных|окрашенные",
+    ],
+    &[
+        "матовый|матов.|мат.|матовая",
+        "глянцевый|глянц.|гл.|глянцевая",
+        "полуматовый|п/мат.|полуматовая",
+        "перламутровый|перлам.|перламутр",
+    ],
+    &[
+        "молотый|молот.|мол.|помол средний",
+        "в зёрнах|зерновой|зерно|в зернах",
+        "растворимый|раств.|растворим.",
+        "в капсулах|капсулы|капсульный",
+    ],
+    &[
+        "санитарный|санит.|сан.",
+        "универсальный|универс.|унив.",
+        "морозостойкий|морозост.",
+        "высокотемпературный|термостойкий|термост.",
+    ],
+    &[
+        "оцинкованный|оцинк.|цинк|оцинкованная",
+        "латунный|латунь|латун.",
+        "нержавеющий|нерж.|нержавейка|из нержавеющей стали",
+        "пластиковый|пластик|пласт.",
+        "деревянный|дерево|дерев.",
+        "фосфатированный|фосф.|чёрный фосфат",
+    ],
     &["левый|лев.|левая", "правый|прав.|правая"],
     &["горячий|гор.|для горячей воды", "холодный|хол.|для холодной воды"],
     &["зимний|зима|зимн.", "летний|лето|летн.", "всесезонный|всесез.|демисезонный"],
-    &["проводной|провод.|с проводом", "беспроводной|беспров.|без провода", "аккумуляторный|аккум.|акк.", "сетевой|от сети|220 В сеть"],
+    &[
+        "проводной|провод.|с проводом",
+        "беспроводной|беспров.|без провода",
+        "аккумуляторный|аккум.|акк.",
+        "сетевой|от сети|220 В сеть",
+    ],
     &["внутренний|внутр.|для внутренних работ", "наружный|наруж.|для наружных работ", "фасадный|фасадн.|для фасада"],
     &["стартовый|старт.|стартовая", "финишный|финиш.|финишная"],
     &["быстросохнущий|быстросох.|быстрого высыхания", "медленный|медлен.|медленного отверждения"],
@@ -116,15 +158,38 @@ const EN: Classes = &[
         "orange flavour|orange|orange flavored",
         "green tea|with green tea",
     ],
-    &["SATA|sata|SATA III|serial ATA", "NVMe|nvme|M.2 NVMe|PCIe NVMe", "IDE|ide|ATA-100", "SCSI|scsi|Ultra320 SCSI", "USB|usb|USB 2.0 interface", "FireWire|firewire|IEEE 1394"],
+    &[
+        "SATA|sata|SATA III|serial ATA",
+        "NVMe|nvme|M.2 NVMe|PCIe NVMe",
+        "IDE|ide|ATA-100",
+        "SCSI|scsi|Ultra320 SCSI",
+        "USB|usb|USB 2.0 interface",
+        "FireWire|firewire|IEEE 1394",
+    ],
     &["wired|corded|with cable", "wireless|wrls|cordless|bluetooth|BT"],
     &["left|left hand|LH", "right|right hand|RH"],
     &["matte|matt|matte finish", "glossy|gloss|high gloss|gloss finish", "satin|satin finish|semi-gloss"],
     &["standard|std|regular|standard yield", "XL|size XL|extra large|high yield XL", "mini|small|compact size"],
     &["for men|mens|men's", "for women|womens|women's", "for kids|kids|children's"],
-    &["dry hair|for dry hair|dry", "oily hair|for oily hair|oily", "normal hair|for normal hair", "coloured hair|for coloured hair|color treated", "curly hair|for curly hair"],
-    &["full version|full|complete product", "upgrade|upg|upgrade version", "trial|trial version", "academic|student edition|education"],
-    &["home|home edition|home ed.", "professional|pro|prof. edition", "enterprise|enterprise edition", "premium|premium edition|prem."],
+    &[
+        "dry hair|for dry hair|dry",
+        "oily hair|for oily hair|oily",
+        "normal hair|for normal hair",
+        "coloured hair|for coloured hair|color treated",
+        "curly hair|for curly hair",
+    ],
+    &[
+        "full version|full|complete product",
+        "upgrade|upg|upgrade version",
+        "trial|trial version",
+        "academic|student edition|education",
+    ],
+    &[
+        "home|home edition|home ed.",
+        "professional|pro|prof. edition",
+        "enterprise|enterprise edition",
+        "premium|premium edition|prem.",
+    ],
     &["Windows|win|for Windows|PC", "Mac|for Mac|macintosh|Mac OS", "Linux|for Linux"],
     &["DDR2|ddr2|DDR2 memory", "DDR3|ddr3|DDR3 memory", "DDR4|ddr4|DDR4 memory"],
     &["AA|AA size|size AA", "AAA|AAA size|size AAA", "C size|size C", "D size|size D", "9V|9 volt block"],
@@ -134,7 +199,13 @@ const EN: Classes = &[
     &["UK plug|UK", "US plug|US", "EU plug|EU"],
     &["plasma|plasma screen", "LCD|LCD screen|liquid crystal", "OLED|OLED screen"],
     &["ground|grnd|ground coffee", "whole bean|beans|whole beans", "capsules|pods|caps"],
-    &["version 1.0|v1.0|ver. 1.0", "version 1.1|v1.1|ver. 1.1", "version 2.0|v2.0|ver. 2.0|2.0", "version 2.1|v2.1|ver. 2.1|2.1", "version 3.0|v3.0|ver. 3.0|3.0"],
+    &[
+        "version 1.0|v1.0|ver. 1.0",
+        "version 1.1|v1.1|ver. 1.1",
+        "version 2.0|v2.0|ver. 2.0|2.0",
+        "version 2.1|v2.1|ver. 2.1|2.1",
+        "version 3.0|v3.0|ver. 3.0|3.0",
+    ],
     &[
         "monitor|display|LCD monitor|screen",
         "hard drive|HDD|hard disk|hard disk drive",
@@ -200,7 +271,9 @@ mod tests {
     fn a_value_for_both_or_two_of_one_class() {
         let value = |form: &str| {
             let all = RU.iter().chain(EN).flat_map(|class| class.iter());
-            all.filter(|value| value.split('|').any(|f| f == form)).map(|value| value.to_string()).collect::<HashSet<_>>()
+            all.filter(|value| value.split('|').any(|f| f == form))
+                .map(|value| value.to_string())
+                .collect::<HashSet<_>>()
         };
         let mut seen = HashSet::new();
         for seed in 0..400 {

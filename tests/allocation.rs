@@ -1,0 +1,51 @@
+//! Once warm, a layer computes in memory that it has: a deeper model allocates no more than a shallow one.
+
+use std::path::Path;
+
+use sverka::bundle::{self, Bundle, Manifest, Storage};
+use sverka::nn::Dtype;
+use sverka::text::Rendering;
+use sverka::{Input, Record};
+
+#[global_allocator]
+static COUNTED: dhat::Alloc = dhat::Alloc;
+
+/// Blocks that a warm model of so many layers allocates to score the candidates.
+fn blocks(folder: &Path, layers: usize, dtype: Dtype) -> u64 {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert/rubert");
+    let (mut config, mut weights) = bundle::read_directory(&from).unwrap();
+    bundle::take_layers(&mut config, &mut weights, &vec![0; layers]).unwrap();
+    let manifest =
+        Manifest { architecture: "cross_encoder".into(), rendering: Rendering::default(), ..Manifest::default() };
+    let out = folder.join(format!("{layers}-{dtype:?}"));
+    bundle::save(&out, &manifest, &config, &weights, &from, Storage::F32, false).unwrap();
+    let model = Bundle::open(&out, Some(dtype)).unwrap();
+    let texts: Vec<String> = (0..40).map(|i| format!("монитор {i} {}", "чай ".repeat(i % 7))).collect();
+    let candidates: Vec<Input> = texts.iter().map(|text| Input::Text(text)).collect();
+    let query =
+        Record {
+            id: "1".into(), columns: vec!["name".to_string()].into(), values: vec!["Монитор LG 27".into()]
+        };
+    let score = || model.ranker().score(Input::Record(&query), &candidates).unwrap();
+    let warm = score();
+    (0..3).for_each(|_| assert_eq!(score(), warm));
+    // the least of some: a task that a thread takes up while its buffers are lent gets fresh ones
+    let once = |_| {
+        let before = dhat::HeapStats::get().total_blocks;
+        score();
+        dhat::HeapStats::get().total_blocks - before
+    };
+    (0..8).map(once).min().unwrap_or_default()
+}
+
+#[test]
+fn no_allocation_per_layer() {
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let folder = tempfile::tempdir().unwrap();
+    for dtype in [Dtype::F32, Dtype::Bf16, Dtype::Int8] {
+        let (shallow, deep) = (blocks(folder.path(), 1, dtype), blocks(folder.path(), 9, dtype));
+        println!("{dtype:?}: {shallow} blocks with 1 layer, {deep} with 9");
+        // the thread pool's queue takes a block now and then
+        assert!(shallow > 0 && deep < shallow + 8, "{dtype:?}: {shallow} blocks with 1 layer, {deep} with 9");
+    }
+}
