@@ -128,7 +128,7 @@ KINDS = [
     ("en", "Supplies", "Ink & Toner", 45, ["toner", "toner cart."], ["Toner Cartridge", "Replacement Toner Cartridge"],
      [colours("black", "cyan", "magenta", "yellow"), forms(x=(["XL"], ["XL", "size XL"], 1.7), s=(["std", "standard"], ["standard", "Standard"], 1.0))], ["compatible", "crisp prints", "easy install", "value"], None),
     ("en", "Cables", "Cables & Adapters", 12, ["cable HDMI", "HDMI cbl"], ["HDMI Cable", "High Speed HDMI Cable"],
-     [METRES(1, 2, 3, 5), forms(a=(["2.0", "ver. 2.0"], ["version 2.0"], 1.0), b=(["2.1", "ver. 2.1"], ["version 2.1"], 1.5)), colours("black", "white")], ["gold plated", "braided", "tangle free", "4K ready"], ["Link", "Flex"]),
+     [METRES(1, 2, 3, 5), forms(a=(["v2.0", "ver. 2.0"], ["version 2.0"], 1.0), b=(["v2.1", "ver. 2.1"], ["version 2.1"], 1.5)), colours("black", "white")], ["gold plated", "braided", "tangle free", "4K ready"], ["Link", "Flex"]),
     ("en", "Beauty", "Hair & Body Care", 7, ["shampoo", "shamp."], ["Shampoo", "Hair Shampoo"],
      [OZ, forms(d=(["dry hair"], ["for dry hair"], 1.0), o=(["oily hair"], ["for oily hair"], 1.0), c=(["coloured hair"], ["for coloured hair"], 1.1))], ["nourishing", "sulfate free", "salon quality", "gentle"], ["Dew", "Herb"]),
     ("en", "Power", "Batteries", 6, ["battery alk.", "alkaline batt."], ["Alkaline Batteries", "Long Life Alkaline Batteries"],
@@ -183,9 +183,9 @@ def family(rng, kind, brand, line):
 
 def left_line(rng, product, factor):
     kind, brand, line, code, values = product
-    words = [rng.choice(a[v][0] if rng.random() < 0.4 else a[v][1]) for a, v in zip(kind[6], values)]
+    words = [rng.choice(a[v][0] if rng.random() < 0.3 else a[v][1]) for a, v in zip(kind[6], values)]
     rng.shuffle(words)
-    name = [rng.choice(kind[4] if rng.random() < 0.4 else kind[5]), brand.upper() if rng.random() < 0.6 else brand]
+    name = [rng.choice(kind[4] if rng.random() < 0.3 else kind[5]), brand.upper() if rng.random() < 0.6 else brand]
     if code:
         name.insert(rng.choice([1, 2]), code if rng.random() < 0.7 else code.replace("-", ""))
     else:
@@ -199,7 +199,7 @@ def left_line(rng, product, factor):
 def right_line(rng, product, factor):
     kind, brand, line, code, values = product
     words = [rng.choice(a[v][1]) for a, v in zip(kind[6], values)]
-    adverts = rng.sample(kind[7], rng.choice([0, 0, 1, 1, 1]))
+    adverts = rng.sample(kind[7], rng.choice([0, 0, 0, 1, 1]))
     words += adverts
     rng.shuffle(words)
     head = [rng.choice(kind[5]), f'"{brand}"' if kind[0] == "ru" and rng.random() < 0.4 else brand]

@@ -8,8 +8,8 @@ use sverka::Record;
 use sverka::data::{ReadOptions, read_table};
 use sverka::index::Bm25;
 
-/// What the bundled matcher reaches on the examples, rounded down.
-const LEAST_F1: f64 = 0.70;
+/// What the bundled matcher must reach on the examples.
+const LEAST_F1: f64 = 0.90;
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
@@ -92,6 +92,5 @@ fn the_bundled_matcher_matches_the_examples() {
     let answer: serde_json::Value = serde_json::from_str(&stdout(&assert)).unwrap();
     // truth.csv holds matches only, and every match: what is accepted beside it is wrong, though it has no label
     let f1 = answer["labels"]["if_complete"]["f1"].as_f64().unwrap();
-    // the aim is .90; where this matcher stands, and why, is in docs/results.md. The bound keeps it from getting worse
     assert!(f1 >= LEAST_F1, "F1 {f1:.3}: {answer}");
 }

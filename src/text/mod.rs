@@ -7,6 +7,7 @@
 //! Refused: a normaliser of our own before the tokenizer (a checkpoint knows the text it was pretrained on), and padding
 //! (sequences travel packed, see [`batch`]).
 pub mod batch;
+mod classes;
 mod files;
 mod near;
 pub mod pair;

@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 
+use super::classes::{classes, exclude};
+
 /// A word as it is compared.
 #[derive(Debug, Clone)]
 pub(super) struct Form {
@@ -22,6 +24,8 @@ pub(super) struct Form {
     before_hyphen: usize,
     /// The unit that a sign after the number stands for: inches or percent.
     pub(super) sign: Option<&'static str>,
+    /// What it excludes: class and value.
+    classes: &'static [(u8, u8)],
     /// It has a digit.
     digit: bool,
     /// The letters around its digits.
@@ -43,10 +47,12 @@ impl Form {
         };
         let letters = if digit { text.chars().filter(|c| c.is_alphabetic()).collect() } else { String::new() };
         let signed = number.len() < ending.len() && number.ends_with(|c: char| c.is_ascii_digit());
-        let mut form = Form { stem: None, before_hyphen: 0, sign: None, digit, letters, text };
+        let mut form = Form { stem: None, before_hyphen: 0, sign: None, classes: &[], digit, letters, text };
         form.sign = Some(sign).filter(|_| signed && form.is_number());
         if !digit && form.text.chars().all(char::is_alphabetic) {
-            form.stem = Some(stem(&form.text)).filter(|stem| *stem != form.text);
+            let stem = stem(&form.text);
+            form.classes = classes(&stem);
+            form.stem = Some(stem).filter(|stem| *stem != form.text);
             let halves: Vec<usize> =
                 word.split('-').map(|half| half.chars().filter(|c| c.is_alphabetic()).count()).collect();
             if let [a @ 1..=3, 1..=3] = halves[..] {
@@ -82,7 +88,7 @@ impl Form {
     }
 }
 
-fn stem(word: &str) -> String {
+pub(super) fn stem(word: &str) -> String {
     static RUSSIAN: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::Russian));
     static ENGLISH: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::English));
     let cyrillic = word.starts_with(|c| ('а'..='я').contains(&c));
@@ -119,8 +125,12 @@ fn squeezed(short: &Form, long: &str, count: usize) -> bool {
         && short.text.chars().all(|c| rest.any(|r| r == c))
 }
 
-/// Whether both have digits and one stands in the other's place: the same letters around other digits, or one character changed.
+/// Whether one stands in the other's place: values that exclude each other, or both with digits, the same letters around other digits
+/// or one character changed.
 pub(super) fn differs(a: &Form, b: &Form) -> bool {
+    if exclude(a.classes, b.classes) {
+        return true;
+    }
     if !a.digit || !b.digit || a.text == b.text {
         return false;
     }

@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn marks_of_words() {
         for (left, right, of_left, of_right) in [
-            ("гель 500 мл лимон", "гель 0,5 л яблоко", "sss.", "sss."),
+            ("гель 500 мл лимон", "гель 0,5 л яблоко", "sssd", "sssd"),
             ("гель 250мл лимон", "гель 0,5 л лимон", "sds", "sdds"),
             ("дрель 18 В", "Дрель 12 в", "sds", "sds"),
             ("monitor 27\" 144 Hz", "Monitor 27 inch, 165Hz", "ssdd", "sssd"),

@@ -110,7 +110,7 @@ fn a_recipe_becomes_a_bundle_and_a_stopped_run_the_same_bundle() {
     }
     assert_eq!(Recipe::read(&whole.join("recipe.toml"), &[]).unwrap(), recipe);
     let bundle = Bundle::open(&whole.join("model"), None).unwrap();
-    assert_eq!(bundle.config().type_vocab_size, 8, "marked words have segments");
+    assert_eq!(bundle.config().type_vocab_size, 10, "marked words have segments");
     assert_eq!(
         (bundle.threshold(), bundle.manifest.calibration.clone()),
         (outcome.threshold.value, Some(outcome.calibration.clone()))
