@@ -63,7 +63,7 @@ pub(super) struct Words {
     single: Vec<Key>,
     /// Forms of up to five neighbours, sorted.
     merged: Vec<Key>,
-    /// Numbers with their units.
+    /// Numbers with their units, in the order of their words.
     quantities: Vec<Quantity>,
     /// The first price, and the first and the last of its words.
     price: Option<(f64, usize, usize)>,
@@ -117,6 +117,11 @@ impl Words {
         words.single.sort_unstable();
         words.merged.sort_unstable();
         words
+    }
+
+    /// The quantities that are compared one by one.
+    fn first_quantities(&self) -> impl Iterator<Item = &Quantity> {
+        self.quantities.iter().take_while(|q| q.first < COMPARED)
     }
 }
 
@@ -173,8 +178,8 @@ pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
         of_left[a.1..=a.2].fill(mark);
         of_right[b.1..=b.2].fill(mark);
     }
-    for a in &left.quantities {
-        for b in right.quantities.iter().filter(|b| a.amount == b.amount && a.unit.same(&b.unit)) {
+    for a in left.first_quantities() {
+        for b in right.first_quantities().filter(|b| a.amount == b.amount && a.unit.same(&b.unit)) {
             share(&mut of_left, &left.forms, a.first, a.last);
             share(&mut of_right, &right.forms, b.first, b.last);
         }
@@ -199,8 +204,8 @@ pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
             }
         }
     }
-    for a in left.quantities.iter().filter(|q| open_left.contains(&q.first)) {
-        for b in right.quantities.iter().filter(|q| open_right.contains(&q.first)) {
+    for a in left.first_quantities().filter(|q| open_left.contains(&q.first)) {
+        for b in right.first_quantities().filter(|q| open_right.contains(&q.first)) {
             if a.amount != b.amount && a.unit.same(&b.unit) {
                 of_left[a.first..=a.last].iter_mut().for_each(|mark| set(mark, Mark::Differs));
                 of_right[b.first..=b.last].iter_mut().for_each(|mark| set(mark, Mark::Differs));
@@ -214,10 +219,13 @@ pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
 fn by_chance(words: &Words, other: &Words) -> Vec<usize> {
     let kind = |q: &Quantity| if let Unit::Known(kind) = q.unit { Some(kind) } else { None };
     let mut found = Vec::new();
-    for of in words.quantities.iter().filter(|q| words.forms[q.first].is_number()) {
+    for of in words.first_quantities().filter(|q| words.forms[q.first].is_number()) {
         let Some(own) = kind(of) else { continue };
         let number = &words.forms[of.first].text;
-        let counts = |at: usize| other.quantities.iter().find(|q| q.first == at).and_then(kind);
+        let counts = |at: usize| {
+            let found = other.quantities.binary_search_by_key(&at, |q| q.first).ok()?;
+            kind(&other.quantities[found])
+        };
         let like = |(at, form): (usize, &Form)| form.text == *number && counts(at).is_none_or(|kind| kind == own);
         let amount = |q: &Quantity| kind(q) == Some(own) && q.amount == of.amount;
         if !other.forms.iter().enumerate().any(like) && !other.quantities.iter().any(amount) {
