@@ -138,7 +138,7 @@ pub(super) enum Mark {
     Shared,
     /// The same word in another form, it seems.
     Near,
-    /// Another number or code in its place.
+    /// Another number, code or attribute in its place.
     Differs,
     /// The same, and it is an article code.
     Code,
