@@ -2,7 +2,8 @@
 //!
 //! *Near* is what shops do to a word: cut off (`черн.`, `dscw120` for `dscw120b`), squeezed (`blk`, `ср-во`), inflected
 //! (`белая` and `белый`; by Snowball's stems). *Differs* is what tells siblings apart: a code or number whose letters stand on the
-//! other side with other digits (`dscw120` and `dscw130`, `8gb` and `4gb`, `e27` and `e14`), or with one character changed, or a word that excludes it ([`classes`](super::classes)).
+//! other side with other digits (`dscw120` and `dscw130`, `8gb` and `4gb`, `e27` and `e14`), or with one character changed, or a word that excludes it
+//! ([`classes`](super::classes)).
 //! Neither is a verdict; the model learns what each is worth.
 
 use std::sync::LazyLock;

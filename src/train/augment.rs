@@ -106,8 +106,7 @@ pub fn made_pairs(
 /// Gives both sides an attribute: the same, or two of one class. False where they have one of that class already.
 fn attributed(sides: &mut [Record; 2], same: bool, rng: &mut impl Rng) -> bool {
     let text = sides.iter().flat_map(|side| &side.values).fold(String::new(), |text, value| text + " " + value);
-    let russian = text.contains(|c| ('а'..='я').contains(&c));
-    let Some(forms) = attributes::draw(russian, &text, same, rng) else { return false };
+    let Some(forms) = attributes::draw(words::is_russian(&text), &text, same, rng) else { return false };
     for (side, form) in sides.iter_mut().zip(forms) {
         let mut draft = Draft::new(side, usize::MAX);
         let form = if below(rng, 6) == 0 { form.to_uppercase() } else { form.to_string() };

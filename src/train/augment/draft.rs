@@ -6,7 +6,9 @@ use rand::Rng;
 
 use super::draws::{below, pick};
 use super::lexicon;
-use super::words::{amount, core, folded, in_case, other_character, other_number, quantity, set_core, written};
+use super::words::{
+    amount, core, folded, in_case, is_russian, other_character, other_number, quantity, set_core, written,
+};
 use crate::records::Record;
 use crate::text::is_price_field;
 
@@ -123,8 +125,8 @@ impl Draft {
     pub(super) fn spoil(&mut self, rng: &mut impl Rng) -> bool {
         let codes = self.codes();
         let kinds = match codes.is_empty() {
-            true => [Kind::Number, Kind::Unit, Kind::Colour, Kind::Code].map(|kind| self.places(kind)),
-            false => [codes, Vec::new(), Vec::new(), Vec::new()],
+            true => [Kind::Number, Kind::Unit, Kind::Colour, Kind::Code].map(|kind| self.places(kind)).to_vec(),
+            false => vec![codes],
         };
         let mut present: Vec<&Vec<At>> = kinds.iter().filter(|places| !places.is_empty()).collect();
         while !present.is_empty() {
@@ -240,7 +242,7 @@ impl Draft {
     /// Adds words that do not tell products apart: praise, or one or two plain words of another record, past its first.
     pub(super) fn advertise(&mut self, other: &Record, rng: &mut impl Rng) {
         const FIRST: usize = 3;
-        let russian = self.values.iter().flatten().any(|w| w.contains(|c| ('а'..='я').contains(&c)));
+        let russian = self.values.iter().flatten().any(|w| is_russian(w));
         let strange = Draft::new(other, self.words);
         let mut plain = strange.places(Kind::Plain);
         plain.retain(|at| at.1 >= FIRST);

@@ -17,6 +17,11 @@ pub(super) fn set_core(word: &mut String, new: &str) {
     word.replace_range(start..end, new);
 }
 
+/// Whether a text has small Cyrillic letters.
+pub(super) fn is_russian(text: &str) -> bool {
+    text.contains(|c| ('а'..='я').contains(&c))
+}
+
 pub(super) fn folded(word: &str) -> String {
     word.to_lowercase().replace('ё', "е")
 }
