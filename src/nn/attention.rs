@@ -1,8 +1,10 @@
 //! Self-attention over packed sequences (Vaswani et al., NeurIPS 2017): one head of one sequence at a time, scores of at
 //! most [`BLOCK`] queries in memory, all in the cache. The backward pass computes the probabilities anew.
 
+use std::cell::RefCell;
+
 use super::Dtype;
-use super::kernels::{self, Buffer, Left, Panels};
+use super::kernels::{self, Buffer, Left, Panels, Team};
 
 /// Queries whose scores are held at once.
 const BLOCK: usize = 128;
@@ -20,9 +22,13 @@ pub struct Attention {
     pub dropout: Option<(f32, u64)>,
 }
 
-/// Buffers reused from call to call.
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Buffers of a thread, reused from call to call.
 #[derive(Default)]
-pub struct Scratch {
+struct Scratch {
     /// Units of the left side.
     left: Buffer<u32>,
     turned: Buffer<u32>,
@@ -78,36 +84,75 @@ impl Attention {
         stride
     }
 
-    /// `qkv [t, 3h]` of one sequence to `out [queries, h]`, the first `queries` tokens asking.
-    pub fn forward(&self, s: &mut Scratch, qkv: &[f32], t: usize, queries: usize, sequence: usize, out: &mut [f32]) {
+    /// `qkv [t, 3h]` of one sequence to `out [queries, h]`, the first `queries` tokens asking; a `team` shares the heads, whose
+    /// results are together in `apart` before they are put beside each other.
+    pub fn forward(
+        &self,
+        qkv: &[f32],
+        t: usize,
+        queries: usize,
+        sequence: usize,
+        out: &mut [f32],
+        team: Option<(&Team, &mut Buffer<f32>)>,
+    ) {
         let (h, d) = (self.hidden, self.dim());
-        for head in 0..self.heads {
-            s.right.from_rows(self.dtype, &qkv[h + head * d..], 3 * h, t, d, &mut s.rows);
-            s.right2.from_columns(self.dtype, &qkv[2 * h + head * d..], 3 * h, t, d);
-            for start in (0..queries).step_by(BLOCK) {
-                let rows = start..(start + BLOCK).min(queries);
-                let m = rows.len();
-                let stride = self.probabilities(s, qkv, rows.clone(), t, head);
-                self.mask(&mut s.scores, stride, rows, sequence, head, t);
-                let depth = kernels::steps(self.dtype, t);
-                s.left.reserve(m * depth);
-                kernels::units(self.dtype, &s.scores, stride, m, t, &mut s.left, &mut []);
-                let left = Left { units: &s.left, stride: depth, rows: m, scale: &[] };
-                kernels::product(left, &s.right2, None, &mut out[start * h + head * d..], h, false);
+        let Some((team, apart)) = team else {
+            return SCRATCH.with_borrow_mut(|s| {
+                (0..self.heads).for_each(|head| self.head(s, qkv, t, queries, sequence, head, &mut out[head * d..], h));
+            });
+        };
+        apart.reserve(queries * h);
+        team.chunks(&mut apart[..queries * h], queries * d, |head, out| {
+            SCRATCH.with_borrow_mut(|s| self.head(s, qkv, t, queries, sequence, head, out, d));
+        });
+        for (head, rows) in apart[..queries * h].chunks_exact(queries * d).enumerate() {
+            for (row, values) in rows.chunks_exact(d).enumerate() {
+                out[row * h + head * d..][..d].copy_from_slice(values);
             }
         }
     }
 
+    /// One head to rows of `out`, `out_stride` apart.
+    fn head(
+        &self,
+        s: &mut Scratch,
+        qkv: &[f32],
+        t: usize,
+        queries: usize,
+        sequence: usize,
+        head: usize,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        let (h, d) = (self.hidden, self.dim());
+        s.right.from_rows(self.dtype, &qkv[h + head * d..], 3 * h, t, d, &mut s.rows);
+        s.right2.from_columns(self.dtype, &qkv[2 * h + head * d..], 3 * h, t, d);
+        for start in (0..queries).step_by(BLOCK) {
+            let rows = start..(start + BLOCK).min(queries);
+            let m = rows.len();
+            let stride = self.probabilities(s, qkv, rows.clone(), t, head);
+            self.mask(&mut s.scores, stride, rows, sequence, head, t);
+            let depth = kernels::steps(self.dtype, t);
+            s.left.reserve(m * depth);
+            kernels::units(self.dtype, &s.scores, stride, m, t, &mut s.left, &mut []);
+            let left = Left { units: &s.left, stride: depth, rows: m, scale: &[] };
+            kernels::product(left, &s.right2, None, &mut out[start * out_stride..], out_stride, false);
+        }
+    }
+
     /// Gradients of `qkv` into `d_qkv [t, 3h]` (overwritten) from `d_out [queries, h]`.
-    pub fn backward(
+    pub fn backward(&self, qkv: &[f32], d_out: &[f32], t: usize, queries: usize, sequence: usize, d_qkv: &mut [f32]) {
+        SCRATCH.with_borrow_mut(|s| self.backward_with(s, qkv, d_out, t, queries, d_qkv, sequence));
+    }
+    fn backward_with(
         &self,
         s: &mut Scratch,
         qkv: &[f32],
         d_out: &[f32],
         t: usize,
         queries: usize,
-        sequence: usize,
         d_qkv: &mut [f32],
+        sequence: usize,
     ) {
         let (h, d, dtype) = (self.hidden, self.dim(), self.dtype);
         let wide = kernels::steps(dtype, d);
@@ -167,7 +212,7 @@ mod tests {
         for (dtype, tolerance) in [(Dtype::F32, 1e-6), (Dtype::Bf16, 4e-3)] {
             let attention = Attention { hidden: h, heads: 1, dtype, dropout: None };
             let mut out = vec![f32::NAN; h];
-            attention.forward(&mut Scratch::default(), &qkv, 2, 1, 0, &mut out);
+            attention.forward(&qkv, 2, 1, 0, &mut out, None);
             assert!(
                 (out[0] - 0.880_797).abs() < tolerance && (out[1] - 0.119_203).abs() < tolerance,
                 "{dtype:?} {out:?}"

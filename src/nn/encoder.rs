@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::embedding::Embedding;
+use super::kernels::Team;
 use super::layer::{Group, Layer, Run};
 use super::plan::{Plan, with_workspace};
 use crate::Result;
@@ -38,15 +39,16 @@ impl Encoder {
             tasks.push((group, part));
             rest = tail;
         }
+        let group = |(group, out), team: Option<&Team>| self.group(batch, group, first_only, team, out);
         if alone {
-            tasks.into_iter().for_each(|(group, out)| self.group(batch, group, first_only, true, out));
+            Team::gather(|team| tasks.into_iter().for_each(|task| group(task, Some(team))));
         } else {
-            tasks.into_par_iter().for_each(|(group, out)| self.group(batch, group, first_only, false, out));
+            tasks.into_par_iter().for_each(|task| group(task, None));
         }
         Ok(out)
     }
 
-    fn group(&self, batch: &Batch, group: Group, first_only: bool, split: bool, out: &mut [f32]) {
+    fn group(&self, batch: &Batch, group: Group, first_only: bool, team: Option<&Team>, out: &mut [f32]) {
         let size = group.tokens() * self.hidden();
         let last = self.layers.len().saturating_sub(1);
         with_workspace(|w| {
@@ -55,7 +57,7 @@ impl Encoder {
             y.reserve(size);
             self.embedding.group(w, batch, group, &mut x[..size]);
             for (i, layer) in self.layers.iter().enumerate() {
-                let run = Run { first_only: first_only && i == last, seed: None, split };
+                let run = Run { first_only: first_only && i == last, seed: None, team };
                 let to = if i == last { &mut *out } else { &mut y[..size] };
                 layer.forward(w, group, run, &x[..size], to, None);
                 std::mem::swap(&mut x, &mut y);

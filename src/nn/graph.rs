@@ -37,7 +37,7 @@ impl Graph {
         let last = self.layers.len().saturating_sub(1);
         for (i, leaves) in self.layers.into_iter().enumerate() {
             let seed = seed.wrapping_add((i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let run = Run { first_only: first_only && i == last, seed: Some(seed), split: false };
+            let run = Run { first_only: first_only && i == last, seed: Some(seed), team: None };
             let op = LayerOp::new((self.dtype, self.shape), leaves, plan.clone(), run, pool.clone());
             states.push(states[i].apply_op1(op)?);
         }

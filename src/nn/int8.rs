@@ -84,7 +84,7 @@ impl Sample {
     /// but key and value see first tokens alone, and the sample ends there.
     pub fn through(&mut self, layer: &Layer, first_only: bool) -> Inputs {
         let (h, f, every) = (self.hidden, layer.shape.ff, self.every);
-        let run = Run { first_only, seed: None, split: false };
+        let run = Run { first_only, seed: None, team: None };
         let groups: Vec<Group> = self.plan.groups().collect();
         let pass = |group: Group| {
             let x = &self.states[group.first_token * h..][..group.tokens() * h];

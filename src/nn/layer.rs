@@ -6,8 +6,8 @@
 //! computes queries, feed-forward and norms for those rows alone.
 
 use super::Dtype;
-use super::attention::{self, Attention};
-use super::kernels::{self, Buffer, Left};
+use super::attention::Attention;
+use super::kernels::{self, Buffer, Left, Team};
 use super::linear::Linear;
 
 /// Shape and settings of a layer.
@@ -90,7 +90,8 @@ pub struct Workspace {
     pub(super) u: Buffer<f32>,
     pub(super) residual: Buffer<f32>,
     pub(super) rstd: Buffer<f32>,
-    pub(super) attention: attention::Scratch,
+    /// Heads of a sequence, each by itself.
+    pub(super) heads: Buffer<f32>,
     /// A group's states between two layers, in serving.
     pub(super) states: [Buffer<f32>; 2],
 }
@@ -126,14 +127,14 @@ impl Group<'_> {
 }
 
 /// How a layer runs.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Run {
+#[derive(Clone, Copy, Default)]
+pub struct Run<'a> {
     /// The output holds the first token of each sequence only.
     pub first_only: bool,
     /// Seed of this layer's dropout in this step; `None` in serving.
     pub seed: Option<u64>,
-    /// Shares each product's columns between threads (one small group alone).
-    pub split: bool,
+    /// Shares the work within the layer (one small group alone).
+    pub team: Option<&'a Team>,
 }
 
 /// Places a group's rows go to while training; slices of `Saved`'s arrays.
@@ -229,7 +230,7 @@ impl Layer {
 
         kernels::units(dtype, x, h, t, h, &mut w.units, &mut w.scale);
         let left = Left { units: &w.units, stride: wide, rows: t, scale: &w.scale };
-        self.key_value.forward(left, &mut w.qkv[h..], 3 * h, run.split);
+        self.key_value.forward(left, &mut w.qkv[h..], 3 * h, run.team);
         let residual = if run.first_only {
             // queries of the first tokens alone, each at its token's place
             w.residual.reserve(m * h);
@@ -237,11 +238,11 @@ impl Layer {
                 w.residual[row * h..][..h].copy_from_slice(&x[start * h..][..h]);
                 let one =
                     Left { units: &w.units[start * wide..], stride: wide, rows: 1, scale: &w.scale[start..start + 1] };
-                self.query.forward(one, &mut w.qkv[start * 3 * h..], 3 * h, false);
+                self.query.forward(one, &mut w.qkv[start * 3 * h..], 3 * h, None);
             }
             &w.residual[..m * h]
         } else {
-            self.query.forward(left, &mut w.qkv, 3 * h, run.split);
+            self.query.forward(left, &mut w.qkv, 3 * h, run.team);
             x
         };
         if let Some(k) = &mut keep {
@@ -252,14 +253,8 @@ impl Layer {
         for (start, tokens, number) in group.sequences() {
             let asked = if run.first_only { 1 } else { tokens };
             let context = &mut w.context[row * h..(row + asked) * h];
-            attention.forward(
-                &mut w.attention,
-                &w.qkv[start * 3 * h..(start + tokens) * 3 * h],
-                tokens,
-                asked,
-                number,
-                context,
-            );
+            let qkv = &w.qkv[start * 3 * h..(start + tokens) * 3 * h];
+            attention.forward(qkv, tokens, asked, number, context, run.team.map(|team| (team, &mut w.heads)));
             row += asked;
         }
         kernels::units(dtype, &w.context, h, m, h, &mut w.units, &mut w.scale);
@@ -267,7 +262,7 @@ impl Layer {
             k.context.copy_from_slice(&w.units[..m * wide]);
         }
         let left = Left { units: &w.units, stride: wide, rows: m, scale: &w.scale };
-        self.out.forward(left, &mut w.y, h, run.split);
+        self.out.forward(left, &mut w.y, h, run.team);
         self.drop(&mut w.y[..m * h], run, group, AFTER_ATTENTION);
         let Norm { gamma, beta } = &self.norm1;
         kernels::layer_norm(&mut w.y, Some(residual), gamma, beta, self.shape.eps, &mut w.x1, &mut w.rstd[..m]);
@@ -278,13 +273,13 @@ impl Layer {
 
         kernels::units(dtype, &w.x1, h, m, h, &mut w.units, &mut w.scale);
         let left = Left { units: &w.units, stride: wide, rows: m, scale: &w.scale };
-        self.up.forward(left, &mut w.u, f, run.split);
+        self.up.forward(left, &mut w.u, f, run.team);
         if let Some(k) = &mut keep {
             kernels::units(dtype, &w.u, f, m, f, k.u, &mut []);
         }
         kernels::gelu_units(dtype, &mut w.u, m, f, &mut w.units, &mut w.scale);
         let left = Left { units: &w.units, stride: deep, rows: m, scale: &w.scale };
-        self.down.forward(left, &mut w.y, h, run.split);
+        self.down.forward(left, &mut w.y, h, run.team);
         self.drop(&mut w.y[..m * h], run, group, AFTER_FEED_FORWARD);
         let Norm { gamma, beta } = &self.norm2;
         kernels::layer_norm(&mut w.y, Some(&w.x1), gamma, beta, self.shape.eps, out, &mut w.rstd[..m]);

@@ -69,7 +69,7 @@ pub struct LayerOp {
     dtype: Dtype,
     leaves: [Leaf; 16],
     plan: Arc<Plan>,
-    run: Run,
+    run: Run<'static>,
     pool: Arc<Pool>,
     /// Filled by the forward pass, taken by the backward pass.
     state: Mutex<Option<Saved>>,
@@ -97,7 +97,7 @@ impl LayerOp {
         (dtype, shape): (Dtype, LayerShape),
         leaves: [Leaf; 16],
         plan: Arc<Plan>,
-        run: Run,
+        run: Run<'static>,
         pool: Arc<Pool>,
     ) -> Self {
         LayerOp { shape, dtype, leaves, plan, run, pool, state: Mutex::default() }
@@ -387,7 +387,7 @@ impl LayerOp {
         for (start, tokens, number) in group.sequences() {
             let asked = if run.first_only { 1 } else { tokens };
             let (qkv, d_qkv) = (&qkv[start * 3 * h..], &mut d_qkv[start * 3 * h..]);
-            attention.backward(&mut w.attention, qkv, &d_context[row * h..], tokens, asked, number, d_qkv);
+            attention.backward(qkv, &d_context[row * h..], tokens, asked, number, d_qkv);
             row += asked;
         }
         kernels::column_sums(d_qkv, &mut small.qkv);

@@ -1,7 +1,7 @@
 //! A linear layer: the only brick that knows what its weights are made of.
 
 use super::Dtype;
-use super::kernels::{self, Left, Panels};
+use super::kernels::{self, Left, Panels, Team};
 
 /// `y = x W^T + b`, packed for products with rows of `k` values, or turned, for gradients with rows of `n`.
 #[derive(Default)]
@@ -32,13 +32,12 @@ impl Linear {
     pub fn bytes(&self) -> usize {
         self.panels.bytes() + self.bias.len() * 4
     }
-    /// `[rows, k]` to `[rows, n]`, rows of the result `stride` apart; `split` shares the columns between threads.
-    pub fn forward(&self, left: Left, out: &mut [f32], stride: usize, split: bool) {
+    /// `[rows, k]` to `[rows, n]`, rows of the result `stride` apart; a `team` shares the columns.
+    pub fn forward(&self, left: Left, out: &mut [f32], stride: usize, team: Option<&Team>) {
         assert!(!self.turned, "packed for gradients");
-        if split {
-            kernels::product_split(left, &self.panels, Some(&self.bias), out, stride);
-        } else {
-            kernels::product(left, &self.panels, Some(&self.bias), out, stride, false);
+        match team {
+            Some(team) => kernels::product_shared(team, left, &self.panels, Some(&self.bias), out, stride),
+            None => kernels::product(left, &self.panels, Some(&self.bias), out, stride, false),
         }
     }
     /// Rows of f32 through an f32 layer: `[rows, k]` to `[rows, n]`.
@@ -46,7 +45,7 @@ impl Linear {
         let rows = x.len() / self.k;
         let mut out = vec![0.0; rows * self.n];
         let left = Left { units: bytemuck::cast_slice(x), stride: self.k, rows, scale: &[] };
-        self.forward(left, &mut out, self.n, false);
+        self.forward(left, &mut out, self.n, None);
         out
     }
     /// Gradient of the input, `[rows, n]` to `[rows, k]`, written or added.

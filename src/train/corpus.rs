@@ -263,16 +263,9 @@ impl Corpus {
         };
         let chosen =
             |wanted: &dyn Fn(&Pair) -> bool| set.pairs.iter().copied().filter(|p| wanted(p)).collect::<Vec<_>>();
-        let (mut train, dropped_train) = free(held_out, chosen(&|p| read.is_train(p)));
+        let (train, dropped_train) = free(held_out, chosen(&|p| read.is_train(p)));
         let (valid, dropped_valid) = free(tested, chosen(&|p| read.is_valid(p)));
         let test = chosen(&|p| read.is_test(p));
-        if let Some(most) = source.max_pairs.filter(|&most| most < train.len()) {
-            let mut order: Vec<usize> = (0..train.len()).collect();
-            order.shuffle(&mut generator(&[recipe.train.seed, 4, index as u64]));
-            order.truncate(most);
-            order.sort_unstable();
-            train = order.into_iter().map(|i| train[i]).collect();
-        }
         let counts = &mut self.counts[index];
         counts.train = train.len() as u64;
         counts.train_matches = train.iter().filter(|p| p.label == Some(true)).count() as u64;
@@ -338,14 +331,35 @@ impl Corpus {
         Ok(())
     }
 
+    /// The items of an epoch: of a source with `max_pairs` so many, drawn anew each time.
+    fn shown(&self, recipe: &Recipe, epoch: u64) -> Vec<usize> {
+        let source = |i: &usize| self.sides[self.items[*i].left as usize].source;
+        let all: Vec<usize> = (0..self.items.len()).collect();
+        let drawn = all.chunk_by(|a, b| source(a) == source(b)).flat_map(|items| {
+            let number = source(&items[0]);
+            let of = &recipe.data.sources[number];
+            let pairs = items.len() / of.repeat as usize;
+            let Some(most) = of.max_pairs.filter(|&most| most < pairs) else { return items.to_vec() };
+            let mut order: Vec<usize> = (0..pairs).collect();
+            order.shuffle(&mut generator(&[recipe.train.seed, epoch, 4, number as u64]));
+            order.truncate(most);
+            order.sort_unstable();
+            (0..of.repeat as usize).flat_map(|copy| order.iter().map(move |at| items[copy * pairs + at])).collect()
+        });
+        drawn.collect()
+    }
+
     /// The training pairs of an epoch: all that were read, some swapped or thinned, and the made ones.
     pub fn epoch(&self, recipe: &Recipe, epoch: u64) -> Result<Vec<Example>> {
         let (seed, chance) = (recipe.train.seed, recipe.train.swap);
         let target = |label: bool| f32::from(u8::from(label));
+        let shown = self.shown(recipe, epoch);
+        let in_use: HashSet<u32> = shown.iter().flat_map(|&i| [self.items[i].left, self.items[i].right]).collect();
         let swapped = |purpose: u64, i: usize| {
             chance > 0.0 && generator(&[seed, epoch, purpose, i as u64]).random_bool(chance.clamp(0.0, 1.0))
         };
-        let read = self.items.par_iter().enumerate().map(|(i, item)| {
+        let read = shown.into_par_iter().map(|i| {
+            let item = &self.items[i];
             let (left, right) = (&self.sides[item.left as usize], &self.sides[item.right as usize]);
             let (left, right) = if swapped(5, i) { (right, left) } else { (left, right) };
             let tokenizer = &self.tokenizers[left.source];
@@ -366,7 +380,8 @@ impl Corpus {
             first..self.sides.partition_point(|side| side.source <= source)
         };
         let lists: Vec<_> = (0..self.tokenizers.len()).map(of).collect();
-        let made = self.sides.par_iter().enumerate().map(|(i, side)| {
+        let used = self.sides.par_iter().enumerate().filter(|(i, _)| in_use.contains(&(*i as u32)));
+        let made = used.map(|(i, side)| {
             let list = &lists[side.source];
             let siblings: Vec<&Record> = side.siblings.iter().map(|&at| &self.sides[at as usize].record).collect();
             let of_copy = |copy: u32| {

@@ -92,7 +92,7 @@ pub struct NamedSource {
     /// Fields to show, in order; those of `[text]` where it is left out.
     #[serde(default)]
     pub fields: Option<Vec<String>>,
-    /// Training pairs drawn from it at most.
+    /// Training pairs drawn from it at most, others each epoch.
     #[serde(default)]
     pub max_pairs: Option<usize>,
     /// How often its training pairs come in an epoch, and how often pairs are made from its records.

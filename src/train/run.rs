@@ -126,7 +126,7 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
         return Err(Error::model(&recipe.start.dir, "vocab_size", what, "the two files do not belong together"));
     }
     let corpus = Corpus::read(recipe, &tokenizer)?;
-    describe(&corpus, progress);
+    describe(&corpus, recipe, progress);
     let labels = labels_of(&corpus.valid);
     if !(labels.contains(&true) && labels.contains(&false)) {
         let what = "validation needs matches and non-matches: give a source with both in a valid part, or data.split";
@@ -227,13 +227,15 @@ fn difference(key: &str, before: &toml::Value, now: &toml::Value) -> Option<(Str
     }
 }
 
-fn describe(corpus: &Corpus, progress: &dyn Progress) {
-    for c in &corpus.counts {
+fn describe(corpus: &Corpus, recipe: &Recipe, progress: &dyn Progress) {
+    for (c, source) in corpus.counts.iter().zip(&recipe.data.sources) {
         let mut line = format!(
             "{}: {} training pairs ({} matches), {} validation, {} test",
             c.name, c.train, c.train_matches, c.valid, c.test
         );
+        let drawn = source.max_pairs.map_or(0, |most| most as u64);
         let extras = [
+            (if drawn < c.train { drawn } else { 0 }, "training pairs drawn for each epoch"),
             (c.dropped_train, "dropped from training, held out elsewhere"),
             (c.dropped_valid, "dropped from validation, in a test part"),
             (c.unlabelled, "without a label"),

@@ -26,6 +26,10 @@ unsafe impl Lanes for Avx512 {
     const COLS: usize = 2;
 
     #[inline(always)]
+    unsafe fn prefetch(p: *const u32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load(p: *const f32) -> __m512i {
         unsafe { _mm512_loadu_si512(p.cast()) }
     }

@@ -51,16 +51,22 @@ pub(super) unsafe fn product<L: Lanes, const KIND: u8>(p: &Product) {
         let mut row = 0;
         while row < p.rows {
             let end = (row + block).min(p.rows);
-            for panel in 0..p.cols.div_ceil(WIDTH) {
+            let panels = p.cols.div_ceil(WIDTH);
+            for panel in 0..panels {
                 let mut at = row;
+                // the first two strips fetch the panel to come
+                let next = p.panels.wrapping_add((panel + 1) % panels * p.steps * WIDTH);
+                let mut strips = 0;
                 while at < end {
                     let left = end - at;
+                    let ahead = if strips < 2 { (next.wrapping_add(strips * p.steps * 16), 16) } else { (next, 0) };
+                    strips += 1;
                     at += match left {
-                        12.. if L::ROWS >= 12 => strip::<L, KIND, 12>(p, at, panel),
-                        8.. if L::ROWS >= 8 => strip::<L, KIND, 8>(p, at, panel),
-                        4.. => strip::<L, KIND, 4>(p, at, panel),
-                        2.. => strip::<L, KIND, 2>(p, at, panel),
-                        _ => strip::<L, KIND, 1>(p, at, panel),
+                        12.. if L::ROWS >= 12 => strip::<L, KIND, 12>(p, at, panel, ahead),
+                        8.. if L::ROWS >= 8 => strip::<L, KIND, 8>(p, at, panel, ahead),
+                        4.. => strip::<L, KIND, 4>(p, at, panel, ahead),
+                        2.. => strip::<L, KIND, 2>(p, at, panel, ahead),
+                        _ => strip::<L, KIND, 1>(p, at, panel, ahead),
                     };
                 }
             }
@@ -70,13 +76,18 @@ pub(super) unsafe fn product<L: Lanes, const KIND: u8>(p: &Product) {
 }
 
 #[inline(always)]
-unsafe fn strip<L: Lanes, const KIND: u8, const M: usize>(p: &Product, row: usize, panel: usize) -> usize {
+unsafe fn strip<L: Lanes, const KIND: u8, const M: usize>(
+    p: &Product,
+    row: usize,
+    panel: usize,
+    ahead: (*const u32, usize),
+) -> usize {
     unsafe {
         if L::COLS == 2 {
-            tile::<L, KIND, M, 2>(p, row, panel, 0);
+            tile::<L, KIND, M, 2>(p, row, panel, 0, ahead);
         } else {
-            tile::<L, KIND, M, 1>(p, row, panel, 0);
-            tile::<L, KIND, M, 1>(p, row, panel, 1);
+            tile::<L, KIND, M, 1>(p, row, panel, 0, ahead);
+            tile::<L, KIND, M, 1>(p, row, panel, 1, (ahead.0, 0));
         }
     }
     M
@@ -90,6 +101,7 @@ unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
     row: usize,
     panel: usize,
     half: usize,
+    (mut ahead, further): (*const u32, usize),
 ) {
     unsafe {
         let column = panel * WIDTH + half * 16;
@@ -121,6 +133,8 @@ unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
                     };
                 }
             }
+            L::prefetch(ahead);
+            ahead = ahead.wrapping_add(further);
             right = right.add(WIDTH);
             step += 1;
             if step >= p.steps {

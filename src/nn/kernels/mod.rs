@@ -9,6 +9,7 @@ mod lanes;
 mod memory;
 mod portable;
 mod rows;
+mod team;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -22,6 +23,7 @@ use std::sync::OnceLock;
 use gemm::{BF16, F32, INT8, Product, WIDTH};
 pub use memory::Buffer;
 use rayon::prelude::*;
+pub use team::Team;
 
 use super::Dtype;
 use crate::{Error, Result};
@@ -354,27 +356,20 @@ pub fn product(left: Left, right: &Panels, bias: Option<&[f32]>, out: &mut [f32]
     unsafe { product_columns(left, right, 0, right.n, bias, out.as_mut_ptr(), out_stride, accumulate) }
 }
 
-/// [`product`] with the columns of the panels shared between threads, for few rows.
-pub fn product_split(left: Left, right: &Panels, bias: Option<&[f32]>, out: &mut [f32], out_stride: usize) {
+/// [`product`] with the columns of the panels shared by a team, for few rows.
+pub fn product_shared(team: &Team, left: Left, right: &Panels, bias: Option<&[f32]>, out: &mut [f32], stride: usize) {
     let panels = right.n.div_ceil(WIDTH);
-    let parts = rayon::current_num_threads().min(panels);
-    if parts < 2 {
-        return product(left, right, bias, out, out_stride, false);
-    }
-    assert!(left.rows == 0 || out.len() >= (left.rows - 1) * out_stride + right.n);
+    let parts = panels.min(2 * rayon::current_num_threads());
+    assert!(left.rows == 0 || out.len() >= (left.rows - 1) * stride + right.n);
     struct Shared(*mut f32);
     // SAFETY: parts write disjoint columns.
     unsafe impl Sync for Shared {}
     let shared = Shared(out.as_mut_ptr());
     let shared = &shared;
-    rayon::scope(|scope| {
-        for part in 0..parts {
-            scope.spawn(move |_| {
-                let (a, b) = (panels * part / parts * WIDTH, (panels * (part + 1) / parts * WIDTH).min(right.n));
-                // SAFETY: as in `product`, and no other part touches columns a..b.
-                unsafe { product_columns(left, right, a, b, bias, shared.0, out_stride, false) }
-            });
-        }
+    team.share(parts, &move |part| {
+        let (a, b) = (panels * part / parts * WIDTH, (panels * (part + 1) / parts * WIDTH).min(right.n));
+        // SAFETY: as in `product`, and no other part touches columns a..b.
+        unsafe { product_columns(left, right, a, b, bias, shared.0, stride, false) }
     });
 }
 

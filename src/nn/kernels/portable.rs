@@ -32,6 +32,7 @@ unsafe impl Lanes for Portable {
     const ROWS: usize = 4;
     const COLS: usize = 2;
 
+    unsafe fn prefetch(_: *const u32) {}
     #[inline(always)]
     unsafe fn load(p: *const f32) -> V {
         unsafe { p.cast::<V>().read_unaligned() }

@@ -128,9 +128,9 @@ fn product_of(dtype: Dtype, x: &[f32], w: &[f32], bias: &[f32], m: usize, n: usi
     let left = Left { units: &left, stride: depth, rows: m, scale: &scale };
     product(left, &panels, Some(&bias), &mut out, n, false);
     let once = out.to_vec();
-    let mut split = Guarded::new(&vec![f32::NAN; m * n], end);
-    product_split(left, &panels, Some(&bias), &mut split, n);
-    assert_eq!(once, split.to_vec(), "split columns");
+    let mut shared = Guarded::new(&vec![f32::NAN; m * n], end);
+    Team::gather(|team| product_shared(team, left, &panels, Some(&bias), &mut shared, n));
+    assert_eq!(once, shared.to_vec(), "shared columns");
     product(left, &panels, None, &mut out, n, true);
     let twice: Vec<f32> = once.iter().zip(bias.iter().cycle()).map(|(y, b)| 2.0 * y - b).collect();
     close(&out, &twice, 1e-4, "accumulate");

@@ -110,9 +110,19 @@ fn max_pairs_repeat_swap_and_the_fingerprint() {
     assert_eq!(of_first.len(), 2, "one pair in 20 repetitions stands both ways round");
     let (recipe, fewer) = folder.corpus(&format!("{SMALL}max_pairs = 2\n"));
     let fewer = fewer.unwrap();
-    assert_eq!((fewer.counts[0].train, fewer.epoch(&recipe, 0).unwrap().len()), (2, 2));
-    assert_ne!(fewer.fingerprint, whole.fingerprint);
-    assert_eq!(fewer.fingerprint.len(), 64);
+    assert_eq!(fewer.counts[0].train, 3);
+    let mut seen: Vec<_> = (0..20).map(|epoch| fewer.epoch(&recipe, epoch).unwrap()).collect();
+    assert!(seen.iter().all(|epoch| epoch.len() == 2 && epoch[0] != epoch[1]));
+    assert_eq!(seen[0], fewer.epoch(&recipe, 0).unwrap());
+    seen.sort_by(|a, b| a.iter().map(|e| &e.encoding.ids).cmp(b.iter().map(|e| &e.encoding.ids)));
+    seen.dedup();
+    assert_eq!(seen.len(), 3, "every choice of two of three comes up");
+    let (recipe, twice) = folder.corpus(&format!("{SMALL}max_pairs = 2\nrepeat = 3\n"));
+    let epoch = twice.unwrap().epoch(&recipe, 0).unwrap();
+    assert_eq!((epoch.len(), &epoch[..2]), (6, &epoch[4..]));
+    assert_eq!(whole.fingerprint.len(), 64);
+    let (_, large) = folder.corpus(LARGE);
+    assert_ne!(whole.fingerprint, large.unwrap().fingerprint);
 }
 
 #[test]
