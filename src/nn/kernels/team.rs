@@ -158,7 +158,11 @@ mod tests {
         }
         let sum = AtomicUsize::new(0);
         pool.install(|| {
-            Team::gather(|team| team.share(64, &|i| drop(sum.fetch_add(i, Ordering::Relaxed))));
+            Team::gather(|team| {
+                team.share(64, &|i| {
+                    sum.fetch_add(i, Ordering::Relaxed);
+                })
+            });
         });
         assert_eq!(sum.into_inner(), 64 * 63 / 2);
     }
