@@ -142,7 +142,7 @@ impl Attention {
 
     /// Gradients of `qkv` into `d_qkv [t, 3h]` (overwritten) from `d_out [queries, h]`.
     pub fn backward(&self, qkv: &[f32], d_out: &[f32], t: usize, queries: usize, sequence: usize, d_qkv: &mut [f32]) {
-        SCRATCH.with_borrow_mut(|s| self.backward_with(s, qkv, d_out, t, queries, d_qkv, sequence));
+        SCRATCH.with_borrow_mut(|s| self.backward_with(s, qkv, d_out, t, queries, sequence, d_qkv));
     }
     fn backward_with(
         &self,
@@ -151,8 +151,8 @@ impl Attention {
         d_out: &[f32],
         t: usize,
         queries: usize,
-        d_qkv: &mut [f32],
         sequence: usize,
+        d_qkv: &mut [f32],
     ) {
         let (h, d, dtype) = (self.hidden, self.dim(), self.dtype);
         let wide = kernels::steps(dtype, d);

@@ -332,10 +332,10 @@ impl Corpus {
     }
 
     /// The items of an epoch: of a source with `max_pairs` so many, drawn anew each time.
-    fn shown(&self, recipe: &Recipe, epoch: u64) -> Vec<usize> {
+    fn drawn(&self, recipe: &Recipe, epoch: u64) -> Vec<usize> {
         let source = |i: &usize| self.sides[self.items[*i].left as usize].source;
         let all: Vec<usize> = (0..self.items.len()).collect();
-        let drawn = all.chunk_by(|a, b| source(a) == source(b)).flat_map(|items| {
+        let parts = all.chunk_by(|a, b| source(a) == source(b)).flat_map(|items| {
             let number = source(&items[0]);
             let of = &recipe.data.sources[number];
             let pairs = items.len() / of.repeat as usize;
@@ -346,19 +346,18 @@ impl Corpus {
             order.sort_unstable();
             (0..of.repeat as usize).flat_map(|copy| order.iter().map(move |at| items[copy * pairs + at])).collect()
         });
-        drawn.collect()
+        parts.collect()
     }
 
     /// The training pairs of an epoch: all that were read, some swapped or thinned, and the made ones.
     pub fn epoch(&self, recipe: &Recipe, epoch: u64) -> Result<Vec<Example>> {
         let (seed, chance) = (recipe.train.seed, recipe.train.swap);
         let target = |label: bool| f32::from(u8::from(label));
-        let shown = self.shown(recipe, epoch);
-        let in_use: HashSet<u32> = shown.iter().flat_map(|&i| [self.items[i].left, self.items[i].right]).collect();
+        let drawn = self.drawn(recipe, epoch);
         let swapped = |purpose: u64, i: usize| {
             chance > 0.0 && generator(&[seed, epoch, purpose, i as u64]).random_bool(chance.clamp(0.0, 1.0))
         };
-        let read = shown.into_par_iter().map(|i| {
+        let read = drawn.par_iter().map(|&i| {
             let item = &self.items[i];
             let (left, right) = (&self.sides[item.left as usize], &self.sides[item.right as usize]);
             let (left, right) = if swapped(5, i) { (right, left) } else { (left, right) };
@@ -380,6 +379,7 @@ impl Corpus {
             first..self.sides.partition_point(|side| side.source <= source)
         };
         let lists: Vec<_> = (0..self.tokenizers.len()).map(of).collect();
+        let in_use: HashSet<u32> = drawn.iter().flat_map(|&i| [self.items[i].left, self.items[i].right]).collect();
         let used = self.sides.par_iter().enumerate().filter(|(i, _)| in_use.contains(&(*i as u32)));
         let made = used.map(|(i, side)| {
             let list = &lists[side.source];
