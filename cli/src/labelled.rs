@@ -140,13 +140,13 @@ impl Labelled {
         }
     }
 
-    /// Up to `count` pairs, evenly spread, to be looked at without their labels: of the other splits; where there are none,
-    /// taken out of these pairs, half of them at most.
+    /// Up to `count` pairs, evenly spread, to be looked at without their labels: of training and validation, whichever are not
+    /// these pairs; where there are none, taken out of these, half of them at most.
     pub fn sample(&mut self, from: &Given, count: usize, output: &Output) -> Vec<(Record, Record)> {
         let pair = |(left, right): (&Record, &Record)| (left.clone(), right.clone());
         let split = from.split;
         let divided = split.part().is_some() && self.sets.iter().all(|s| s.set.pairs.iter().all(|p| p.part.is_some()));
-        let splits = [Split::Train, Split::Valid, Split::Test].into_iter().filter(|s| divided && *s != split);
+        let splits = [Split::Train, Split::Valid].into_iter().filter(|s| divided && *s != split);
         // a split without labelled pairs is no error here
         let others: Vec<Labelled> = splits.filter_map(|other| Self::read_split(from, other, output).ok()).collect();
         let total: usize = others.iter().map(Labelled::len).sum();

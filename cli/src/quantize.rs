@@ -21,8 +21,8 @@ const EXAMPLE: &str = "\
 Example:
   sverka quantize runs/abt-buy/model ../shared/data/products/abt-buy --out runs/abt-buy/int8
 
-Calibration and threshold stay those of MODEL. The sample is taken from the splits that are not measured; where there are
-none, it is left out of the measured pairs.
+Calibration and threshold stay those of MODEL. The sample is taken from training and validation, but for the split that is
+measured; where there are none, it is left out of the measured pairs.
 
 Exit code 3: F1 fell by more than --max-loss; nothing is written.";
 

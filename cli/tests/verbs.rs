@@ -411,6 +411,9 @@ fn info_bench_export_prune_and_quantize() {
     assert_eq!(is["quantised"]["f1_int8"], json(&run(&["eval", "int8", "pairs"]))["f1"], "int8 is what it computes in");
     assert_eq!(is["quantised"]["f1_f32"], json(&run(&["eval", "model", "pairs"]))["f1"]);
     assert_eq!((&is["dtype"], &is["storage"], &is["threshold"]), (&"int8".into(), &"int8".into(), &was["threshold"]));
+    // neither what is measured nor what will be is looked at
+    let told = json(&run(&["quantize", "model", "pairs", "--split", "valid", "--max-loss", "1", "--out", "int8-valid"]));
+    assert_eq!((&told["sample_pairs"], &told["measured_pairs"]), (&64.into(), &32.into()));
     let exists = sverka(dir.path()).args(["quantize", "model", "pairs", "--out", "int8"]).assert().code(2);
     one_line(&exists, &["int8", "already exists"]);
 }
