@@ -333,6 +333,30 @@ fn eval_reads_each_source_by_its_own_fields() {
 }
 
 #[test]
+fn a_recipe_gives_the_verbs_what_its_run_validates_on() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    recipe_of_two(dir.path());
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    // a test pair among those to validate on, and a set that is left out of the run
+    let with_a_test_pair = read("pairs/valid.csv") + read("pairs/test.csv").lines().nth(3).unwrap() + "\n";
+    write(&dir.path().join("valid.csv"), with_a_test_pair);
+    write(&dir.path().join("shop/valid.csv"), "ltable_id,rtable_id,label\n1,c,0\n");
+    let recipe = read("two.toml").replace("test = \"pairs", "valid = \"valid.csv\", test = \"pairs");
+    write(&dir.path().join("all.toml"), &recipe);
+    write(&dir.path().join("two.toml"), recipe.replacen("[[data", "data.leave_out = [\"shop\"]\n[[data", 1));
+    let eval = |arguments: &[&str], code: i32| {
+        sverka(dir.path()).args(["eval", "model", "--json"]).args(arguments).assert().code(code)
+    };
+    let counted = |arguments: &[&str]| json(&stdout(&eval(arguments, 0)))["pairs"].as_u64().unwrap();
+    assert_eq!(counted(&["all.toml", "--split", "valid"]), 1 + 32);
+    assert_eq!(counted(&["two.toml", "--split", "valid"]), 32);
+    assert_eq!(counted(&["two.toml", "--split", "train"]), 64);
+    assert_eq!(counted(&["two.toml"]), 3 + 32, "what is left out is measured");
+    one_line(&eval(&["two.toml", "--split", "valid", "--source", "shop"], 2), &["no labelled pairs in split valid"]);
+}
+
+#[test]
 fn match_measures_a_split_of_a_folder() {
     let dir = tempfile::tempdir().unwrap();
     model(dir.path());
@@ -412,7 +436,8 @@ fn info_bench_export_prune_and_quantize() {
     assert_eq!(is["quantised"]["f1_f32"], json(&run(&["eval", "model", "pairs"]))["f1"]);
     assert_eq!((&is["dtype"], &is["storage"], &is["threshold"]), (&"int8".into(), &"int8".into(), &was["threshold"]));
     // neither what is measured nor what will be is looked at
-    let told = json(&run(&["quantize", "model", "pairs", "--split", "valid", "--max-loss", "1", "--out", "int8-valid"]));
+    let told =
+        json(&run(&["quantize", "model", "pairs", "--split", "valid", "--max-loss", "1", "--out", "int8-valid"]));
     assert_eq!((&told["sample_pairs"], &told["measured_pairs"]), (&64.into(), &32.into()));
     let exists = sverka(dir.path()).args(["quantize", "model", "pairs", "--out", "int8"]).assert().code(2);
     one_line(&exists, &["int8", "already exists"]);

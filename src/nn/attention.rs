@@ -36,6 +36,8 @@ struct Scratch {
     right: Panels,
     right2: Panels,
     scores: Buffer<f32>,
+    /// One over each row's sum of exponentials.
+    inverse: Buffer<f32>,
     dropped: Buffer<f32>,
     grads: Buffer<f32>,
 }
@@ -64,15 +66,8 @@ impl Attention {
             }
         }
     }
-    /// Probabilities of one block of queries, `[rows, keys]` with `stride`, into `scratch.scores`.
-    fn probabilities(
-        &self,
-        s: &mut Scratch,
-        qkv: &[f32],
-        rows: std::ops::Range<usize>,
-        keys: usize,
-        head: usize,
-    ) -> usize {
+    /// Scores of one block of queries before scaling, `[rows, keys]` with the stride that is given back, into `scratch.scores`.
+    fn scores(&self, s: &mut Scratch, qkv: &[f32], rows: std::ops::Range<usize>, keys: usize, head: usize) -> usize {
         let (h, d) = (self.hidden, self.dim());
         let (m, stride, depth) = (rows.len(), keys.next_multiple_of(16), kernels::steps(self.dtype, d));
         s.left.reserve(m * depth);
@@ -80,7 +75,6 @@ impl Attention {
         kernels::units(self.dtype, &qkv[rows.start * 3 * h + head * d..], 3 * h, m, d, &mut s.left, &mut []);
         let left = Left { units: &s.left, stride: depth, rows: m, scale: &[] };
         kernels::product(left, &s.right, None, &mut s.scores, stride, false);
-        kernels::softmax(&mut s.scores, stride, m, keys, self.scale());
         stride
     }
 
@@ -130,13 +124,23 @@ impl Attention {
         for start in (0..queries).step_by(BLOCK) {
             let rows = start..(start + BLOCK).min(queries);
             let m = rows.len();
-            let stride = self.probabilities(s, qkv, rows.clone(), t, head);
-            self.mask(&mut s.scores, stride, rows, sequence, head, t);
-            let depth = kernels::steps(self.dtype, t);
+            let stride = self.scores(s, qkv, rows.clone(), t, head);
+            let (depth, out) = (kernels::steps(self.dtype, t), &mut out[start * out_stride..]);
             s.left.reserve(m * depth);
-            kernels::units(self.dtype, &s.scores, stride, m, t, &mut s.left, &mut []);
+            s.inverse.reserve(m);
+            if self.dropout.is_none() {
+                let by = self.scale();
+                kernels::softmax_units(self.dtype, &mut s.scores, stride, m, t, by, &mut s.left, &mut s.inverse);
+            } else {
+                kernels::softmax(&mut s.scores, stride, m, t, self.scale());
+                self.mask(&mut s.scores, stride, rows, sequence, head, t);
+                kernels::units(self.dtype, &s.scores, stride, m, t, &mut s.left, &mut []);
+            }
             let left = Left { units: &s.left, stride: depth, rows: m, scale: &[] };
-            kernels::product(left, &s.right2, None, &mut out[start * out_stride..], out_stride, false);
+            kernels::product(left, &s.right2, None, out, out_stride, false);
+            if self.dropout.is_none() {
+                kernels::scale_rows(out, out_stride, m, d, &s.inverse);
+            }
         }
     }
 
@@ -163,7 +167,8 @@ impl Attention {
                 let m = rows.len();
                 let (keys, deep) = (kernels::steps(dtype, t), kernels::steps(dtype, m));
                 s.right.from_rows(dtype, &qkv[h + head * d..], 3 * h, t, d, &mut s.rows);
-                let stride = self.probabilities(s, qkv, rows.clone(), t, head);
+                let stride = self.scores(s, qkv, rows.clone(), t, head);
+                kernels::softmax(&mut s.scores, stride, m, t, self.scale());
                 let d_rows = &d_out[start * h + head * d..];
                 // d_v = dropped probabilities, turned, times d_out
                 s.dropped.reserve(m * stride);

@@ -150,23 +150,39 @@ fn split(set: &mut PairSet, rendering: &Rendering, shares: Split) {
 struct Read<'a> {
     source: &'a NamedSource,
     rendering: Rendering,
-    set: PairSet,
+    read: LabelledSource,
     left_out: bool,
 }
 
 impl Read<'_> {
-    fn is_train(&self, pair: &Pair) -> bool {
-        !self.left_out && self.source.role(pair) == Some(Part::Train)
-    }
-    fn is_test(&self, pair: &Pair) -> bool {
-        self.source.role(pair) == Some(Part::Test)
-    }
-    fn is_valid(&self, pair: &Pair) -> bool {
-        !self.left_out && self.source.role(pair) == Some(Part::Valid)
+    /// What a pair is used for; a set that is left out is only measured.
+    fn is(&self, part: Part, pair: &Pair) -> bool {
+        (part == Part::Test || !self.left_out) && self.source.role(pair) == Some(part)
     }
     fn keys(&self, pair: &Pair) -> [Key; 2] {
-        keys(&self.rendering, &self.set.left[pair.left as usize], &self.set.right[pair.right as usize])
+        let PairSet { left, right, .. } = &self.read.set;
+        keys(&self.rendering, &left[pair.left as usize], &right[pair.right as usize])
     }
+    /// The pairs of a part whose texts are not `closed` to it, and how many were dropped.
+    fn part(&self, part: Part, closed: &Closed) -> (Vec<Pair>, u64) {
+        let pairs: Vec<Pair> = self.read.set.pairs.iter().filter(|p| self.is(part, p)).copied().collect();
+        let closed = match part {
+            Part::Train => &closed.to_training,
+            Part::Valid => &closed.to_validation,
+            Part::Test => return (pairs, 0),
+        };
+        let before = pairs.len();
+        let kept: Vec<Pair> =
+            pairs.into_par_iter().filter(|p| !self.keys(p).iter().any(|key| closed.contains(key))).collect();
+        let dropped = (before - kept.len()) as u64;
+        (kept, dropped)
+    }
+}
+
+/// Texts of pairs that must not be learnt, and those of test parts, which must not be validated on either.
+struct Closed {
+    to_training: HashSet<Key>,
+    to_validation: HashSet<Key>,
 }
 
 fn read(source: &Source, recipe: &Recipe) -> Result<(PairSet, Skipped)> {
@@ -210,26 +226,44 @@ pub fn read_source(recipe: &Recipe, index: usize) -> Result<LabelledSource> {
     Ok(LabelledSource { set, unlabelled, made, skipped })
 }
 
+/// Every source of a recipe.
+fn read_all(recipe: &Recipe) -> Result<Vec<Read<'_>>> {
+    let sources = recipe.data.sources.iter().enumerate();
+    let read = sources.map(|(i, source)| {
+        let rendering = plain(&recipe.text, source.fields.as_ref());
+        let left_out = recipe.data.leave_out.contains(&source.name);
+        Ok(Read { source, rendering, read: read_source(recipe, i)?, left_out })
+    });
+    read.collect()
+}
+
+/// Every source of a recipe with the pairs that training takes for one part: none of a set that is left out but for its
+/// test part, and without those that also stand in a part that is closed to this one.
+///
+/// # Errors
+/// As [`read_source`].
+pub fn read_part(recipe: &Recipe, part: Part) -> Result<Vec<LabelledSource>> {
+    let all = read_all(recipe)?;
+    let closed = closed(recipe, &all)?;
+    let parts = all.into_iter().map(|mut read| {
+        read.read.set.pairs = read.part(part, &closed).0;
+        read.read
+    });
+    Ok(parts.collect())
+}
+
 impl Corpus {
     /// Reads every source of a recipe.
     pub fn read(recipe: &Recipe, tokenizer: &PairTokenizer) -> Result<Self> {
-        let mut counts = Vec::new();
-        let mut all: Vec<Read> = Vec::new();
-        for (i, source) in recipe.data.sources.iter().enumerate() {
-            let rendering = plain(&recipe.text, source.fields.as_ref());
-            let LabelledSource { set, unlabelled, made, skipped } = read_source(recipe, i)?;
-            let bad_rows = skipped.count;
-            counts.push(Counts { name: source.name.clone(), unlabelled, made, bad_rows, ..Counts::default() });
-            all.push(Read { source, rendering, set, left_out: recipe.data.leave_out.contains(&source.name) });
-        }
-        let (held_out, tested) = closed(recipe, &all)?;
+        let all = read_all(recipe)?;
+        let closed = closed(recipe, &all)?;
         let mut corpus = Corpus {
             sides: Vec::new(),
             items: Vec::new(),
             tokenizers: Vec::new(),
             valid: Vec::new(),
             test: BTreeMap::new(),
-            counts,
+            counts: Vec::new(),
             fingerprint: String::new(),
         };
         let mut fingerprint = Sha256::new();
@@ -238,7 +272,7 @@ impl Corpus {
                 Some(fields) => tokenizer.with_fields(fields.clone()),
                 None => tokenizer.clone(),
             });
-            corpus.add(i, read, recipe, &held_out, &tested, &mut fingerprint)?;
+            corpus.add(i, read, recipe, &closed, &mut fingerprint)?;
         }
         corpus.fingerprint = fingerprint.finalize().iter().map(|b| format!("{b:02x}")).collect();
         Ok(corpus)
@@ -249,28 +283,25 @@ impl Corpus {
         index: usize,
         read: &Read,
         recipe: &Recipe,
-        held_out: &HashSet<Key>,
-        tested: &HashSet<Key>,
+        closed: &Closed,
         fingerprint: &mut Sha256,
     ) -> Result<()> {
-        let Read { source, set, .. } = read;
-        let free = |keys: &HashSet<Key>, pairs: Vec<Pair>| -> (Vec<Pair>, u64) {
-            let before = pairs.len();
-            let kept: Vec<Pair> =
-                pairs.into_par_iter().filter(|p| !read.keys(p).iter().any(|key| keys.contains(key))).collect();
-            let dropped = (before - kept.len()) as u64;
-            (kept, dropped)
-        };
-        let chosen =
-            |wanted: &dyn Fn(&Pair) -> bool| set.pairs.iter().copied().filter(|p| wanted(p)).collect::<Vec<_>>();
-        let (train, dropped_train) = free(held_out, chosen(&|p| read.is_train(p)));
-        let (valid, dropped_valid) = free(tested, chosen(&|p| read.is_valid(p)));
-        let test = chosen(&|p| read.is_test(p));
-        let counts = &mut self.counts[index];
-        counts.train = train.len() as u64;
-        counts.train_matches = train.iter().filter(|p| p.label == Some(true)).count() as u64;
-        (counts.valid, counts.test) = (valid.len() as u64, test.len() as u64);
-        (counts.dropped_train, counts.dropped_valid) = (dropped_train, dropped_valid);
+        let Read { source, read: LabelledSource { set, unlabelled, made, skipped }, .. } = read;
+        let (train, dropped_train) = read.part(Part::Train, closed);
+        let (valid, dropped_valid) = read.part(Part::Valid, closed);
+        let (test, _) = read.part(Part::Test, closed);
+        self.counts.push(Counts {
+            name: source.name.clone(),
+            train: train.len() as u64,
+            train_matches: train.iter().filter(|p| p.label == Some(true)).count() as u64,
+            valid: valid.len() as u64,
+            test: test.len() as u64,
+            dropped_train,
+            dropped_valid,
+            unlabelled: *unlabelled,
+            made: *made,
+            bad_rows: skipped.count,
+        });
         for pair in &train {
             fingerprint.update(read.keys(pair)[0]);
             fingerprint.update([u8::from(pair.label == Some(true))]);
@@ -416,14 +447,13 @@ fn partners(pairs: &[Pair], right: bool) -> BTreeMap<u32, BTreeSet<u32>> {
     partners
 }
 
-/// The keys that must not be learnt, and those of test parts, which must not be validated on either.
-fn closed(recipe: &Recipe, all: &[Read]) -> Result<(HashSet<Key>, HashSet<Key>)> {
+fn closed(recipe: &Recipe, all: &[Read]) -> Result<Closed> {
     let (mut held_out, mut tested) = (HashSet::new(), HashSet::new());
     for read in all {
-        for pair in read.set.pairs.iter().filter(|p| !read.is_train(p)) {
+        for pair in read.read.set.pairs.iter().filter(|p| !read.is(Part::Train, p)) {
             let keys = read.keys(pair);
             held_out.extend(keys);
-            if read.is_test(pair) || pair.part == Some(Part::Test) || read.left_out {
+            if read.is(Part::Test, pair) || pair.part == Some(Part::Test) || read.left_out {
                 tested.extend(keys);
             }
         }
@@ -439,5 +469,5 @@ fn closed(recipe: &Recipe, all: &[Read]) -> Result<(HashSet<Key>, HashSet<Key>)>
             }
         }
     }
-    Ok((held_out, tested))
+    Ok(Closed { to_training: held_out, to_validation: tested })
 }

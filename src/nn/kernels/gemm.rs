@@ -204,7 +204,7 @@ pub(super) unsafe fn row_units<L: Lanes, const KIND: u8, const GELU: bool>(
             let n = (k - i).min(16);
             let mut v = L::load_n(x.add(i), n);
             if GELU {
-                v = gelu::<L>(v);
+                v = gelu::<L, KIND>(v);
                 L::store_n(x.add(i), v, n);
             }
             if KIND == INT8 {

@@ -69,29 +69,26 @@ pub(super) unsafe trait Lanes {
     /// `acc + sum of four products`, unsigned bytes of `a` with signed bytes of `b`, exact in i32.
     unsafe fn dot_i8(acc: Self::V, a: Self::V, b: Self::V) -> Self::V;
 
-    /// Sum of all lanes in a fixed tree.
+    /// Sum of all lanes in a fixed tree: the upper half is added to the lower one, down to one lane.
     #[inline(always)]
     unsafe fn sum(v: Self::V) -> f32 {
-        let mut x = [0f32; 16];
-        unsafe { Self::store(x.as_mut_ptr(), v) };
-        let mut half = 8;
-        while half > 0 {
-            for i in 0..half {
-                x[i] += x[i + half];
-            }
-            half /= 2;
-        }
-        x[0]
+        unsafe { fold::<Self>(v, |a, b| a + b) }
     }
-    /// Largest lane.
+    /// Largest lane, by the same tree.
     #[inline(always)]
     unsafe fn largest(v: Self::V) -> f32 {
-        let mut x = [0f32; 16];
-        unsafe { Self::store(x.as_mut_ptr(), v) };
-        let mut m = x[0];
-        for &y in &x[1..] {
-            m = if y > m { y } else { m };
-        }
-        m
+        unsafe { fold::<Self>(v, |a, b| if a > b { a } else { b }) }
     }
+}
+
+#[inline(always)]
+unsafe fn fold<L: Lanes + ?Sized>(v: L::V, join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut x = [0f32; 16];
+    unsafe { L::store(x.as_mut_ptr(), v) };
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            x[i] = join(x[i], x[i + half]);
+        }
+    }
+    x[0]
 }

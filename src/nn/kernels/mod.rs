@@ -495,6 +495,41 @@ pub fn softmax(x: &mut [f32], stride: usize, m: usize, k: usize, by: f32) {
         by: f32 = by));
 }
 
+/// [`softmax`] before it is divided by its sums, as units `[m, steps]`; `inverse` gets one over each row's sum, for
+/// [`scale_rows`] behind the product. `x` is used up. f32 or bf16.
+pub fn softmax_units(
+    dtype: Dtype,
+    x: &mut [f32],
+    stride: usize,
+    m: usize,
+    k: usize,
+    by: f32,
+    to: &mut [u32],
+    inverse: &mut [f32],
+) {
+    let depth = steps(dtype, k);
+    assert!(k > 0 && k <= stride && by > 0.0 && (m == 0 || x.len() >= (m - 1) * stride + k));
+    assert!(dtype != Dtype::Int8 && to.len() >= m * depth && inverse.len() >= m);
+    let (x, to, inverse) = (x.as_mut_ptr(), to.as_mut_ptr(), inverse.as_mut_ptr());
+    macro_rules! go {
+        ($kind:ident) => {
+            run!(rows::softmax_units[$kind](x: *mut f32 = x, stride: usize = stride, m: usize = m, k: usize = k,
+                by: f32 = by, to: *mut u32 = to, depth: usize = depth, inverse: *mut f32 = inverse))
+        };
+    }
+    match dtype {
+        Dtype::F32 => go!(F32),
+        _ => go!(BF16),
+    }
+}
+
+/// Each of `m` rows of `k` values, `stride` apart, times its own factor.
+pub fn scale_rows(x: &mut [f32], stride: usize, m: usize, k: usize, by: &[f32]) {
+    assert!(k <= stride && by.len() >= m && (m == 0 || x.len() >= (m - 1) * stride + k));
+    run!(rows::scale_rows[](x: *mut f32 = x.as_mut_ptr(), stride: usize = stride, m: usize = m, k: usize = k,
+        by: *const f32 = by.as_ptr()));
+}
+
 /// Backward of [`softmax`] in place, times `by`.
 pub fn softmax_backward(grad: &mut [f32], p: &[f32], stride: usize, m: usize, k: usize, by: f32) {
     let needed = if m == 0 { 0 } else { (m - 1) * stride + k };

@@ -1,9 +1,9 @@
 //! Everything of an encoder that is not a matrix product, one row of tokens after another, in f32.
 //!
-//! GELU's normal distribution function is a polynomial on [-5, 5] (largest error of `x * cdf(x)`: 5e-6), the exponential
-//! Cody and Waite's reduction with a polynomial of degree 6 (relative error below 2e-7).
+//! GELU's normal distribution function is a polynomial on [-5, 5] (largest error of `x * cdf(x)`: 5e-6; before rounding to
+//! bytes a shorter one on [-3.95, 3.95], 1.7e-4), the exponential Cody and Waite's reduction with a polynomial of degree 6 (relative error below 2e-7).
 
-use super::gemm::row_units;
+use super::gemm::{F32, INT8, row_units};
 use super::lanes::Lanes;
 
 /// `exp(x)`, for `x` up to 87; what is below -87 counts as -87.
@@ -24,39 +24,54 @@ unsafe fn exp<L: Lanes>(x: L::V) -> L::V {
     }
 }
 
-const CDF: [f32; 12] = [
-    -0.001_096_038_3,
-    0.003_194_173_8,
-    -0.003_887_543_6,
-    0.005_113_849_3,
-    -0.010_164_957,
-    0.016_909_727,
-    -0.023_625_106,
-    0.031_356_839,
-    -0.040_391_966,
-    0.051_525_386,
-    -0.070_298_23,
-    0.141_363_75,
-];
+/// `(cdf(x) - 0.5) / x` on [-limit, limit] as a polynomial of `2 (x / limit)^2 - 1`, highest power first.
+struct Cdf<const N: usize> {
+    limit: f32,
+    powers: [f32; N],
+}
+
+const CDF: Cdf<12> = Cdf {
+    limit: 5.0,
+    powers: [
+        -0.001_096_038_3,
+        0.003_194_173_8,
+        -0.003_887_543_6,
+        0.005_113_849_3,
+        -0.010_164_957,
+        0.016_909_727,
+        -0.023_625_106,
+        0.031_356_839,
+        -0.040_391_966,
+        0.051_525_386,
+        -0.070_298_23,
+        0.141_363_75,
+    ],
+};
+
+/// Short, for results that become bytes: steps of those are wider than 0.004 where a row's largest value is 0.5 or more.
+const SHORT: Cdf<7> = Cdf {
+    limit: 3.95,
+    powers: [0.005_515_549, -0.015_529_703, 0.023_265_948, -0.035_074_636, 0.055_405_91, -0.085_098_535, 0.178_098_29],
+};
 
 /// The standard normal's distribution function.
 #[inline(always)]
-unsafe fn normal_cdf<L: Lanes>(x: L::V) -> L::V {
+unsafe fn normal_cdf<L: Lanes, const N: usize>(x: L::V, cdf: &Cdf<N>) -> L::V {
     unsafe {
-        let x = L::max(L::min(x, L::splat(5.0)), L::splat(-5.0));
-        let u = L::fma(L::mul(x, x), L::splat(0.08), L::splat(-1.0));
-        let mut p = L::splat(CDF[0]);
-        for c in &CDF[1..] {
+        let x = L::max(L::min(x, L::splat(cdf.limit)), L::splat(-cdf.limit));
+        let u = L::fma(L::mul(x, x), L::splat(2.0 / (cdf.limit * cdf.limit)), L::splat(-1.0));
+        let mut p = L::splat(cdf.powers[0]);
+        for c in &cdf.powers[1..] {
             p = L::fma(p, u, L::splat(*c));
         }
         L::fma(x, p, L::splat(0.5))
     }
 }
 
-/// GELU.
+/// GELU, as exact as its result is stored.
 #[inline(always)]
-pub(super) unsafe fn gelu<L: Lanes>(x: L::V) -> L::V {
-    unsafe { L::mul(x, normal_cdf::<L>(x)) }
+pub(super) unsafe fn gelu<L: Lanes, const KIND: u8>(x: L::V) -> L::V {
+    unsafe { L::mul(x, if KIND == INT8 { normal_cdf::<L, 7>(x, &SHORT) } else { normal_cdf::<L, 12>(x, &CDF) }) }
 }
 
 /// GELU in place over `[m, k]`, and the rows' units for the next product.
@@ -86,7 +101,7 @@ pub(super) unsafe fn gelu_backward<L: Lanes>(x: *const f32, grad: *mut f32, n: u
             let lanes = (n - i).min(16);
             let v = L::load_n(x.add(i), lanes);
             let density = L::mul(exp::<L>(L::mul(L::mul(v, v), L::splat(-0.5))), L::splat(0.398_942_3));
-            let slope = L::fma(v, density, normal_cdf::<L>(v));
+            let slope = L::fma(v, density, normal_cdf::<L, 12>(v, &CDF));
             L::store_n(grad.add(i), L::mul(L::load_n(grad.add(i), lanes), slope), lanes);
             i += 16;
         }
@@ -211,45 +226,98 @@ pub(super) unsafe fn layer_norm_backward<L: Lanes>(
     }
 }
 
+/// `exp((x - max) * by)` of the first `k` values as units (f32 or bf16) to `y`, which may be `x`; gives their sum. The last
+/// values go through `x`.
+#[inline(always)]
+unsafe fn exponentials<L: Lanes, const KIND: u8>(x: *mut f32, k: usize, by: L::V, y: *mut u32) -> f32 {
+    unsafe {
+        let mut top = f32::NEG_INFINITY;
+        if k >= 16 {
+            let mut largest = L::load(x.add(k - 16));
+            let mut i = 0;
+            while i + 16 < k {
+                largest = L::max(L::load(x.add(i)), largest);
+                i += 16;
+            }
+            top = L::largest(largest);
+        } else {
+            for i in 0..k {
+                let v = *x.add(i);
+                top = if v > top { v } else { top };
+            }
+        }
+        let shift = L::splat(top);
+        let mut sum = L::splat(0.0);
+        let mut i = 0;
+        while i < k {
+            let n = (k - i).min(16);
+            let mut e = exp::<L>(L::mul(L::sub(L::load_n(x.add(i), n), shift), by));
+            if n < 16 {
+                L::store_n(x.add(i), e, n);
+                e = L::load_n(x.add(i), n);
+            }
+            sum = L::add(sum, e);
+            match KIND {
+                F32 => L::store_n(y.add(i).cast(), e, n),
+                _ => L::store_u16(y.cast::<u16>().add(i), L::to_bf16(e), n.next_multiple_of(2)),
+            }
+            i += 16;
+        }
+        L::sum(sum)
+    }
+}
+
 /// Softmax of `x * by` in place over the first `k` of each of `m` rows of `stride` values, `by` above 0.
 #[inline(always)]
 pub(super) unsafe fn softmax<L: Lanes>(x: *mut f32, stride: usize, m: usize, k: usize, by: f32) {
     unsafe {
-        let factor = L::splat(by);
         for row in 0..m {
             let x = x.add(row * stride);
-            let whole = k / 16 * 16;
-            let mut top = f32::NEG_INFINITY;
-            if whole > 0 {
-                let mut largest = L::load(x);
-                let mut i = 16;
-                while i < whole {
-                    largest = L::max(L::load(x.add(i)), largest);
-                    i += 16;
-                }
-                top = L::largest(largest);
-            }
-            for i in whole..k {
-                let v = *x.add(i);
-                top = if v > top { v } else { top };
-            }
-            let shift = L::splat(top);
-            let mut sum = L::splat(0.0);
-            let mut i = 0;
-            while i < k {
-                let n = (k - i).min(16);
-                let e = exp::<L>(L::mul(L::sub(L::load_n(x.add(i), n), shift), factor));
-                L::store_n(x.add(i), e, n);
-                sum = L::add(sum, if n < 16 { L::load_n(x.add(i), n) } else { e });
-                i += 16;
-            }
-            let by = L::splat(1.0 / L::sum(sum));
-            i = 0;
-            while i < k {
-                let n = (k - i).min(16);
-                L::store_n(x.add(i), L::mul(L::load_n(x.add(i), n), by), n);
-                i += 16;
-            }
+            let sum = exponentials::<L, F32>(x, k, L::splat(by), x.cast());
+            scale::<L>(x, k, 1.0 / sum);
+        }
+    }
+}
+
+/// [`softmax`] before it is divided by its sums, as units `[m, steps]`; `inverse` gets one over each row's sum. `x` is used up.
+#[inline(always)]
+pub(super) unsafe fn softmax_units<L: Lanes, const KIND: u8>(
+    x: *mut f32,
+    stride: usize,
+    m: usize,
+    k: usize,
+    by: f32,
+    to: *mut u32,
+    steps: usize,
+    inverse: *mut f32,
+) {
+    unsafe {
+        for row in 0..m {
+            let sum = exponentials::<L, KIND>(x.add(row * stride), k, L::splat(by), to.add(row * steps));
+            *inverse.add(row) = 1.0 / sum;
+        }
+    }
+}
+
+/// Each of `m` rows of `k` values, `stride` apart, times its own factor.
+#[inline(always)]
+pub(super) unsafe fn scale_rows<L: Lanes>(x: *mut f32, stride: usize, m: usize, k: usize, by: *const f32) {
+    unsafe {
+        for row in 0..m {
+            scale::<L>(x.add(row * stride), k, *by.add(row));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn scale<L: Lanes>(x: *mut f32, k: usize, by: f32) {
+    unsafe {
+        let by = L::splat(by);
+        let mut i = 0;
+        while i < k {
+            let n = (k - i).min(16);
+            L::store_n(x.add(i), L::mul(L::load_n(x.add(i), n), by), n);
+            i += 16;
         }
     }
 }

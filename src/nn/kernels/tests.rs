@@ -257,6 +257,24 @@ proptest! {
         let got = on_each(|| { let mut y = f(&x); softmax(&mut y, k, m, k, 0.7); y.to_vec() });
         got.iter().for_each(|(unit, got)| close(got, &want, 2e-6, unit.name()));
         same_bits(&got, "softmax");
+        // as units, and divided by the sums behind a product with one
+        for (dtype, tolerance) in [(Dtype::F32, 2e-6), (Dtype::Bf16, 4e-3)] {
+            let got = on_each(|| {
+                let (mut y, mut to, mut inverse) =
+                    (f(&x), Guarded::new(&vec![u32::MAX; m * steps(dtype, k)], end), f(&vec![0.0; m]));
+                softmax_units(dtype, &mut y, k, m, k, 0.7, &mut to, &mut inverse);
+                let whole = steps(dtype, k) * if dtype == Dtype::F32 { 1 } else { 2 };
+                let mut rows = f(&vec![f32::NAN; m * whole]);
+                rows_of_units(dtype, &to, m, whole, &mut rows);
+                scale_rows(&mut rows, whole, m, whole, &inverse);
+                for row in rows.chunks(whole) {
+                    assert!(row[k..].iter().all(|&v| v == 0.0), "the part of the last unit past the row");
+                }
+                rows.chunks(whole).flat_map(|row| &row[..k]).copied().collect::<Vec<_>>()
+            });
+            got.iter().for_each(|(unit, got)| close(got, &want, tolerance, unit.name()));
+            same_bits(&got, "softmax units");
+        }
         // LayerNorm of x + x
         let want: Vec<f32> = x.chunks(k).flat_map(|row| {
             let mean = row.iter().map(|v| 2.0 * f64::from(*v)).sum::<f64>() / k as f64;
@@ -276,20 +294,21 @@ proptest! {
         // GELU and its slope
         let cdf = |v: f64| 0.5 * libm::erfc(-v / std::f64::consts::SQRT_2);
         let want: Vec<f32> = x.iter().map(|&v| (f64::from(v) * cdf(f64::from(v))) as f32).collect();
-        let got = on_each(|| {
-            let (mut y, mut to, mut scale) = (f(&x), Guarded::new(&vec![0u32; m * steps(Dtype::Int8, k)], end), f(&vec![0.0; m]));
-            gelu_units(Dtype::Int8, &mut y, m, k, &mut to, &mut scale);
-            let bytes: &[u8] = bytemuck::cast_slice(&to);
-            let rows = bytes.chunks(4 * steps(Dtype::Int8, k)).zip(y.chunks(k)).zip(scale.iter());
-            for ((bytes, y), scale) in rows {
-                for (b, y) in bytes.iter().zip(y) {
-                    assert!(((f32::from(*b) - 128.0) * scale - y).abs() <= 0.51 * scale, "{b} {scale} {y}");
+        for (dtype, tolerance) in [(Dtype::F32, 6e-6), (Dtype::Bf16, 6e-6), (Dtype::Int8, 2e-4)] {
+            let depth = steps(dtype, k);
+            let got = on_each(|| {
+                let (mut y, mut to, mut scale) = (f(&x), Guarded::new(&vec![0u32; m * depth], end), f(&vec![0.0; m]));
+                gelu_units(dtype, &mut y, m, k, &mut to, &mut scale);
+                for ((units, y), scale) in to.chunks(depth).zip(y.chunks(k)).zip(scale.iter()).take(if dtype == Dtype::Int8 { m } else { 0 }) {
+                    for (b, y) in bytemuck::cast_slice::<u32, u8>(units).iter().zip(y) {
+                        assert!(((f32::from(*b) - 128.0) * scale - y).abs() <= 0.51 * scale, "{b} {scale} {y}");
+                    }
                 }
-            }
-            y.to_vec()
-        });
-        got.iter().for_each(|(unit, got)| close(got, &want, 6e-6, unit.name()));
-        same_bits(&got, "gelu");
+                y.to_vec()
+            });
+            got.iter().for_each(|(unit, got)| close(got, &want, tolerance, unit.name()));
+            same_bits(&got, "gelu");
+        }
         let slope = |v: f64| cdf(v) + v * (-0.5 * v * v).exp() / std::f64::consts::TAU.sqrt();
         let want: Vec<f32> = x.iter().map(|&v| slope(f64::from(v)) as f32).collect();
         let got = on_each(|| { let mut g = f(&vec![1.0; m * k]); gelu_backward(&f(&x), &mut g); g.to_vec() });
