@@ -15,7 +15,7 @@ pub(super) const INT8: u8 = 2;
 /// Columns of a panel.
 pub(super) const WIDTH: usize = 32;
 /// Left rows that stay in the second-level cache while all panels pass by, in bytes.
-const LEFT_BYTES: usize = 384 << 10;
+pub(super) const LEFT_BYTES: usize = 384 << 10;
 
 /// What a product works on; the safe entry has checked the lengths.
 pub(super) struct Product {
@@ -126,11 +126,7 @@ unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
             for i in 0..M {
                 let unit = L::splat_u32(groups[i / 4].add(step + offsets[i % 4]).read_unaligned());
                 for c in 0..C {
-                    sums[i][c] = match KIND {
-                        F32 => L::dot_f32(sums[i][c], unit, columns[c]),
-                        BF16 => L::dot_bf16(sums[i][c], unit, columns[c]),
-                        _ => L::dot_i8(sums[i][c], unit, columns[c]),
-                    };
+                    sums[i][c] = dot::<L, KIND>(sums[i][c], unit, columns[c]);
                 }
             }
             L::prefetch(ahead);
@@ -149,20 +145,47 @@ unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
             let n = (p.cols - column).min(16);
             let bias = if p.bias.is_null() { zero } else { L::load_n(p.bias.add(column), n) };
             for i in 0..M {
-                let mut v = sums[i][c];
-                if KIND == INT8 {
-                    let offset = L::load(p.col_offset.add(column).cast());
-                    let scale = L::mul(L::splat(*p.row_scale.add(row + i)), L::load(p.col_scale.add(column)));
-                    v = L::mul(L::i32_to_f32(L::sub_i32(v, offset)), scale);
-                }
-                v = L::add(v, bias);
-                let out = p.out.add((row + i) * p.out_stride + column);
-                if p.accumulate {
-                    v = L::add(v, L::load_n(out, n));
-                }
-                L::store_n(out, v, n);
+                finish::<L, KIND>(p, sums[i][c], row + i, column, n, bias);
             }
         }
+    }
+}
+
+/// One step of a sum.
+#[inline(always)]
+pub(super) unsafe fn dot<L: Lanes, const KIND: u8>(sum: L::V, unit: L::V, columns: L::V) -> L::V {
+    unsafe {
+        match KIND {
+            F32 => L::dot_f32(sum, unit, columns),
+            BF16 => L::dot_bf16(sum, unit, columns),
+            _ => L::dot_i8(sum, unit, columns),
+        }
+    }
+}
+
+/// From the sums of `n` columns of a row to the values of the result.
+#[inline(always)]
+pub(super) unsafe fn finish<L: Lanes, const KIND: u8>(
+    p: &Product,
+    sums: L::V,
+    row: usize,
+    column: usize,
+    n: usize,
+    bias: L::V,
+) {
+    unsafe {
+        let mut v = sums;
+        if KIND == INT8 {
+            let offset = L::load(p.col_offset.add(column).cast());
+            let scale = L::mul(L::splat(*p.row_scale.add(row)), L::load(p.col_scale.add(column)));
+            v = L::mul(L::i32_to_f32(L::sub_i32(v, offset)), scale);
+        }
+        v = L::add(v, bias);
+        let out = p.out.add(row * p.out_stride + column);
+        if p.accumulate {
+            v = L::add(v, L::load_n(out, n));
+        }
+        L::store_n(out, v, n);
     }
 }
 

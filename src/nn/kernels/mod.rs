@@ -1,8 +1,9 @@
 //! The one room with `unsafe`: kernels for the unit at hand, chosen once, behind entries that check every length.
 //!
-//! A kernel is written once, generic over [`lanes::Lanes`]; a unit is a file that implements it. Units: AVX-512 with VNNI and
-//! BF16, AVX2 with FMA, and plain Rust. `SVERKA_CPU=avx512|avx2|portable` forces one. All sums have a fixed order, so f32 and
-//! int8 results are the same bits on every unit; a test compares them.
+//! A kernel is written once, generic over [`lanes::Lanes`]; a unit is a file that implements it. Units: AVX-512 with VNNI
+//! and BF16, AVX2 with FMA, and plain Rust; beside AVX-512, tiles for products of bf16 and int8 (AMX).
+//! `SVERKA_CPU=amx|avx512|avx2|portable` forces one. All sums have a fixed order, so results are the same bits on every
+//! unit, but for products of bf16 on tiles (int8 models have some in attention), whose order is another; tests compare them.
 
 mod gemm;
 mod lanes;
@@ -10,11 +11,17 @@ mod memory;
 mod portable;
 mod rows;
 mod team;
+#[cfg(any(test, target_arch = "x86_64"))]
+mod tiles;
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(test)]
+mod emulator;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +31,8 @@ use gemm::{BF16, F32, INT8, Product, WIDTH};
 pub use memory::Buffer;
 use rayon::prelude::*;
 pub use team::Team;
+#[cfg(test)]
+pub(crate) use tests::units_to_test;
 
 use super::Dtype;
 use crate::{Error, Result};
@@ -37,6 +46,11 @@ pub enum Unit {
     Avx2,
     /// AVX-512 F, BW, DQ, VL, VNNI and BF16.
     Avx512,
+    /// AMX tiles with BF16 and INT8, beside AVX-512.
+    Amx,
+    /// Tiles in plain Rust, beside the best lanes.
+    #[cfg(test)]
+    Emulated,
 }
 
 impl Unit {
@@ -46,10 +60,22 @@ impl Unit {
             Unit::Portable => "portable",
             Unit::Avx2 => "avx2",
             Unit::Avx512 => "avx512",
+            Unit::Amx => "amx",
+            #[cfg(test)]
+            Unit::Emulated => "emulated tiles",
         }
     }
     /// The units this CPU has, best last.
     pub fn available() -> Vec<Unit> {
+        let mut units = Unit::of_lanes();
+        #[cfg(target_arch = "x86_64")]
+        if units.contains(&Unit::Avx512) && amx::granted() {
+            units.push(Unit::Amx);
+        }
+        units
+    }
+    /// Those without tiles, best last.
+    fn of_lanes() -> Vec<Unit> {
         let mut units = vec![Unit::Portable];
         #[cfg(target_arch = "x86_64")]
         {
@@ -69,19 +95,34 @@ impl Unit {
         }
         units
     }
-    /// Chooses the unit: the one `SVERKA_CPU` names, else the best. Call it before the first kernel to report a bad name or
-    /// an absent unit as an error.
+    fn best_of_lanes() -> Unit {
+        Unit::of_lanes().pop().unwrap_or(Unit::Portable)
+    }
+    /// The unit whose lanes do everything but products on tiles; itself where it has none.
+    pub(crate) fn lanes(self) -> Unit {
+        match self {
+            Unit::Amx => Unit::Avx512,
+            #[cfg(test)]
+            Unit::Emulated => Unit::best_of_lanes(),
+            unit => unit,
+        }
+    }
+    /// Chooses the unit: the one `SVERKA_CPU` names, else the best without tiles. Call it before the first kernel to report a
+    /// bad name or an absent unit as an error.
     pub fn choose() -> Result<Unit> {
         if let Some(unit) = CHOSEN.get() {
             return Ok(*unit);
         }
-        let units = Unit::available();
         let unit = match std::env::var("SVERKA_CPU") {
-            Ok(name) if !name.is_empty() => *units.iter().find(|u| u.name() == name).ok_or_else(|| {
-                let has: Vec<&str> = units.iter().map(|u| u.name()).collect();
-                Error::setting("SVERKA_CPU", &name, format!("this CPU has no such unit; it has {}", has.join(", ")))
-            })?,
-            _ => units[units.len() - 1],
+            Ok(name) if !name.is_empty() => {
+                let units = Unit::available();
+                *units.iter().find(|u| u.name() == name).ok_or_else(|| {
+                    let has: Vec<&str> = units.iter().map(|u| u.name()).collect();
+                    Error::setting("SVERKA_CPU", &name, format!("this CPU has no such unit; it has {}", has.join(", ")))
+                })?
+            }
+            // AMX is not switched on before its tests ran on a machine that has it
+            _ => Unit::best_of_lanes(),
         };
         Ok(*CHOSEN.get_or_init(|| unit))
     }
@@ -112,7 +153,7 @@ fn unit() -> Unit {
     }
 }
 
-/// Runs a generic kernel on the chosen unit with its instructions switched on.
+/// Runs a generic kernel on the chosen unit's lanes with their instructions switched on.
 macro_rules! run {
     ($kernel:ident :: $name:ident [$($kind:expr)?] ($($arg:ident : $ty:ty = $value:expr),* $(,)?)) => {{
         #[cfg(target_arch = "x86_64")]
@@ -131,7 +172,7 @@ macro_rules! run {
         }
         // SAFETY: the unit was found on this CPU, and the entry around has checked the lengths behind the pointers.
         unsafe {
-            match unit() {
+            match unit().lanes() {
                 #[cfg(target_arch = "x86_64")]
                 Unit::Avx512 => wide($($value),*),
                 #[cfg(target_arch = "x86_64")]
@@ -415,10 +456,21 @@ unsafe fn product_columns(
             accumulate,
         }
     };
-    match dtype {
-        Dtype::F32 => run!(gemm::product[F32](p: &Product = p)),
-        Dtype::Bf16 => run!(gemm::product[BF16](p: &Product = p)),
-        Dtype::Int8 => run!(gemm::product[INT8](p: &Product = p)),
+    macro_rules! go {
+        ($kernel:ident) => {
+            match dtype {
+                Dtype::Bf16 => run!($kernel::product[BF16](p: &Product = p)),
+                _ => run!($kernel::product[INT8](p: &Product = p)),
+            }
+        };
+    }
+    match unit() {
+        _ if dtype == Dtype::F32 => run!(gemm::product[F32](p: &Product = p)),
+        #[cfg(target_arch = "x86_64")]
+        Unit::Amx => go!(amx),
+        #[cfg(test)]
+        Unit::Emulated => go!(emulator),
+        _ => go!(gemm),
     }
 }
 

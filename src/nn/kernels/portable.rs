@@ -18,11 +18,11 @@ fn ii(a: V, b: V, op: impl Fn(u32, u32) -> u32) -> V {
     std::array::from_fn(|i| op(a[i], b[i]))
 }
 #[inline(always)]
-fn flush(x: f32) -> f32 {
+pub(super) fn flush(x: f32) -> f32 {
     if x.is_subnormal() { 0.0f32.copysign(x) } else { x }
 }
 #[inline(always)]
-fn fma_flush(a: f32, b: f32, c: f32) -> f32 {
+pub(super) fn fma_flush(a: f32, b: f32, c: f32) -> f32 {
     flush(flush(a).mul_add(flush(b), flush(c)))
 }
 

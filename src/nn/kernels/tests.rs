@@ -1,5 +1,5 @@
 //! Every kernel against a naive one, over odd shapes, on every unit this CPU has, on buffers that end (and begin) against
-//! an unmapped page. A unit that the CPU lacks is skipped, and said so.
+//! an unmapped page. A unit that the CPU lacks is skipped, and said so; tiles are emulated too.
 
 use proptest::prelude::*;
 
@@ -55,25 +55,26 @@ impl<T> std::ops::DerefMut for Guarded<T> {
     }
 }
 
-fn units_to_test() -> Vec<Unit> {
-    let has = Unit::available();
-    for unit in [Unit::Avx2, Unit::Avx512] {
+/// The units of this CPU, and emulated tiles.
+pub(crate) fn units_to_test() -> Vec<Unit> {
+    let mut has = Unit::available();
+    for unit in [Unit::Avx2, Unit::Avx512, Unit::Amx] {
         if !has.contains(&unit) {
             eprintln!("skipped: this CPU has no {}", unit.name());
         }
     }
+    has.push(Unit::Emulated);
     has
 }
 
-/// Runs on each unit and gives what each returned.
-fn on_each<T>(run: impl Fn() -> T) -> Vec<(Unit, T)> {
+/// Runs on each unit, in a pool whose threads all have it, and gives what each returned.
+fn on_each<T: Send>(run: impl Fn() -> T + Sync) -> Vec<(Unit, T)> {
     let results = units_to_test().into_iter().map(|unit| {
-        FORCED.set(Some(unit));
-        (unit, run())
+        let forced = move |_| force(Some(unit));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).start_handler(forced).build().unwrap();
+        (unit, pool.install(&run))
     });
-    let results = results.collect();
-    FORCED.set(None);
-    results
+    results.collect()
 }
 
 fn random(n: usize, seed: u64) -> Vec<f32> {
@@ -137,11 +138,43 @@ fn product_of(dtype: Dtype, x: &[f32], w: &[f32], bias: &[f32], m: usize, n: usi
     once
 }
 
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| x.to_bits()).collect()
+}
+
 /// Same bits on every unit.
 fn same_bits(results: &[(Unit, Vec<f32>)], what: &str) {
-    let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-    for (unit, values) in &results[1..] {
+    for (unit, values) in results.iter().skip(1) {
         assert_eq!(bits(values), bits(&results[0].1), "{what}: {} and {}", unit.name(), results[0].0.name());
+    }
+}
+
+/// A row's bits do not depend on the rows around it: alone, in a strip that is not full, anywhere in a full one.
+#[test]
+fn a_row_of_a_product_is_the_same_among_any_rows() {
+    const M: usize = 70;
+    for (n, k) in [(33, 130), (65, 513), (16, 64), (7, 31)] {
+        let (x, w) = (random(M * k, 11), random(n * k, 12));
+        for dtype in DTYPES {
+            on_each(|| {
+                let depth = steps(dtype, k);
+                let mut panels = Panels::default();
+                panels.from_rows(dtype, &w, k, n, k, &mut Buffer::default());
+                let (mut left, mut scale) = (vec![0; M * depth], vec![0.0; M]);
+                units(dtype, &x, k, M, k, &mut left, &mut scale);
+                let rows = |first: usize, rows: usize| {
+                    let mut out = vec![f32::NAN; rows * n];
+                    let left = Left { units: &left[first * depth..], stride: depth, rows, scale: &scale[first..] };
+                    product(left, &panels, None, &mut out, n, false);
+                    bits(&out)
+                };
+                let all = rows(0, M);
+                for (first, m) in [(0, 1), (69, 1), (40, 2), (3, 15), (3, 16), (3, 17), (20, 32), (31, 33), (1, 69)] {
+                    let want = &all[first * n..][..m * n];
+                    assert_eq!(rows(first, m), want, "{} {dtype:?} {n} {k}: {m} rows from {first}", unit().name());
+                }
+            });
+        }
     }
 }
 
@@ -198,7 +231,11 @@ proptest! {
             for (unit, got) in &got {
                 close(got, &want, 2e-5 * (k as f32).sqrt(), &format!("{} {dtype:?} {m} {n} {k}", unit.name()));
             }
-            same_bits(&got, &format!("{dtype:?} {m} {n} {k}"));
+            // tiles sum bf16 in an order of their own; emulated ones and real ones must agree
+            let (tiles, lanes): (Vec<_>, Vec<_>) =
+                got.into_iter().partition(|(unit, _)| dtype == Dtype::Bf16 && unit.lanes() != *unit);
+            same_bits(&lanes, &format!("{dtype:?} {m} {n} {k}"));
+            same_bits(&tiles, &format!("tiles, {dtype:?} {m} {n} {k}"));
         }
     }
 
