@@ -142,10 +142,9 @@ unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
             if column >= p.cols {
                 return;
             }
-            let n = (p.cols - column).min(16);
-            let bias = if p.bias.is_null() { zero } else { L::load_n(p.bias.add(column), n) };
+            let columns = Columns::of::<L, KIND>(p, column);
             for i in 0..M {
-                finish::<L, KIND>(p, sums[i][c], row + i, column, n, bias);
+                finish::<L, KIND>(p, sums[i][c], row + i, &columns);
             }
         }
     }
@@ -163,29 +162,47 @@ pub(super) unsafe fn dot<L: Lanes, const KIND: u8>(sum: L::V, unit: L::V, column
     }
 }
 
-/// From the sums of `n` columns of a row to the values of the result.
-#[inline(always)]
-pub(super) unsafe fn finish<L: Lanes, const KIND: u8>(
-    p: &Product,
-    sums: L::V,
-    row: usize,
-    column: usize,
+/// What up to 16 columns of a result have in common, read once for all of its rows.
+pub(super) struct Columns<V> {
+    first: usize,
     n: usize,
-    bias: L::V,
-) {
+    bias: V,
+    /// int8 only.
+    offset: V,
+    scale: V,
+}
+
+impl<V: Copy> Columns<V> {
+    /// From column `first`, which is one of the result.
+    #[inline(always)]
+    pub(super) unsafe fn of<L: Lanes<V = V>, const KIND: u8>(p: &Product, first: usize) -> Self {
+        unsafe {
+            let (n, zero) = ((p.cols - first).min(16), L::splat_u32(0));
+            let bias = if p.bias.is_null() { zero } else { L::load_n(p.bias.add(first), n) };
+            let (offset, scale) = match KIND {
+                INT8 => (L::load(p.col_offset.add(first).cast()), L::load(p.col_scale.add(first))),
+                _ => (zero, zero),
+            };
+            Columns { first, n, bias, offset, scale }
+        }
+    }
+}
+
+/// From the sums of a row to the values of the result.
+#[inline(always)]
+pub(super) unsafe fn finish<L: Lanes, const KIND: u8>(p: &Product, sums: L::V, row: usize, columns: &Columns<L::V>) {
     unsafe {
-        let mut v = sums;
-        if KIND == INT8 {
-            let offset = L::load(p.col_offset.add(column).cast());
-            let scale = L::mul(L::splat(*p.row_scale.add(row)), L::load(p.col_scale.add(column)));
-            v = L::mul(L::i32_to_f32(L::sub_i32(v, offset)), scale);
-        }
-        v = L::add(v, bias);
-        let out = p.out.add(row * p.out_stride + column);
+        let mut v = if KIND == INT8 {
+            let scale = L::mul(L::splat(*p.row_scale.add(row)), columns.scale);
+            L::fma(L::i32_to_f32(L::sub_i32(sums, columns.offset)), scale, columns.bias)
+        } else {
+            L::add(sums, columns.bias)
+        };
+        let out = p.out.add(row * p.out_stride + columns.first);
         if p.accumulate {
-            v = L::add(v, L::load_n(out, n));
+            v = L::add(v, L::load_n(out, columns.n));
         }
-        L::store_n(out, v, n);
+        L::store_n(out, v, columns.n);
     }
 }
 

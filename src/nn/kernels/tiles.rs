@@ -20,7 +20,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::gemm::{self, LEFT_BYTES, Product, WIDTH, dot, finish};
+use super::gemm::{self, Columns, LEFT_BYTES, Product, WIDTH, dot, finish};
 use super::lanes::Lanes;
 
 /// Rows of a tile, and units in a row of it.
@@ -203,13 +203,8 @@ unsafe fn strips<L: Lanes, T: Tiles, const KIND: u8>(
 unsafe fn rest<L: Lanes, const KIND: u8>(p: &Product, block: &Pending, rows: usize, sums: *const Sums) {
     unsafe {
         let column = block.panel * WIDTH;
-        let n = [(p.cols - column).min(16), (p.cols - column).saturating_sub(16).min(16)];
-        let mut bias = [L::splat_u32(0); 2];
-        for c in 0..2 {
-            if !p.bias.is_null() && n[c] > 0 {
-                bias[c] = L::load_n(p.bias.add(column + c * 16), n[c]);
-            }
-        }
+        let first = Columns::of::<L, KIND>(p, column);
+        let second = (column + 16 < p.cols).then(|| Columns::of::<L, KIND>(p, column + 16));
         let right = p.panels.add(block.panel * p.steps * WIDTH);
         let sixteens = p.steps / SIDE;
         let mut ahead = block.ahead;
@@ -228,10 +223,9 @@ unsafe fn rest<L: Lanes, const KIND: u8>(p: &Product, block: &Pending, rows: usi
                     v[c] = dot::<L, KIND>(v[c], unit, L::load(right.add(step * WIDTH + c * 16).cast()));
                 }
             }
-            for c in 0..2 {
-                if n[c] > 0 {
-                    finish::<L, KIND>(p, v[c], block.row + i, column + c * 16, n[c], bias[c]);
-                }
+            finish::<L, KIND>(p, v[0], block.row + i, &first);
+            if let Some(second) = &second {
+                finish::<L, KIND>(p, v[1], block.row + i, second);
             }
         }
     }
