@@ -30,6 +30,7 @@ use std::sync::OnceLock;
 use gemm::{BF16, F32, INT8, Product, WIDTH};
 pub use memory::Buffer;
 use rayon::prelude::*;
+use team::Shared;
 pub use team::Team;
 #[cfg(test)]
 pub(crate) use tests::units_to_test;
@@ -402,15 +403,11 @@ pub fn product_shared(team: &Team, left: Left, right: &Panels, bias: Option<&[f3
     let panels = right.n.div_ceil(WIDTH);
     let parts = panels.min(2 * rayon::current_num_threads());
     assert!(left.rows == 0 || out.len() >= (left.rows - 1) * stride + right.n);
-    struct Shared(*mut f32);
-    // SAFETY: parts write disjoint columns.
-    unsafe impl Sync for Shared {}
     let shared = Shared(out.as_mut_ptr());
-    let shared = &shared;
-    team.share(parts, &move |part| {
+    team.share(parts, &|part| {
         let (a, b) = (panels * part / parts * WIDTH, (panels * (part + 1) / parts * WIDTH).min(right.n));
         // SAFETY: as in `product`, and no other part touches columns a..b.
-        unsafe { product_columns(left, right, a, b, bias, shared.0, stride, false) }
+        unsafe { product_columns(left, right, a, b, bias, shared.get(), stride, false) }
     });
 }
 

@@ -164,7 +164,6 @@ pub(super) unsafe fn layer_norm<L: Lanes>(
                     d = L::load(lanes.as_ptr());
                 }
                 squares = L::fma(d, d, squares);
-                L::store_n(x.add(i), d, n);
                 i += 16;
             }
             let r = 1.0 / (L::sum(squares) / h as f32 + eps).sqrt();
@@ -173,7 +172,7 @@ pub(super) unsafe fn layer_norm<L: Lanes>(
             i = 0;
             while i < h {
                 let n = (h - i).min(16);
-                let hat = L::mul(L::load_n(x.add(i), n), scale);
+                let hat = L::mul(L::sub(L::load_n(x.add(i), n), middle), scale);
                 L::store_n(x.add(i), hat, n);
                 L::store_n(out.add(i), L::fma(hat, L::load_n(gamma.add(i), n), L::load_n(beta.add(i), n)), n);
                 i += 16;

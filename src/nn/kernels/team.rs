@@ -75,15 +75,11 @@ impl Team {
 
     /// [`Team::share`] of a slice: pieces of `size` values, the last one shorter.
     pub fn chunks<T: Send>(&self, values: &mut [T], size: usize, piece: impl Fn(usize, &mut [T]) + Sync) {
-        struct Shared<T>(*mut T);
-        // SAFETY: each piece touches its own values only.
-        unsafe impl<T: Send> Sync for Shared<T> {}
         let (len, start) = (values.len(), Shared(values.as_mut_ptr()));
-        let start = &start;
-        self.share(len.div_ceil(size), &move |i| {
+        self.share(len.div_ceil(size), &|i| {
             let at = i * size;
             // SAFETY: pieces are disjoint and inside the slice, which is borrowed until all are done.
-            piece(i, unsafe { std::slice::from_raw_parts_mut(start.0.add(at), size.min(len - at)) });
+            piece(i, unsafe { std::slice::from_raw_parts_mut(start.get().add(at), size.min(len - at)) });
         });
     }
 
@@ -110,6 +106,18 @@ impl Team {
             }
         }
         true
+    }
+}
+
+/// The start of values that the threads of a team write, each its own.
+pub(super) struct Shared<T>(pub(super) *mut T);
+
+// SAFETY: it only hands the pointer out; who follows it vouches that no two threads meet.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    pub(super) fn get(&self) -> *mut T {
+        self.0
     }
 }
 
