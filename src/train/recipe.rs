@@ -162,6 +162,8 @@ pub enum Measure {
     F1,
     /// Average precision: the area under the precision-recall curve.
     Ap,
+    /// The mean log loss; lower is better. Steadier than the others, which a few pairs at the very top can move.
+    Loss,
 }
 
 /// How weights change.

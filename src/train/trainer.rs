@@ -275,9 +275,11 @@ impl<'a> Run<'a> {
         let labels: Vec<bool> = valid.iter().map(|e| e.target > 0.5).collect();
         let probabilities: Vec<f32> = scores.iter().map(|&z| sigmoid(z)).collect();
         let Report { best_f1, pr_auc, .. } = eval::report(&probabilities, &labels, 0.5)?;
+        let loss = mean_loss(&scores, &labels);
         let value = match self.settings.measure {
             Measure::F1 => best_f1,
             Measure::Ap => pr_auc,
+            Measure::Loss => -loss,
         } as f32;
         let best = self.state.best.is_none_or(|(so_far, _)| value > so_far);
         if best {
@@ -290,8 +292,7 @@ impl<'a> Run<'a> {
         self.swap_average();
         self.state.finished |= self.settings.early_stopping.is_some_and(|patience| self.state.stale >= patience);
         let epochs = self.state.done(self.settings.epochs) * self.settings.epochs as f64;
-        let validation =
-            Validation { step: self.state.step, epochs, best_f1, pr_auc, loss: mean_loss(&scores, &labels), best };
+        let validation = Validation { step: self.state.step, epochs, best_f1, pr_auc, loss, best };
         self.state.validations.push(validation);
         self.write_log("validation", &validation)?;
         self.progress.validated(&validation);

@@ -11,7 +11,7 @@ use crate::models::bert::Config;
 use crate::nn::weights::write_safetensors;
 use crate::nn::{Array, Weights};
 use crate::train::seed::generator;
-use crate::train::{Outcome, Progress, Recipe, Silent, StepReport, train};
+use crate::train::{Outcome, Progress, Recipe, Silent, StepReport, Validation, train};
 
 /// A start of random weights, and a set where the same number on both sides makes a match.
 fn folder() -> Folder {
@@ -147,4 +147,23 @@ fn settings_that_do_not_fit_the_start_are_named() {
     assert!(error("text.max_tokens=33").contains("32 positions"));
     assert!(error("start.layers=[2]").contains("no layer 2"));
     assert!(error("start.segments=3").contains("start.segments = 3"));
+}
+
+#[test]
+fn the_best_weights_are_kept_by_the_measure_that_is_asked_for() {
+    let folder = folder();
+    let mut steps = Vec::new();
+    for (measure, value) in
+        [("f1", (|v| v.best_f1) as fn(&Validation) -> f64), ("ap", |v| v.pr_auc), ("loss", |v| -v.loss)]
+    {
+        // so fast that it soon falls apart
+        let set = ["train.lr=0.03".into(), "train.epochs=6".into(), format!("train.measure=\"{measure}\"")];
+        let recipe = Recipe::read(&folder.path("recipe.toml"), &set).unwrap();
+        let outcome = train(&recipe, &folder.path(measure), false, &Silent).unwrap();
+        let best = outcome.validations.iter().rev().max_by(|a, b| value(a).total_cmp(&value(b))).unwrap();
+        assert_eq!(outcome.best_step, best.step, "{measure}: {:?}", outcome.validations);
+        steps.push(best.step);
+    }
+    steps.dedup();
+    assert!(steps.len() > 1, "one step is the best by all three: the test shows nothing");
 }
