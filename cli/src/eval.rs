@@ -43,6 +43,9 @@ pub struct Args {
     /// Instead: does each left record find its match first, among the N best of the whole right table?
     #[arg(long, value_name = "N", conflicts_with_all = ["category", "against", "reliability"])]
     rank: Option<usize>,
+    /// With --rank: what BM25's score weighs beside the model's, in the order of candidates; choose it on validation
+    #[arg(long, value_name = "WEIGHT", requires = "rank", default_value_t = 0.0, allow_negative_numbers = true)]
+    bm25: f32,
 }
 
 #[derive(Serialize)]
@@ -84,7 +87,7 @@ struct Against {
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let labelled = Labelled::read(&args.given, output)?;
     if let Some(k) = args.rank {
-        let report = rank(&args.given.model, k, &labelled, global, output)?;
+        let report = rank(&args.given.model, k, args.bm25, &labelled, global, output)?;
         return Ok(output.result(&report, &told_links(&args.given.title(), &report, output))?);
     }
     let run = decide(&args.given.model, &labelled, global, output)?;
@@ -128,7 +131,14 @@ fn decide(model: &Path, labelled: &Labelled, global: &Resolved, output: &Output)
 }
 
 /// Ranks the right table for each left record that has a match.
-fn rank(model: &Path, k: usize, labelled: &Labelled, global: &Resolved, output: &Output) -> sverka::Result<LinkReport> {
+fn rank(
+    model: &Path,
+    k: usize,
+    bm25: f32,
+    labelled: &Labelled,
+    global: &Resolved,
+    output: &Output,
+) -> sverka::Result<LinkReport> {
     if k == 0 {
         return Err(Error::setting("--rank", k, "give at least 1 candidate"));
     }
@@ -146,7 +156,7 @@ fn rank(model: &Path, k: usize, labelled: &Labelled, global: &Resolved, output: 
         bar.set_length(total);
         bar.set_position(done);
     };
-    let report = rank_links(&of.set, None, reader.ranker(), &text, k, &progress)?;
+    let report = rank_links(&of.set, None, reader.ranker(), &text, k, bm25, &progress)?;
     bar.finish_and_clear();
     Ok(report)
 }

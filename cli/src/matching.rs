@@ -58,6 +58,9 @@ pub struct Args {
     /// Write all candidates, not only accepted pairs
     #[arg(long)]
     all: bool,
+    /// What BM25's score weighs beside the model's in the order of candidates; choose it with `eval --rank` on validation
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.0, allow_negative_numbers = true)]
+    bm25: f32,
     /// Also write both texts
     #[arg(long)]
     texts: bool,
@@ -126,7 +129,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let rendering = bundle.tokenizer().rendering().clone();
     let text = |record: &Record| shown(&rendering, record.into());
 
-    let options = MatchOptions { k: args.k, one_to_one: args.one_to_one, all: args.all };
+    let options = MatchOptions { k: args.k, one_to_one: args.one_to_one, all: args.all, bm25: args.bm25 };
     let bar = output.bar(0, "matching {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
     let progress = |done: u64, total: u64| {
         bar.set_length(total);

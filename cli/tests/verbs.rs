@@ -295,8 +295,11 @@ fn eval_ranks_a_catalogue() {
     assert_eq!(one["recall_at_k"], one["mrr"]);
     let told = sverka(dir.path()).args(["eval", "model", "shop", "--split", "all", "--rank", "3"]).assert().code(0);
     assert!(stdout(&told).contains("3 left records with a match"), "{}", stdout(&told));
+    let all_bm25 = json(&stdout(&eval(&["shop", "--rank", "5", "--bm25", "1000000"], 0)));
+    assert_eq!(all_bm25["accuracy_at_1"], one["index_accuracy_at_1"]);
     for (arguments, parts) in [
-        (&["two.toml", "--rank", "5"][..], ["--rank = 5", "--source"]),
+        (&["shop", "--rank", "5", "--bm25", "-1"][..], ["bm25 = -1", "0 or more"]),
+        (&["two.toml", "--rank", "5"], ["--rank = 5", "--source"]),
         (&["pairs", "--rank", "5"], ["--rank = 5", "two tables"]),
         (&["shop", "--rank", "0"], ["--rank = 0", "at least 1"]),
         (&["two.toml", "--source", "shops"], ["--source = shops", "shop, pairs"]),

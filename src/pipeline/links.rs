@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{candidates, score};
+use super::{candidates, check_weight, fused, score};
 use crate::records::{PairSet, Part, Record};
 use crate::{Error, Ranker, Result};
 
@@ -24,15 +24,17 @@ pub struct LinkReport {
 }
 
 /// Ranks `k` candidates from the whole right list for each left record with a labelled match in `part` (in any, where
-/// `None`). Of equal scores the index's better one comes first.
+/// `None`), by the ranker's scores and `bm25` times the index's. Of equal scores the index's better one comes first.
 pub fn rank_links(
     set: &PairSet,
     part: Option<Part>,
     ranker: &dyn Ranker,
     text: &(dyn Fn(&Record) -> String + Sync),
     k: usize,
+    bm25: f32,
     progress: &dyn Fn(u64, u64),
 ) -> Result<LinkReport> {
+    check_weight(bm25)?;
     let mut matches: BTreeMap<u32, HashSet<u32>> = BTreeMap::new();
     for pair in set.pairs.iter().filter(|p| p.label == Some(true) && (part.is_none() || p.part == part)) {
         matches.entry(pair.left).or_default().insert(pair.right);
@@ -48,7 +50,9 @@ pub fn rank_links(
     let matches: Vec<&HashSet<u32>> = matches.values().collect();
     let mut start = 0;
     for of_query in found.pairs.chunk_by(|a, b| a.0 == b.0) {
-        let mut ranked: Vec<(u32, f32)> = of_query.iter().map(|p| p.1).zip(scores[start..].iter().copied()).collect();
+        let both = scores[start..].iter().zip(&found.scores[start..]);
+        let sums = both.map(|(&score, &lexical)| fused(score, bm25, lexical));
+        let mut ranked: Vec<(u32, f32)> = of_query.iter().map(|p| p.1).zip(sums).collect();
         start += of_query.len();
         let is_match = |row: u32| matches[of_query[0].0 as usize].contains(&row);
         first_before += is_match(ranked[0].0) as usize;

@@ -19,6 +19,8 @@ pub mod quality;
 pub use links::{LinkReport, rank_links};
 pub use quality::{Labels, MatchQuality, Shares};
 
+use candidates::Candidates;
+
 use crate::records::{Match, Record, Table};
 use crate::{Error, Input, Ranker, Result};
 
@@ -34,11 +36,14 @@ pub struct MatchOptions {
     pub one_to_one: bool,
     /// Hands every candidate to the sink, not only the accepted ones.
     pub all: bool,
+    /// What BM25's score weighs beside the ranker's where candidates are put in order ([`fused`]); decisions are the ranker's
+    /// alone. Two lists only.
+    pub bm25: f32,
 }
 
 impl Default for MatchOptions {
     fn default() -> Self {
-        MatchOptions { k: 10, one_to_one: false, all: false }
+        MatchOptions { k: 10, one_to_one: false, all: false, bm25: 0.0 }
     }
 }
 
@@ -88,8 +93,8 @@ pub(crate) struct Scored {
 ///
 /// `decide` turns a score into a probability and a decision, `text` is what the index sees of a record, `progress` is called
 /// with pairs done and pairs in all. `sink` gets the matches with their two records, by left row, then by rank; the
-/// rank counts from 1 down the probabilities of the left record (ties by score, then by the index). `labels` are only
-/// measured against and change nothing.
+/// rank counts from 1 down the probabilities of the left record (ties by score, then by the index), or down the fused scores
+/// where BM25 has a weight. `labels` are only measured against and change nothing.
 pub fn run_match(
     left: &Table,
     right: Option<&Table>,
@@ -107,6 +112,10 @@ pub fn run_match(
     if options.one_to_one && right.is_none() {
         return Err(Error::setting("one-to-one", "true", "needs two lists; leave it out, or give a second list"));
     }
+    if options.bm25 != 0.0 && right.is_none() {
+        return Err(Error::setting("bm25", options.bm25, "needs two lists; leave it out, or give a second list"));
+    }
+    check_weight(options.bm25)?;
     let unordered = labels.filter(|_| right.is_none()).map(Labels::unordered).transpose()?;
     let labels = unordered.as_ref().or(labels);
     let (lefts, rights) = (&left.records[..], &right.unwrap_or(left).records[..]);
@@ -115,7 +124,7 @@ pub fn run_match(
         None => candidates::within(lefts, text, options.k)?,
     };
     let scores = score(ranker, lefts, rights, &found.pairs, progress)?;
-    let mut scored = ranked(&found.pairs, &scores, decide);
+    let mut scored = ranked(&found, &scores, options.bm25, decide);
     let not_assigned = if options.one_to_one { assignment::one_to_one(&mut scored) as u64 } else { 0 };
 
     let mut matched = vec![false; lefts.len()];
@@ -176,17 +185,29 @@ pub(crate) fn score(
 }
 
 /// Pairs that come sorted by left row, each left record's candidates now by probability, then score, best first.
-fn ranked(pairs: &[(u32, u32)], scores: &[f32], decide: &dyn Fn(f32) -> (f32, bool)) -> Vec<Scored> {
-    let mut order: Vec<(Scored, f32)> = Vec::with_capacity(pairs.len());
-    for (&(left, right), &score) in pairs.iter().zip(scores) {
+fn ranked(found: &Candidates, scores: &[f32], bm25: f32, decide: &dyn Fn(f32) -> (f32, bool)) -> Vec<Scored> {
+    let mut order: Vec<(Scored, f32, f32)> = Vec::with_capacity(scores.len());
+    for ((&(left, right), &lexical), &score) in found.pairs.iter().zip(&found.scores).zip(scores) {
         let (probability, accepted) = decide(score);
-        order.push((Scored { left, right, probability, accepted }, score));
+        let first_by = if bm25 > 0.0 { fused(score, bm25, lexical) } else { probability };
+        order.push((Scored { left, right, probability, accepted }, first_by, score));
     }
     // Stable: what is equal stays in the index's order.
-    order.sort_by(|(a, s), (b, t)| {
-        a.left.cmp(&b.left).then(b.probability.total_cmp(&a.probability)).then(t.total_cmp(s))
-    });
-    order.into_iter().map(|(scored, _)| scored).collect()
+    order.sort_by(|(a, x, s), (b, y, t)| a.left.cmp(&b.left).then(y.total_cmp(x)).then(t.total_cmp(s)));
+    order.into_iter().map(|(scored, ..)| scored).collect()
+}
+
+/// The ranker's score and BM25's in one sum. A cross-encoder reads a pair by itself; how rare the shared words are in the whole
+/// list only the index knows (interpolation as in Wang, Zhuang and Zuccon, ICTIR 2021, there for dense retrievers).
+fn fused(score: f32, bm25: f32, lexical: f32) -> f32 {
+    score + bm25 * lexical
+}
+
+fn check_weight(bm25: f32) -> Result<()> {
+    match bm25.is_finite() && bm25 >= 0.0 {
+        true => Ok(()),
+        false => Err(Error::setting("bm25", bm25, "a weight, 0 or more")),
+    }
 }
 
 #[cfg(test)]

@@ -33,6 +33,15 @@ impl Ranker for Broken {
     }
 }
 
+/// Prefers what shares least.
+struct Against;
+
+impl Ranker for Against {
+    fn score(&self, query: Input, candidates: &[Input]) -> Result<Vec<f32>> {
+        Ok(Overlap.score(query, candidates)?.into_iter().map(|score| -score).collect())
+    }
+}
+
 fn table(ids: &str, texts: &[&str]) -> Table {
     let columns: std::sync::Arc<[String]> = ["name".to_string()].into();
     let record = |(i, text): (usize, &&str)| Record {
@@ -102,6 +111,24 @@ fn all_candidates_have_ranks_and_decisions() {
     assert_eq!(ids(&found)[..3], [("a0", "b1", 1), ("a0", "b0", 2), ("a0", "b2", 3)]);
     assert_eq!(found.iter().filter(|m| m.decision).count() as u64, report.accepted);
     assert!(found.windows(2).all(|w| w[0].left_id != w[1].left_id || w[0].probability >= w[1].probability));
+}
+
+#[test]
+fn bm25_may_decide_the_order_and_never_what_is_accepted() {
+    let (left, right) = shops();
+    let ranked = |bm25| go(&left, Some(&right), MatchOptions { all: true, bm25, ..Default::default() }, None).1;
+    let (model, both) = (ranked(0.0), ranked(1e6));
+    let of_a0 =
+        |found: &[Match]| found.iter().filter(|m| m.left_id == "a0").map(|m| m.right_id.clone()).collect::<Vec<_>>();
+    let index = crate::index::Bm25::build(right.records.iter().map(text)).unwrap();
+    let top = index.top(&text(&left.records[0]), 10).unwrap();
+    assert_eq!(of_a0(&both), top.iter().map(|(row, _)| right.records[*row as usize].id.clone()).collect::<Vec<_>>());
+    let decisions = |found: &[Match]| {
+        let mut all: Vec<_> = found.iter().map(|m| (m.left_id.clone(), m.right_id.clone(), m.decision)).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(decisions(&both), decisions(&model));
 }
 
 #[test]
@@ -192,6 +219,8 @@ fn what_cannot_be_is_said() {
     let usual = MatchOptions::default;
     assert!(error(MatchOptions { k: 0, ..usual() }, true, None, &Overlap).is_users());
     assert!(error(MatchOptions { one_to_one: true, ..usual() }, false, None, &Overlap).is_users());
+    assert!(error(MatchOptions { bm25: 1.0, ..usual() }, false, None, &Overlap).is_users());
+    assert!(error(MatchOptions { bm25: -1.0, ..usual() }, true, None, &Overlap).is_users());
     let both = [pair(0, 1, true, Part::Test), pair(1, 0, false, Part::Test)];
     assert!(error(usual(), false, Some(&Labels::of(&both, None).unwrap()), &Overlap).is_users());
     let both = [pair(0, 1, true, Part::Test), pair(0, 1, false, Part::Train)];
@@ -238,9 +267,17 @@ fn links_to_a_catalogue() {
     let links = [(0, 1, true), (0, 0, false), (1, 2, true), (2, 3, true), (3, 0, true)];
     let pairs = links.map(|(l, r, is)| pair(l, r, is, Part::Test)).to_vec();
     let set = PairSet { left, right, pairs };
-    let report = rank_links(&set, Some(Part::Test), &Overlap, &text, 10, &|_, _| {}).unwrap();
+    let by = |ranker: &dyn Ranker, part, bm25| rank_links(&set, Some(part), ranker, &text, 10, bm25, &|_, _| {});
+    let links = |part, bm25| by(&Overlap, part, bm25);
+    let report = links(Part::Test, 0.0).unwrap();
     assert_eq!((report.queries, report.k), (4, 10));
     assert_eq!((report.recall_at_k, report.accuracy_at_1), (0.75, 0.5), "a zebra that finds nothing is an error");
     assert!(report.mrr > 0.5 && report.mrr < 0.75);
-    assert!(rank_links(&set, Some(Part::Train), &Overlap, &text, 10, &|_, _| {}).unwrap_err().is_users());
+    assert!(links(Part::Train, 0.0).unwrap_err().is_users());
+    // a ranker that is always wrong, and BM25 with all the weight
+    let wrong = |bm25| by(&Against, Part::Test, bm25).unwrap();
+    assert!(wrong(0.0).mrr < report.mrr);
+    assert_eq!((wrong(1e6).accuracy_at_1, report.index_accuracy_at_1), (0.5, 0.5));
+    assert_eq!(wrong(1e6).mrr, report.mrr);
+    assert!([-1.0, f32::NAN].iter().all(|weight| links(Part::Test, *weight).unwrap_err().is_users()));
 }
