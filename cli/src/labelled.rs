@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use sverka::bundle::Bundle;
 use sverka::data::{self, ReadOptions};
 use sverka::train::Recipe;
-use sverka::train::corpus::{read_part, read_source};
+use sverka::train::corpus::{LabelledSource, read_part, read_source};
 use sverka::{Error, Input, PairSet, Part, Record, Result};
 
 use crate::output::{Output, counted};
@@ -242,20 +242,13 @@ fn of_recipe(from: &Given, split: Split, output: &Output) -> Result<(Vec<Set>, u
         return Err(Error::setting("--source", wanted, format!("no such source in the recipe; there are {names}")));
     }
     // all sources, since what one holds out is not learnt from another
-    let mut parts = match split.part() {
-        Some(part @ (Part::Train | Part::Valid)) => Some(read_part(&recipe, part)?.into_iter()),
-        _ => None,
+    let parts: Vec<Option<LabelledSource>> = match split.part() {
+        Some(part @ (Part::Train | Part::Valid)) => read_part(&recipe, part)?.into_iter().map(Some).collect(),
+        _ => sources.iter().map(|_| None).collect(),
     };
     let (mut sets, mut unlabelled) = (Vec::new(), 0);
-    for (i, source) in sources.iter().enumerate() {
-        let part = parts.as_mut().and_then(Iterator::next);
-        if !chosen(&source.name) {
-            continue;
-        }
-        let mut read = match part {
-            Some(read) => read,
-            None => read_source(&recipe, i)?,
-        };
+    for (i, (source, part)) in sources.iter().zip(parts).enumerate().filter(|(_, (s, _))| chosen(&s.name)) {
+        let mut read = part.map_or_else(|| read_source(&recipe, i), Ok)?;
         crate::matching::note_skipped(output, &from.data, &read.skipped);
         read.set.pairs.retain(|p| split.part().is_none_or(|part| source.role(p) == Some(part)));
         unlabelled += read.unlabelled;

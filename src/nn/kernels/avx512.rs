@@ -18,6 +18,21 @@ fn i(v: __m512) -> __m512i {
     unsafe { std::mem::transmute(v) }
 }
 
+/// The trait's own tree of sixteen lanes, in registers.
+macro_rules! tree {
+    ($name:ident, $eight:ident, $four:ident) => {
+        #[inline(always)]
+        unsafe fn $name(v: __m512i) -> f32 {
+            unsafe {
+                let x = $eight(_mm512_castps512_ps256(f(v)), _mm512_extractf32x8_ps::<1>(f(v)));
+                let x = $four(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+                let x = $four(x, _mm_movehl_ps(x, x));
+                _mm_cvtss_f32($four(x, _mm_movehdup_ps(x)))
+            }
+        }
+    };
+}
+
 // SAFETY: callers hold a CPU with avx512f, bw, dq, vl, vnni and bf16 (checked once by `unit`), and masked loads and stores
 // touch the named lanes only.
 unsafe impl Lanes for Avx512 {
@@ -154,22 +169,6 @@ unsafe impl Lanes for Avx512 {
     unsafe fn dot_i8(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
         unsafe { _mm512_dpbusd_epi32(acc, a, b) }
     }
-    #[inline(always)]
-    unsafe fn sum(v: __m512i) -> f32 {
-        unsafe {
-            let x = _mm256_add_ps(_mm512_castps512_ps256(f(v)), _mm512_extractf32x8_ps::<1>(f(v)));
-            let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
-            let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
-            _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)))
-        }
-    }
-    #[inline(always)]
-    unsafe fn largest(v: __m512i) -> f32 {
-        unsafe {
-            let x = _mm256_max_ps(_mm512_castps512_ps256(f(v)), _mm512_extractf32x8_ps::<1>(f(v)));
-            let x = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
-            let x = _mm_max_ps(x, _mm_movehl_ps(x, x));
-            _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)))
-        }
-    }
+    tree!(sum, _mm256_add_ps, _mm_add_ps);
+    tree!(largest, _mm256_max_ps, _mm_max_ps);
 }
