@@ -91,8 +91,9 @@ fn timed(seconds: f64, mut run: impl FnMut() -> Result<()>) -> Result<Vec<f64>> 
 }
 
 impl Trained {
-    fn new(network: CrossEncoder) -> Self {
-        let settings = Settings { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
+    fn new(network: CrossEncoder, dtype: Dtype) -> Self {
+        let half = dtype == Dtype::Bf16;
+        let settings = Settings { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01, half };
         let optimizer = AdamW::new(network.parameters(), settings);
         Trained { network, optimizer }
     }
@@ -181,7 +182,7 @@ impl Worker {
                 if train {
                     (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.0, 0.0);
                     let network = CrossEncoder::new(config, weights, setting, 1)?;
-                    self.trained.insert(key, Trained::new(network));
+                    self.trained.insert(key, Trained::new(network, setting));
                 } else {
                     self.scorers.insert(key, (Scorer::new(config, &weights, setting)?, vocabulary));
                 }

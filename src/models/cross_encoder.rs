@@ -211,6 +211,7 @@ impl Scorer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::Values;
     use crate::text::Encoding;
 
     fn config(dropout: f32) -> Config {
@@ -289,6 +290,27 @@ mod tests {
                     "{name}, dropout {dropout}: {numeric} against {analytic}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn gradients_of_passes_add_up_until_they_are_forgotten() {
+        let config = config(0.0);
+        let net = CrossEncoder::new(config.clone(), weights(&config), Dtype::F32, 5).unwrap();
+        let batches = [batch(&[7, 1, 150]), batch(&[20, 131])];
+        let sum_of = |batches: &[Batch]| {
+            net.parameters().zero_grad();
+            let there = |p: &crate::nn::Parameter| matches!(*p.grad.lock().unwrap(), Values::Whole(_));
+            assert!(!net.parameters().list.iter().any(there), "no gradient takes memory before its pass");
+            for batch in batches {
+                net.collect(&loss(&net, batch).backward().unwrap()).unwrap();
+            }
+            net.parameters().list.iter().flat_map(|p| p.grad.lock().unwrap().to_vec()).collect::<Vec<_>>()
+        };
+        let (one, other, both) = (sum_of(&batches[..1]), sum_of(&batches[1..]), sum_of(&batches));
+        assert!(both.iter().any(|g| g.abs() > 0.1));
+        for ((a, b), both) in one.iter().zip(&other).zip(&both) {
+            assert!((a + b - both).abs() <= 1e-4 * (a.abs() + b.abs()).max(1.0), "{a} + {b} = {both}");
         }
     }
 

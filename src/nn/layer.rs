@@ -137,7 +137,7 @@ pub struct Run<'a> {
     pub team: Option<&'a Team>,
 }
 
-/// Places a group's rows go to while training; slices of `Saved`'s arrays.
+/// Places a group's rows go to while training.
 pub struct Keep<'a> {
     pub(super) qkv: &'a mut [u32],
     pub(super) context: &'a mut [u32],

@@ -6,9 +6,9 @@
 //! the sums do not depend on the number of threads.
 //!
 //! Memory: a layer keeps units of queries, keys, values, context, both normalised sums and the feed-forward's inner rows (in
-//! bf16 20 `h` bytes a token), and candle its input (4 `h`). Everything else is computed anew. Packed weights and the gradients
-//! of activations are one layer's, whichever is at work: weights are packed when a pass comes by, as they had to be once a
-//! step anyway.
+//! bf16 20 `h` bytes a token), and candle its input (4 `h`). Everything else is computed anew. What a layer keeps goes when its
+//! backward pass ends, and its weights' gradients come no sooner. Packed weights and the gradients of activations are one
+//! layer's, whichever is at work: weights are packed when a pass comes by, as they had to be once a step anyway.
 
 use std::sync::{Arc, Mutex};
 
@@ -25,16 +25,41 @@ const BLOCK: usize = 1024;
 /// Rows of a weight's gradient that one task computes.
 const CHUNK: usize = 96;
 
-/// What the forward pass keeps for the backward pass, for all tokens of a batch, as units.
-#[derive(Default)]
+/// What the forward pass keeps for the backward pass, for all tokens of a batch, in one piece of memory that comes and goes:
+/// units of `qkv`, `context`, `hat1`, `u` and `hat2`, then both `rstd`. The backward pass reads `hat1`, `u` and `hat2` once and
+/// leaves in their places the feed-forward's input, its inner rows behind GELU and the gradient of its output, which the
+/// weights' gradients need.
 struct Saved {
-    qkv: Buffer<u32>,
-    context: Buffer<u32>,
-    hat1: Buffer<u32>,
-    rstd1: Buffer<f32>,
-    u: Buffer<u32>,
-    hat2: Buffer<u32>,
-    rstd2: Buffer<f32>,
+    all: Buffer<u32>,
+    widths: [usize; 7],
+}
+
+impl Saved {
+    /// For `t` tokens of which `m` rows are computed.
+    fn new(dtype: Dtype, LayerShape { hidden: h, ff: f, .. }: LayerShape, t: usize, m: usize) -> Self {
+        let [wide, triple, deep] = [h, 3 * h, f].map(|k| kernels::steps(dtype, k));
+        let widths = [triple, wide, wide, deep, wide, 1, 1];
+        Saved { all: Buffer::new(t * triple + m * widths[1..].iter().sum::<usize>()), widths }
+    }
+    /// A part for each group, of so many `tokens` and `rows`.
+    fn parts(&mut self, tokens: &[usize], rows: &[usize]) -> Vec<Keep<'_>> {
+        let mut rest = &mut self.all[..];
+        let mut cut = |array: usize, counts: &[usize]| {
+            let width = self.widths[array];
+            let (part, behind) = std::mem::take(&mut rest).split_at_mut(width * counts.iter().sum::<usize>());
+            rest = behind;
+            parts(part, counts, width).into_iter()
+        };
+        let qkv = cut(0, tokens);
+        let [context, hat1, u, hat2, rstd1, rstd2] = [1, 2, 3, 4, 5, 6].map(|array| cut(array, rows));
+        let zipped = qkv.zip(context).zip(hat1).zip(u).zip(hat2).zip(rstd1).zip(rstd2);
+        let keep = |((((((qkv, context), hat1), u), hat2), rstd1), rstd2)| {
+            let [rstd1, rstd2]: [&mut [u32]; 2] = [rstd1, rstd2];
+            let (rstd1, rstd2) = (bytemuck::cast_slice_mut(rstd1), bytemuck::cast_slice_mut(rstd2));
+            Keep { qkv, context, hat1, rstd1, u, hat2, rstd2 }
+        };
+        zipped.map(keep).collect()
+    }
 }
 
 /// An array in training: values that the graph shares until it is dropped, and where the gradient goes.
@@ -51,7 +76,8 @@ pub struct Leaf {
 pub struct Pool {
     layer: Mutex<Option<Layer>>,
     deltas: Mutex<Deltas>,
-    saved: Mutex<Vec<Saved>>,
+    /// The right sides of a weight gradient's products.
+    panels: Mutex<Vec<Panels>>,
 }
 
 impl Pool {
@@ -59,7 +85,7 @@ impl Pool {
     pub fn clear(&self) {
         *self.layer.lock().expect("no panic holds the pool") = None;
         *self.deltas.lock().expect("no panic holds the pool") = Deltas::default();
-        self.saved.lock().expect("no panic holds the pool").clear();
+        self.panels.lock().expect("no panic holds the pool").clear();
     }
 }
 
@@ -111,52 +137,24 @@ impl CustomOp1 for LayerOp {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let x = floats(storage, layout)?;
-        let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
+        let h = self.shape.hidden;
         let (groups, tokens, rows) = self.groups();
         let (t, m) = (tokens.iter().sum::<usize>(), rows.iter().sum::<usize>());
         let layer = self.packed(|layer, arrays| layer.pack(arrays));
-        let mut s = self.pool.saved.lock().expect("no panic holds the pool").pop().unwrap_or_default();
-        let (wide, triple, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, 3 * h), kernels::steps(dtype, f));
-        s.qkv.reserve(t * triple);
-        s.context.reserve(m * wide);
-        s.hat1.reserve(m * wide);
-        s.rstd1.reserve(m);
-        s.u.reserve(m * deep);
-        s.hat2.reserve(m * wide);
-        s.rstd2.reserve(m);
+        let mut saved = Saved::new(self.dtype, self.shape, t, m);
         let mut out = vec![0f32; m * h];
-        {
-            let qkv = parts(&mut s.qkv, &tokens, triple).into_iter();
-            let context = parts(&mut s.context, &rows, wide);
-            let hat1 = parts(&mut s.hat1, &rows, wide);
-            let rstd1 = parts(&mut s.rstd1, &rows, 1);
-            let u = parts(&mut s.u, &rows, deep);
-            let hat2 = parts(&mut s.hat2, &rows, wide);
-            let rstd2 = parts(&mut s.rstd2, &rows, 1);
-            let zipped = qkv.zip(context).zip(hat1).zip(rstd1).zip(u).zip(hat2).zip(rstd2);
-            let keep = |((((((qkv, context), hat1), rstd1), u), hat2), rstd2)| Keep {
-                qkv,
-                context,
-                hat1,
-                rstd1,
-                u,
-                hat2,
-                rstd2,
-            };
-            let keeps: Vec<Keep> = zipped.map(keep).collect();
-            let outs = parts(&mut out, &rows, h);
-            groups.par_iter().zip(keeps).zip(outs).for_each(|((group, keep), out)| {
-                let x = &x[group.first_token * h..];
-                with_workspace(|w| layer.forward(w, *group, self.run, x, out, Some(keep)));
-            });
-        }
+        let outs = parts(&mut out, &rows, h);
+        groups.par_iter().zip(saved.parts(&tokens, &rows)).zip(outs).for_each(|((group, keep), out)| {
+            let x = &x[group.first_token * h..];
+            with_workspace(|w| layer.forward(w, *group, self.run, x, out, Some(keep)));
+        });
         self.give_back(layer);
-        *self.state.lock().expect("no panic holds the state") = Some(s);
+        *self.state.lock().expect("no panic holds the state") = Some(saved);
         Ok((CpuStorage::F32(out), Shape::from((m, h))))
     }
 
     fn bwd(&self, arg: &Tensor, _res: &Tensor, grad_res: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let Some(saved) = self.state.lock().expect("no panic holds the state").take() else {
+        let Some(mut saved) = self.state.lock().expect("no panic holds the state").take() else {
             candle_core::bail!("bert-layer: backward needs a forward pass before it, once")
         };
         let (x, layout) = arg.storage_and_layout();
@@ -166,10 +164,9 @@ impl CustomOp1 for LayerOp {
         let candle_core::Storage::Cpu(storage) = &*storage else { candle_core::bail!("bert-layer: CPU only") };
         let layer = self.packed(|layer, arrays| layer.pack_turned(arrays));
         let mut deltas = std::mem::take(&mut *self.pool.deltas.lock().expect("no panic holds the pool"));
-        let d_x = self.backward(&layer, &saved, floats(x, layout)?, floats(storage, grad_layout)?, &mut deltas);
+        let d_x = self.backward(&layer, &mut saved, floats(x, layout)?, floats(storage, grad_layout)?, &mut deltas);
         *self.pool.deltas.lock().expect("no panic holds the pool") = deltas;
         self.give_back(layer);
-        self.pool.saved.lock().expect("no panic holds the pool").push(saved);
         Ok(Some(Tensor::from_vec(d_x, arg.shape(), arg.device())?))
     }
 }
@@ -181,10 +178,7 @@ struct Deltas {
     query: Buffer<u32>,
     key_value: Buffer<u32>,
     out: Buffer<u32>,
-    x1: Buffer<u32>,
     up: Buffer<u32>,
-    gelu: Buffer<u32>,
-    down: Buffer<u32>,
 }
 
 /// Sums of one group for the small arrays: biases of query, key and value, out, up, down; scale and shift of both norms.
@@ -218,19 +212,17 @@ impl LayerOp {
     }
 
     /// `[rows, h]` to `[t, h]`; weight gradients are added to the parameters'. `x [t, h]` is what the layer was given.
-    fn backward(&self, layer: &Layer, saved: &Saved, x: &[f32], grad: &[f32], deltas: &mut Deltas) -> Vec<f32> {
+    fn backward(&self, layer: &Layer, saved: &mut Saved, x: &[f32], grad: &[f32], deltas: &mut Deltas) -> Vec<f32> {
         let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
         let (groups, tokens, rows) = self.groups();
         let (t, m) = (tokens.iter().sum::<usize>(), rows.iter().sum::<usize>());
-        let (wide, twice, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, 2 * h), kernels::steps(dtype, f));
+        let (wide, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, f));
+        let twice = kernels::steps(dtype, 2 * h);
         deltas.x.reserve(t * wide);
         deltas.query.reserve(m * wide);
         deltas.key_value.reserve(t * twice);
         deltas.out.reserve(m * wide);
-        deltas.x1.reserve(m * wide);
         deltas.up.reserve(m * deep);
-        deltas.gelu.reserve(m * deep);
-        deltas.down.reserve(m * wide);
         let mut d_x = vec![0f32; t * h];
         let small: Vec<Small> = {
             let outs = parts(&mut d_x, &tokens, h).into_iter();
@@ -238,25 +230,26 @@ impl LayerOp {
             let query = parts(&mut deltas.query, &rows, wide);
             let key_value = parts(&mut deltas.key_value, &tokens, twice);
             let out = parts(&mut deltas.out, &rows, wide);
-            let x1 = parts(&mut deltas.x1, &rows, wide);
             let up = parts(&mut deltas.up, &rows, deep);
-            let gelu = parts(&mut deltas.gelu, &rows, deep);
-            let down = parts(&mut deltas.down, &rows, wide);
-            let zipped = outs.zip(x_units).zip(query).zip(key_value).zip(out).zip(x1).zip(up).zip(gelu).zip(down);
+            let deltas = outs.zip(x_units).zip(query).zip(key_value).zip(out).zip(up);
             let mut row = 0;
             let tasks: Vec<_> = groups
                 .iter()
-                .zip(zipped)
-                .map(|(group, ((((((((d_x, x_units), query), key_value), out), x1), up), gelu), down))| {
-                    let first_row = row;
+                .zip(deltas)
+                .zip(saved.parts(&tokens, &rows))
+                .map(|((group, (((((d_x, x_units), query), key_value), out), up)), kept)| {
+                    let start = row;
                     row += group.rows(self.run.first_only);
-                    (*group, first_row, d_x, [x_units, query, key_value, out, x1, up, gelu, down])
+                    (*group, &grad[start * h..row * h], kept, d_x, [x_units, query, key_value, out, up])
                 })
                 .collect();
-            let run = |(group, first_row, d_x, deltas): (Group, usize, &mut [f32], [&mut [u32]; 8])| {
-                with_workspace(|w| self.group_backward(layer, w, group, first_row, saved, x, grad, d_x, deltas))
+            let run = |(group, grad, kept, d_x, deltas)| {
+                with_workspace(|w| self.group_backward(layer, w, group, x, grad, kept, d_x, deltas))
             };
             tasks.into_par_iter().map(run).collect()
+        };
+        let Some(Keep { context, hat1, u, hat2, .. }) = saved.parts(&[t], &[m]).pop() else {
+            unreachable!("one group has one part")
         };
         // queries: x of the rows that asked
         let first_x: Vec<u32>;
@@ -272,9 +265,9 @@ impl LayerOp {
         };
         self.weight_grad(&deltas.query, query_x, m, h, h, &[0]);
         self.weight_grad(&deltas.key_value, &deltas.x, t, 2 * h, h, &[2, 4]);
-        self.weight_grad(&deltas.out, &saved.context, m, h, h, &[6]);
-        self.weight_grad(&deltas.up, &deltas.x1, m, f, h, &[10]);
-        self.weight_grad(&deltas.down, &deltas.gelu, m, h, f, &[12]);
+        self.weight_grad(&deltas.out, context, m, h, h, &[6]);
+        self.weight_grad(&deltas.up, hat1, m, f, h, &[10]);
+        self.weight_grad(hat2, u, m, h, f, &[12]);
         for s in &small {
             for (index, values) in [
                 (1, &s.qkv[..h]),
@@ -294,23 +287,22 @@ impl LayerOp {
         d_x
     }
 
-    /// Gradients of a group's activations; fills its `deltas` and `d_x`.
+    /// Gradients of a group's activations; fills its `deltas` and `d_x`, and `kept` anew.
     fn group_backward(
         &self,
         layer: &Layer,
         w: &mut Workspace,
         group: Group,
-        first_row: usize,
-        saved: &Saved,
         x: &[f32],
         grad: &[f32],
+        kept: Keep,
         d_x: &mut [f32],
-        deltas: [&mut [u32]; 8],
+        deltas: [&mut [u32]; 5],
     ) -> Small {
-        let [x_units, d_query, d_key_value, d_out, x1_units, d_up, gelu, d_down] = deltas;
+        let [x_units, d_query, d_key_value, d_out, d_up] = deltas;
         let (h, f, dtype, run) = (self.shape.hidden, self.shape.ff, self.dtype, self.run);
         let (t, m) = (group.tokens(), group.rows(run.first_only));
-        let (wide, triple, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, 3 * h), kernels::steps(dtype, f));
+        let (wide, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, f));
         let twice = kernels::steps(dtype, 2 * h);
         let mut small = Small {
             qkv: vec![0.0; 3 * h],
@@ -326,44 +318,41 @@ impl LayerOp {
         w.u.reserve(m * f);
         w.residual.reserve((m * f).max(t * 3 * h));
         w.qkv.reserve(t * 3 * h);
-        w.units.reserve(t * triple);
 
         kernels::units(dtype, &x[group.first_token * h..], h, t, h, x_units, &mut []);
         // second norm: y holds the gradient of its input, also the residual's
         let y = &mut w.y[..m * h];
-        y.copy_from_slice(&grad[first_row * h..][..m * h]);
+        y.copy_from_slice(grad);
         let hat = &mut w.x1[..m * h];
-        kernels::rows_of_units(dtype, &saved.hat2[first_row * wide..], m, h, hat);
+        kernels::rows_of_units(dtype, kept.hat2, m, h, hat);
         let [d_gamma, d_beta] = &mut small.norm2;
-        let rstd = &saved.rstd2[first_row..first_row + m];
-        kernels::layer_norm_backward(y, hat, rstd, &layer.norm2.gamma, d_gamma, d_beta);
+        kernels::layer_norm_backward(y, hat, kept.rstd2, &layer.norm2.gamma, d_gamma, d_beta);
         // feed-forward
         let dropped = &mut w.context[..m * h];
         dropped.copy_from_slice(y);
         layer.drop(dropped, run, group, AFTER_FEED_FORWARD);
         kernels::column_sums(dropped, &mut small.down);
-        kernels::units(dtype, dropped, h, m, h, d_down, &mut []);
+        kernels::units(dtype, dropped, h, m, h, kept.hat2, &mut []);
         let d_u = &mut w.residual[..m * f];
-        layer.down.backward(Left { units: d_down, stride: wide, rows: m, scale: &[] }, d_u, false);
+        layer.down.backward(Left { units: kept.hat2, stride: wide, rows: m, scale: &[] }, d_u, false);
         let u = &mut w.u[..m * f];
-        kernels::rows_of_units(dtype, &saved.u[first_row * deep..], m, f, u);
+        kernels::rows_of_units(dtype, kept.u, m, f, u);
         kernels::gelu_backward(u, d_u);
-        kernels::gelu_units(dtype, u, m, f, gelu, &mut []);
+        kernels::gelu_units(dtype, u, m, f, kept.u, &mut []);
         kernels::column_sums(d_u, &mut small.up);
         kernels::units(dtype, d_u, f, m, f, d_up, &mut []);
         layer.up.backward(Left { units: d_up, stride: deep, rows: m, scale: &[] }, y, true);
         // first norm
-        kernels::rows_of_units(dtype, &saved.hat1[first_row * wide..], m, h, hat);
+        kernels::rows_of_units(dtype, kept.hat1, m, h, hat);
         let x1 = &mut w.context[..m * h];
         for (x1, hat) in x1.chunks_exact_mut(h).zip(hat.chunks_exact(h)) {
             for (((x, &hat), &g), &b) in x1.iter_mut().zip(hat).zip(&layer.norm1.gamma).zip(&layer.norm1.beta) {
                 *x = hat * g + b;
             }
         }
-        kernels::units(dtype, x1, h, m, h, x1_units, &mut []);
+        kernels::units(dtype, x1, h, m, h, kept.hat1, &mut []);
         let [d_gamma, d_beta] = &mut small.norm1;
-        let rstd = &saved.rstd1[first_row..first_row + m];
-        kernels::layer_norm_backward(y, hat, rstd, &layer.norm1.gamma, d_gamma, d_beta);
+        kernels::layer_norm_backward(y, hat, kept.rstd1, &layer.norm1.gamma, d_gamma, d_beta);
         // the residual's share of d_x
         if run.first_only {
             d_x.fill(0.0);
@@ -380,7 +369,7 @@ impl LayerOp {
         let d_context = &mut w.context[..m * h];
         layer.out.backward(Left { units: d_out, stride: wide, rows: m, scale: &[] }, d_context, false);
         let qkv = &mut w.qkv[..t * 3 * h];
-        kernels::rows_of_units(dtype, &saved.qkv[group.first_token * triple..], t, 3 * h, qkv);
+        kernels::rows_of_units(dtype, kept.qkv, t, 3 * h, qkv);
         let d_qkv = &mut w.residual[..t * 3 * h];
         let attention = layer.attention(run);
         let mut row = 0;
@@ -414,34 +403,37 @@ impl LayerOp {
         let share = n / arrays.len();
         let mut grads: Vec<_> =
             arrays.iter().map(|&i| self.leaves[i].grad.lock().expect("no panic holds a gradient")).collect();
+        // what is not there yet is written without being read: pages that are read first cost twice
+        let fresh = grads.iter().all(|grad| matches!(**grad, Values::Zero(_)));
         let mut chunks: Vec<(usize, &mut [f32])> = Vec::new();
         for (array, grad) in grads.iter_mut().enumerate() {
             let numbered = grad.whole_mut().chunks_mut(CHUNK * k).enumerate();
             chunks.extend(numbered.map(|(i, chunk)| (array * share + i * CHUNK, chunk)));
         }
+        let width = 128;
+        let starts: Vec<usize> = (0..k).step_by(width).collect();
+        let mut pool = self.pool.panels.lock().expect("no panic holds the pool");
+        if pool.len() < starts.len() {
+            pool.resize_with(starts.len(), Panels::default);
+        }
+        let panels = &mut pool[..starts.len()];
         for start in (0..rows).step_by(BLOCK) {
             let tokens = (rows - start).min(BLOCK);
             let depth = kernels::steps(dtype, tokens);
             let (delta, x) = (&delta[start * n_steps..], &x[start * k_steps..]);
             // panels of x once, one task per run of columns
-            let width = 128;
-            let starts: Vec<usize> = (0..k).step_by(width).collect();
-            let panels: Vec<Panels> = starts
-                .par_iter()
-                .map(|&first| {
-                    let mut panels = Panels::default();
-                    panels.from_stored(dtype, x, tokens, k, first, (first + width).min(k));
-                    panels
-                })
-                .collect();
+            starts.par_iter().zip(&mut *panels).for_each(|(&first, panels)| {
+                panels.from_stored(dtype, x, tokens, k, first, (first + width).min(k));
+            });
+            let panels = &*panels;
             chunks.par_iter_mut().for_each(|(first, out)| {
                 let count = out.len() / k;
                 with_workspace(|w| {
                     w.units.reserve(count * depth);
                     kernels::transposed_stored(dtype, delta, tokens, n, *first, count, &mut w.units);
                     let left = Left { units: &w.units, stride: depth, rows: count, scale: &[] };
-                    for (column, panels) in starts.iter().zip(&panels) {
-                        kernels::product(left, panels, None, &mut out[*column..], k, true);
+                    for (column, panels) in starts.iter().zip(panels) {
+                        kernels::product(left, panels, None, &mut out[*column..], k, !(fresh && start == 0));
                     }
                 });
             });

@@ -38,7 +38,7 @@ impl Parameters {
     pub fn new(weights: Weights) -> Self {
         let list = weights.0.into_iter().map(|(name, Array { shape, data })| {
             let decay = shape.len() > 1;
-            let grad = Arc::new(Mutex::new(Values::Whole(vec![0.0; data.len()])));
+            let grad = Arc::new(Mutex::new(Values::Zero(data.len())));
             Parameter { name, shape, value: Arc::new(data), grad, decay }
         });
         Parameters { list: list.collect(), vars: Mutex::default() }
@@ -95,7 +95,7 @@ impl Parameters {
     pub fn forget(&self) {
         self.vars.lock().expect("no panic holds the leaves").clear();
     }
-    /// Forgets the gradients.
+    /// Forgets the gradients and gives their memory up.
     pub fn zero_grad(&self) {
         for p in &self.list {
             p.grad.lock().expect("no panic holds a gradient").clear();

@@ -1,15 +1,25 @@
-//! What training keeps beside a parameter: its gradient and the optimiser's moments, whole or by rows.
+//! What training keeps beside a parameter: its gradient and the optimiser's moments, whole, in half or by rows.
+//!
+//! A gradient is there from the moment the backward pass reaches its layer until the next step, when the activations of
+//! the layers behind are gone; so a step's memory is the larger of the two and not their sum.
 //!
 //! A step's tokens touch some hundred rows of a word table of thirty thousand, and a corpus some thousand: the others have a
 //! gradient and moments of zero, and are not there. Sums and updates have the bits that whole arrays would give.
 
+use half::bf16;
+
+use super::kernels::Buffer;
 use crate::{Error, Result};
 
 /// An array of a parameter's size.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
+    /// So many zeros, which are not there.
+    Zero(usize),
     /// All of it.
-    Whole(Vec<f32>),
+    Whole(Buffer<f32>),
+    /// All of it as bfloat16.
+    Half(Buffer<u16>),
     /// Rows that are not zero.
     Rows(Rows),
 }
@@ -43,53 +53,67 @@ impl Rows {
 }
 
 impl Values {
-    /// Zeros, held as `self` is.
-    pub fn zeros_like(&self) -> Self {
+    /// How many.
+    #[expect(clippy::len_without_is_empty, reason = "an array of no values is none")]
+    pub fn len(&self) -> usize {
         match self {
-            Values::Whole(values) => Values::Whole(vec![0.0; values.len()]),
-            Values::Rows(rows) => Values::Rows(Rows::new(rows.list.len(), rows.width())),
+            Values::Zero(n) => *n,
+            Values::Whole(values) => values.len(),
+            Values::Half(values) => values.len(),
+            Values::Rows(rows) => rows.list.len() * rows.width(),
         }
     }
-    /// Makes all of it zero.
+    /// Makes all of it zero, and gives its memory up.
     pub fn clear(&mut self) {
         match self {
-            Values::Whole(values) => values.fill(0.0),
             Values::Rows(rows) => rows.list.fill(None),
+            whole => *whole = Values::Zero(whole.len()),
         }
     }
-    /// All values where they are held whole.
+    /// All values as f32 at one place, zeros where there were none.
     ///
     /// # Panics
-    /// Held by rows: who writes a gradient knows how.
+    /// Held otherwise: who writes a gradient knows how.
     pub fn whole_mut(&mut self) -> &mut [f32] {
+        if let Values::Zero(n) = *self {
+            *self = Values::Whole(Buffer::new(n));
+        }
         match self {
             Values::Whole(values) => values,
-            Values::Rows(_) => unreachable!("a whole gradient for a parameter that is held by rows"),
+            _ => unreachable!("a whole gradient for a parameter that is held otherwise"),
         }
     }
-    /// All values in order, in pieces that lie somewhere.
-    pub fn pieces(&self) -> Vec<&[f32]> {
+    /// The bytes of all values in order, in pieces that lie somewhere; bfloat16 where [`Values::Half`], else f32.
+    pub fn pieces(&self) -> Vec<&[u8]> {
         match self {
-            Values::Whole(values) => vec![values],
-            Values::Rows(rows) => (0..rows.list.len()).map(|row| rows.row(row)).collect(),
+            Values::Zero(_) => unreachable!("only gradients are not there, and nobody keeps them"),
+            Values::Whole(values) => vec![bytemuck::cast_slice(values)],
+            Values::Half(values) => vec![bytemuck::cast_slice(values)],
+            Values::Rows(rows) => (0..rows.list.len()).map(|row| bytemuck::cast_slice(rows.row(row))).collect(),
         }
     }
     /// A copy of all values.
     pub fn to_vec(&self) -> Vec<f32> {
-        self.pieces().concat()
+        match self {
+            Values::Zero(n) => vec![0.0; *n],
+            Values::Whole(values) => values.to_vec(),
+            Values::Half(values) => values.iter().map(|&v| bf16::from_bits(v).to_f32()).collect(),
+            Values::Rows(rows) => (0..rows.list.len()).flat_map(|row| rows.row(row).iter().copied()).collect(),
+        }
     }
-    /// Takes all values anew.
+    /// Takes all values anew, rounded where they are held in half.
     ///
     /// # Errors
     /// Another number of values.
     pub fn set(&mut self, values: Vec<f32>) -> Result<()> {
-        let length = self.pieces().iter().map(|piece| piece.len()).sum::<usize>();
+        let length = self.len();
         if values.len() != length {
             let (expected, got) = (format!("{length} values"), values.len().to_string());
             return Err(Error::Shape { op: "values", expected, got });
         }
         match self {
-            Values::Whole(own) => *own = values,
+            Values::Zero(_) | Values::Whole(_) => *self = Values::Whole(Buffer::from_slice(&values)),
+            Values::Half(own) => own.iter_mut().zip(values).for_each(|(own, v)| *own = bf16::from_f32(v).to_bits()),
             Values::Rows(rows) => {
                 let there = |row: &[f32]| row.iter().any(|v| v.to_bits() != 0);
                 let given = values.chunks_exact(rows.width().max(1));
@@ -110,14 +134,36 @@ mod tests {
         rows.row_mut(1).copy_from_slice(&[1.0, -0.0]);
         let mut values = Values::Rows(rows);
         assert_eq!(values.to_vec(), [0.0, 0.0, 1.0, -0.0, 0.0, 0.0]);
-        let mut again = values.zeros_like();
+        let mut again = Values::Rows(Rows::new(3, 2));
         again.set(values.to_vec()).unwrap();
         assert_eq!(again, values);
         let Values::Rows(rows) = &again else { panic!("still by rows") };
         assert_eq!(rows.list.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
         assert!(again.set(vec![0.0; 5]).unwrap_err().to_string().contains("6 values"));
         values.clear();
-        assert_eq!(values, again.zeros_like());
+        assert_eq!(values, Values::Rows(Rows::new(3, 2)));
+    }
+
+    #[test]
+    fn zeros_are_there_when_they_are_written() {
+        let mut values = Values::Zero(3);
+        assert_eq!((values.len(), values.to_vec()), (3, vec![0.0; 3]));
+        values.whole_mut()[1] = 2.0;
+        assert_eq!(values.to_vec(), [0.0, 2.0, 0.0]);
+        values.clear();
+        assert_eq!(values, Values::Zero(3));
+        assert!(values.set(vec![0.0; 4]).is_err());
+    }
+
+    #[test]
+    fn half_rounds_to_the_nearest() {
+        let mut values = Values::Half(Buffer::new(3));
+        values.set(vec![1.0, 1.0 + 1.0 / 512.0, 1.0 + 3.0 / 512.0]).unwrap();
+        assert_eq!(values.to_vec(), [1.0, 1.0, 1.0 + 1.0 / 128.0]);
+        assert_eq!(values.pieces()[0].len(), 6);
+        let again = values.to_vec();
+        values.set(again.clone()).unwrap();
+        assert_eq!(values.to_vec(), again);
     }
 
     #[test]

@@ -64,8 +64,17 @@ pub struct State {
 pub struct Floats<'a> {
     /// Its axes.
     pub shape: &'a [usize],
-    /// Its values, in pieces that follow each other.
-    pub data: Vec<&'a [f32]>,
+    /// bfloat16, else f32.
+    pub half: bool,
+    /// The bytes of its values, in pieces that follow each other.
+    pub data: Vec<&'a [u8]>,
+}
+
+impl<'a> Floats<'a> {
+    /// Of f32 values at one place.
+    pub fn of(shape: &'a [usize], data: &'a [f32]) -> Self {
+        Floats { shape, half: false, data: vec![bytemuck::cast_slice(data)] }
+    }
 }
 
 /// Adds what to do to a failed write of a checkpoint.
@@ -85,8 +94,9 @@ pub fn write_arrays(dir: &Path, name: &str, arrays: &[(String, Floats)]) -> Resu
     let mut header = serde_json::Map::new();
     let mut offset = 0;
     for (name, array) in arrays {
-        let end = offset + array.data.iter().map(|piece| size_of_val(*piece)).sum::<usize>();
-        let entry = serde_json::json!({"dtype": "F32", "shape": array.shape, "data_offsets": [offset, end]});
+        let end = offset + array.data.iter().map(|piece| piece.len()).sum::<usize>();
+        let dtype = if array.half { "BF16" } else { "F32" };
+        let entry = serde_json::json!({"dtype": dtype, "shape": array.shape, "data_offsets": [offset, end]});
         header.insert(name.clone(), entry);
         offset = end;
     }
@@ -97,7 +107,7 @@ pub fn write_arrays(dir: &Path, name: &str, arrays: &[(String, Floats)]) -> Resu
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
         for (_, array) in arrays {
-            array.data.iter().try_for_each(|piece| file.write_all(bytemuck::cast_slice(piece)))?;
+            array.data.iter().try_for_each(|piece| file.write_all(piece))?;
         }
         file.into_inner().map_err(|e| e.into_error())?.sync_all()?;
         std::fs::rename(&beside, &path)
@@ -160,11 +170,13 @@ pub fn read_arrays(path: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
     let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::model(path, "header", e.to_string(), remedy))?;
     let mut arrays = BTreeMap::new();
     for (name, tensor) in file.iter() {
-        if tensor.dtype() != Dtype::F32 {
-            return Err(Error::model(path, name, format!("is {:?}, not F32", tensor.dtype()), remedy));
-        }
-        let (numbers, _) = tensor.data().as_chunks::<4>();
-        arrays.insert(name.to_string(), numbers.iter().map(|b| f32::from_le_bytes(*b)).collect());
+        let (floats, halves) = (tensor.data().as_chunks::<4>().0, tensor.data().as_chunks::<2>().0);
+        let values = match tensor.dtype() {
+            Dtype::F32 => floats.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            Dtype::BF16 => halves.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect(),
+            other => return Err(Error::model(path, name, format!("is {other:?}, not F32 or BF16"), remedy)),
+        };
+        arrays.insert(name.to_string(), values);
     }
     Ok(arrays)
 }
@@ -184,7 +196,7 @@ mod tests {
     use super::*;
 
     fn floats(data: &[f32]) -> [(String, Floats<'_>); 1] {
-        [("a".to_string(), Floats { shape: &[3], data: vec![data] })]
+        [("a".to_string(), Floats::of(&[3], data))]
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! Two groups: weight decay applies to matrices and tables, not to LayerNorm and bias ([`Parameter::decay`]). The work is
 //! cut into pieces of a fixed length, so that the result has the same bits on 1 or n threads: the update is elementwise,
 //! and the norm's partial sums are added in a fixed order. A row that never had a gradient has no moments and only decays,
-//! which is what the whole update does to it, to the bit. Refused: Adam with L2 in the gradient (it decays the wrong
-//! arrays the most), and a trait over optimisers while there is one.
+//! which is what the whole update does to it, to the bit. In bf16 training the first moment is kept as bfloat16 (DeepSeek-V3,
+//! arXiv 2412.19437, section 3.3): it forgets a tenth a step, far more than the two thousandth that rounding costs it. The
+//! second one forgets a thousandth and would stand still, so it stays f32. Refused: Adam with L2 in the gradient (it decays
+//! the wrong arrays the most), and a trait over optimisers while there is one.
 //!
 //! [`Parameter::decay`]: crate::nn::Parameter::decay
 
@@ -12,7 +14,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::nn::kernels::{self, AdamStep};
+use crate::nn::kernels::{self, AdamStep, Buffer, First};
 use crate::nn::values::Rows;
 use crate::nn::{Parameters, Values};
 
@@ -30,6 +32,8 @@ pub struct Settings {
     pub epsilon: f32,
     /// Decoupled decay, times the learning rate, where [`crate::nn::Parameter::decay`] says so.
     pub weight_decay: f32,
+    /// First moments as bfloat16 (tables by rows keep theirs, which are few, in f32).
+    pub half: bool,
 }
 
 /// The optimiser's state.
@@ -38,7 +42,7 @@ pub struct AdamW {
     settings: Settings,
     /// Updates made so far.
     pub steps: u64,
-    /// First moments, one array per parameter, held as its gradient is.
+    /// First moments, one array per parameter: by rows where its gradient is.
     pub m: Vec<Values>,
     /// Second moments.
     pub v: Vec<Values>,
@@ -47,18 +51,23 @@ pub struct AdamW {
 impl AdamW {
     /// Moments of zero for every parameter.
     pub fn new(parameters: &Parameters, settings: Settings) -> Self {
-        let zeros = || {
+        let zeros = |half: bool| {
             let grads = parameters.list.iter().map(|p| p.grad.lock().expect("no panic holds a gradient"));
-            grads.map(|grad| grad.zeros_like()).collect()
+            let zero = grads.map(|grad| match &*grad {
+                Values::Rows(rows) => Values::Rows(Rows::new(rows.list.len(), rows.width())),
+                grad if half => Values::Half(Buffer::new(grad.len())),
+                grad => Values::Whole(Buffer::new(grad.len())),
+            });
+            zero.collect()
         };
-        AdamW { settings, steps: 0, m: zeros(), v: zeros() }
+        AdamW { settings, steps: 0, m: zeros(settings.half), v: zeros(false) }
     }
 
     /// One update with the gradients as they stand, each multiplied by `scale`, at learning rate `rate`.
     pub fn step(&mut self, parameters: &mut Parameters, rate: f32, scale: f32) {
         self.steps += 1;
         let t = self.steps as f64;
-        let Settings { beta1, beta2, epsilon, weight_decay } = self.settings;
+        let Settings { beta1, beta2, epsilon, weight_decay, .. } = self.settings;
         let correction = |beta: f32| (1.0 - f64::from(beta).powf(t)) as f32;
         for ((p, m), v) in parameters.list.iter_mut().zip(&mut self.m).zip(&mut self.v) {
             let step = AdamStep {
@@ -71,19 +80,29 @@ impl AdamW {
                 correction2: correction(beta2),
                 grad_scale: scale,
             };
-            let grad = p.grad.lock().expect("no panic holds a gradient");
+            let mut grad = p.grad.lock().expect("no panic holds a gradient");
             let value = Arc::make_mut(&mut p.value);
-            match (&*grad, m, v) {
-                (Values::Whole(grad), Values::Whole(m), Values::Whole(v)) => {
-                    let pieces = value.par_chunks_mut(PIECE).zip(grad.par_chunks(PIECE));
-                    let pieces = pieces.zip(m.par_chunks_mut(PIECE)).zip(v.par_chunks_mut(PIECE));
+            match (&mut *grad, m, v) {
+                (Values::Rows(grad), Values::Rows(m), Values::Rows(v)) => by_rows(value, grad, m, v, &step),
+                (grad, m, Values::Whole(v)) => {
+                    let pieces = value.par_chunks_mut(PIECE).zip(grad.whole_mut().par_chunks(PIECE));
+                    let pieces = pieces.zip(firsts(m)).zip(v.par_chunks_mut(PIECE));
                     pieces.for_each(|(((value, grad), m), v)| kernels::adamw(value, grad, m, v, &step));
                 }
-                (Values::Rows(grad), Values::Rows(m), Values::Rows(v)) => by_rows(value, grad, m, v, &step),
-                _ => unreachable!("moments are held as the gradient is"),
+                _ => unreachable!("moments are by rows where the gradient is"),
             }
         }
     }
+}
+
+/// Pieces of a first moment.
+fn firsts(m: &mut Values) -> rayon::vec::IntoIter<First<'_>> {
+    let pieces: Vec<First> = match m {
+        Values::Whole(m) => m.chunks_mut(PIECE).map(First::Whole).collect(),
+        Values::Half(m) => m.chunks_mut(PIECE).map(First::Half).collect(),
+        Values::Zero(_) | Values::Rows(_) => unreachable!("a moment beside a whole gradient is there"),
+    };
+    pieces.into_par_iter()
 }
 
 /// The update of a table, row by row.
@@ -99,7 +118,7 @@ fn by_rows(value: &mut [f32], grad: &Rows, m: &mut Rows, v: &mut Rows, step: &Ad
             return;
         }
         let (m, v) = (m.get_or_insert_with(zeros), v.get_or_insert_with(zeros));
-        kernels::adamw(value, grad.as_ref().unwrap_or(&zero), m, v, step);
+        kernels::adamw(value, grad.as_ref().unwrap_or(&zero), First::Whole(m), v, step);
     });
 }
 
@@ -109,7 +128,9 @@ pub fn global_norm(parameters: &Parameters) -> f64 {
         let grad = p.grad.lock().expect("no panic holds a gradient");
         let squares = |piece: &[f32]| f64::from(kernels::squares(piece));
         let pieces: Vec<f64> = match &*grad {
+            Values::Zero(_) => Vec::new(),
             Values::Whole(grad) => grad.par_chunks(PIECE).map(squares).collect(),
+            Values::Half(_) => unreachable!("gradients are f32"),
             Values::Rows(rows) => {
                 let starts = (0..p.value.len()).into_par_iter().step_by(PIECE);
                 starts.map_init(Vec::new, |piece, start| squares(piece_of(rows, start, piece))).collect()
@@ -175,11 +196,12 @@ mod tests {
             ("matrix".to_string(), Array { shape: vec![3, 4], data: golden.start.matrix }),
         ];
         let mut parameters = Parameters::new(Weights(arrays.into()));
-        let settings = Settings { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: golden.weight_decay };
+        let settings =
+            Settings { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: golden.weight_decay, half: false };
         let mut optimizer = AdamW::new(&parameters, settings);
         for step in golden.steps {
-            *parameters.list[0].grad.lock().unwrap() = Values::Whole(step.bias_grad);
-            *parameters.list[1].grad.lock().unwrap() = Values::Whole(step.matrix_grad);
+            parameters.list[0].grad.lock().unwrap().set(step.bias_grad).unwrap();
+            parameters.list[1].grad.lock().unwrap().set(step.matrix_grad).unwrap();
             let norm = global_norm(&parameters);
             assert!((norm - step.norm).abs() < 1e-5 * norm);
             optimizer.step(&mut parameters, step.lr, clip_scale(norm, golden.clip));
@@ -200,10 +222,10 @@ mod tests {
                 let data = (0..n).map(|i| (i as f32 * 0.37).sin()).collect();
                 let weights = Weights([("w".to_string(), Array { shape: vec![1, n], data })].into());
                 let mut parameters = Parameters::new(weights);
-                let settings = Settings { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weight_decay: 0.01 };
+                let settings = Settings { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weight_decay: 0.01, half: false };
                 let mut optimizer = AdamW::new(&parameters, settings);
                 let grad = (0..n).map(|i| (i as f32 * 0.11).cos()).collect();
-                *parameters.list[0].grad.lock().unwrap() = Values::Whole(grad);
+                parameters.list[0].grad.lock().unwrap().set(grad).unwrap();
                 let norm = global_norm(&parameters);
                 optimizer.step(&mut parameters, 1e-3, clip_scale(norm, 1.0));
                 (norm.to_bits(), parameters.list.remove(0).value)
@@ -230,7 +252,7 @@ mod tests {
             let make = || Parameters::new(Weights([("table".to_string(), array.clone())].into()));
             let (mut whole, mut by_rows) = (make(), make());
             by_rows.by_rows("table").unwrap();
-            let settings = Settings { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weight_decay: 0.01 };
+            let settings = Settings { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weight_decay: 0.01, half: false };
             let mut optimizers = [AdamW::new(&whole, settings), AdamW::new(&by_rows, settings)];
             for step in 0..5usize {
                 let touched = (0..rows).filter(|row| row % 7 == step % 3 || (row % 50 == 1 && step > 2));

@@ -254,8 +254,8 @@ impl Default for TrainSettings {
 impl TrainSettings {
     /// The optimiser's part.
     pub fn adamw(&self) -> optimizer::Settings {
-        let TrainSettings { beta1, beta2, epsilon, weight_decay, .. } = *self;
-        optimizer::Settings { beta1, beta2, epsilon, weight_decay }
+        let TrainSettings { beta1, beta2, epsilon, weight_decay, dtype, .. } = *self;
+        optimizer::Settings { beta1, beta2, epsilon, weight_decay, half: dtype == Dtype::Bf16 }
     }
 
     fn check(&self) -> Result<()> {

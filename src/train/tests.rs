@@ -17,7 +17,7 @@ use super::recipe::TrainSettings;
 use super::seed::generator;
 use super::trainer::{Examples, fit, logits};
 use crate::models::{Mode, Network};
-use crate::nn::{Array, Parameters, Weights};
+use crate::nn::{Array, Dtype, Parameters, Weights};
 use crate::text::{Batch, Encoding};
 use crate::{Error, Result};
 
@@ -175,22 +175,29 @@ fn it_learns_and_keeps_the_best_weights() {
 
 #[test]
 fn a_resumed_run_gives_the_same_bits() {
+    // bf16 keeps first moments in 16 bits
+    for dtype in [Dtype::F32, Dtype::Bf16] {
+        resumed_equals_whole(&TrainSettings { dtype, ..settings() });
+    }
+}
+
+fn resumed_equals_whole(settings: &TrainSettings) {
     let whole_dir = tempfile::tempdir().unwrap();
     let killed_dir = tempfile::tempdir().unwrap();
     let copy = Some((whole_dir.path().to_path_buf(), killed_dir.path().to_path_buf()));
     let mut whole = Bag::new();
     let kill = At { step: 29, copy, done: AtomicBool::new(false) };
-    let whole_state = run(&mut whole, &settings(), whole_dir.path(), false, &kill).unwrap();
+    let whole_state = run(&mut whole, settings, whole_dir.path(), false, &kill).unwrap();
     assert!(whole_state.step > 40, "the kill must fall into the middle");
 
     let stopped_dir = tempfile::tempdir().unwrap();
     let stop = At { step: 21, copy: None, done: AtomicBool::new(false) };
-    let error = run(&mut Bag::new(), &settings(), stopped_dir.path(), false, &stop).unwrap_err();
+    let error = run(&mut Bag::new(), settings, stopped_dir.path(), false, &stop).unwrap_err();
     assert!(error.to_string().contains("step 21") && error.to_string().contains("--resume"), "{error}");
 
     for dir in [killed_dir.path(), stopped_dir.path()] {
         let mut network = Bag::new();
-        let state = run(&mut network, &settings(), dir, true, &Silent).unwrap();
+        let state = run(&mut network, settings, dir, true, &Silent).unwrap();
         assert_eq!(network.bits(), whole.bits());
         assert_eq!((state.best, state.validations.len()), (whole_state.best, whole_state.validations.len()));
         assert_eq!(log(dir), log(whole_dir.path()));
@@ -198,7 +205,7 @@ fn a_resumed_run_gives_the_same_bits() {
         assert!(arrays(dir) == arrays(whole_dir.path()), "moments and averages differ");
         // A finished run has nothing left to do.
         let mut again = Bag::new();
-        assert_eq!(run(&mut again, &settings(), dir, true, &Silent).unwrap().step, state.step);
+        assert_eq!(run(&mut again, settings, dir, true, &Silent).unwrap().step, state.step);
         assert_eq!(again.bits(), whole.bits());
     }
 }

@@ -24,6 +24,7 @@ use super::seed::mix;
 use crate::eval::{self, Report};
 use crate::losses::bce_with_logits;
 use crate::models::{Mode, Network};
+use crate::nn::Values;
 use crate::text::{Batch, Encoding};
 use crate::{Error, Result};
 
@@ -316,24 +317,23 @@ impl<'a> Run<'a> {
         if let (Some(best), Some((_, step))) = (&self.best, self.state.best) {
             let name = format!("best-{step}.safetensors");
             if self.state.best_arrays.as_ref() != Some(&name) {
-                let arrays = list
-                    .iter()
-                    .zip(best)
-                    .map(|(p, best)| (p.name.clone(), Floats { shape: &p.shape, data: vec![best] }));
+                let arrays = list.iter().zip(best).map(|(p, best)| (p.name.clone(), Floats::of(&p.shape, best)));
                 checkpoint::write_arrays(&self.folder, &name, &arrays.collect::<Vec<_>>())?;
                 self.state.best_arrays = Some(name);
             }
         }
         let mut arrays = Vec::with_capacity(4 * list.len());
         for (i, p) in list.iter().enumerate() {
-            let mut add = |kind: &str, data: Vec<_>| {
-                arrays.push((format!("{kind}/{}", p.name), Floats { shape: &p.shape, data }))
+            let mut add = |kind: &str, floats| arrays.push((format!("{kind}/{}", p.name), floats));
+            let moment = |values| {
+                let half = matches!(values, &Values::Half(_));
+                Floats { shape: &p.shape, half, data: values.pieces() }
             };
-            add("value", vec![&p.value]);
-            add("m", self.optimizer.m[i].pieces());
-            add("v", self.optimizer.v[i].pieces());
+            add("value", Floats::of(&p.shape, &p.value));
+            add("m", moment(&self.optimizer.m[i]));
+            add("v", moment(&self.optimizer.v[i]));
             if let Some(average) = &self.average {
-                add("average", vec![&average[i]]);
+                add("average", Floats::of(&p.shape, &average[i]));
             }
         }
         self.state.arrays = format!("step-{}.safetensors", self.state.step);

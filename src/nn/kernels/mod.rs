@@ -518,10 +518,30 @@ pub struct AdamStep {
     pub grad_scale: f32,
 }
 
+/// First moments of an AdamW step.
+#[derive(Debug)]
+pub enum First<'a> {
+    /// f32.
+    Whole(&'a mut [f32]),
+    /// bfloat16.
+    Half(&'a mut [u16]),
+}
+
 /// One AdamW step over a slice of values.
-pub fn adamw(value: &mut [f32], grad: &[f32], first: &mut [f32], second: &mut [f32], step: &AdamStep) {
+pub fn adamw(value: &mut [f32], grad: &[f32], first: First, second: &mut [f32], step: &AdamStep) {
     let n = value.len();
-    assert!(grad.len() == n && first.len() == n && second.len() == n);
-    run!(rows::adamw[](v: *mut f32 = value.as_mut_ptr(), g: *const f32 = grad.as_ptr(), m: *mut f32 = first.as_mut_ptr(),
-        s: *mut f32 = second.as_mut_ptr(), n: usize = n, step: &AdamStep = step));
+    assert!(grad.len() == n && second.len() == n);
+    let (v, g, s) = (value.as_mut_ptr(), grad.as_ptr(), second.as_mut_ptr());
+    match first {
+        First::Whole(first) => {
+            assert!(first.len() == n);
+            run!(rows::adamw[false](v: *mut f32 = v, g: *const f32 = g, m: *mut u8 = first.as_mut_ptr().cast(),
+                s: *mut f32 = s, n: usize = n, step: &AdamStep = step));
+        }
+        First::Half(first) => {
+            assert!(first.len() == n);
+            run!(rows::adamw[true](v: *mut f32 = v, g: *const f32 = g, m: *mut u8 = first.as_mut_ptr().cast(),
+                s: *mut f32 = s, n: usize = n, step: &AdamStep = step));
+        }
+    }
 }

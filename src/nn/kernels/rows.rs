@@ -408,12 +408,13 @@ pub(super) unsafe fn squares<L: Lanes>(x: *const f32, n: usize, to: *mut f32) {
     }
 }
 
-/// One AdamW step over `n` values (Loshchilov and Hutter, ICLR 2019): decoupled decay, bias-corrected moments.
+/// One AdamW step over `n` values (Loshchilov and Hutter, ICLR 2019): decoupled decay, bias-corrected moments. `first` points
+/// to f32, or to bfloat16 where `HALF`, which is rounded when it is stored and not before.
 #[inline(always)]
-pub(super) unsafe fn adamw<L: Lanes>(
+pub(super) unsafe fn adamw<L: Lanes, const HALF: bool>(
     value: *mut f32,
     grad: *const f32,
-    first: *mut f32,
+    first: *mut u8,
     second: *mut f32,
     n: usize,
     step: &super::AdamStep,
@@ -430,9 +431,15 @@ pub(super) unsafe fn adamw<L: Lanes>(
         while i < n {
             let lanes = (n - i).min(16);
             let g = L::mul(L::load_n(grad.add(i), lanes), by);
-            let m = L::fma(L::load_n(first.add(i), lanes), b1, L::mul(g, a1));
+            let (halves, floats) = (first.cast::<u16>().add(i), first.cast::<f32>().add(i));
+            let m = if HALF { L::shl::<16>(L::load_u16(halves, lanes)) } else { L::load_n(floats, lanes) };
+            let m = L::fma(m, b1, L::mul(g, a1));
             let v = L::fma(L::load_n(second.add(i), lanes), b2, L::mul(L::mul(g, g), a2));
-            L::store_n(first.add(i), m, lanes);
+            if HALF {
+                L::store_u16(halves, L::to_bf16(m), lanes);
+            } else {
+                L::store_n(floats, m, lanes);
+            }
             L::store_n(second.add(i), v, lanes);
             let size = L::add(L::sqrt(L::mul(v, root)), eps);
             let x = L::mul(L::load_n(value.add(i), lanes), keep);

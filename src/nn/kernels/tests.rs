@@ -370,13 +370,38 @@ proptest! {
             (f64::from(x) * (1.0 - 0.001) - 0.01 * m / (v.sqrt() + 1e-8)) as f32
         }).collect();
         let got = on_each(|| {
-            let (mut value, mut first, mut second) =
-                (Guarded::new(&x, end), Guarded::new(&vec![0.0; n], end), Guarded::new(&vec![0.0; n], end));
-            adamw(&mut value, &Guarded::new(&g, end), &mut first, &mut second, &step);
+            let zeros = || Guarded::new(&vec![0.0; n], end);
+            let (mut value, mut first, mut second) = (Guarded::new(&x, end), zeros(), zeros());
+            adamw(&mut value, &Guarded::new(&g, end), First::Whole(&mut first), &mut second, &step);
             value.to_vec()
         });
         got.iter().for_each(|(unit, got)| close(got, &want, 1e-5, unit.name()));
         same_bits(&got, "adamw");
+    }
+
+    /// The moment that is kept is the f32 one rounded; the value moves by the one that is not.
+    #[test]
+    fn adamw_rounds_a_moment_where_it_is_kept_in_16_bits(n in prop::sample::select(&SIZES), seed: u64, end: bool) {
+        let step = AdamStep {
+            lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.1,
+            correction1: 0.1, correction2: 0.001, grad_scale: 0.5,
+        };
+        let (x, g, m, v) = (random(n, seed), random(n, seed ^ 1), random(n, seed ^ 2), random(n, seed ^ 3));
+        let squares: Vec<f32> = v.iter().map(|v| v * v).collect();
+        let m: Vec<half::bf16> = m.into_iter().map(half::bf16::from_f32).collect();
+        let mut whole: Vec<f32> = m.iter().map(|m| m.to_f32()).collect();
+        let (mut want, mut second) = (x.clone(), squares.clone());
+        adamw(&mut want, &g, First::Whole(&mut whole), &mut second, &step);
+        want.extend(whole.iter().map(|m| half::bf16::from_f32(*m).to_f32()));
+        let bits: Vec<u16> = m.iter().map(|m| m.to_bits()).collect();
+        let got = on_each(|| {
+            let (mut value, mut second) = (Guarded::new(&x, end), Guarded::new(&squares, end));
+            let mut first = Guarded::new(&bits, end);
+            adamw(&mut value, &Guarded::new(&g, end), First::Half(&mut first), &mut second, &step);
+            let first = first.iter().map(|&m| half::bf16::from_bits(m).to_f32());
+            value.iter().copied().chain(first).collect::<Vec<f32>>()
+        });
+        got.iter().for_each(|(unit, got)| assert_eq!(got, &want, "{}", unit.name()));
     }
 }
 
