@@ -7,7 +7,7 @@
 //!
 //! Memory: a layer keeps units of queries, keys, values, context, both normalised sums and the feed-forward's inner rows (in
 //! bf16 20 `h` bytes a token), and candle its input (4 `h`). Everything else is computed anew. What a layer keeps goes when its
-//! backward pass ends, and its weights' gradients come no sooner. Packed weights and the gradients of activations are one
+//! backward pass ends, and its weights' gradients come no sooner, in the memory that the layer behind has left. Packed weights and the gradients of activations are one
 //! layer's, whichever is at work: weights are packed when a pass comes by, as they had to be once a step anyway.
 
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::kernels::{self, Buffer, Left, Panels};
+use super::kernels::{self, Blocks, Buffer, Left, Panels};
 use super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, Group, Keep, Layer, LayerArrays, LayerShape, Run, Workspace};
 use super::plan::{Plan, with_workspace};
 use super::{Dtype, Values};
@@ -24,6 +24,8 @@ use super::{Dtype, Values};
 const BLOCK: usize = 1024;
 /// Rows of a weight's gradient that one task computes.
 const CHUNK: usize = 96;
+/// Which of [`super::layer::NAMES`] are matrices.
+const MATRICES: [usize; 6] = [0, 2, 4, 6, 10, 12];
 
 /// What the forward pass keeps for the backward pass, for all tokens of a batch, in one piece of memory that comes and goes:
 /// units of `qkv`, `context`, `hat1`, `u` and `hat2`, then both `rstd`. The backward pass reads `hat1`, `u` and `hat2` once and
@@ -35,11 +37,14 @@ struct Saved {
 }
 
 impl Saved {
-    /// For `t` tokens of which `m` rows are computed.
-    fn new(dtype: Dtype, LayerShape { hidden: h, ff: f, .. }: LayerShape, t: usize, m: usize) -> Self {
+    /// Values of each array in a row.
+    fn widths(dtype: Dtype, LayerShape { hidden: h, ff: f, .. }: LayerShape) -> [usize; 7] {
         let [wide, triple, deep] = [h, 3 * h, f].map(|k| kernels::steps(dtype, k));
-        let widths = [triple, wide, wide, deep, wide, 1, 1];
-        Saved { all: Buffer::new(t * triple + m * widths[1..].iter().sum::<usize>()), widths }
+        [triple, wide, wide, deep, wide, 1, 1]
+    }
+    /// Values of all arrays for `t` tokens of which `m` rows are computed.
+    fn len(widths: [usize; 7], t: usize, m: usize) -> usize {
+        t * widths[0] + m * widths[1..].iter().sum::<usize>()
     }
     /// A part for each group, of so many `tokens` and `rows`.
     fn parts(&mut self, tokens: &[usize], rows: &[usize]) -> Vec<Keep<'_>> {
@@ -76,6 +81,8 @@ pub struct Leaf {
 pub struct Pool {
     layer: Mutex<Option<Layer>>,
     deltas: Mutex<Deltas>,
+    /// A layer's `Saved` or its gradients.
+    blocks: Mutex<Blocks>,
     /// The right sides of a weight gradient's products.
     panels: Mutex<Vec<Panels>>,
 }
@@ -85,6 +92,7 @@ impl Pool {
     pub fn clear(&self) {
         *self.layer.lock().expect("no panic holds the pool") = None;
         *self.deltas.lock().expect("no panic holds the pool") = Deltas::default();
+        *self.blocks.lock().expect("no panic holds the pool") = Blocks::default();
         self.panels.lock().expect("no panic holds the pool").clear();
     }
 }
@@ -141,7 +149,7 @@ impl CustomOp1 for LayerOp {
         let (groups, tokens, rows) = self.groups();
         let (t, m) = (tokens.iter().sum::<usize>(), rows.iter().sum::<usize>());
         let layer = self.packed(|layer, arrays| layer.pack(arrays));
-        let mut saved = Saved::new(self.dtype, self.shape, t, m);
+        let mut saved = Saved { all: self.block(t, m), widths: Saved::widths(self.dtype, self.shape) };
         let mut out = vec![0f32; m * h];
         let outs = parts(&mut out, &rows, h);
         groups.par_iter().zip(saved.parts(&tokens, &rows)).zip(outs).for_each(|((group, keep), out)| {
@@ -211,6 +219,29 @@ impl LayerOp {
         *self.pool.layer.lock().expect("no panic holds the pool") = Some(layer);
     }
 
+    /// Memory for what the layer saves of `t` tokens and `m` rows, or for its gradients.
+    fn block(&self, t: usize, m: usize) -> Buffer<u32> {
+        let saved = Saved::len(Saved::widths(self.dtype, self.shape), t, m);
+        let grads = kernels::cut_len(&self.leaves.each_ref().map(|leaf| leaf.value.len()));
+        self.pool.blocks.lock().expect("no panic holds the pool").take(saved.max(grads))
+    }
+
+    /// Makes room for the gradients where none is there, and says whether it did: the matrices' are to be written, if a row is.
+    fn make_room(&self, t: usize, m: usize) -> bool {
+        let mut grads = self.leaves.each_ref().map(|leaf| leaf.grad.lock().expect("no panic holds a gradient"));
+        let fresh = grads.iter().all(|grad| matches!(**grad, Values::Zero(_)));
+        if fresh {
+            let sizes = self.leaves.each_ref().map(|leaf| leaf.value.len());
+            for (array, (grad, mut part)) in grads.iter_mut().zip(self.block(t, m).cut(&sizes)).enumerate() {
+                if m == 0 || !MATRICES.contains(&array) {
+                    part.fill(0.0);
+                }
+                **grad = Values::Whole(part);
+            }
+        }
+        fresh
+    }
+
     /// `[rows, h]` to `[t, h]`; weight gradients are added to the parameters'. `x [t, h]` is what the layer was given.
     fn backward(&self, layer: &Layer, saved: &mut Saved, x: &[f32], grad: &[f32], deltas: &mut Deltas) -> Vec<f32> {
         let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
@@ -263,11 +294,12 @@ impl LayerOp {
         } else {
             &deltas.x[..]
         };
-        self.weight_grad(&deltas.query, query_x, m, h, h, &[0]);
-        self.weight_grad(&deltas.key_value, &deltas.x, t, 2 * h, h, &[2, 4]);
-        self.weight_grad(&deltas.out, context, m, h, h, &[6]);
-        self.weight_grad(&deltas.up, hat1, m, f, h, &[10]);
-        self.weight_grad(hat2, u, m, h, f, &[12]);
+        let fresh = self.make_room(t, m);
+        self.weight_grad(&deltas.query, query_x, m, h, h, &[0], fresh);
+        self.weight_grad(&deltas.key_value, &deltas.x, t, 2 * h, h, &[2, 4], fresh);
+        self.weight_grad(&deltas.out, context, m, h, h, &[6], fresh);
+        self.weight_grad(&deltas.up, hat1, m, f, h, &[10], fresh);
+        self.weight_grad(hat2, u, m, h, f, &[12], fresh);
         for s in &small {
             for (index, values) in [
                 (1, &s.qkv[..h]),
@@ -397,14 +429,13 @@ impl LayerOp {
     }
 
     /// Adds `delta^T x` to the gradient of a weight `[n, k]`, or of several stacked ones: units `[rows, n]` and `[rows, k]`.
-    fn weight_grad(&self, delta: &[u32], x: &[u32], rows: usize, n: usize, k: usize, arrays: &[usize]) {
+    /// What is `fresh` is written.
+    fn weight_grad(&self, delta: &[u32], x: &[u32], rows: usize, n: usize, k: usize, arrays: &[usize], fresh: bool) {
         let dtype = self.dtype;
         let (n_steps, k_steps) = (kernels::steps(dtype, n), kernels::steps(dtype, k));
         let share = n / arrays.len();
         let mut grads: Vec<_> =
             arrays.iter().map(|&i| self.leaves[i].grad.lock().expect("no panic holds a gradient")).collect();
-        // what is not there yet is written without being read: pages that are read first cost twice
-        let fresh = grads.iter().all(|grad| matches!(**grad, Values::Zero(_)));
         let mut chunks: Vec<(usize, &mut [f32])> = Vec::new();
         for (array, grad) in grads.iter_mut().enumerate() {
             let numbered = grad.whole_mut().chunks_mut(CHUNK * k).enumerate();

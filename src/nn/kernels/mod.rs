@@ -27,7 +27,7 @@ mod emulator;
 mod tests;
 
 use gemm::{BF16, F32, INT8, Product, WIDTH};
-pub use memory::Buffer;
+pub use memory::{Blocks, Buffer, cut_len};
 use rayon::prelude::*;
 use team::Shared;
 pub use team::Team;
