@@ -19,9 +19,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Groups of about 192 tokens. The same batch gives the same groups on any number of threads, which training's sums rely on.
+    /// Groups of about 192 tokens, as for four threads, so that two have as much to do as well. The same batch gives the same
+    /// groups on any number of threads, which training's sums rely on.
     pub fn fixed(batch: &Batch) -> Self {
-        Self::with_groups(batch, batch.tokens().div_ceil(TOKENS))
+        Self::balanced(batch, 4)
     }
     /// Groups for `threads` threads: as many for each, and small ones rather than idle threads.
     pub fn balanced(batch: &Batch, threads: usize) -> Self {
