@@ -7,8 +7,8 @@
 //!
 //! Memory: a layer keeps units of queries, keys, values, context, both normalised sums and the feed-forward's inner rows (in
 //! bf16 20 `h` bytes a token), and candle its input (4 `h`). Everything else is computed anew. What a layer keeps goes when its
-//! backward pass ends, and its weights' gradients come no sooner, in the memory that the layer behind has left. Packed weights and the gradients of activations are one
-//! layer's, whichever is at work: weights are packed when a pass comes by, as they had to be once a step anyway.
+//! backward pass ends, and the gradients of the layer before take its memory. Packed weights and the gradients of activations
+//! are one layer's, whichever is at work: weights are packed when a pass comes by, as they had to be once a step anyway.
 
 use std::sync::{Arc, Mutex};
 

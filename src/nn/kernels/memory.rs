@@ -1,5 +1,5 @@
 //! Big buffers on 2 MiB pages: with 4 KiB pages the same products run up to 1.9 times slower where memory is wide, and a
-//! training step that takes and gives back half a gigabyte of them spends a third of its time on page faults.
+//! training step that takes and gives back half a gigabyte of them spends up to a third of its time on page faults.
 //!
 //! They come straight from the system, already zero, and go straight back: the allocator keeps what has this size. What comes
 //! and goes all the time is a block of [`Blocks`].
