@@ -42,10 +42,6 @@ impl Saved {
         let [wide, triple, deep] = [h, 3 * h, f].map(|k| kernels::steps(dtype, k));
         [triple, wide, wide, deep, wide, 1, 1]
     }
-    /// Values of all arrays for `t` tokens of which `m` rows are computed.
-    fn len(widths: [usize; 7], t: usize, m: usize) -> usize {
-        t * widths[0] + m * widths[1..].iter().sum::<usize>()
-    }
     /// A part for each group, of so many `tokens` and `rows`.
     fn parts(&mut self, tokens: &[usize], rows: &[usize]) -> Vec<Keep<'_>> {
         let mut rest = &mut self.all[..];
@@ -221,7 +217,8 @@ impl LayerOp {
 
     /// Memory for what the layer saves of `t` tokens and `m` rows, or for its gradients.
     fn block(&self, t: usize, m: usize) -> Buffer<u32> {
-        let saved = Saved::len(Saved::widths(self.dtype, self.shape), t, m);
+        let [qkv, others @ ..] = Saved::widths(self.dtype, self.shape);
+        let saved = t * qkv + m * others.iter().sum::<usize>();
         let grads = kernels::cut_len(&self.leaves.each_ref().map(|leaf| leaf.value.len()));
         self.pool.blocks.lock().expect("no panic holds the pool").take(saved.max(grads))
     }

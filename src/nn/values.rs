@@ -54,8 +54,7 @@ impl Rows {
 
 impl Values {
     /// How many.
-    #[expect(clippy::len_without_is_empty, reason = "an array of no values is none")]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         match self {
             Values::Zero(n) => *n,
             Values::Whole(values) => values.len(),
@@ -67,7 +66,7 @@ impl Values {
     pub fn clear(&mut self) {
         match self {
             Values::Rows(rows) => rows.list.fill(None),
-            whole => *whole = Values::Zero(whole.len()),
+            whole => *whole = Values::Zero(whole.count()),
         }
     }
     /// All values as f32 at one place, zeros where there were none.
@@ -106,7 +105,7 @@ impl Values {
     /// # Errors
     /// Another number of values.
     pub fn set(&mut self, values: Vec<f32>) -> Result<()> {
-        let length = self.len();
+        let length = self.count();
         if values.len() != length {
             let (expected, got) = (format!("{length} values"), values.len().to_string());
             return Err(Error::Shape { op: "values", expected, got });
@@ -147,7 +146,7 @@ mod tests {
     #[test]
     fn zeros_are_there_when_they_are_written() {
         let mut values = Values::Zero(3);
-        assert_eq!((values.len(), values.to_vec()), (3, vec![0.0; 3]));
+        assert_eq!((values.count(), values.to_vec()), (3, vec![0.0; 3]));
         values.whole_mut()[1] = 2.0;
         assert_eq!(values.to_vec(), [0.0, 2.0, 0.0]);
         values.clear();

@@ -55,8 +55,8 @@ impl AdamW {
             let grads = parameters.list.iter().map(|p| p.grad.lock().expect("no panic holds a gradient"));
             let zero = grads.map(|grad| match &*grad {
                 Values::Rows(rows) => Values::Rows(Rows::new(rows.list.len(), rows.width())),
-                grad if half => Values::Half(Buffer::new(grad.len())),
-                grad => Values::Whole(Buffer::new(grad.len())),
+                grad if half => Values::Half(Buffer::new(grad.count())),
+                grad => Values::Whole(Buffer::new(grad.count())),
             });
             zero.collect()
         };

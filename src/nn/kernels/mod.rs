@@ -531,17 +531,16 @@ pub enum First<'a> {
 pub fn adamw(value: &mut [f32], grad: &[f32], first: First, second: &mut [f32], step: &AdamStep) {
     let n = value.len();
     assert!(grad.len() == n && second.len() == n);
-    let (v, g, s) = (value.as_mut_ptr(), grad.as_ptr(), second.as_mut_ptr());
+    macro_rules! go {
+        ($half:literal, $first:ident) => {{
+            assert!($first.len() == n);
+            run!(rows::adamw[$half](v: *mut f32 = value.as_mut_ptr(), g: *const f32 = grad.as_ptr(),
+                m: *mut u8 = $first.as_mut_ptr().cast(), s: *mut f32 = second.as_mut_ptr(), n: usize = n,
+                step: &AdamStep = step))
+        }};
+    }
     match first {
-        First::Whole(first) => {
-            assert!(first.len() == n);
-            run!(rows::adamw[false](v: *mut f32 = v, g: *const f32 = g, m: *mut u8 = first.as_mut_ptr().cast(),
-                s: *mut f32 = s, n: usize = n, step: &AdamStep = step));
-        }
-        First::Half(first) => {
-            assert!(first.len() == n);
-            run!(rows::adamw[true](v: *mut f32 = v, g: *const f32 = g, m: *mut u8 = first.as_mut_ptr().cast(),
-                s: *mut f32 = s, n: usize = n, step: &AdamStep = step));
-        }
+        First::Whole(first) => go!(false, first),
+        First::Half(first) => go!(true, first),
     }
 }
