@@ -6,7 +6,7 @@ use super::layer::{Group, Workspace};
 use crate::text::Batch;
 
 /// Tokens of a group: enough to fill the kernels, few enough that a group's activations stay in the cache.
-const TOKENS: usize = 192;
+const TOKENS: usize = 128;
 
 /// A batch's sequences in groups of whole sequences.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Groups of about 192 tokens, as for four threads, so that two have as much to do as well. The same batch gives the same
+    /// Groups of about 128 tokens, as for four threads, so that two have as much to do as well. The same batch gives the same
     /// groups on any number of threads, which training's sums rely on.
     pub fn fixed(batch: &Batch) -> Self {
         Self::balanced(batch, 4)

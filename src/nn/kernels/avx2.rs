@@ -80,7 +80,7 @@ unsafe impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn prefetch(p: *const u32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
     #[inline(always)]
     unsafe fn load(p: *const f32) -> V {

@@ -42,6 +42,18 @@ pub(super) struct Product {
     pub accumulate: bool,
 }
 
+/// Cache lines to fetch on the way through the steps: one at every step whose number has no bit of `skip`.
+#[derive(Clone, Copy)]
+struct Ahead {
+    line: *const u32,
+    skip: usize,
+}
+
+impl Ahead {
+    /// One, of nothing.
+    const NONE: Ahead = Ahead { line: std::ptr::null(), skip: usize::MAX };
+}
+
 /// # Safety
 /// The unit's instructions are there, and every pointer of `p` is good for the lengths it names.
 #[inline(always)]
@@ -54,12 +66,15 @@ pub(super) unsafe fn product<L: Lanes, const KIND: u8>(p: &Product) {
             let panels = p.cols.div_ceil(WIDTH);
             for panel in 0..panels {
                 let mut at = row;
-                // the first two strips fetch the panel to come
+                // The first strips fetch the panel to come into the first level, four of them a line (half a step of it) every
+                // second step: 2 to 3 % faster than in a hurry or into the second level. Where there are no four, two do.
                 let next = p.panels.wrapping_add((panel + 1) % panels * p.steps * WIDTH);
+                let (fetching, skip) = if end - row < 48 { (2, 0) } else { (4, 1) };
                 let mut strips = 0;
                 while at < end {
                     let left = end - at;
-                    let ahead = if strips < 2 { (next.wrapping_add(strips * p.steps * 16), 16) } else { (next, 0) };
+                    let line = next.wrapping_add(strips * p.steps.div_ceil(1 + skip) * 16);
+                    let ahead = if strips < fetching { Ahead { line, skip } } else { Ahead::NONE };
                     strips += 1;
                     at += match left {
                         12.. if L::ROWS >= 12 => strip::<L, KIND, 12>(p, at, panel, ahead),
@@ -80,17 +95,29 @@ unsafe fn strip<L: Lanes, const KIND: u8, const M: usize>(
     p: &Product,
     row: usize,
     panel: usize,
-    ahead: (*const u32, usize),
+    ahead: Ahead,
 ) -> usize {
     unsafe {
         if L::COLS == 2 {
             tile::<L, KIND, M, 2>(p, row, panel, 0, ahead);
         } else {
             tile::<L, KIND, M, 1>(p, row, panel, 0, ahead);
-            tile::<L, KIND, M, 1>(p, row, panel, 1, (ahead.0, 0));
+            tile::<L, KIND, M, 1>(p, row, panel, 1, Ahead::NONE);
         }
     }
     M
+}
+
+/// Runs the expression for 0 to `M`, at most 12, each an index that the compiler sees: sums that are indexed in a loop which it
+/// might not unroll would be in memory.
+macro_rules! each {
+    ($m:expr, |$i:ident| $run:expr) => { each!($m, $i, $run, 0 1 2 3 4 5 6 7 8 9 10 11) };
+    ($m:expr, $i:ident, $run:expr, $($n:literal)*) => {$(
+        if $n < $m {
+            let $i = $n;
+            $run;
+        }
+    )*};
 }
 
 /// `M` rows by `C` vectors of columns, kept in registers from the first step to the last.
@@ -101,7 +128,7 @@ unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
     row: usize,
     panel: usize,
     half: usize,
-    (mut ahead, further): (*const u32, usize),
+    Ahead { mut line, skip }: Ahead,
 ) {
     unsafe {
         let column = panel * WIDTH + half * 16;
@@ -123,30 +150,26 @@ unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
             for c in 0..C {
                 columns[c] = L::load(right.add(c * 16).cast());
             }
-            for i in 0..M {
+            each!(M, |i| {
                 let unit = L::splat_u32(groups[i / 4].add(step + offsets[i % 4]).read_unaligned());
-                for c in 0..C {
-                    sums[i][c] = dot::<L, KIND>(sums[i][c], unit, columns[c]);
-                }
+                each!(C, |c| sums[i][c] = dot::<L, KIND>(sums[i][c], unit, columns[c]));
+            });
+            if step & skip == 0 {
+                L::prefetch(line);
+                line = line.wrapping_add(16);
             }
-            L::prefetch(ahead);
-            ahead = ahead.wrapping_add(further);
             right = right.add(WIDTH);
             step += 1;
             if step >= p.steps {
                 break;
             }
         }
-        for c in 0..C {
-            let column = column + c * 16;
-            if column >= p.cols {
-                return;
+        each!(C, |c| {
+            if column + c * 16 < p.cols {
+                let columns = Columns::of::<L, KIND>(p, column + c * 16);
+                each!(M, |i| finish::<L, KIND>(p, sums[i][c], row + i, &columns));
             }
-            let columns = Columns::of::<L, KIND>(p, column);
-            for i in 0..M {
-                finish::<L, KIND>(p, sums[i][c], row + i, &columns);
-            }
-        }
+        });
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) unsafe trait Lanes {
     /// Vectors of columns computed at once: 1 or 2.
     const COLS: usize;
 
-    /// Fetches a cache line into the second level; any address will do.
+    /// Fetches a cache line into the first level; any address will do.
     unsafe fn prefetch(p: *const u32);
     unsafe fn load(p: *const f32) -> Self::V;
     /// The first `n <= 16` lanes; the rest are zero.
