@@ -17,7 +17,7 @@ use sverka::losses::bce_with_logits;
 use sverka::models::cross_encoder::{CrossEncoder, Scorer};
 use sverka::models::{Mode, Network};
 use sverka::nn::Dtype;
-use sverka::nn::kernels::{self, Left, Panels, Unit};
+use sverka::nn::kernels::{self, Left, Out, Panels, Unit};
 use sverka::text::{Batch, Encoding, PairTokenizer, Rendering};
 use sverka::train::optimizer::{AdamW, Settings};
 use sverka::{Error, Input, Result};
@@ -126,14 +126,14 @@ fn best_product(dtype: Dtype, seconds: f64) -> f64 {
             let w: Vec<f32> = (0..n * k).map(|i| (i % 19) as f32 / 18.0 - 0.5).collect();
             let (mut units, mut scale, mut out) = (vec![0; rows * depth], vec![0.0; rows], vec![0.0; rows * n]);
             let mut panels = Panels::default();
-            panels.from_rows(dtype, &w, k, n, k, &mut kernels::Buffer::default());
+            panels.pack(dtype, &[&w], k);
             kernels::units(dtype, &x, k, rows, k, &mut units, &mut scale);
             let left = Left { units: &units, stride: depth, rows, scale: &scale };
             // the fastest hundred in a row: whatever else runs here is not the unit's doing
             let (began, mut fastest) = (Instant::now(), f64::MAX);
             while began.elapsed().as_secs_f64() < seconds {
                 let start = Instant::now();
-                (0..100).for_each(|_| kernels::product(left, &panels, None, &mut out, n, false));
+                (0..100).for_each(|_| kernels::product(left, &panels, None, Out::Write(&mut out), n));
                 fastest = fastest.min(start.elapsed().as_secs_f64() / 100.0);
             }
             (2 * rows * n * k) as f64 / fastest / 1e9

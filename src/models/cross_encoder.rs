@@ -172,7 +172,7 @@ impl Scorer {
                 return Err(Error::Shape { op: "cross_encoder", expected, got });
             }
             let mut linear = Linear::default();
-            linear.pack(Dtype::F32, weight, bias);
+            linear.pack(Dtype::F32, &[weight], &[bias]);
             Ok(linear)
         };
         let (pooler, classifier) = (linear(POOLER)?, linear(CLASSIFIER)?);
@@ -316,18 +316,34 @@ mod tests {
 
     #[test]
     fn bf16_gradients_point_the_same_way() {
-        let config = config(0.1);
-        let (a, b) = [Dtype::F32, Dtype::Bf16]
-            .map(|dtype| {
-                let net = CrossEncoder::new(config.clone(), weights(&config), dtype, 5).unwrap();
-                let store = loss(&net, &batch(&[7, 1, 150, 20])).backward().unwrap();
-                net.collect(&store).unwrap();
-                net.parameters().list.iter().map(|p| p.grad.lock().unwrap().to_vec()).collect::<Vec<_>>().concat()
-            })
-            .into();
-        let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
-        let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
-        assert!(cosine > 0.999, "{cosine}");
+        // heads of 10 values, and of 15, which are no whole units of bf16
+        for heads in [3, 2] {
+            let config = Config { num_attention_heads: heads, ..config(0.1) };
+            let (a, b) = [Dtype::F32, Dtype::Bf16]
+                .map(|dtype| {
+                    let net = CrossEncoder::new(config.clone(), weights(&config), dtype, 5).unwrap();
+                    let store = loss(&net, &batch(&[7, 1, 150, 20])).backward().unwrap();
+                    net.collect(&store).unwrap();
+                    net.parameters().list.iter().map(|p| p.grad.lock().unwrap().to_vec()).collect::<Vec<_>>().concat()
+                })
+                .into();
+            let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+            let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
+            assert!(cosine > 0.999, "{heads} heads: {cosine}");
+        }
+    }
+
+    #[test]
+    fn heads_of_an_odd_width_have_the_same_scores_in_every_precision() {
+        let config = Config { num_attention_heads: 2, ..config(0.0) };
+        let net = CrossEncoder::new(config.clone(), weights(&config), Dtype::F32, 5).unwrap();
+        let batch = batch(&[7, 1, 150, 20]);
+        let [f32, bf16, int8] = [Dtype::F32, Dtype::Bf16, Dtype::Int8].map(|dtype| {
+            Scorer::new(config.clone(), &net.parameters().weights(), dtype).unwrap().logits(&batch).unwrap()
+        });
+        for ((f32, bf16), int8) in f32.iter().zip(&bf16).zip(&int8) {
+            assert!((f32 - bf16).abs() < 0.03 && (f32 - int8).abs() < 0.06, "{f32} {bf16} {int8}");
+        }
     }
 
     #[test]

@@ -4,10 +4,10 @@
 use std::cell::RefCell;
 
 use super::Dtype;
-use super::kernels::{self, Buffer, Left, Panels, Team};
+use super::kernels::{self, Buffer, Left, Out, Panels, Team};
 
 /// Queries whose scores are held at once.
-const BLOCK: usize = 128;
+const BLOCK: usize = 64;
 
 /// Shapes and settings of one call.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub struct Attention {
     pub hidden: usize,
     /// Heads, `n`; each is `h / n` wide.
     pub heads: usize,
-    /// f32, or bf16 (int8 layers use bf16 here).
+    /// Of queries, keys and values, and of the products: f32, or bf16 where `h / n` is even.
     pub dtype: Dtype,
     /// Dropout of probabilities: rate and seed.
     pub dropout: Option<(f32, u64)>,
@@ -32,7 +32,6 @@ struct Scratch {
     /// Units of the left side.
     left: Buffer<u32>,
     turned: Buffer<u32>,
-    rows: Buffer<u32>,
     right: Panels,
     right2: Panels,
     scores: Buffer<f32>,
@@ -66,23 +65,28 @@ impl Attention {
             }
         }
     }
+    /// Units from one token to the next.
+    fn stride(&self) -> usize {
+        kernels::steps(self.dtype, 3 * self.hidden)
+    }
+    /// A head's queries (`part` 0), keys (1) or values (2) from token `first` on.
+    fn part<'a>(&self, qkv: &'a [u32], first: usize, part: usize, head: usize) -> &'a [u32] {
+        &qkv[first * self.stride() + kernels::steps(self.dtype, part * self.hidden + head * self.dim())..]
+    }
     /// Scores of one block of queries before scaling, `[rows, keys]` with the stride that is given back, into `scratch.scores`.
-    fn scores(&self, s: &mut Scratch, qkv: &[f32], rows: std::ops::Range<usize>, keys: usize, head: usize) -> usize {
-        let (h, d) = (self.hidden, self.dim());
-        let (m, stride, depth) = (rows.len(), keys.next_multiple_of(16), kernels::steps(self.dtype, d));
-        s.left.reserve(m * depth);
+    fn scores(&self, s: &mut Scratch, qkv: &[u32], rows: std::ops::Range<usize>, keys: usize, head: usize) -> usize {
+        let (m, stride) = (rows.len(), keys.next_multiple_of(16));
         s.scores.reserve(m * stride);
-        kernels::units(self.dtype, &qkv[rows.start * 3 * h + head * d..], 3 * h, m, d, &mut s.left, &mut []);
-        let left = Left { units: &s.left, stride: depth, rows: m, scale: &[] };
-        kernels::product(left, &s.right, None, &mut s.scores, stride, false);
+        let left = Left { units: self.part(qkv, rows.start, 0, head), stride: self.stride(), rows: m, scale: &[] };
+        kernels::product(left, &s.right, None, Out::Write(&mut s.scores), stride);
         stride
     }
 
-    /// `qkv [t, 3h]` of one sequence to `out [queries, h]`, the first `queries` tokens asking; a `team` shares the heads, whose
+    /// Units of `qkv [t, 3h]` of one sequence to `out [queries, h]`, the first `queries` tokens asking; a `team` shares the heads, whose
     /// results are together in `apart` before they are put beside each other.
     pub fn forward(
         &self,
-        qkv: &[f32],
+        qkv: &[u32],
         t: usize,
         queries: usize,
         sequence: usize,
@@ -110,7 +114,7 @@ impl Attention {
     fn head(
         &self,
         s: &mut Scratch,
-        qkv: &[f32],
+        qkv: &[u32],
         t: usize,
         queries: usize,
         sequence: usize,
@@ -118,9 +122,9 @@ impl Attention {
         out: &mut [f32],
         out_stride: usize,
     ) {
-        let (h, d) = (self.hidden, self.dim());
-        s.right.from_rows(self.dtype, &qkv[h + head * d..], 3 * h, t, d, &mut s.rows);
-        s.right2.from_columns(self.dtype, &qkv[2 * h + head * d..], 3 * h, t, d);
+        let d = self.dim();
+        s.right.from_stored_rows(self.dtype, self.part(qkv, 0, 1, head), self.stride(), t, d);
+        s.right2.from_stored_columns(self.dtype, self.part(qkv, 0, 2, head), self.stride(), t, d);
         for start in (0..queries).step_by(BLOCK) {
             let rows = start..(start + BLOCK).min(queries);
             let m = rows.len();
@@ -137,21 +141,21 @@ impl Attention {
                 kernels::units(self.dtype, &s.scores, stride, m, t, &mut s.left, &mut []);
             }
             let left = Left { units: &s.left, stride: depth, rows: m, scale: &[] };
-            kernels::product(left, &s.right2, None, out, out_stride, false);
+            kernels::product(left, &s.right2, None, Out::Write(out), out_stride);
             if self.dropout.is_none() {
                 kernels::scale_rows(out, out_stride, m, d, &s.inverse);
             }
         }
     }
 
-    /// Gradients of `qkv` into `d_qkv [t, 3h]` (overwritten) from `d_out [queries, h]`.
-    pub fn backward(&self, qkv: &[f32], d_out: &[f32], t: usize, queries: usize, sequence: usize, d_qkv: &mut [f32]) {
+    /// Gradients of `qkv` (units) into `d_qkv [t, 3h]` (overwritten) from `d_out [queries, h]`.
+    pub fn backward(&self, qkv: &[u32], d_out: &[f32], t: usize, queries: usize, sequence: usize, d_qkv: &mut [f32]) {
         SCRATCH.with_borrow_mut(|s| self.backward_with(s, qkv, d_out, t, queries, sequence, d_qkv));
     }
     fn backward_with(
         &self,
         s: &mut Scratch,
-        qkv: &[f32],
+        qkv: &[u32],
         d_out: &[f32],
         t: usize,
         queries: usize,
@@ -166,7 +170,7 @@ impl Attention {
                 let rows = start..(start + BLOCK).min(queries);
                 let m = rows.len();
                 let (keys, deep) = (kernels::steps(dtype, t), kernels::steps(dtype, m));
-                s.right.from_rows(dtype, &qkv[h + head * d..], 3 * h, t, d, &mut s.rows);
+                s.right.from_stored_rows(dtype, self.part(qkv, 0, 1, head), self.stride(), t, d);
                 let stride = self.scores(s, qkv, rows.clone(), t, head);
                 kernels::softmax(&mut s.scores, stride, m, t, self.scale());
                 let d_rows = &d_out[start * h + head * d..];
@@ -180,24 +184,24 @@ impl Attention {
                 kernels::transposed_stored(dtype, &s.left, m, t, 0, t, &mut s.turned);
                 s.right2.from_columns(dtype, d_rows, h, m, d);
                 let turned = Left { units: &s.turned, stride: deep, rows: t, scale: &[] };
-                kernels::product(turned, &s.right2, None, &mut d_qkv[2 * h + head * d..], 3 * h, true);
+                kernels::product(turned, &s.right2, None, Out::Add(&mut d_qkv[2 * h + head * d..]), 3 * h);
                 // gradient of the probabilities, then of the scores
                 kernels::units(dtype, d_rows, h, m, d, &mut s.left, &mut []);
-                s.right2.from_rows(dtype, &qkv[2 * h + head * d..], 3 * h, t, d, &mut s.rows);
+                s.right2.from_stored_rows(dtype, self.part(qkv, 0, 2, head), self.stride(), t, d);
                 s.grads.reserve(m * stride);
                 let left = Left { units: &s.left, stride: wide, rows: m, scale: &[] };
-                kernels::product(left, &s.right2, None, &mut s.grads, stride, false);
+                kernels::product(left, &s.right2, None, Out::Write(&mut s.grads), stride);
                 self.mask(&mut s.grads, stride, rows.clone(), sequence, head, t);
                 kernels::softmax_backward(&mut s.grads, &s.scores, stride, m, t, self.scale());
                 // d_q and d_k
                 kernels::units(dtype, &s.grads, stride, m, t, &mut s.left, &mut []);
-                s.right2.from_columns(dtype, &qkv[h + head * d..], 3 * h, t, d);
+                s.right2.from_stored_columns(dtype, self.part(qkv, 0, 1, head), self.stride(), t, d);
                 let left = Left { units: &s.left, stride: keys, rows: m, scale: &[] };
-                kernels::product(left, &s.right2, None, &mut d_qkv[start * 3 * h + head * d..], 3 * h, true);
+                kernels::product(left, &s.right2, None, Out::Add(&mut d_qkv[start * 3 * h + head * d..]), 3 * h);
                 kernels::transposed_stored(dtype, &s.left, m, t, 0, t, &mut s.turned);
-                s.right2.from_columns(dtype, &qkv[start * 3 * h + head * d..], 3 * h, m, d);
+                s.right2.from_stored_columns(dtype, self.part(qkv, start, 0, head), self.stride(), m, d);
                 let turned = Left { units: &s.turned, stride: deep, rows: t, scale: &[] };
-                kernels::product(turned, &s.right2, None, &mut d_qkv[h + head * d..], 3 * h, true);
+                kernels::product(turned, &s.right2, None, Out::Add(&mut d_qkv[h + head * d..]), 3 * h);
             }
         }
     }
@@ -217,7 +221,9 @@ mod tests {
         for (dtype, tolerance) in [(Dtype::F32, 1e-6), (Dtype::Bf16, 4e-3)] {
             let attention = Attention { hidden: h, heads: 1, dtype, dropout: None };
             let mut out = vec![f32::NAN; h];
-            attention.forward(&qkv, 2, 1, 0, &mut out, None);
+            let mut stored = vec![0; 2 * kernels::steps(dtype, 3 * h)];
+            kernels::units(dtype, &qkv, 3 * h, 2, 3 * h, &mut stored, &mut []);
+            attention.forward(&stored, 2, 1, 0, &mut out, None);
             assert!(
                 (out[0] - 0.880_797).abs() < tolerance && (out[1] - 0.119_203).abs() < tolerance,
                 "{dtype:?} {out:?}"

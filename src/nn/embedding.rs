@@ -85,7 +85,7 @@ impl Embedding {
                 row += 1;
             }
         }
-        kernels::layer_norm(x, None, &self.norm.gamma, &self.norm.beta, self.eps, out, &mut rstd[..row]);
+        kernels::layer_norm(x, None, &self.norm.gamma, &self.norm.beta, self.eps, out, &mut rstd[..row], true);
     }
     /// Serving: rows of a group straight into `out [t, h]`.
     pub(super) fn group(&self, w: &mut Workspace, batch: &Batch, group: Group, out: &mut [f32]) {

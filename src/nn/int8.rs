@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use super::Dtype;
 use super::encoder::Encoder;
-use super::kernels::{self, Buffer, Left, Panels};
+use super::kernels::{self, Left, Out, Panels};
 use super::layer::{Group, Layer, Run};
 use super::plan::{Plan, with_workspace};
 use super::weights::whole_numbers;
@@ -103,7 +103,7 @@ impl Sample {
                     |values: &[f32], width: usize| thinned(&values[..rows * width], width, every, group.first_token);
                 inputs.context = kept(&w.context, h);
                 inputs.normed = kept(&w.x1, h);
-                inputs.inner = kept(&w.u, f);
+                inputs.inner = kept(bytemuck::cast_slice(&w.units), f);
             });
             inputs.asking = match first_only {
                 true => group.sequences().flat_map(|(start, _, _)| &x[start * h..][..h]).copied().collect(),
@@ -156,17 +156,17 @@ pub fn fit(weight: &[f32], k: usize, x: &[f32]) -> Fitted {
 /// [`fit`] for a few channels: errors not yet divided by the outputs' squares, which stand beside.
 fn channels(weight: &[f32], k: usize, left: Left, exact: Left) -> (Fitted, f64) {
     let (rows, n) = (left.rows, weight.len() / k);
-    let (mut panels, mut scratch) = (Panels::default(), Buffer::default());
+    let mut panels = Panels::default();
     let (mut want, mut got) = (vec![0f32; rows * n], vec![0f32; rows * n]);
-    panels.from_rows(Dtype::F32, weight, k, n, k, &mut scratch);
-    kernels::product(exact, &panels, None, &mut want, n, false);
+    panels.pack(Dtype::F32, &[weight], k);
+    kernels::product(exact, &panels, None, Out::Write(&mut want), n);
     let size = want.iter().map(|y| f64::from(*y).powi(2)).sum();
     let mut best = Fitted { weight: weight.to_vec(), error: 0.0, plain: 0.0 };
     let mut errors = vec![f64::INFINITY; n];
     for clip in CLIPS {
         let steps: Vec<f32> = weight.chunks_exact(k).flat_map(|row| on_grid(row, clip)).collect();
-        panels.from_rows(Dtype::Int8, &steps, k, n, k, &mut scratch);
-        kernels::product(left, &panels, None, &mut got, n, false);
+        panels.pack(Dtype::Int8, &[&steps], k);
+        kernels::product(left, &panels, None, Out::Write(&mut got), n);
         let mut squares = vec![0f64; n];
         for (want, got) in want.chunks_exact(n).zip(got.chunks_exact(n)) {
             for (sum, (w, g)) in squares.iter_mut().zip(want.iter().zip(got)) {

@@ -7,7 +7,7 @@
 
 use super::Dtype;
 use super::attention::Attention;
-use super::kernels::{self, Buffer, Left, Team};
+use super::kernels::{self, Buffer, Left, Out, Team};
 use super::linear::Linear;
 
 /// Shape and settings of a layer.
@@ -25,6 +25,15 @@ pub struct LayerShape {
     pub hidden_dropout: f32,
     /// Dropout of attention probabilities, in training.
     pub attention_dropout: f32,
+}
+
+impl LayerShape {
+    /// What queries, keys and values are stored in and attention computes with: bf16 in bf16 and int8 layers, where each head
+    /// is whole units.
+    pub(super) fn attention_dtype(&self, dtype: Dtype) -> Dtype {
+        let whole = (self.hidden / self.heads).is_multiple_of(2);
+        if whole { kernels::stored(dtype) } else { Dtype::F32 }
+    }
 }
 
 /// LayerNorm's scale and shift, `[h]` each.
@@ -83,11 +92,14 @@ pub struct Layer {
 pub struct Workspace {
     pub(super) units: Buffer<u32>,
     pub(super) scale: Buffer<f32>,
-    pub(super) qkv: Buffer<f32>,
+    /// Units of `[t, 3h]`.
+    pub(super) qkv: Buffer<u32>,
     pub(super) context: Buffer<f32>,
     pub(super) y: Buffer<f32>,
     pub(super) x1: Buffer<f32>,
-    pub(super) u: Buffer<f32>,
+    /// Stored units of `[rows, f]`.
+    pub(super) u: Buffer<u32>,
+    pub(super) line: Buffer<f32>,
     pub(super) residual: Buffer<f32>,
     pub(super) rstd: Buffer<f32>,
     /// Heads of a sequence, each by itself.
@@ -160,39 +172,35 @@ impl Layer {
         layer.pack(arrays);
         layer
     }
-    /// A layer without weights, to be packed.
+    /// A layer without weights, to be packed. Its matrices share one piece of memory, as big pages want it.
     pub(super) fn empty(dtype: Dtype, shape: LayerShape) -> Self {
-        Layer {
-            shape,
-            dtype,
-            query: Linear::default(),
-            key_value: Linear::default(),
-            out: Linear::default(),
-            up: Linear::default(),
-            down: Linear::default(),
-            norm1: Norm::default(),
-            norm2: Norm::default(),
-        }
+        let (h, f) = (shape.hidden, shape.ff);
+        let sizes = [(h, h), (2 * h, h), (h, h), (f, h), (h, f)]
+            .map(|(n, k)| kernels::panels_len(dtype, n, k).max(kernels::panels_len(dtype, k, n)));
+        let mut parts = Buffer::<u32>::new(kernels::cut_len(&sizes)).cut(&sizes).into_iter();
+        let [query, key_value, out, up, down] =
+            std::array::from_fn(|_| Linear::within(parts.next().expect("five were cut")));
+        Layer { shape, dtype, query, key_value, out, up, down, norm1: Norm::default(), norm2: Norm::default() }
     }
     /// Packs arrays for the forward pass into the buffers at hand.
     pub(super) fn pack(&mut self, a: &LayerArrays) {
-        self.query.pack(self.dtype, a[0], a[1]);
-        self.key_value.pack(self.dtype, &[a[2], a[4]].concat(), &[a[3], a[5]].concat());
-        self.out.pack(self.dtype, a[6], a[7]);
+        self.query.pack(self.dtype, &[a[0]], &[a[1]]);
+        self.key_value.pack(self.dtype, &[a[2], a[4]], &[a[3], a[5]]);
+        self.out.pack(self.dtype, &[a[6]], &[a[7]]);
         self.norm1 = Norm::new(a[8], a[9]);
-        self.up.pack(self.dtype, a[10], a[11]);
-        self.down.pack(self.dtype, a[12], a[13]);
+        self.up.pack(self.dtype, &[a[10]], &[a[11]]);
+        self.down.pack(self.dtype, &[a[12]], &[a[13]]);
         self.norm2 = Norm::new(a[14], a[15]);
     }
     /// Packs arrays for the backward pass into the same buffers. f32 or bf16.
     pub(super) fn pack_turned(&mut self, a: &LayerArrays) {
         let (h, f) = (self.shape.hidden, self.shape.ff);
-        self.query.pack_turned(self.dtype, a[0], h);
-        self.key_value.pack_turned(self.dtype, &[a[2], a[4]].concat(), 2 * h);
-        self.out.pack_turned(self.dtype, a[6], h);
+        self.query.pack_turned(self.dtype, &[a[0]], h);
+        self.key_value.pack_turned(self.dtype, &[a[2], a[4]], 2 * h);
+        self.out.pack_turned(self.dtype, &[a[6]], h);
         self.norm1 = Norm::new(a[8], a[9]);
-        self.up.pack_turned(self.dtype, a[10], f);
-        self.down.pack_turned(self.dtype, a[12], h);
+        self.up.pack_turned(self.dtype, &[a[10]], f);
+        self.down.pack_turned(self.dtype, &[a[12]], h);
         self.norm2 = Norm::new(a[14], a[15]);
     }
     /// Bytes of packed weights.
@@ -200,7 +208,7 @@ impl Layer {
         [&self.query, &self.key_value, &self.out, &self.up, &self.down].iter().map(|l| l.bytes()).sum()
     }
     pub(super) fn attention(&self, run: Run) -> Attention {
-        let dtype = if self.dtype == Dtype::F32 { Dtype::F32 } else { Dtype::Bf16 };
+        let dtype = self.shape.attention_dtype(self.dtype);
         let rate = self.shape.attention_dropout;
         let dropout = run.seed.filter(|_| rate > 0.0).map(|seed| (rate, seed ^ IN_ATTENTION));
         Attention { hidden: self.shape.hidden, heads: self.shape.heads, dtype, dropout }
@@ -218,19 +226,27 @@ impl Layer {
         let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
         let (t, m) = (group.tokens(), group.rows(run.first_only));
         let (wide, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, f));
+        let attention = self.attention(run);
+        let triple = kernels::steps(attention.dtype, 3 * h);
         w.units.reserve(t * wide.max(deep));
         w.scale.reserve(t);
-        w.qkv.reserve(t * 3 * h);
         w.context.reserve(m * h);
         w.y.reserve(m * h);
         w.x1.reserve(m * h);
-        w.u.reserve(m * f);
         w.rstd.reserve(m);
         let mut keep = keep;
+        let qkv = match &mut keep {
+            Some(k) => &mut *k.qkv,
+            None => {
+                w.qkv.reserve(t * triple);
+                &mut w.qkv
+            }
+        };
 
         kernels::units(dtype, x, h, t, h, &mut w.units, &mut w.scale);
         let left = Left { units: &w.units, stride: wide, rows: t, scale: &w.scale };
-        self.key_value.forward(left, &mut w.qkv[h..], 3 * h, run.team);
+        let key = kernels::steps(attention.dtype, h);
+        self.key_value.forward(left, Out::units(attention.dtype, &mut qkv[key..]), 3 * h, run.team);
         let residual = if run.first_only {
             // queries of the first tokens alone, each at its token's place
             w.residual.reserve(m * h);
@@ -238,22 +254,19 @@ impl Layer {
                 w.residual[row * h..][..h].copy_from_slice(&x[start * h..][..h]);
                 let one =
                     Left { units: &w.units[start * wide..], stride: wide, rows: 1, scale: &w.scale[start..start + 1] };
-                self.query.forward(one, &mut w.qkv[start * 3 * h..], 3 * h, None);
+                let out = Out::units(attention.dtype, &mut qkv[start * triple..]);
+                self.query.forward(one, out, 3 * h, None);
             }
             &w.residual[..m * h]
         } else {
-            self.query.forward(left, &mut w.qkv, 3 * h, run.team);
+            self.query.forward(left, Out::units(attention.dtype, qkv), 3 * h, run.team);
             x
         };
-        if let Some(k) = &mut keep {
-            kernels::units(dtype, &w.qkv, 3 * h, t, 3 * h, k.qkv, &mut []);
-        }
-        let attention = self.attention(run);
         let mut row = 0;
         for (start, tokens, number) in group.sequences() {
             let asked = if run.first_only { 1 } else { tokens };
             let context = &mut w.context[row * h..(row + asked) * h];
-            let qkv = &w.qkv[start * 3 * h..(start + tokens) * 3 * h];
+            let qkv = &qkv[start * triple..(start + tokens) * triple];
             attention.forward(qkv, tokens, asked, number, context, run.team.map(|team| (team, &mut w.heads)));
             row += asked;
         }
@@ -262,10 +275,19 @@ impl Layer {
             k.context.copy_from_slice(&w.units[..m * wide]);
         }
         let left = Left { units: &w.units, stride: wide, rows: m, scale: &w.scale };
-        self.out.forward(left, &mut w.y, h, run.team);
+        self.out.forward(left, Out::Write(&mut w.y), h, run.team);
         self.drop(&mut w.y[..m * h], run, group, AFTER_ATTENTION);
         let Norm { gamma, beta } = &self.norm1;
-        kernels::layer_norm(&mut w.y, Some(residual), gamma, beta, self.shape.eps, &mut w.x1, &mut w.rstd[..m]);
+        kernels::layer_norm(
+            &mut w.y,
+            Some(residual),
+            gamma,
+            beta,
+            self.shape.eps,
+            &mut w.x1,
+            &mut w.rstd[..m],
+            keep.is_some(),
+        );
         if let Some(k) = &mut keep {
             kernels::units(dtype, &w.y, h, m, h, k.hat1, &mut []);
             k.rstd1.copy_from_slice(&w.rstd[..m]);
@@ -273,16 +295,23 @@ impl Layer {
 
         kernels::units(dtype, &w.x1, h, m, h, &mut w.units, &mut w.scale);
         let left = Left { units: &w.units, stride: wide, rows: m, scale: &w.scale };
-        self.up.forward(left, &mut w.u, f, run.team);
-        if let Some(k) = &mut keep {
-            kernels::units(dtype, &w.u, f, m, f, k.u, &mut []);
-        }
-        kernels::gelu_units(dtype, &mut w.u, m, f, &mut w.units, &mut w.scale);
+        let stored = kernels::stored(dtype);
+        let row = kernels::steps(stored, f);
+        let u = match &mut keep {
+            Some(k) => &mut *k.u,
+            None => {
+                w.u.reserve(m * row);
+                &mut w.u
+            }
+        };
+        let apart = if stored == Dtype::F32 { f } else { 2 * row };
+        self.up.forward(left, Out::units(stored, u), apart, run.team);
+        kernels::gelu_units(dtype, u, m, f, &mut w.units, &mut w.scale, &mut w.line);
         let left = Left { units: &w.units, stride: deep, rows: m, scale: &w.scale };
-        self.down.forward(left, &mut w.y, h, run.team);
+        self.down.forward(left, Out::Write(&mut w.y), h, run.team);
         self.drop(&mut w.y[..m * h], run, group, AFTER_FEED_FORWARD);
         let Norm { gamma, beta } = &self.norm2;
-        kernels::layer_norm(&mut w.y, Some(&w.x1), gamma, beta, self.shape.eps, out, &mut w.rstd[..m]);
+        kernels::layer_norm(&mut w.y, Some(&w.x1), gamma, beta, self.shape.eps, out, &mut w.rstd[..m], keep.is_some());
         if let Some(k) = &mut keep {
             kernels::units(dtype, &w.y, h, m, h, k.hat2, &mut []);
             k.rstd2.copy_from_slice(&w.rstd[..m]);

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::kernels::{self, Blocks, Buffer, Left, Panels};
+use super::kernels::{self, Blocks, Buffer, Left, Out, Panels};
 use super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, Group, Keep, Layer, LayerArrays, LayerShape, Run, Workspace};
 use super::plan::{Plan, with_workspace};
 use super::{Dtype, Values};
@@ -38,8 +38,10 @@ struct Saved {
 
 impl Saved {
     /// Values of each array in a row.
-    fn widths(dtype: Dtype, LayerShape { hidden: h, ff: f, .. }: LayerShape) -> [usize; 7] {
-        let [wide, triple, deep] = [h, 3 * h, f].map(|k| kernels::steps(dtype, k));
+    fn widths(dtype: Dtype, shape: LayerShape) -> [usize; 7] {
+        let LayerShape { hidden: h, ff: f, .. } = shape;
+        let [wide, deep] = [h, f].map(|k| kernels::steps(dtype, k));
+        let triple = kernels::steps(shape.attention_dtype(dtype), 3 * h);
         [triple, wide, wide, deep, wide, 1, 1]
     }
     /// A part for each group, of so many `tokens` and `rows`.
@@ -79,8 +81,8 @@ pub struct Pool {
     deltas: Mutex<Deltas>,
     /// A layer's `Saved` or its gradients.
     blocks: Mutex<Blocks>,
-    /// The right sides of a weight gradient's products.
-    panels: Mutex<Vec<Panels>>,
+    /// The right side of a weight gradient's products.
+    panels: Mutex<Panels>,
 }
 
 impl Pool {
@@ -89,7 +91,7 @@ impl Pool {
         *self.layer.lock().expect("no panic holds the pool") = None;
         *self.deltas.lock().expect("no panic holds the pool") = Deltas::default();
         *self.blocks.lock().expect("no panic holds the pool") = Blocks::default();
-        self.panels.lock().expect("no panic holds the pool").clear();
+        *self.panels.lock().expect("no panic holds the pool") = Panels::default();
     }
 }
 
@@ -344,9 +346,7 @@ impl LayerOp {
         w.y.reserve(m * h);
         w.x1.reserve(m * h);
         w.context.reserve(m * h);
-        w.u.reserve(m * f);
         w.residual.reserve((m * f).max(t * 3 * h));
-        w.qkv.reserve(t * 3 * h);
 
         kernels::units(dtype, &x[group.first_token * h..], h, t, h, x_units, &mut []);
         // second norm: y holds the gradient of its input, also the residual's
@@ -363,14 +363,18 @@ impl LayerOp {
         kernels::column_sums(dropped, &mut small.down);
         kernels::units(dtype, dropped, h, m, h, kept.hat2, &mut []);
         let d_u = &mut w.residual[..m * f];
-        layer.down.backward(Left { units: kept.hat2, stride: wide, rows: m, scale: &[] }, d_u, false);
-        let u = &mut w.u[..m * f];
-        kernels::rows_of_units(dtype, kept.u, m, f, u);
-        kernels::gelu_backward(u, d_u);
-        kernels::gelu_units(dtype, u, m, f, kept.u, &mut []);
-        kernels::column_sums(d_u, &mut small.up);
-        kernels::units(dtype, d_u, f, m, f, d_up, &mut []);
-        layer.up.backward(Left { units: d_up, stride: deep, rows: m, scale: &[] }, y, true);
+        layer.down.backward(Left { units: kept.hat2, stride: wide, rows: m, scale: &[] }, Out::Write(d_u));
+        // row by row, in the first cache
+        w.units.reserve(deep);
+        for (row, d_u) in d_u.chunks_exact_mut(f).enumerate() {
+            let (u, d_up) = (&mut kept.u[row * deep..][..deep], &mut d_up[row * deep..][..deep]);
+            kernels::gelu_backward(dtype, u, d_u);
+            kernels::gelu_units(dtype, u, 1, f, &mut w.units, &mut [], &mut w.line);
+            u.copy_from_slice(&w.units[..deep]);
+            kernels::column_sums(d_u, &mut small.up);
+            kernels::units(dtype, d_u, f, 1, f, d_up, &mut []);
+        }
+        layer.up.backward(Left { units: d_up, stride: deep, rows: m, scale: &[] }, Out::Add(y));
         // first norm
         kernels::rows_of_units(dtype, kept.hat1, m, h, hat);
         let x1 = &mut w.context[..m * h];
@@ -396,31 +400,30 @@ impl LayerOp {
         kernels::column_sums(y, &mut small.out);
         kernels::units(dtype, y, h, m, h, d_out, &mut []);
         let d_context = &mut w.context[..m * h];
-        layer.out.backward(Left { units: d_out, stride: wide, rows: m, scale: &[] }, d_context, false);
-        let qkv = &mut w.qkv[..t * 3 * h];
-        kernels::rows_of_units(dtype, kept.qkv, t, 3 * h, qkv);
+        layer.out.backward(Left { units: d_out, stride: wide, rows: m, scale: &[] }, Out::Write(d_context));
         let d_qkv = &mut w.residual[..t * 3 * h];
         let attention = layer.attention(run);
+        let triple = kernels::steps(attention.dtype, 3 * h);
         let mut row = 0;
         for (start, tokens, number) in group.sequences() {
             let asked = if run.first_only { 1 } else { tokens };
-            let (qkv, d_qkv) = (&qkv[start * 3 * h..], &mut d_qkv[start * 3 * h..]);
+            let (qkv, d_qkv) = (&kept.qkv[start * triple..], &mut d_qkv[start * 3 * h..]);
             attention.backward(qkv, &d_context[row * h..], tokens, asked, number, d_qkv);
             row += asked;
         }
         kernels::column_sums(d_qkv, &mut small.qkv);
         kernels::units(dtype, &d_qkv[h..], 3 * h, t, 2 * h, d_key_value, &mut []);
-        layer.key_value.backward(Left { units: d_key_value, stride: twice, rows: t, scale: &[] }, d_x, true);
+        layer.key_value.backward(Left { units: d_key_value, stride: twice, rows: t, scale: &[] }, Out::Add(d_x));
         if run.first_only {
             for (row, (start, _, _)) in group.sequences().enumerate() {
                 let units = &mut d_query[row * wide..][..wide];
                 kernels::units(dtype, &d_qkv[start * 3 * h..], 3 * h, 1, h, units, &mut []);
                 let left = Left { units, stride: wide, rows: 1, scale: &[] };
-                layer.query.backward(left, &mut d_x[start * h..][..h], true);
+                layer.query.backward(left, Out::Add(&mut d_x[start * h..][..h]));
             }
         } else {
             kernels::units(dtype, d_qkv, 3 * h, t, h, d_query, &mut []);
-            layer.query.backward(Left { units: d_query, stride: wide, rows: t, scale: &[] }, d_x, true);
+            layer.query.backward(Left { units: d_query, stride: wide, rows: t, scale: &[] }, Out::Add(d_x));
         }
         small
     }
@@ -438,31 +441,20 @@ impl LayerOp {
             let numbered = grad.whole_mut().chunks_mut(CHUNK * k).enumerate();
             chunks.extend(numbered.map(|(i, chunk)| (array * share + i * CHUNK, chunk)));
         }
-        let width = 128;
-        let starts: Vec<usize> = (0..k).step_by(width).collect();
-        let mut pool = self.pool.panels.lock().expect("no panic holds the pool");
-        if pool.len() < starts.len() {
-            pool.resize_with(starts.len(), Panels::default);
-        }
-        let panels = &mut pool[..starts.len()];
+        let mut panels = self.pool.panels.lock().expect("no panic holds the pool");
         for start in (0..rows).step_by(BLOCK) {
             let tokens = (rows - start).min(BLOCK);
             let depth = kernels::steps(dtype, tokens);
             let (delta, x) = (&delta[start * n_steps..], &x[start * k_steps..]);
-            // panels of x once, one task per run of columns
-            starts.par_iter().zip(&mut *panels).for_each(|(&first, panels)| {
-                panels.from_stored(dtype, x, tokens, k, first, (first + width).min(k));
-            });
-            let panels = &*panels;
+            panels.pack_stored_columns(dtype, x, k_steps, tokens, k);
+            let (panels, add) = (&*panels, !(fresh && start == 0));
             chunks.par_iter_mut().for_each(|(first, out)| {
                 let count = out.len() / k;
                 with_workspace(|w| {
                     w.units.reserve(count * depth);
                     kernels::transposed_stored(dtype, delta, tokens, n, *first, count, &mut w.units);
                     let left = Left { units: &w.units, stride: depth, rows: count, scale: &[] };
-                    for (column, panels) in starts.iter().zip(panels) {
-                        kernels::product(left, panels, None, &mut out[*column..], k, !(fresh && start == 0));
-                    }
+                    kernels::product(left, panels, None, if add { Out::Add(out) } else { Out::Write(out) }, k);
                 });
             });
         }

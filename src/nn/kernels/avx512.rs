@@ -158,7 +158,47 @@ unsafe impl Lanes for Avx512 {
     }
     #[inline(always)]
     unsafe fn store_u8(p: *mut u8, v: __m512i, n: usize) {
-        unsafe { _mm512_mask_cvtepi32_storeu_epi8(p.cast(), mask(n), v) }
+        // a whole vector without the masked form, which is slow
+        unsafe {
+            if n >= 16 {
+                _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(v))
+            } else {
+                _mm512_mask_cvtepi32_storeu_epi8(p.cast(), mask(n), v)
+            }
+        }
+    }
+    // No closure here: one would be a function of its own, without the instructions.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
+    unsafe fn turn(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
+        unsafe {
+            // fours[group][c] holds columns c, c + 4, c + 8 and c + 12 of rows 4 * group to 4 * group + 3
+            let mut fours = [[_mm512_setzero_si512(); 4]; 4];
+            for group in 0..4 {
+                let row = from.add(4 * group * from_stride);
+                let a = _mm512_loadu_si512(row.cast());
+                let b = _mm512_loadu_si512(row.add(from_stride).cast());
+                let c = _mm512_loadu_si512(row.add(2 * from_stride).cast());
+                let d = _mm512_loadu_si512(row.add(3 * from_stride).cast());
+                let (low, high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+                let (low2, high2) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+                fours[group][0] = _mm512_unpacklo_epi64(low, low2);
+                fours[group][1] = _mm512_unpackhi_epi64(low, low2);
+                fours[group][2] = _mm512_unpacklo_epi64(high, high2);
+                fours[group][3] = _mm512_unpackhi_epi64(high, high2);
+            }
+            for c in 0..4 {
+                let even = _mm512_shuffle_i32x4::<0x88>(fours[0][c], fours[1][c]);
+                let odd = _mm512_shuffle_i32x4::<0xdd>(fours[0][c], fours[1][c]);
+                let even2 = _mm512_shuffle_i32x4::<0x88>(fours[2][c], fours[3][c]);
+                let odd2 = _mm512_shuffle_i32x4::<0xdd>(fours[2][c], fours[3][c]);
+                let column = to.add(c * to_stride);
+                _mm512_storeu_si512(column.cast(), _mm512_shuffle_i32x4::<0x88>(even, even2));
+                _mm512_storeu_si512(column.add(4 * to_stride).cast(), _mm512_shuffle_i32x4::<0x88>(odd, odd2));
+                _mm512_storeu_si512(column.add(8 * to_stride).cast(), _mm512_shuffle_i32x4::<0xdd>(even, even2));
+                _mm512_storeu_si512(column.add(12 * to_stride).cast(), _mm512_shuffle_i32x4::<0xdd>(odd, odd2));
+            }
+        }
     }
     #[inline(always)]
     unsafe fn dot_bf16(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {

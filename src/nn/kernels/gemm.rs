@@ -5,12 +5,16 @@
 //! one instruction. A result is one running sum over the steps in their order, whatever rows stand around it: the same bits
 //! in any batch. Layouts: left `[m, steps]` row-major; panels `[n / 32, steps, 32]`, zero-filled past `n`.
 
-use super::lanes::Lanes;
-use super::rows::gelu;
+use super::lanes::{Lanes, sixteens};
 
 pub(super) const F32: u8 = 0;
 pub(super) const BF16: u8 = 1;
 pub(super) const INT8: u8 = 2;
+
+/// How a result is stored: written, added to what is there, or written as bfloat16.
+pub(super) const WRITE: u8 = 0;
+pub(super) const ADD: u8 = 1;
+pub(super) const HALVES: u8 = 2;
 
 /// Columns of a panel.
 pub(super) const WIDTH: usize = 32;
@@ -35,11 +39,11 @@ pub(super) struct Product {
     pub col_offset: *const i32,
     /// One per column, or null.
     pub bias: *const f32,
-    pub out: *mut f32,
+    /// f32, or bfloat16 where `how` says so.
+    pub out: *mut u8,
     /// Values from one row of the result to the next.
     pub out_stride: usize,
-    /// Adds to what is there.
-    pub accumulate: bool,
+    pub how: u8,
 }
 
 /// Cache lines to fetch on the way through the steps: one at every step whose number has no bit of `skip`.
@@ -112,12 +116,12 @@ unsafe fn strip<L: Lanes, const KIND: u8, const M: usize>(
 /// might not unroll would be in memory.
 macro_rules! each {
     ($m:expr, |$i:ident| $run:expr) => { each!($m, $i, $run, 0 1 2 3 4 5 6 7 8 9 10 11) };
-    ($m:expr, $i:ident, $run:expr, $($n:literal)*) => {$(
+    ($m:expr, $i:ident, $run:expr, $($n:literal)*) => {{$(
         if $n < $m {
             let $i = $n;
             $run;
         }
-    )*};
+    )*}};
 }
 
 /// `M` rows by `C` vectors of columns, kept in registers from the first step to the last.
@@ -167,7 +171,11 @@ unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
         each!(C, |c| {
             if column + c * 16 < p.cols {
                 let columns = Columns::of::<L, KIND>(p, column + c * 16);
-                each!(M, |i| finish::<L, KIND>(p, sums[i][c], row + i, &columns));
+                match p.how {
+                    WRITE => each!(M, |i| finish::<L, KIND, WRITE>(p, sums[i][c], row + i, &columns)),
+                    ADD => each!(M, |i| finish::<L, KIND, ADD>(p, sums[i][c], row + i, &columns)),
+                    _ => each!(M, |i| finish::<L, KIND, HALVES>(p, sums[i][c], row + i, &columns)),
+                }
             }
         });
     }
@@ -213,7 +221,12 @@ impl<V: Copy> Columns<V> {
 
 /// From the sums of a row to the values of the result.
 #[inline(always)]
-pub(super) unsafe fn finish<L: Lanes, const KIND: u8>(p: &Product, sums: L::V, row: usize, columns: &Columns<L::V>) {
+pub(super) unsafe fn finish<L: Lanes, const KIND: u8, const HOW: u8>(
+    p: &Product,
+    sums: L::V,
+    row: usize,
+    columns: &Columns<L::V>,
+) {
     unsafe {
         let mut v = if KIND == INT8 {
             let scale = L::mul(L::splat(*p.row_scale.add(row)), columns.scale);
@@ -221,8 +234,12 @@ pub(super) unsafe fn finish<L: Lanes, const KIND: u8>(p: &Product, sums: L::V, r
         } else {
             L::add(sums, columns.bias)
         };
-        let out = p.out.add(row * p.out_stride + columns.first);
-        if p.accumulate {
+        let at = row * p.out_stride + columns.first;
+        if HOW == HALVES {
+            return L::store_u16(p.out.cast::<u16>().add(at), L::to_bf16(v), columns.n);
+        }
+        let out = p.out.cast::<f32>().add(at);
+        if HOW == ADD {
             v = L::add(v, L::load_n(out, columns.n));
         }
         L::store_n(out, v, columns.n);
@@ -246,55 +263,75 @@ pub(super) unsafe fn units<L: Lanes, const KIND: u8>(
     unsafe {
         for row in 0..m {
             let (x, y) = (from.add(row * from_stride), to.add(row * steps));
-            row_units::<L, KIND, false>(x.cast_mut(), k, y, steps, scale.wrapping_add(row));
+            row_units::<L, KIND>(x, k, y, steps, scale.wrapping_add(row));
         }
     }
 }
 
-/// One row, behind GELU in place where `GELU`; else `x` is only read.
+/// One row of [`units`].
 #[inline(always)]
-pub(super) unsafe fn row_units<L: Lanes, const KIND: u8, const GELU: bool>(
-    x: *mut f32,
+unsafe fn row_units<L: Lanes, const KIND: u8>(x: *const f32, k: usize, y: *mut u32, steps: usize, scale: *mut f32) {
+    unsafe {
+        if KIND == INT8 {
+            let mut largest = L::splat(0.0);
+            sixteens!(k, |i, n| {
+                largest = L::max(largest, L::abs(L::load_n(x.add(i), n)));
+            });
+            return row_bytes::<L>(x, k, largest, y, steps, scale);
+        }
+        sixteens!(k, |i, n| {
+            store_units::<L, KIND>(y, i, L::load_n(x.add(i), n), n);
+        });
+        if KIND == BF16 && k % 2 > 0 {
+            *y.cast::<u16>().add(k) = 0; // the part of the last unit past `k`
+        }
+    }
+}
+
+/// `n` values from the `i`th of a row on. f32 or bf16.
+#[inline(always)]
+pub(super) unsafe fn store_units<L: Lanes, const KIND: u8>(row: *mut u32, i: usize, v: L::V, n: usize) {
+    unsafe {
+        match KIND {
+            F32 => L::store_n(row.add(i).cast(), v, n),
+            _ => L::store_u16(row.cast::<u16>().add(i), L::to_bf16(v), n),
+        }
+    }
+}
+
+/// The same from what [`store_units`] stored.
+#[inline(always)]
+pub(super) unsafe fn load_units<L: Lanes, const KIND: u8>(row: *const u32, i: usize, n: usize) -> L::V {
+    unsafe {
+        match KIND {
+            F32 => L::load_n(row.add(i).cast(), n),
+            _ => L::shl::<16>(L::load_u16(row.cast::<u16>().add(i), n)),
+        }
+    }
+}
+
+/// A row's bytes and scale; `largest` holds the magnitude of its largest value in one of the lanes.
+#[inline(always)]
+pub(super) unsafe fn row_bytes<L: Lanes>(
+    x: *const f32,
     k: usize,
+    largest: L::V,
     y: *mut u32,
     steps: usize,
     scale: *mut f32,
 ) {
     unsafe {
-        let mut largest = L::splat(0.0);
-        let mut i = 0;
-        while (KIND == INT8 || GELU) && i < k {
-            let n = (k - i).min(16);
-            let mut v = L::load_n(x.add(i), n);
-            if GELU {
-                v = gelu::<L, KIND>(v);
-                L::store_n(x.add(i), v, n);
-            }
-            if KIND == INT8 {
-                largest = L::max(largest, L::abs(v));
-            }
-            i += 16;
-        }
         let largest = L::largest(largest);
+        *scale = largest / 127.0;
         let by = L::splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
         let middle = L::splat_u32(128);
-        if KIND == INT8 {
-            *scale = largest / 127.0;
-        }
-        if KIND != F32 && steps > 0 {
+        if steps > 0 {
             *y.add(steps - 1) = 0; // the part of the last unit past `k`
         }
-        i = 0;
-        while i < k {
-            let n = (k - i).min(16);
-            let v = L::load_n(x.add(i), n);
-            match KIND {
-                F32 => L::store_n(y.add(i).cast(), v, n),
-                BF16 => L::store_u16(y.cast::<u16>().add(i), L::to_bf16(v), n),
-                _ => L::store_u8(y.cast::<u8>().add(i), L::add_i32(L::round_i32(L::mul(v, by)), middle), n),
-            }
-            i += 16;
-        }
+        sixteens!(k, |i, n| {
+            let v = L::round_i32(L::mul(L::load_n(x.add(i), n), by));
+            L::store_u8(y.cast::<u8>().add(i), L::add_i32(v, middle), n);
+        });
     }
 }
 
@@ -346,16 +383,9 @@ pub(super) unsafe fn rows_of_units<L: Lanes, const KIND: u8>(
     unsafe {
         for row in 0..m {
             let (x, y) = (from.add(row * steps), to.add(row * k));
-            let mut i = 0;
-            while i < k {
-                let n = (k - i).min(16);
-                let v = match KIND {
-                    F32 => L::load_n(x.add(i).cast(), n),
-                    _ => L::shl::<16>(L::load_u16(x.cast::<u16>().add(i), n)),
-                };
-                L::store_n(y.add(i), v, n);
-                i += 16;
-            }
+            sixteens!(k, |i, n| {
+                L::store_n(y.add(i), load_units::<L, KIND>(x, i, n), n);
+            });
         }
     }
 }
@@ -391,13 +421,11 @@ pub(super) unsafe fn panels_of_stored<L: Lanes, const KIND: u8>(
     row_steps: usize,
     k: usize,
     n: usize,
-    first_panel: usize,
-    last_panel: usize,
     to: *mut u32,
     steps: usize,
 ) {
     unsafe {
-        for panel in first_panel..last_panel {
+        for panel in 0..n.div_ceil(WIDTH) {
             for step in 0..steps {
                 for half in 0..2 {
                     let column = panel * WIDTH + half * 16;
@@ -407,8 +435,73 @@ pub(super) unsafe fn panels_of_stored<L: Lanes, const KIND: u8>(
                     } else {
                         stored_pair::<L, KIND>(x, row_steps, k, step, column, lanes)
                     };
-                    L::store(to.add(((panel - first_panel) * steps + step) * WIDTH + half * 16).cast(), v);
+                    L::store(to.add((panel * steps + step) * WIDTH + half * 16).cast(), v);
                 }
+            }
+        }
+    }
+}
+
+/// Panels whose columns are rows of stored units: `[n, steps]`, `stride` units apart.
+///
+/// # Safety
+/// `from` is good for the rows, `to` for `n.div_ceil(32) * steps * 32` units.
+#[inline(always)]
+pub(super) unsafe fn panels_of_rows<L: Lanes>(from: *const u32, stride: usize, n: usize, steps: usize, to: *mut u32) {
+    unsafe {
+        for panel in 0..n.div_ceil(WIDTH) {
+            let (from, to) = (from.add(panel * WIDTH * stride), to.add(panel * steps * WIDTH));
+            let columns = (n - panel * WIDTH).min(WIDTH);
+            if columns < WIDTH {
+                to.write_bytes(0, steps * WIDTH);
+            }
+            turn::<L>(from, stride, columns, steps, to, WIDTH);
+        }
+    }
+}
+
+/// Units `[rows, columns]` to `[columns, rows]`, in blocks of sixteen by sixteen.
+#[inline(always)]
+unsafe fn turn<L: Lanes>(
+    from: *const u32,
+    from_stride: usize,
+    rows: usize,
+    columns: usize,
+    to: *mut u32,
+    to_stride: usize,
+) {
+    unsafe {
+        for row in (0..rows).step_by(16) {
+            for column in (0..columns).step_by(16) {
+                let (from, to) = (from.add(row * from_stride + column), to.add(column * to_stride + row));
+                let (height, width) = ((rows - row).min(16), (columns - column).min(16));
+                if height == 16 && width == 16 {
+                    L::turn(from, from_stride, to, to_stride);
+                } else {
+                    turn_some(from, from_stride, height, width, to, to_stride);
+                }
+            }
+        }
+    }
+}
+
+/// A block of any size, one unit after the other.
+///
+/// # Safety
+/// Both sides are good for the block.
+#[inline(always)]
+pub(super) unsafe fn turn_some(
+    from: *const u32,
+    from_stride: usize,
+    rows: usize,
+    columns: usize,
+    to: *mut u32,
+    to_stride: usize,
+) {
+    unsafe {
+        for i in 0..rows {
+            for j in 0..columns {
+                *to.add(j * to_stride + i) = *from.add(i * from_stride + j);
             }
         }
     }
@@ -440,12 +533,7 @@ pub(super) unsafe fn transposed_stored<L: Lanes, const KIND: u8>(
                     let v = stored_pair::<L, KIND>(x, row_steps, k, step + s, first + row, lanes);
                     L::store(line.as_mut_ptr().cast(), v);
                 }
-                for i in 0..lanes {
-                    let out = to.add((row + i) * steps + step);
-                    for (s, line) in block.iter().enumerate().take(depth) {
-                        *out.add(s) = line[i];
-                    }
-                }
+                turn::<L>(block.as_ptr().cast(), 16, depth, lanes, to.add(row * steps + step), steps);
                 step += 16;
             }
             row += 16;

@@ -4,6 +4,8 @@
 //! a fixed tree). So all units give the same bits, and a unit is a short file of wrappers. Refused: one copy of each
 //! operation per instruction set, and automatic vectorisation, which may change with the compiler.
 
+use super::gemm::turn_some;
+
 /// Sixteen lanes of 32 bits, read as `f32`, `i32` or `u32` as the operation says.
 ///
 /// # Safety
@@ -59,6 +61,12 @@ pub(super) unsafe trait Lanes {
     /// The low bytes of the first `n` lanes.
     unsafe fn store_u8(p: *mut u8, v: Self::V, n: usize);
 
+    /// Sixteen rows of sixteen units to sixteen columns, strides in units.
+    #[inline(always)]
+    unsafe fn turn(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
+        unsafe { turn_some(from, from_stride, 16, 16, to, to_stride) }
+    }
+
     /// `acc + a * b` in f32.
     #[inline(always)]
     unsafe fn dot_f32(acc: Self::V, a: Self::V, b: Self::V) -> Self::V {
@@ -92,3 +100,21 @@ unsafe fn fold<L: Lanes + ?Sized>(v: L::V, join: impl Fn(f32, f32) -> f32) -> f3
     }
     x[0]
 }
+
+/// Runs the block for every sixteen lanes of `k` values, at most 16 of them at the end: `i` is the first, `n` how many. A whole
+/// sixteen has an `n` that the compiler sees, and so no mask.
+macro_rules! sixteens {
+    ($k:expr, |$i:ident, $n:ident| $run:block) => {{
+        let mut at = 0;
+        while at + 16 <= $k {
+            let ($i, $n) = (at, 16);
+            $run
+            at += 16;
+        }
+        if at < $k {
+            let ($i, $n) = (at, $k - at);
+            $run
+        }
+    }};
+}
+pub(super) use sixteens;

@@ -26,7 +26,9 @@ mod emulator;
 #[cfg(test)]
 mod tests;
 
-use gemm::{BF16, F32, INT8, Product, WIDTH};
+use std::borrow::Cow;
+
+use gemm::{ADD, BF16, F32, HALVES, INT8, Product, WIDTH, WRITE};
 pub use memory::{Blocks, Buffer, cut_len};
 use rayon::prelude::*;
 use team::Shared;
@@ -79,6 +81,11 @@ pub fn steps(dtype: Dtype, k: usize) -> usize {
     }
 }
 
+/// What activations that are no left side are stored as: bf16 in int8 layers, whose rows of bytes would want a scale each.
+pub fn stored(dtype: Dtype) -> Dtype {
+    if dtype == Dtype::F32 { Dtype::F32 } else { Dtype::Bf16 }
+}
+
 /// The right side of a product, packed once: `n` columns in panels of 32, `steps` units deep.
 #[derive(Default)]
 pub struct Panels {
@@ -91,7 +98,16 @@ pub struct Panels {
     offset: Vec<i32>,
 }
 
+/// Units of the panels of a matrix `[n, k]`.
+pub fn panels_len(dtype: Dtype, n: usize, k: usize) -> usize {
+    n.div_ceil(WIDTH) * steps(dtype, k) * WIDTH
+}
+
 impl Panels {
+    /// Panels that will use this memory, where it is enough.
+    pub fn within(units: Buffer<u32>) -> Self {
+        Panels { units, ..Self::default() }
+    }
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.units.len() * 4 + self.scale.len() * 8
@@ -106,62 +122,106 @@ impl Panels {
     fn panel(&self) -> usize {
         (self.steps * WIDTH).max(1)
     }
-    /// From weights `[n, k]` with `stride`: columns of the product are the rows of `w`. int8 takes one scale per row.
-    /// `rows` is scratch.
-    pub fn from_rows(&mut self, dtype: Dtype, w: &[f32], stride: usize, n: usize, k: usize, rows: &mut Buffer<u32>) {
-        self.shape(dtype, n, steps(dtype, k));
-        let panel = self.panel();
-        let lines = self.scale.chunks_mut(WIDTH).zip(self.offset.chunks_mut(WIDTH));
-        for (i, (out, line)) in self.units.chunks_exact_mut(panel).zip(lines).take(n.div_ceil(WIDTH)).enumerate() {
-            panel_of_rows(dtype, &w[i * WIDTH * stride..], stride, (n - i * WIDTH).min(WIDTH), k, out, line, rows);
-        }
-    }
     /// From values `[k, n]` with `stride`: the summed axis runs over rows. f32 or bf16.
     pub fn from_columns(&mut self, dtype: Dtype, x: &[f32], stride: usize, k: usize, n: usize) {
         self.shape(dtype, n, steps(dtype, k));
         panels_of_columns(dtype, x, stride, k, n, &mut self.units);
     }
-    /// A matrix `[n, k]` for products with rows of `k`, by all threads. int8 takes one scale per row.
-    pub fn pack(&mut self, dtype: Dtype, w: &[f32], n: usize, k: usize) {
+    /// A matrix `[n, k]` for products with rows of `k`, by all threads. int8 takes one scale per row. Its rows are those of
+    /// `parts`, one behind the other.
+    pub fn pack(&mut self, dtype: Dtype, parts: &[&[f32]], k: usize) {
+        let n = parts.iter().map(|part| part.len()).sum::<usize>() / k;
         self.shape(dtype, n, steps(dtype, k));
         let (panel, panels) = (self.panel(), n.div_ceil(WIDTH));
         let lines = self.scale.par_chunks_mut(WIDTH).zip(self.offset.par_chunks_mut(WIDTH));
         let outs = self.units.par_chunks_exact_mut(panel).zip(lines).take(panels).enumerate();
         outs.for_each_init(Buffer::default, |rows, (i, (out, line))| {
-            panel_of_rows(dtype, &w[i * WIDTH * k..], k, (n - i * WIDTH).min(WIDTH), k, out, line, rows);
+            let count = (n - i * WIDTH).min(WIDTH);
+            panel_of_rows(dtype, &values(parts, i * WIDTH * k, count * k), count, k, out, line, rows);
         });
     }
-    /// A matrix `[k, n]` for products with rows of `k`, by all threads. f32 or bf16.
-    pub fn pack_turned(&mut self, dtype: Dtype, w: &[f32], k: usize, n: usize) {
+    /// A matrix `[k, n]` for products with rows of `k`, by all threads. Its rows are those of `parts`. f32 or bf16.
+    pub fn pack_turned(&mut self, dtype: Dtype, parts: &[&[f32]], n: usize) {
+        // a unit of bf16 holds two rows
+        let whole = parts.iter().any(|part| !(part.len() / n).is_multiple_of(2)).then(|| parts.concat());
+        let whole = whole.as_deref().map(|whole| [whole]);
+        let parts = whole.as_ref().map_or(parts, |whole| &whole[..]);
+        let k = parts.iter().map(|part| part.len()).sum::<usize>() / n;
+        self.shape(dtype, n, steps(dtype, k));
+        let (panel, panels) = (self.panel(), n.div_ceil(WIDTH));
+        self.units.par_chunks_exact_mut(panel).take(panels).enumerate().for_each(|(i, mut out)| {
+            for part in parts {
+                let (k, first) = (part.len() / n, i * WIDTH);
+                panels_of_columns(dtype, &part[first..], n, k, (n - first).min(WIDTH), out);
+                out = &mut out[steps(dtype, k) * WIDTH..];
+            }
+        });
+    }
+    /// As [`Panels::from_columns`], from stored units with `stride`.
+    pub fn from_stored_columns(&mut self, dtype: Dtype, x: &[u32], stride: usize, k: usize, n: usize) {
+        self.shape(dtype, n, steps(dtype, k));
+        panels_of_stored(dtype, x, stride, k, n, &mut self.units);
+    }
+    /// As [`Panels::from_stored_columns`], by all threads.
+    pub fn pack_stored_columns(&mut self, dtype: Dtype, x: &[u32], stride: usize, k: usize, n: usize) {
         self.shape(dtype, n, steps(dtype, k));
         let (panel, panels) = (self.panel(), n.div_ceil(WIDTH));
         self.units.par_chunks_exact_mut(panel).take(panels).enumerate().for_each(|(i, out)| {
-            panels_of_columns(dtype, &w[i * WIDTH..], n, k, (n - i * WIDTH).min(WIDTH), out);
+            let first = i * WIDTH;
+            panels_of_stored(dtype, &x[steps(dtype, first)..], stride, k, (n - first).min(WIDTH), out);
         });
     }
-    /// As [`Panels::from_columns`], for columns `first..last` (multiples of 32, or the end) of stored units `[k, n]`.
-    pub fn from_stored(&mut self, dtype: Dtype, x: &[u32], k: usize, n: usize, first: usize, last: usize) {
-        let (depth, row) = (steps(dtype, k), steps(dtype, n));
-        self.shape(dtype, last - first, depth);
-        assert!(dtype != Dtype::Int8 && first.is_multiple_of(WIDTH) && last <= n && x.len() >= k * row);
-        let (x, to) = (x.as_ptr(), self.units.as_mut_ptr());
-        let (a, b) = (first / WIDTH, last.div_ceil(WIDTH));
-        match dtype {
-            Dtype::F32 => {
-                run!(gemm::panels_of_stored[F32](x: *const u32 = x, r: usize = row, k: usize = k, n: usize = n,
-                a: usize = a, b: usize = b, to: *mut u32 = to, depth: usize = depth))
-            }
-            _ => run!(gemm::panels_of_stored[BF16](x: *const u32 = x, r: usize = row, k: usize = k, n: usize = n,
-                a: usize = a, b: usize = b, to: *mut u32 = to, depth: usize = depth)),
-        }
+    /// From stored units `[n, k]` with `stride`: columns of the product are their rows. f32 or bf16.
+    pub fn from_stored_rows(&mut self, dtype: Dtype, x: &[u32], stride: usize, n: usize, k: usize) {
+        self.shape(dtype, n, steps(dtype, k));
+        assert!(dtype != Dtype::Int8);
+        panels_of_rows(x, stride, n, self.steps, &mut self.units);
     }
 }
 
-/// A panel from up to 32 rows of `w`; `scale` and `offset` of its columns are int8's.
+/// Panels from stored units `[k, n]` with `stride`. f32 or bf16.
+fn panels_of_stored(dtype: Dtype, x: &[u32], stride: usize, k: usize, n: usize, to: &mut [u32]) {
+    let depth = steps(dtype, k);
+    assert!(dtype != Dtype::Int8 && (k == 0 || x.len() >= (k - 1) * stride + steps(dtype, n)));
+    assert!(to.len() >= n.div_ceil(WIDTH) * depth * WIDTH);
+    let (x, to) = (x.as_ptr(), to.as_mut_ptr());
+    match dtype {
+        Dtype::F32 => {
+            run!(gemm::panels_of_stored[F32](x: *const u32 = x, s: usize = stride, k: usize = k, n: usize = n,
+            to: *mut u32 = to, depth: usize = depth))
+        }
+        _ => run!(gemm::panels_of_stored[BF16](x: *const u32 = x, s: usize = stride, k: usize = k, n: usize = n,
+            to: *mut u32 = to, depth: usize = depth)),
+    }
+}
+
+/// Panels whose columns are rows of units, `[n, steps]` with `stride`.
+fn panels_of_rows(x: &[u32], stride: usize, n: usize, steps: usize, to: &mut [u32]) {
+    assert!(n == 0 || x.len() >= (n - 1) * stride + steps);
+    assert!(to.len() >= n.div_ceil(WIDTH) * steps * WIDTH);
+    let (x, to) = (x.as_ptr(), to.as_mut_ptr());
+    run!(gemm::panels_of_rows[](x: *const u32 = x, s: usize = stride, n: usize = n, d: usize = steps, to: *mut u32 = to));
+}
+
+/// `len` values from `first` on, of arrays that are thought of as one behind the other.
+fn values<'a>(parts: &[&'a [f32]], first: usize, len: usize) -> Cow<'a, [f32]> {
+    let mut start = first;
+    for part in parts {
+        if start + len <= part.len() {
+            return Cow::Borrowed(&part[start..][..len]);
+        }
+        if start < part.len() {
+            break;
+        }
+        start -= part.len();
+    }
+    parts.iter().copied().flatten().skip(first).take(len).copied().collect()
+}
+
+/// A panel from up to 32 rows of `w`; `scale` and `offset` of its columns are int8's. `rows` is scratch.
 fn panel_of_rows(
     dtype: Dtype,
     w: &[f32],
-    stride: usize,
     n: usize,
     k: usize,
     out: &mut [u32],
@@ -172,7 +232,7 @@ fn panel_of_rows(
     rows.reserve(n * steps);
     if dtype == Dtype::Int8 {
         for (row, units) in rows.chunks_exact_mut(steps.max(1)).enumerate().take(n) {
-            let (bytes, by) = quantise_row(&w[row * stride..][..k]);
+            let (bytes, by) = quantise_row(&w[row * k..][..k]);
             scale[row] = by;
             offset[row] = 128 * bytes.iter().map(|&b| i32::from(b)).sum::<i32>();
             for (unit, four) in units.iter_mut().zip(bytes.chunks(4)) {
@@ -180,17 +240,9 @@ fn panel_of_rows(
             }
         }
     } else {
-        units(dtype, w, stride, n, k, rows, &mut []);
+        units(dtype, w, k, n, k, rows, &mut []);
     }
-    if n < WIDTH {
-        out.fill(0);
-    }
-    for column in 0..n {
-        let row = &rows[column * steps..][..steps];
-        for (step, unit) in row.iter().enumerate() {
-            out[step * WIDTH + column] = *unit;
-        }
-    }
+    panels_of_rows(rows, steps, n, steps, out);
 }
 
 /// Panels from values `[k, n]` with `stride`.
@@ -277,37 +329,68 @@ pub struct Left<'a> {
     pub scale: &'a [f32],
 }
 
-/// `out[rows, n] (+)= left * panels + bias`, rows of `out` `out_stride` apart.
-pub fn product(left: Left, right: &Panels, bias: Option<&[f32]>, out: &mut [f32], out_stride: usize, accumulate: bool) {
-    assert!(left.rows == 0 || out.len() >= (left.rows - 1) * out_stride + right.n);
+/// Where the values of a product go.
+#[derive(Debug)]
+pub enum Out<'a> {
+    /// Written.
+    Write(&'a mut [f32]),
+    /// Added to what is there.
+    Add(&'a mut [f32]),
+    /// Written as bfloat16.
+    Halves(&'a mut [u16]),
+}
+
+impl<'a> Out<'a> {
+    /// As stored units. f32 or bf16, whose rows are an even number of values apart.
+    pub fn units(dtype: Dtype, units: &'a mut [u32]) -> Self {
+        match dtype {
+            Dtype::F32 => Out::Write(bytemuck::cast_slice_mut(units)),
+            _ => Out::Halves(bytemuck::cast_slice_mut(units)),
+        }
+    }
+    /// Its place, how many values it has, of so many bytes, and how they are stored.
+    fn parts(self) -> (*mut u8, usize, usize, u8) {
+        match self {
+            Out::Write(out) => (out.as_mut_ptr().cast(), out.len(), 4, WRITE),
+            Out::Add(out) => (out.as_mut_ptr().cast(), out.len(), 4, ADD),
+            Out::Halves(out) => (out.as_mut_ptr().cast(), out.len(), 2, HALVES),
+        }
+    }
+}
+
+/// `left * panels + bias`, `[rows, n]`, rows of `out` `stride` values apart.
+pub fn product(left: Left, right: &Panels, bias: Option<&[f32]>, out: Out, stride: usize) {
+    let (out, len, size, how) = out.parts();
+    assert!(left.rows == 0 || len >= (left.rows - 1) * stride + right.n);
     // SAFETY: `out` is borrowed mutably and long enough for all columns.
-    unsafe { product_columns(left, right, 0, right.n, bias, out.as_mut_ptr(), out_stride, accumulate) }
+    unsafe { product_columns(left, right, 0, right.n, bias, (out, size, how), stride) }
 }
 
 /// [`product`] with the columns of the panels shared by a team, for few rows.
-pub fn product_shared(team: &Team, left: Left, right: &Panels, bias: Option<&[f32]>, out: &mut [f32], stride: usize) {
+pub fn product_shared(team: &Team, left: Left, right: &Panels, bias: Option<&[f32]>, out: Out, stride: usize) {
     let panels = right.n.div_ceil(WIDTH);
     let parts = panels.min(2 * rayon::current_num_threads());
-    assert!(left.rows == 0 || out.len() >= (left.rows - 1) * stride + right.n);
-    let shared = Shared(out.as_mut_ptr());
+    let (out, len, size, how) = out.parts();
+    assert!(left.rows == 0 || len >= (left.rows - 1) * stride + right.n);
+    let shared = Shared(out);
     team.share(parts, &|part| {
         let (a, b) = (panels * part / parts * WIDTH, (panels * (part + 1) / parts * WIDTH).min(right.n));
         // SAFETY: as in `product`, and no other part touches columns a..b.
-        unsafe { product_columns(left, right, a, b, bias, shared.get(), stride, false) }
+        unsafe { product_columns(left, right, a, b, bias, (shared.get(), size, how), stride) }
     });
 }
 
 /// # Safety
-/// `out` is good for `left.rows` rows of `right.n` values `out_stride` apart, and nobody else uses columns `a..b`.
+/// `out` is good for `left.rows` rows of `right.n` values of `size` bytes, `stride` values apart, and nobody else uses columns
+/// `a..b`.
 unsafe fn product_columns(
     left: Left,
     right: &Panels,
     a: usize,
     b: usize,
     bias: Option<&[f32]>,
-    out: *mut f32,
-    out_stride: usize,
-    accumulate: bool,
+    (out, size, how): (*mut u8, usize, u8),
+    stride: usize,
 ) {
     let dtype = right.dtype.expect("panels are packed before use");
     let depth = right.steps;
@@ -334,9 +417,9 @@ unsafe fn product_columns(
             col_scale: right.scale.as_ptr().wrapping_add(a),
             col_offset: right.offset.as_ptr().wrapping_add(a),
             bias: bias.map_or(std::ptr::null(), |bias| bias.as_ptr().add(a)),
-            out: out.wrapping_add(a),
-            out_stride,
-            accumulate,
+            out: out.wrapping_add(a * size),
+            out_stride: stride,
+            how,
         }
     };
     macro_rules! go {
@@ -357,15 +440,24 @@ unsafe fn product_columns(
     }
 }
 
-/// GELU in place over `[m, k]` and the units of the result, with a scale per row for int8.
-pub fn gelu_units(dtype: Dtype, x: &mut [f32], m: usize, k: usize, to: &mut [u32], scale: &mut [f32]) {
-    let depth = steps(dtype, k);
-    assert!(k > 0 && x.len() >= m * k && to.len() >= m * depth && (dtype != Dtype::Int8 || scale.len() >= m));
-    let (x, to, scale) = (x.as_mut_ptr(), to.as_mut_ptr(), scale.as_mut_ptr());
+/// Units of GELU over [`stored`] units `[m, k]`, with a scale per row for int8. `line` is scratch.
+pub fn gelu_units(
+    dtype: Dtype,
+    x: &[u32],
+    m: usize,
+    k: usize,
+    to: &mut [u32],
+    scale: &mut [f32],
+    line: &mut Buffer<f32>,
+) {
+    let (row, depth) = (steps(stored(dtype), k), steps(dtype, k));
+    assert!(k > 0 && x.len() >= m * row && to.len() >= m * depth && (dtype != Dtype::Int8 || scale.len() >= m));
+    line.reserve(k);
+    let (x, to, scale, line) = (x.as_ptr(), to.as_mut_ptr(), scale.as_mut_ptr(), line.as_mut_ptr());
     macro_rules! go {
         ($kind:ident) => {
-            run!(rows::gelu_units[$kind](x: *mut f32 = x, m: usize = m, k: usize = k, to: *mut u32 = to,
-                depth: usize = depth, scale: *mut f32 = scale))
+            run!(rows::gelu_units[$kind](x: *const u32 = x, row: usize = row, m: usize = m, k: usize = k,
+                to: *mut u32 = to, depth: usize = depth, scale: *mut f32 = scale, line: *mut f32 = line))
         };
     }
     match dtype {
@@ -375,11 +467,15 @@ pub fn gelu_units(dtype: Dtype, x: &mut [f32], m: usize, k: usize, to: &mut [u32
     }
 }
 
-/// `grad *= gelu'(x)`.
-pub fn gelu_backward(x: &[f32], grad: &mut [f32]) {
-    assert!(x.len() >= grad.len());
+/// `grad *= gelu'(x)` for a row of stored units. f32 or bf16.
+pub fn gelu_backward(dtype: Dtype, x: &[u32], grad: &mut [f32]) {
     let n = grad.len();
-    run!(rows::gelu_backward[](x: *const f32 = x.as_ptr(), g: *mut f32 = grad.as_mut_ptr(), n: usize = n));
+    assert!(dtype != Dtype::Int8 && x.len() >= steps(dtype, n));
+    let (x, grad) = (x.as_ptr(), grad.as_mut_ptr());
+    match dtype {
+        Dtype::F32 => run!(rows::gelu_backward[F32](x: *const u32 = x, g: *mut f32 = grad, n: usize = n)),
+        _ => run!(rows::gelu_backward[BF16](x: *const u32 = x, g: *mut f32 = grad, n: usize = n)),
+    }
 }
 
 /// `a += b`.
@@ -388,8 +484,8 @@ pub fn add(a: &mut [f32], b: &[f32]) {
     run!(rows::add[](a: *mut f32 = a.as_mut_ptr(), b: *const f32 = b.as_ptr(), n: usize = b.len()));
 }
 
-/// LayerNorm of `x + residual` over rows of `gamma.len()`: `x` becomes the normalised rows, `out` the scaled and shifted
-/// result, `rstd` one reciprocal deviation per row.
+/// LayerNorm of `x + residual` over rows of `gamma.len()`: `out` gets the result, `rstd` one reciprocal deviation per row. `x` is
+/// used up, or, where `hat`, becomes the rows before scale and shift.
 pub fn layer_norm(
     x: &mut [f32],
     residual: Option<&[f32]>,
@@ -398,13 +494,14 @@ pub fn layer_norm(
     eps: f32,
     out: &mut [f32],
     rstd: &mut [f32],
+    hat: bool,
 ) {
     let (h, m) = (gamma.len(), rstd.len());
     assert!(x.len() >= m * h && out.len() >= m * h && beta.len() >= h && residual.is_none_or(|r| r.len() >= m * h));
     let residual = residual.map_or(std::ptr::null(), <[f32]>::as_ptr);
     run!(rows::layer_norm[](x: *mut f32 = x.as_mut_ptr(), r: *const f32 = residual, m: usize = m, h: usize = h,
         gamma: *const f32 = gamma.as_ptr(), beta: *const f32 = beta.as_ptr(), eps: f32 = eps,
-        out: *mut f32 = out.as_mut_ptr(), rstd: *mut f32 = rstd.as_mut_ptr()));
+        out: *mut f32 = out.as_mut_ptr(), rstd: *mut f32 = rstd.as_mut_ptr(), hat: bool = hat));
 }
 
 /// Backward of [`layer_norm`]: `grad` of the result becomes that of the input; scale's and shift's are added to.

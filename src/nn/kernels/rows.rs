@@ -3,8 +3,8 @@
 //! GELU's normal distribution function is a polynomial on [-5, 5] (largest error of `x * cdf(x)`: 5e-6; before rounding to
 //! bytes a shorter one on [-3.95, 3.95], 1.7e-4), the exponential Cody and Waite's reduction with a polynomial of degree 6 (relative error below 2e-7).
 
-use super::gemm::{F32, INT8, row_units};
-use super::lanes::Lanes;
+use super::gemm::{BF16, F32, INT8, load_units, row_bytes, store_units};
+use super::lanes::{Lanes, sixteens};
 
 /// `exp(x)`, for `x` up to 87; what is below -87 counts as -87.
 #[inline(always)]
@@ -20,7 +20,27 @@ unsafe fn exp<L: Lanes>(x: L::V) -> L::V {
             p = L::fma(p, r, L::splat(c));
         }
         let p = L::add(L::fma(p, L::mul(r, r), r), L::splat(1.0));
-        L::mul(p, L::shl::<23>(L::add_i32(n, L::splat_u32(127))))
+        // by a power of two, which is a sum of exponents
+        L::add_i32(p, L::shl::<23>(n))
+    }
+}
+
+/// `2^x` on [-0.5, 0.5], highest power first.
+const EXP2: [f32; 4] = [0.055_171_67, 0.242_611_13, 0.693_261, 0.999_928_07];
+
+/// `2^x` for what becomes bfloat16, `x` up to 126 and what is below -125 as -125: a polynomial of degree 3 for the fraction,
+/// relative error 7.5e-5.
+#[inline(always)]
+unsafe fn exp2_short<L: Lanes>(x: L::V) -> L::V {
+    unsafe {
+        let x = L::max(x, L::splat(-125.0));
+        let n = L::round_i32(x);
+        let r = L::sub(x, L::i32_to_f32(n));
+        let mut p = L::splat(EXP2[0]);
+        for c in &EXP2[1..] {
+            p = L::fma(p, r, L::splat(*c));
+        }
+        L::add_i32(p, L::shl::<23>(n))
     }
 }
 
@@ -70,41 +90,55 @@ unsafe fn normal_cdf<L: Lanes, const N: usize>(x: L::V, cdf: &Cdf<N>) -> L::V {
 
 /// GELU, as exact as its result is stored.
 #[inline(always)]
-pub(super) unsafe fn gelu<L: Lanes, const KIND: u8>(x: L::V) -> L::V {
+unsafe fn gelu<L: Lanes, const KIND: u8>(x: L::V) -> L::V {
     unsafe { L::mul(x, if KIND == INT8 { normal_cdf::<L, 7>(x, &SHORT) } else { normal_cdf::<L, 12>(x, &CDF) }) }
 }
 
-/// GELU in place over `[m, k]`, and the rows' units for the next product.
+/// GELU over stored units `[m, k]`, f32 or else bf16, as the rows' units for the next product. `line` is scratch for `k` values.
 #[inline(always)]
 pub(super) unsafe fn gelu_units<L: Lanes, const KIND: u8>(
-    x: *mut f32,
+    x: *const u32,
+    row_steps: usize,
     m: usize,
     k: usize,
     to: *mut u32,
     steps: usize,
     scale: *mut f32,
+    line: *mut f32,
 ) {
     unsafe {
         for row in 0..m {
-            let y = to.add(row * steps);
-            row_units::<L, KIND, true>(x.add(row * k), k, y, steps, scale.wrapping_add(row));
+            let (x, y) = (x.add(row * row_steps), to.add(row * steps));
+            if KIND == INT8 {
+                let mut largest = L::splat(0.0);
+                sixteens!(k, |i, n| {
+                    let v = gelu::<L, INT8>(load_units::<L, BF16>(x, i, n));
+                    L::store_n(line.add(i), v, n);
+                    largest = L::max(largest, L::abs(v));
+                });
+                row_bytes::<L>(line, k, largest, y, steps, scale.add(row));
+                continue;
+            }
+            sixteens!(k, |i, n| {
+                store_units::<L, KIND>(y, i, gelu::<L, KIND>(load_units::<L, KIND>(x, i, n)), n);
+            });
+            if KIND == BF16 && k % 2 > 0 {
+                *y.cast::<u16>().add(k) = 0; // the part of the last unit past `k`
+            }
         }
     }
 }
 
-/// `grad *= gelu'(x)` over `n` values.
+/// `grad *= gelu'(x)` over `n` values; `x` are stored units.
 #[inline(always)]
-pub(super) unsafe fn gelu_backward<L: Lanes>(x: *const f32, grad: *mut f32, n: usize) {
+pub(super) unsafe fn gelu_backward<L: Lanes, const KIND: u8>(x: *const u32, grad: *mut f32, n: usize) {
     unsafe {
-        let mut i = 0;
-        while i < n {
-            let lanes = (n - i).min(16);
-            let v = L::load_n(x.add(i), lanes);
+        sixteens!(n, |i, lanes| {
+            let v = load_units::<L, KIND>(x, i, lanes);
             let density = L::mul(exp::<L>(L::mul(L::mul(v, v), L::splat(-0.5))), L::splat(0.398_942_3));
             let slope = L::fma(v, density, normal_cdf::<L, 12>(v, &CDF));
             L::store_n(grad.add(i), L::mul(L::load_n(grad.add(i), lanes), slope), lanes);
-            i += 16;
-        }
+        });
     }
 }
 
@@ -112,17 +146,14 @@ pub(super) unsafe fn gelu_backward<L: Lanes>(x: *const f32, grad: *mut f32, n: u
 #[inline(always)]
 pub(super) unsafe fn add<L: Lanes>(a: *mut f32, b: *const f32, n: usize) {
     unsafe {
-        let mut i = 0;
-        while i < n {
-            let lanes = (n - i).min(16);
+        sixteens!(n, |i, lanes| {
             L::store_n(a.add(i), L::add(L::load_n(a.add(i), lanes), L::load_n(b.add(i), lanes)), lanes);
-            i += 16;
-        }
+        });
     }
 }
 
-/// LayerNorm of `x + residual` (`residual` may be null) over rows of `h`: `x` becomes the normalised rows before scale and
-/// shift, `out` the result, `rstd` one reciprocal deviation per row.
+/// LayerNorm of `x + residual` (`residual` may be null) over rows of `h`: `out` is the result, `rstd` one reciprocal deviation per
+/// row. `x` is used up, or, where `hat`, becomes the normalised rows before scale and shift.
 #[inline(always)]
 pub(super) unsafe fn layer_norm<L: Lanes>(
     x: *mut f32,
@@ -134,28 +165,24 @@ pub(super) unsafe fn layer_norm<L: Lanes>(
     eps: f32,
     out: *mut f32,
     rstd: *mut f32,
+    hat: bool,
 ) {
     unsafe {
         for row in 0..m {
             let (x, out) = (x.add(row * h), out.add(row * h));
             let mut sum = L::splat(0.0);
-            let mut i = 0;
-            while i < h {
-                let n = (h - i).min(16);
+            sixteens!(h, |i, n| {
                 let mut v = L::load_n(x.add(i), n);
                 if !residual.is_null() {
                     v = L::add(v, L::load_n(residual.add(row * h + i), n));
                     L::store_n(x.add(i), v, n);
                 }
                 sum = L::add(sum, v);
-                i += 16;
-            }
+            });
             let mean = L::sum(sum) / h as f32;
             let middle = L::splat(mean);
             let mut squares = L::splat(0.0);
-            i = 0;
-            while i < h {
-                let n = (h - i).min(16);
+            sixteens!(h, |i, n| {
                 let mut d = L::sub(L::load_n(x.add(i), n), middle);
                 if n < 16 {
                     // lanes past the row hold -mean: bring them back to zero
@@ -164,19 +191,17 @@ pub(super) unsafe fn layer_norm<L: Lanes>(
                     d = L::load(lanes.as_ptr());
                 }
                 squares = L::fma(d, d, squares);
-                i += 16;
-            }
+            });
             let r = 1.0 / (L::sum(squares) / h as f32 + eps).sqrt();
             *rstd.add(row) = r;
             let scale = L::splat(r);
-            i = 0;
-            while i < h {
-                let n = (h - i).min(16);
-                let hat = L::mul(L::sub(L::load_n(x.add(i), n), middle), scale);
-                L::store_n(x.add(i), hat, n);
-                L::store_n(out.add(i), L::fma(hat, L::load_n(gamma.add(i), n), L::load_n(beta.add(i), n)), n);
-                i += 16;
-            }
+            sixteens!(h, |i, n| {
+                let v = L::mul(L::sub(L::load_n(x.add(i), n), middle), scale);
+                if hat {
+                    L::store_n(x.add(i), v, n);
+                }
+                L::store_n(out.add(i), L::fma(v, L::load_n(gamma.add(i), n), L::load_n(beta.add(i), n)), n);
+            });
         }
     }
 }
@@ -198,9 +223,7 @@ pub(super) unsafe fn layer_norm_backward<L: Lanes>(
         for row in 0..m {
             let (g, hat) = (grad.add(row * h), hat.add(row * h));
             let (mut sum, mut dot) = (L::splat(0.0), L::splat(0.0));
-            let mut i = 0;
-            while i < h {
-                let n = (h - i).min(16);
+            sixteens!(h, |i, n| {
                 let (dy, x) = (L::load_n(g.add(i), n), L::load_n(hat.add(i), n));
                 L::store_n(d_gamma.add(i), L::fma(dy, x, L::load_n(d_gamma.add(i), n)), n);
                 L::store_n(d_beta.add(i), L::add(dy, L::load_n(d_beta.add(i), n)), n);
@@ -208,19 +231,15 @@ pub(super) unsafe fn layer_norm_backward<L: Lanes>(
                 sum = L::add(sum, dx);
                 dot = L::fma(dx, x, dot);
                 L::store_n(g.add(i), dx, n);
-                i += 16;
-            }
+            });
             let mean = L::splat(-L::sum(sum) / h as f32);
             let along = L::splat(-L::sum(dot) / h as f32);
             let scale = L::splat(*rstd.add(row));
-            i = 0;
-            while i < h {
-                let n = (h - i).min(16);
+            sixteens!(h, |i, n| {
                 let dx = L::add(L::load_n(g.add(i), n), mean);
                 let dx = L::fma(L::load_n(hat.add(i), n), along, dx);
                 L::store_n(g.add(i), L::mul(dx, scale), n);
-                i += 16;
-            }
+            });
         }
     }
 }
@@ -228,8 +247,9 @@ pub(super) unsafe fn layer_norm_backward<L: Lanes>(
 /// `exp((x - max) * by)` of the first `k` values as units (f32 or bf16) to `y`, which may be `x`; gives their sum. The last
 /// values go through `x`.
 #[inline(always)]
-unsafe fn exponentials<L: Lanes, const KIND: u8>(x: *mut f32, k: usize, by: L::V, y: *mut u32) -> f32 {
+unsafe fn exponentials<L: Lanes, const KIND: u8>(x: *mut f32, k: usize, by: f32, y: *mut u32) -> f32 {
     unsafe {
+        let binary = L::splat(by * std::f32::consts::LOG2_E);
         let mut top = f32::NEG_INFINITY;
         if k >= 16 {
             let mut largest = L::load(x.add(k - 16));
@@ -247,21 +267,21 @@ unsafe fn exponentials<L: Lanes, const KIND: u8>(x: *mut f32, k: usize, by: L::V
         }
         let shift = L::splat(top);
         let mut sum = L::splat(0.0);
-        let mut i = 0;
-        while i < k {
-            let n = (k - i).min(16);
-            let mut e = exp::<L>(L::mul(L::sub(L::load_n(x.add(i), n), shift), by));
+        sixteens!(k, |i, n| {
+            let x = x.add(i);
+            let v = L::sub(L::load_n(x, n), shift);
+            let mut e =
+                if KIND == F32 { exp::<L>(L::mul(v, L::splat(by))) } else { exp2_short::<L>(L::mul(v, binary)) };
             if n < 16 {
-                L::store_n(x.add(i), e, n);
-                e = L::load_n(x.add(i), n);
+                L::store_n(x, e, n);
+                e = L::load_n(x, n);
             }
             sum = L::add(sum, e);
             match KIND {
                 F32 => L::store_n(y.add(i).cast(), e, n),
                 _ => L::store_u16(y.cast::<u16>().add(i), L::to_bf16(e), n.next_multiple_of(2)),
             }
-            i += 16;
-        }
+        });
         L::sum(sum)
     }
 }
@@ -272,7 +292,7 @@ pub(super) unsafe fn softmax<L: Lanes>(x: *mut f32, stride: usize, m: usize, k: 
     unsafe {
         for row in 0..m {
             let x = x.add(row * stride);
-            let sum = exponentials::<L, F32>(x, k, L::splat(by), x.cast());
+            let sum = exponentials::<L, F32>(x, k, by, x.cast());
             scale::<L>(x, k, 1.0 / sum);
         }
     }
@@ -292,7 +312,7 @@ pub(super) unsafe fn softmax_units<L: Lanes, const KIND: u8>(
 ) {
     unsafe {
         for row in 0..m {
-            let sum = exponentials::<L, KIND>(x.add(row * stride), k, L::splat(by), to.add(row * steps));
+            let sum = exponentials::<L, KIND>(x.add(row * stride), k, by, to.add(row * steps));
             *inverse.add(row) = 1.0 / sum;
         }
     }
@@ -312,12 +332,9 @@ pub(super) unsafe fn scale_rows<L: Lanes>(x: *mut f32, stride: usize, m: usize, 
 unsafe fn scale<L: Lanes>(x: *mut f32, k: usize, by: f32) {
     unsafe {
         let by = L::splat(by);
-        let mut i = 0;
-        while i < k {
-            let n = (k - i).min(16);
+        sixteens!(k, |i, n| {
             L::store_n(x.add(i), L::mul(L::load_n(x.add(i), n), by), n);
-            i += 16;
-        }
+        });
     }
 }
 
@@ -336,20 +353,14 @@ pub(super) unsafe fn softmax_backward<L: Lanes>(
         for row in 0..m {
             let (g, p) = (grad.add(row * stride), p.add(row * stride));
             let mut dot = L::splat(0.0);
-            let mut i = 0;
-            while i < k {
-                let n = (k - i).min(16);
+            sixteens!(k, |i, n| {
                 dot = L::fma(L::load_n(g.add(i), n), L::load_n(p.add(i), n), dot);
-                i += 16;
-            }
+            });
             let dot = L::splat(L::sum(dot));
-            i = 0;
-            while i < k {
-                let n = (k - i).min(16);
+            sixteens!(k, |i, n| {
                 let d = L::mul(L::load_n(p.add(i), n), L::sub(L::load_n(g.add(i), n), dot));
                 L::store_n(g.add(i), L::mul(d, by), n);
-                i += 16;
-            }
+            });
         }
     }
 }
@@ -367,9 +378,7 @@ pub(super) unsafe fn dropout<L: Lanes>(x: *mut f32, n: usize, seed: u64, first: 
         }
         let lane = L::load(lane.as_ptr().cast());
         let (low, high) = (L::splat_u32(seed as u32), L::splat_u32((seed >> 32) as u32));
-        let mut i = 0;
-        while i < n {
-            let lanes = (n - i).min(16);
+        sixteens!(n, |i, lanes| {
             let mut z = L::add_i32(lane, L::splat_u32(first.wrapping_add(i as u32)));
             z = L::xor(L::mul_u32(z, L::splat_u32(0x9e37_79b1)), low);
             z = L::mul_u32(L::xor(z, L::shr::<16>(z)), L::splat_u32(0x85eb_ca6b));
@@ -378,8 +387,7 @@ pub(super) unsafe fn dropout<L: Lanes>(x: *mut f32, n: usize, seed: u64, first: 
             z = L::xor(z, L::shr::<16>(z));
             let v = L::mul(L::load_n(x.add(i), lanes), by);
             L::store_n(x.add(i), L::keep_ge_u32(z, limit, v), lanes);
-            i += 16;
-        }
+        });
     }
 }
 
@@ -398,12 +406,10 @@ pub(super) unsafe fn column_sums<L: Lanes>(x: *const f32, m: usize, n: usize, to
 pub(super) unsafe fn squares<L: Lanes>(x: *const f32, n: usize, to: *mut f32) {
     unsafe {
         let mut sum = L::splat(0.0);
-        let mut i = 0;
-        while i < n {
-            let v = L::load_n(x.add(i), (n - i).min(16));
+        sixteens!(n, |i, lanes| {
+            let v = L::load_n(x.add(i), lanes);
             sum = L::fma(v, v, sum);
-            i += 16;
-        }
+        });
         *to = L::sum(sum);
     }
 }
@@ -427,9 +433,7 @@ pub(super) unsafe fn adamw<L: Lanes, const HALF: bool>(
         let rate = L::splat(-step.lr / step.correction1);
         let root = L::splat(1.0 / step.correction2);
         let eps = L::splat(step.eps);
-        let mut i = 0;
-        while i < n {
-            let lanes = (n - i).min(16);
+        sixteens!(n, |i, lanes| {
             let g = L::mul(L::load_n(grad.add(i), lanes), by);
             let (halves, floats) = (first.cast::<u16>().add(i), first.cast::<f32>().add(i));
             let m = if HALF { L::shl::<16>(L::load_u16(halves, lanes)) } else { L::load_n(floats, lanes) };
@@ -444,7 +448,6 @@ pub(super) unsafe fn adamw<L: Lanes, const HALF: bool>(
             let size = L::add(L::sqrt(L::mul(v, root)), eps);
             let x = L::mul(L::load_n(value.add(i), lanes), keep);
             L::store_n(value.add(i), L::fma(rate, L::div(m, size), x), lanes);
-            i += 16;
-        }
+        });
     }
 }

@@ -121,18 +121,26 @@ fn product_of(dtype: Dtype, x: &[f32], w: &[f32], bias: &[f32], m: usize, n: usi
     let (x, w, bias) = (Guarded::new(x, end), Guarded::new(w, end), Guarded::new(bias, end));
     let depth = steps(dtype, k);
     let mut panels = Panels::default();
-    panels.from_rows(dtype, &w, k, n, k, &mut Buffer::default());
+    panels.pack(dtype, &[&w], k);
     let mut left = Guarded::new(&vec![0u32; m * depth], end);
     let mut scale = Guarded::new(&vec![0f32; m], end);
     units(dtype, &x, k, m, k, &mut left, &mut scale);
     let mut out = Guarded::new(&vec![f32::NAN; m * n], end);
     let left = Left { units: &left, stride: depth, rows: m, scale: &scale };
-    product(left, &panels, Some(&bias), &mut out, n, false);
+    product(left, &panels, Some(&bias), Out::Write(&mut out), n);
     let once = out.to_vec();
     let mut shared = Guarded::new(&vec![f32::NAN; m * n], end);
-    Team::gather(|team| product_shared(team, left, &panels, Some(&bias), &mut shared, n));
+    Team::gather(|team| product_shared(team, left, &panels, Some(&bias), Out::Write(&mut shared), n));
     assert_eq!(once, shared.to_vec(), "shared columns");
-    product(left, &panels, None, &mut out, n, true);
+    let rounded: Vec<f32> = once.iter().map(|&y| bf16(y)).collect();
+    let mut halves = Guarded::new(&vec![u16::MAX; m * n], end);
+    let see = |halves: &[u16]| halves.iter().map(|&y| half::bf16::from_bits(y).to_f32()).collect::<Vec<_>>();
+    product(left, &panels, Some(&bias), Out::Halves(&mut halves), n);
+    assert_eq!(see(&halves), rounded, "halves");
+    halves.fill(u16::MAX);
+    Team::gather(|team| product_shared(team, left, &panels, Some(&bias), Out::Halves(&mut halves), n));
+    assert_eq!(see(&halves), rounded, "shared halves");
+    product(left, &panels, None, Out::Add(&mut out), n);
     let twice: Vec<f32> = once.iter().zip(bias.iter().cycle()).map(|(y, b)| 2.0 * y - b).collect();
     close(&out, &twice, 1e-4, "accumulate");
     once
@@ -159,13 +167,13 @@ fn a_row_of_a_product_is_the_same_among_any_rows() {
             on_each(|| {
                 let depth = steps(dtype, k);
                 let mut panels = Panels::default();
-                panels.from_rows(dtype, &w, k, n, k, &mut Buffer::default());
+                panels.pack(dtype, &[&w], k);
                 let (mut left, mut scale) = (vec![0; M * depth], vec![0.0; M]);
                 units(dtype, &x, k, M, k, &mut left, &mut scale);
                 let rows = |first: usize, rows: usize| {
                     let mut out = vec![f32::NAN; rows * n];
                     let left = Left { units: &left[first * depth..], stride: depth, rows, scale: &scale[first..] };
-                    product(left, &panels, None, &mut out, n, false);
+                    product(left, &panels, None, Out::Write(&mut out), n);
                     bits(&out)
                 };
                 let all = rows(0, M);
@@ -186,32 +194,68 @@ fn weights_are_rounded_to_even_at_a_tie() {
     assert_eq!(bytes, row.iter().map(|x| x.round_ties_even() as i8).collect::<Vec<_>>());
 }
 
-/// Packing by all threads gives what packing by one gives, in memory that held something larger before.
+/// Panels `[n / 32, steps, 32]` of the units of columns, `[n, steps]`.
+fn naive_panels(columns: &[u32], n: usize, depth: usize) -> Vec<u32> {
+    let places = (0..n.div_ceil(WIDTH) * WIDTH)
+        .step_by(WIDTH)
+        .flat_map(|first| (0..depth).flat_map(move |step| (first..first + WIDTH).map(move |column| (step, column))));
+    places.map(|(step, column)| if column < n { columns[column * depth + step] } else { 0 }).collect()
+}
+
+/// Every way to the panels of a matrix gives the same ones, in memory that held something larger before.
 #[test]
-fn panels_packed_by_all_threads_are_the_same() {
-    let mut packed = Panels::default();
+fn panels_are_the_units_of_their_columns() {
     for (n, k) in [(513, 65), (64, 130), (33, 7), (1, 1), (96, 96)] {
         let w = random(n * k, 5);
-        let equal = |a: &Panels, b: &Panels| {
-            let units = a.n.div_ceil(WIDTH) * a.steps * WIDTH;
-            assert_eq!((a.n, a.steps, &a.units[..units]), (b.n, b.steps, &b.units[..units]), "{n} {k}");
-            assert_eq!((&a.scale[..a.n], &a.offset[..a.n]), (&b.scale[..b.n], &b.offset[..b.n]), "{n} {k}");
-        };
+        let turned: Vec<f32> = (0..n * k).map(|i| w[i % n * k + i / n]).collect();
         for dtype in DTYPES {
-            let mut want = Panels::default();
-            want.from_rows(dtype, &w, k, n, k, &mut Buffer::default());
-            packed.pack(dtype, &w, n, k);
-            if dtype != Dtype::Int8 {
-                packed.scale.fill(0.0);
-                packed.offset.fill(0);
+            let depth = steps(dtype, k);
+            let mut columns = vec![0; n * depth];
+            let mut scales = vec![0.0; n];
+            units(dtype, &w, k, n, k, &mut columns, &mut scales);
+            if dtype == Dtype::Int8 {
+                // weights are signed bytes
+                let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut columns);
+                for row in bytes.chunks_exact_mut(4 * depth) {
+                    row[..k].iter_mut().for_each(|b| *b ^= 128);
+                }
             }
-            equal(&packed, &want);
-        }
-        for dtype in [Dtype::F32, Dtype::Bf16] {
-            let (mut want, mut packed) = (Panels::default(), Panels::default());
-            want.from_columns(dtype, &w, k, n, k);
-            packed.pack_turned(dtype, &w, n, k);
-            equal(&packed, &want);
+            let want = naive_panels(&columns, n, depth);
+            for (unit, ()) in on_each(|| {
+                let equal = |panels: &Panels, what: &str| {
+                    assert_eq!((panels.n, panels.steps), (n, depth));
+                    assert_eq!(&panels.units[..want.len()], want, "{what}: {dtype:?} {n} {k}");
+                };
+                let mut panels = Panels::default();
+                panels.pack(dtype, &[&random(600 * 200, 6)], 200);
+                for cut in [0, 1, n / 2, n / 64 * 32] {
+                    let (above, below) = w.split_at(cut * k);
+                    panels.pack(dtype, &[above, below], k);
+                    equal(&panels, "pack");
+                }
+                if dtype == Dtype::Int8 {
+                    return assert_eq!(&panels.scale[..n], scales);
+                }
+                panels.from_stored_rows(dtype, &columns, depth, n, k);
+                equal(&panels, "stored rows");
+                for cut in [0, 1, k / 2, k / 4 * 2] {
+                    let (above, below) = turned.split_at(cut * n);
+                    let parts =
+                        if above.is_empty() || below.is_empty() { vec![&turned[..]] } else { vec![above, below] };
+                    panels.pack_turned(dtype, &parts, n);
+                    equal(&panels, "turned");
+                }
+                panels.from_columns(dtype, &turned, n, k, n);
+                equal(&panels, "columns");
+                let mut stored = vec![0; k * steps(dtype, n)];
+                units(dtype, &turned, n, k, n, &mut stored, &mut []);
+                panels.from_stored_columns(dtype, &stored, steps(dtype, n), k, n);
+                equal(&panels, "stored columns");
+                panels.pack_stored_columns(dtype, &stored, steps(dtype, n), k, n);
+                equal(&panels, "stored columns by all threads");
+            }) {
+                eprintln!("{} {dtype:?} {n} {k}", unit.name());
+            }
         }
     }
 }
@@ -262,12 +306,12 @@ proptest! {
                 let outs = [true, false].map(|stored| {
                     let mut panels = Panels::default();
                     if stored {
-                        panels.from_stored(dtype, &stored_y, k, n, 0, n);
+                        panels.from_stored_columns(dtype, &stored_y, steps(dtype, n), k, n);
                     } else {
                         panels.from_columns(dtype, &y, n, k, n);
                     }
                     let mut out = Guarded::new(&vec![f32::NAN; m * n], end);
-                    product(left, &panels, None, &mut out, n, false);
+                    product(left, &panels, None, Out::Write(&mut out), n);
                     out.to_vec()
                 });
                 (outs[0].clone(), outs[1].clone())
@@ -322,35 +366,54 @@ proptest! {
         }).collect();
         let got = on_each(|| {
             let (mut y, mut out, mut rstd) = (f(&x), f(&vec![0.0; m * k]), f(&vec![0.0; m]));
-            layer_norm(&mut y, Some(&f(&x)), &f(&gamma), &f(&beta), 1e-3, &mut out, &mut rstd);
+            layer_norm(&mut y, Some(&f(&x)), &f(&gamma), &f(&beta), 1e-3, &mut out, &mut rstd, seed % 2 == 0);
             out.to_vec()
         });
         got.iter().for_each(|(unit, got)| close(got, &want, 1e-4, unit.name()));
         same_bits(&got, "layer norm");
         // GELU and its slope
         let cdf = |v: f64| 0.5 * libm::erfc(-v / std::f64::consts::SQRT_2);
-        let want: Vec<f32> = x.iter().map(|&v| (f64::from(v) * cdf(f64::from(v))) as f32).collect();
-        for (dtype, tolerance) in [(Dtype::F32, 6e-6), (Dtype::Bf16, 6e-6), (Dtype::Int8, 2e-4)] {
-            let depth = steps(dtype, k);
-            let got = on_each(|| {
-                let (mut y, mut to, mut scale) = (f(&x), Guarded::new(&vec![0u32; m * depth], end), f(&vec![0.0; m]));
-                gelu_units(dtype, &mut y, m, k, &mut to, &mut scale);
-                let rows = to.chunks(depth).zip(y.chunks(k)).zip(scale.iter());
-                for ((units, y), scale) in rows.filter(|_| dtype == Dtype::Int8) {
-                    for (b, y) in bytemuck::cast_slice::<u32, u8>(units).iter().zip(y) {
-                        assert!(((f32::from(*b) - 128.0) * scale - y).abs() <= 0.51 * scale, "{b} {scale} {y}");
-                    }
-                }
-                y.to_vec()
-            });
-            got.iter().for_each(|(unit, got)| close(got, &want, tolerance, unit.name()));
-            same_bits(&got, "gelu");
-        }
         let slope = |v: f64| cdf(v) + v * (-0.5 * v * v).exp() / std::f64::consts::TAU.sqrt();
-        let want: Vec<f32> = x.iter().map(|&v| slope(f64::from(v)) as f32).collect();
-        let got = on_each(|| { let mut g = f(&vec![1.0; m * k]); gelu_backward(&f(&x), &mut g); g.to_vec() });
-        got.iter().for_each(|(unit, got)| close(got, &want, 2e-5, unit.name()));
-        same_bits(&got, "gelu backward");
+        for (dtype, tolerance) in [(Dtype::F32, 6e-6), (Dtype::Bf16, 6e-3), (Dtype::Int8, 2e-4)] {
+            let see = |v: f32| f64::from(if dtype == Dtype::F32 { v } else { bf16(v) });
+            let want: Vec<f32> = x.iter().map(|&v| (see(v) * cdf(see(v))) as f32).collect();
+            let (row, depth) = (steps(stored(dtype), k), steps(dtype, k));
+            let got = on_each(|| {
+                let mut x_units = Guarded::new(&vec![0u32; m * row], end);
+                units(stored(dtype), &x, k, m, k, &mut x_units, &mut []);
+                let (mut to, mut scale) = (Guarded::new(&vec![u32::MAX; m * depth], end), f(&vec![0.0; m]));
+                gelu_units(dtype, &x_units, m, k, &mut to, &mut scale, &mut Buffer::default());
+                if dtype == Dtype::Int8 {
+                    let rows = to.chunks(depth).zip(want.chunks(k)).zip(scale.iter());
+                    for ((units, want), scale) in rows {
+                        for (b, y) in bytemuck::cast_slice::<u32, u8>(units).iter().zip(want) {
+                            let got = (f32::from(*b) - 128.0) * scale;
+                            assert!((got - y).abs() <= 0.51 * scale + tolerance, "{b} {scale} {y}");
+                        }
+                    }
+                    return bytemuck::cast_slice::<u32, f32>(&to).to_vec();
+                }
+                let whole = depth * if dtype == Dtype::F32 { 1 } else { 2 };
+                let mut rows = vec![f32::NAN; m * whole];
+                rows_of_units(dtype, &to, m, whole, &mut rows);
+                assert!(rows.chunks(whole).all(|row| row[k..].iter().all(|&v| v == 0.0)), "past the row");
+                rows.chunks(whole).flat_map(|row| &row[..k]).copied().collect()
+            });
+            same_bits(&got, "gelu");
+            if dtype == Dtype::Int8 {
+                continue;
+            }
+            got.iter().for_each(|(unit, got)| close(got, &want, tolerance, unit.name()));
+            let want: Vec<f32> = x[..k].iter().map(|&v| slope(see(v)) as f32).collect();
+            let got = on_each(|| {
+                let (mut units_of_x, mut g) = (Guarded::new(&vec![0u32; row], end), f(&vec![1.0; k]));
+                units(dtype, &x[..k], k, 1, k, &mut units_of_x, &mut []);
+                gelu_backward(dtype, &units_of_x, &mut g);
+                g.to_vec()
+            });
+            got.iter().for_each(|(unit, got)| close(got, &want, 2e-5, unit.name()));
+            same_bits(&got, "gelu backward");
+        }
         // dropout: the same mask twice, the right share, kept values scaled
         let got = on_each(|| { let mut y = f(&vec![1.0; m * k]); dropout(&mut y, seed, 5, 0.25); y.to_vec() });
         prop_assert!(got[0].1.iter().all(|v| *v == 0.0 || (*v - 4.0 / 3.0).abs() < 1e-6));

@@ -20,7 +20,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::gemm::{self, Columns, LEFT_BYTES, Product, WIDTH, dot, finish};
+use super::gemm::{self, ADD, Columns, HALVES, LEFT_BYTES, Product, WIDTH, WRITE, dot, finish};
 use super::lanes::Lanes;
 
 /// Rows of a tile, and units in a row of it.
@@ -223,9 +223,13 @@ unsafe fn rest<L: Lanes, const KIND: u8>(p: &Product, block: &Pending, rows: usi
                     v[c] = dot::<L, KIND>(v[c], unit, L::load(right.add(step * WIDTH + c * 16).cast()));
                 }
             }
-            finish::<L, KIND>(p, v[0], block.row + i, &first);
-            if let Some(second) = &second {
-                finish::<L, KIND>(p, v[1], block.row + i, second);
+            for (v, columns) in v.into_iter().zip([Some(&first), second.as_ref()]) {
+                let Some(columns) = columns else { break };
+                match p.how {
+                    WRITE => finish::<L, KIND, WRITE>(p, v, block.row + i, columns),
+                    ADD => finish::<L, KIND, ADD>(p, v, block.row + i, columns),
+                    _ => finish::<L, KIND, HALVES>(p, v, block.row + i, columns),
+                }
             }
         }
     }
