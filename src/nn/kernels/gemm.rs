@@ -282,7 +282,7 @@ unsafe fn row_units<L: Lanes, const KIND: u8>(x: *const f32, k: usize, y: *mut u
         sixteens!(k, |i, n| {
             store_units::<L, KIND>(y, i, L::load_n(x.add(i), n), n);
         });
-        if KIND == BF16 && k % 2 > 0 {
+        if KIND == BF16 && !k.is_multiple_of(2) {
             *y.cast::<u16>().add(k) = 0; // the part of the last unit past `k`
         }
     }

@@ -122,7 +122,7 @@ pub(super) unsafe fn gelu_units<L: Lanes, const KIND: u8>(
             sixteens!(k, |i, n| {
                 store_units::<L, KIND>(y, i, gelu::<L, KIND>(load_units::<L, KIND>(x, i, n)), n);
             });
-            if KIND == BF16 && k % 2 > 0 {
+            if KIND == BF16 && !k.is_multiple_of(2) {
                 *y.cast::<u16>().add(k) = 0; // the part of the last unit past `k`
             }
         }
