@@ -282,19 +282,16 @@ unsafe fn row_units<L: Lanes, const KIND: u8>(x: *const f32, k: usize, y: *mut u
         sixteens!(k, |i, n| {
             store_units::<L, KIND>(y, i, L::load_n(x.add(i), n), n);
         });
-        if KIND == BF16 && !k.is_multiple_of(2) {
-            *y.cast::<u16>().add(k) = 0; // the part of the last unit past `k`
-        }
     }
 }
 
-/// `n` values from the `i`th of a row on. f32 or bf16.
+/// `n` values from the `i`th of a row on, f32 or bf16; what is in lane `n` fills the last unit up, and is to be zero.
 #[inline(always)]
 pub(super) unsafe fn store_units<L: Lanes, const KIND: u8>(row: *mut u32, i: usize, v: L::V, n: usize) {
     unsafe {
         match KIND {
             F32 => L::store_n(row.add(i).cast(), v, n),
-            _ => L::store_u16(row.cast::<u16>().add(i), L::to_bf16(v), n),
+            _ => L::store_u16(row.cast::<u16>().add(i), L::to_bf16(v), n.next_multiple_of(2)),
         }
     }
 }

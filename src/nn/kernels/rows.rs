@@ -122,9 +122,6 @@ pub(super) unsafe fn gelu_units<L: Lanes, const KIND: u8>(
             sixteens!(k, |i, n| {
                 store_units::<L, KIND>(y, i, gelu::<L, KIND>(load_units::<L, KIND>(x, i, n)), n);
             });
-            if KIND == BF16 && !k.is_multiple_of(2) {
-                *y.cast::<u16>().add(k) = 0; // the part of the last unit past `k`
-            }
         }
     }
 }
@@ -277,10 +274,7 @@ unsafe fn exponentials<L: Lanes, const KIND: u8>(x: *mut f32, k: usize, by: f32,
                 e = L::load_n(x, n);
             }
             sum = L::add(sum, e);
-            match KIND {
-                F32 => L::store_n(y.add(i).cast(), e, n),
-                _ => L::store_u16(y.cast::<u16>().add(i), L::to_bf16(e), n.next_multiple_of(2)),
-            }
+            store_units::<L, KIND>(y, i, e, n);
         });
         L::sum(sum)
     }
