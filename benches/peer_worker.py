@@ -51,7 +51,7 @@ def threads():
 
 
 class Torch:
-    """PyTorch: f32, bf16 by autocast, bf16 weights."""
+    """PyTorch: f32, bf16 by autocast, bf16 weights; on a GPU also compiled for its shape. `SVERKA_BENCH_DEVICE` says where."""
 
     def __init__(self):
         import torch
@@ -61,22 +61,25 @@ class Torch:
         transformers.logging.set_verbosity_error()
         self.torch, self.version = torch, torch.__version__
         self.module = transformers.BertForSequenceClassification
+        self.device = os.environ.get("SVERKA_BENCH_DEVICE", "cpu")
 
     def load(self, model, setting):
-        net = self.module.from_pretrained(model, attn_implementation="sdpa", dtype=self.torch.float32).eval()
+        net = self.module.from_pretrained(model, attn_implementation="sdpa", dtype=self.torch.float32).eval().to(self.device)
+        if setting == "bf16-compiled":
+            return self.torch.compile(net.bfloat16(), mode="reduce-overhead", dynamic=False), setting
         return (net.bfloat16() if setting == "bf16-weights" else net), setting
 
     def cast(self, setting):
-        return self.torch.autocast("cpu", self.torch.bfloat16) if setting == "bf16" else contextlib.nullcontext()
+        return self.torch.autocast(self.device, self.torch.bfloat16) if setting == "bf16" else contextlib.nullcontext()
 
     def fix(self, loaded, batch, tokens):
         return loaded
 
     def score(self, loaded, arrays):
         net, setting = loaded
-        ids, mask, segments = (self.torch.from_numpy(a) for a in arrays)
+        ids, mask, segments = (self.torch.from_numpy(a).to(self.device) for a in arrays)
         with self.torch.inference_mode(), self.cast(setting):
-            return net(input_ids=ids, attention_mask=mask, token_type_ids=segments).logits[:, 0].float().numpy()
+            return net(input_ids=ids, attention_mask=mask, token_type_ids=segments).logits[:, 0].float().cpu().numpy()
 
     def load_training(self, model, setting):
         net = self.module.from_pretrained(

@@ -32,6 +32,7 @@ SERVING = {
     "onnxruntime": ["f32", "int8"],
     "openvino": ["f32", "bf16", "int8", "int8-bf16"],
 }
+ON_GPU = {"sverka": ["f32", "bf16"], "torch": ["f32", "bf16", "bf16-weights", "bf16-compiled"]}
 TRAINING = {"sverka": ["f32", "bf16"], "torch": ["f32", "bf16"]}
 STREAM = 32  # pairs of a batch
 # Nothing is cut but two tokens of the longest pair; at 128 a third would be, and batches of like lengths hide what padding costs.
@@ -57,10 +58,10 @@ class Row:
 class Engine:
     """A worker process."""
 
-    def __init__(self, name, threads):
+    def __init__(self, name, threads, device):
         count = str(threads)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
-        env = dict(os.environ, TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1", **{n: count for n in names})
+        env = dict(os.environ, TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1", SVERKA_BENCH_DEVICE=device, **{n: count for n in names})
         if name == "sverka":
             command = [os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release/examples/bench_worker")]
         else:
@@ -119,10 +120,28 @@ def rows_of_model(args):
     return [Row(f"serve-model-{b}x{t}", "model", command(b, t), b, [t] * b, serving(args.against), quick=True) for b, t in shapes]
 
 
+def rows_on_gpu(args):
+    """Scoring on a GPU beside PyTorch: batches that a request brings, and batches that fill the device."""
+    out, contenders = [], serving(args.against, ON_GPU)
+    for model in ("minilm", "base"):
+        for batch, tokens in ((1, 32), (32, 64), (8, 128), (1024, 64), (256, 256)):
+            command = {"do": "shape", "batch": batch, "tokens": tokens, "seconds": args.seconds}
+            out.append(Row(f"serve-{model}-{batch}x{tokens}", model, command, batch, [tokens] * batch, contenders, quick=batch in (32, 1024)))
+        if args.test:
+            command = {"do": "stream", "batch": 512, "pairs": len(args.test), "texts": "test", "max_tokens": STREAM_TOKENS}
+            settings = [c for c in contenders if not c[1].endswith("compiled")]
+            ours = [c for c in settings if c[0] == "sverka"]
+            peers = [(e, s, {"order": o}) for e, s, _ in settings if e != "sverka" for o in ("sorted", "arrival")]
+            out.append(Row(f"stream-{model}", model, command, len(args.test), [], ours + peers, quick=True))
+    return out
+
+
 def rows(args):
     """Everything that can be measured."""
     if args.model:
         return rows_of_model(args)
+    if args.device != "cpu":
+        return chosen_rows(args, rows_on_gpu(args))
     out, against = [], args.against
     # MiniLM first: whoever stops early has the rows that matter most.
     for model, seconds in (("minilm", args.seconds), ("base", 0.7 * args.seconds)):
@@ -168,6 +187,10 @@ def rows(args):
         command = {"do": "shape", "batch": batch, "tokens": tokens, "seconds": 0.5 * args.seconds}
         contenders = [("sverka", s, {}) for s in ("f32", "int8")] + peers
         out.append(Row(f"length-minilm-{tokens}", "minilm", command, batch, [tokens] * batch, contenders, rounds=2))
+    return chosen_rows(args, out)
+
+
+def chosen_rows(args, out):
     if args.rows:
         return [r for r in out if any(fnmatch.fnmatch(r.name, p) or p in r.name for p in args.rows.split(","))]
     return [r for r in out if r.quick or not args.quick]
@@ -185,7 +208,7 @@ class Bench:
     def engine(self, name, key=None):
         key = key or name
         if key not in self.engines:
-            self.engines[key] = Engine(name, self.args.threads)
+            self.engines[key] = Engine(name, self.args.threads, self.args.device)
             self.hello[name] = self.engines[key].send(do="hello")
         return self.engines[key]
 
@@ -198,7 +221,7 @@ class Bench:
         """The directory of a shape, prepared."""
         folder = os.path.join(self.work, model)
         weights = {"minilm": self.args.weights, "model": self.args.model}.get(model)
-        job = {"name": model, "folder": folder, "weights": weights, "texts": self.args.texts}
+        job = {"name": model, "folder": folder, "weights": weights, "texts": self.args.texts, "export": self.args.device == "cpu"}
         threads = {"OMP_NUM_THREADS": str(self.args.threads)}
         done = subprocess.run(
             [sys.executable, os.path.join(HERE, "prepare.py")],
@@ -213,6 +236,9 @@ class Bench:
         return folder
 
     def peak(self):
+        """Best products of the CPU's cores; of a GPU none is measured."""
+        if self.args.device != "cpu":
+            return {}
         return self.engine("sverka").send(do="peak", seconds=0.15)
 
     def ready(self, row, engine, setting, folder):
@@ -274,7 +300,7 @@ class Bench:
                 "p50_ms": median(ms),
                 "p95_ms": ms[min(len(ms) - 1, int(0.95 * len(ms)))],
                 "gflops": work / whole,
-                "share": work / whole / peak[setting.split("-")[0]],
+                "share": work / whole / peak[setting.split("-")[0]] if peak else None,
             }
             if engine == "torch" and row.command["do"] == "train_stream":
                 got["order"] = "buckets"
@@ -306,6 +332,7 @@ def arguments():
     p.add_argument("--model", help="measure this plain f32 directory of any BERT's shape, and nothing else (`sverka bench --against`)")
     p.add_argument("--weights", help="a directory of MiniLM-L6's shape with published weights [random weights]")
     p.add_argument("--data", default=os.path.join(ROOT, "..", "shared", "data", "products", "abt-buy"), help="a DeepMatcher folder")
+    p.add_argument("--device", default="cpu", help="cpu, or cuda: scoring on a GPU beside PyTorch (build bench_worker with --features cuda)")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seconds", type=float, default=0.6, help="of a contender's turn on a fixed shape [0.6]")
     p.add_argument("--rounds", type=int, help="rounds of every row [3; 2 where a run takes long]")
@@ -314,6 +341,8 @@ def arguments():
     p.add_argument("--verbose", action="store_true", help="show what the preparation of models prints")
     args = p.parse_args()
     args.against = [a for a in args.against.split(",") if a]
+    if args.device != "cpu":
+        args.against = [a for a in args.against if a in ON_GPU]
     unknown = set(args.against) - set(SERVING)
     if unknown:
         sys.exit(f"error: --against {','.join(sorted(unknown))}: give some of torch,onnxruntime,openvino")
@@ -339,11 +368,12 @@ def main():
             file.writelines(json.dumps(text) + "\n" for text in getattr(args, part))
     if not args.test:
         bench.note(f"no texts in {args.data}: the rows of the stream are left out")
-    here = machine(args.threads)
+    here = machine(args.threads, args.device)
     print(f"# {here['cpu']}: class {here['class']}, {args.threads} threads, load {here['load']}", flush=True)
     folders = {model: bench.folder(model) for model in dict.fromkeys(r.model for r in todo)}
     peak = bench.peak()
-    print("best product, GFLOP/s: " + ", ".join(f"{k} {v:.0f}" for k, v in peak.items()), flush=True)
+    if peak:
+        print("best product, GFLOP/s: " + ", ".join(f"{k} {v:.0f}" for k, v in peak.items()), flush=True)
     report, last = [], None
     for row in todo:
         # memory of a training step is read from processes that do nothing else; one model's workers go before the next's come

@@ -119,11 +119,11 @@ def fingerprint(weights):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def prepare(name, folder, weights, texts):
-    """Fills the folder unless it is full already."""
+def prepare(name, folder, weights, texts, for_cpu):
+    """Fills the folder unless it is full already; ONNX Runtime's and OpenVINO's graphs are for CPUs."""
     done = os.path.join(folder, "peers", "done.json")
     with open(os.path.join(os.path.dirname(__file__), "requirements.txt")) as file:
-        made_of = {"weights": weights and fingerprint(weights), "versions": file.read(), "texts": len(texts)}
+        made_of = {"weights": weights and fingerprint(weights), "versions": file.read(), "texts": len(texts), "for_cpu": for_cpu}
     if os.path.exists(done):
         with open(done) as file:
             if json.load(file) == made_of:
@@ -132,13 +132,14 @@ def prepare(name, folder, weights, texts):
     os.makedirs(os.path.join(folder, "peers"))
     print(f"preparing {name} for the peers", file=sys.stderr)
     classifier(name, folder, weights, texts)
-    config = export(folder)
-    onnx_runtime(folder, config)
-    openvino(folder, texts)
+    if for_cpu:
+        config = export(folder)
+        onnx_runtime(folder, config)
+        openvino(folder, texts)
     with open(done, "w") as file:
         json.dump(made_of, file)
 
 
 if __name__ == "__main__":
     job = json.load(sys.stdin)
-    prepare(job["name"], job["folder"], job["weights"], job["texts"])
+    prepare(job["name"], job["folder"], job["weights"], job["texts"], job["export"])

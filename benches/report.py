@@ -1,6 +1,7 @@
 """Tables, the issue's targets beside what was measured, and the plot of cost by length."""
 
 import os
+import subprocess
 
 # What the engine must show: (AMX at least, aim), (AVX-512 without AMX at least, aim).
 TARGETS = {
@@ -15,11 +16,13 @@ TARGETS = {
     "training bf16 against PyTorch's better": ((2.3, 4.0), (1.4, 1.7)),
     "training stream bf16 against PyTorch's better": ((2.3, 4.0), (1.4, 1.8)),
     "peak memory of the step, share of PyTorch's": ((0.5, 0.3), (0.5, 0.3)),
+    "GPU f32 against PyTorch f32": (None, None),
+    "GPU bf16 against PyTorch's fastest": (None, None),
 }
 
 
-def machine(threads):
-    """CPU, class (amx, avx512, other) and load of this machine."""
+def machine(threads, device):
+    """CPU (or GPU), class (amx, avx512, other; cuda) and load of this machine."""
     try:
         with open("/proc/cpuinfo") as file:
             lines = [line.split(":", 1) for line in file.read().split("\n\n")[0].splitlines() if ":" in line]
@@ -31,6 +34,9 @@ def machine(threads):
     cpu = facts.get("model name", "unknown CPU")
     if facts.get("vendor_id") == "AuthenticAMD":
         cpu += f" family {facts.get('cpu family')} model {facts.get('model')}"
+    if device != "cpu":
+        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        cpu, kind = subprocess.run(query, capture_output=True, text=True).stdout.strip().replace("\n", ", "), "cuda"
     return {"cpu": cpu, "class": kind, "cores": os.cpu_count(), "threads": threads, "load": f"{os.getloadavg()[0]:.1f}"}
 
 
@@ -56,7 +62,8 @@ def print_row(row):
         memory = f"{r['peak_mb']:.0f} ({r['idle_mb']:.0f})" if r.get("peak_mb") and r.get("idle_mb") else ""
         against = ratio(r, best) if best else None
         cells = [r["engine"], r["setting"], r["order"], f"{per_second(r):.1f}", f"{r['tokens_per_second']:.0f}"]
-        cells += [f"{r['p50_ms']:.2f}", f"{r['p95_ms']:.2f}", f"{r['gflops']:.0f}", f"{r['share']:.0%}", memory]
+        share = f"{r['share']:.0%}" if r["share"] else ""
+        cells += [f"{r['p50_ms']:.2f}", f"{r['p95_ms']:.2f}", f"{r['gflops']:.0f}", share, memory]
         cells += [f"{against['ratio']:.2f}", f"{against['low']:.2f}-{against['high']:.2f}"] if against else ["", ""]
         print("| " + " | ".join(cells) + " |", flush=True)
 
@@ -81,7 +88,10 @@ def claims(report, kind):
         def pick(**wanted):
             return [r for r in peers if all(r[k].startswith(v) if k == "setting" else r[k] == v for k, v in wanted.items())]
 
-        if name.startswith("serve") and row["pairs"] == 1:
+        if kind == "cuda":
+            claim(name, "GPU f32 against PyTorch f32", [own.get("f32")], pick(engine="torch", setting="f32"))
+            claim(name, "GPU bf16 against PyTorch's fastest", [own.get("bf16")], peers)
+        elif name.startswith("serve") and row["pairs"] == 1:
             claim(name, "one short pair, best of ours against the best peer", list(own.values()), peers)
         elif name.startswith("serve"):
             claim(name, "f32 against OpenVINO f32", [own.get("f32")], pick(engine="openvino", setting="f32"))

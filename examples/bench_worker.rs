@@ -2,7 +2,7 @@
 //!
 //! The script keeps one such process beside those of the peers and sends each a short piece of work in turn, so that all of
 //! them meet the same weather. Every answer to a measurement is a list of milliseconds; the script makes figures of them.
-//! Threads: `RAYON_NUM_THREADS`. Unit: `SVERKA_CPU`.
+//! Threads: `RAYON_NUM_THREADS`. Unit: `SVERKA_CPU`. `SVERKA_BENCH_DEVICE=cuda`: scoring on a GPU.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, Write};
@@ -16,8 +16,8 @@ use sverka::bundle::read_directory;
 use sverka::losses::bce_with_logits;
 use sverka::models::cross_encoder::{CrossEncoder, Scorer};
 use sverka::models::{Mode, Network};
-use sverka::nn::Dtype;
 use sverka::nn::kernels::{self, Left, Out, Panels, Unit};
+use sverka::nn::{Device, Dtype};
 use sverka::text::{Batch, Encoding, PairTokenizer, Rendering};
 use sverka::train::optimizer::{AdamW, Settings};
 use sverka::{Error, Input, Result};
@@ -65,6 +65,12 @@ struct Worker {
 
 fn missing(what: &str) -> Error {
     Error::Internal { op: "bench_worker", what: format!("{what} is not loaded") }
+}
+
+/// Where scoring is done.
+fn device() -> Result<Device> {
+    let name = std::env::var("SVERKA_BENCH_DEVICE").unwrap_or("cpu".into());
+    name.parse().map_err(|what: String| Error::setting("SVERKA_BENCH_DEVICE", name, what))
 }
 
 /// Sequences of ordinary ids by a rule that the peers follow too; the right half is segment 1.
@@ -184,7 +190,7 @@ impl Worker {
                     let network = CrossEncoder::new(config, weights, setting, 1)?;
                     self.trained.insert(key, Trained::new(network, setting));
                 } else {
-                    self.scorers.insert(key, (Scorer::new(config, &weights, setting)?, vocabulary));
+                    self.scorers.insert(key, (Scorer::new(config, &weights, setting, device()?)?, vocabulary));
                 }
                 Ok(json!({ "seconds": began.elapsed().as_secs_f64() }))
             }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sverka::bundle::{self, Bundle, Manifest, Storage};
-use sverka::nn::Dtype;
+use sverka::nn::{Device, Dtype};
 use sverka::text::Rendering;
 use sverka::{Input, Record};
 
@@ -19,7 +19,7 @@ fn blocks(folder: &Path, layers: usize, dtype: Dtype) -> u64 {
         Manifest { architecture: "cross_encoder".into(), rendering: Rendering::default(), ..Manifest::default() };
     let out = folder.join(format!("{layers}-{dtype:?}"));
     bundle::save(&out, &manifest, &config, &weights, &from, Storage::F32, false).unwrap();
-    let model = Bundle::open(&out, Some(dtype)).unwrap();
+    let model = Bundle::open(&out, Some(dtype), Device::Cpu).unwrap();
     let texts: Vec<String> = (0..40).map(|i| format!("монитор {i} {}", "чай ".repeat(i % 7))).collect();
     let candidates: Vec<Input> = texts.iter().map(|text| Input::Text(text)).collect();
     let query =

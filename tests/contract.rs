@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use sverka::bundle::{self, ARCHITECTURES, Bundle, Manifest, Storage};
-use sverka::nn::Dtype;
+use sverka::nn::{Device, Dtype};
 use sverka::text::Rendering;
 use sverka::{Input, Ranker, Record};
 
@@ -44,7 +44,7 @@ fn each(check: impl Fn(&str, &dyn Ranker)) {
             let out = dir.path().join(format!("{architecture}-{mark_shared}"));
             bundle::save(&out, &manifest, &config, &weights, &from, Storage::F32, false).unwrap();
             for dtype in DTYPES {
-                let bundle = Bundle::open(&out, Some(dtype)).unwrap();
+                let bundle = Bundle::open(&out, Some(dtype), Device::Cpu).unwrap();
                 check(&format!("{architecture} in {dtype:?}, shared words marked: {mark_shared}"), bundle.ranker());
             }
         }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use sverka::Error;
-use sverka::nn::Dtype;
 use sverka::nn::kernels::Unit;
+use sverka::nn::{Device, Dtype};
 
 const CODES: &str = "\
 Exit codes:
@@ -60,6 +60,9 @@ pub struct Global {
     /// What the big matrix products are computed in (auto: what the model was made for; training: f32, bf16)
     #[arg(long, global = true, value_name = "TYPE", default_value = "auto")]
     pub dtype: Precision,
+    /// Where a trained model computes: cpu, cuda (an NVIDIA GPU) or cuda:N
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "cpu")]
+    pub device: Device,
     /// TOML file of settings, below the flags [default: ./sverka.toml where it is]
     #[arg(long, global = true, value_name = "FILE")]
     pub settings: Option<PathBuf>,
@@ -85,8 +88,20 @@ pub enum Precision {
 pub struct Resolved {
     /// `None` leaves the choice to the model.
     pub dtype: Option<Dtype>,
+    /// Where a trained model computes.
+    pub device: Device,
     /// Threads of the one pool.
     pub threads: usize,
+}
+
+impl Resolved {
+    /// Refuses a GPU where only this machine's cores can do the work.
+    pub fn on_cpu(&self, work: &str) -> sverka::Result<()> {
+        match self.device {
+            Device::Cpu => Ok(()),
+            device => Err(Error::setting("--device", device, format!("{work} is a CPU's work: leave it out"))),
+        }
+    }
 }
 
 impl Global {
@@ -108,7 +123,7 @@ impl Global {
             Precision::Int8 => Some(Dtype::Int8),
             Precision::Auto => None,
         };
-        Ok(Resolved { dtype, threads })
+        Ok(Resolved { dtype, device: self.device, threads })
     }
 }
 

@@ -76,7 +76,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     }
     let (config, mut weights) = read_directory(&args.model)?;
     let stored = Manifest::read(&args.model)?.and_then(|m| m.dtype);
-    let dtype = global.dtype.or(stored).unwrap_or(Dtype::F32);
+    let dtype = global.device.dtype(global.dtype, stored);
     // an encoder without a head is as fast as one with a head that says nothing
     let h = config.hidden_size;
     for (name, shape) in [("bert.pooler.dense", vec![h, h]), ("classifier", vec![1, h])] {
@@ -85,7 +85,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
             weights.0.entry(name).or_insert(zeros);
         }
     }
-    let scorer = Scorer::new(config.clone(), &weights, dtype)?;
+    let scorer = Scorer::new(config.clone(), &weights, dtype, global.device)?;
     drop(weights);
     let bar = output.bar(SHAPES.len() as u64, "measuring {bar:30} {pos}/{len}");
     let mut shapes = Vec::new();

@@ -82,7 +82,7 @@ struct Answer {
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let model = &args.given.model;
-    let mut bundle = Bundle::open(model, global.dtype)?;
+    let mut bundle = Bundle::open(model, global.dtype, global.device)?;
     if bundle.is_plain() {
         let what = "a plain Hugging Face directory, not a bundle";
         return Err(Error::model(model, "sverka.json", what, "train with it first, then calibrate the result").into());

@@ -124,7 +124,7 @@ struct Run {
 }
 
 fn decide(model: &Path, labelled: &Labelled, global: &Resolved, output: &Output) -> sverka::Result<Run> {
-    let bundle = Bundle::open(model, global.dtype)?;
+    let bundle = Bundle::open(model, global.dtype, global.device)?;
     let scores = labelled.scores(&bundle, output)?;
     let (probabilities, decisions) = scores.iter().map(|s| bundle.decide(*s)).unzip();
     Ok(Run { scores, probabilities, decisions, threshold: bundle.threshold(), cut_pairs: bundle.cut_pairs() })
@@ -148,7 +148,7 @@ fn rank(
     if !of.has_tables {
         return Err(Error::setting("--rank", k, "needs two tables; these pairs hold both records in one line"));
     }
-    let reader = of.reader(&Bundle::open(model, global.dtype)?);
+    let reader = of.reader(&Bundle::open(model, global.dtype, global.device)?);
     let rendering = reader.tokenizer().rendering();
     let text = |record: &Record| shown(rendering, record.into());
     let bar = output.bar(0, "ranking {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");

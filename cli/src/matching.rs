@@ -123,7 +123,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let model = crate::model::locate(args.model.clone())?;
     let mut lists = read(&args, output)?;
     let mut writer = MatchWriter::create(&args.out, args.texts, args.why)?;
-    let bundle = Bundle::open(&model, global.dtype)?;
+    let bundle = Bundle::open(&model, global.dtype, global.device)?;
     let fields = arrange(&mut lists, &bundle.manifest.rendering.fields, &args.fields)?;
     let bundle = bundle.with_fields(fields);
     let rendering = bundle.tokenizer().rendering().clone();

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sverka::Error;
 use sverka::bundle::{self, Bundle, Quantised, Storage};
 use sverka::eval::{Report, report};
-use sverka::nn::Dtype;
+use sverka::nn::{Device, Dtype};
 use sverka::text::Batch;
 
 use crate::args::Resolved;
@@ -57,7 +57,8 @@ struct Answer {
     int8: Report,
 }
 
-pub fn run(args: Args, _global: &Resolved, output: &Output) -> Outcome {
+pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
+    global.on_cpu("int8")?;
     let model = &args.given.model;
     let out = args.out.unwrap_or_else(|| {
         let mut name = model.components().as_path().as_os_str().to_owned();
@@ -70,7 +71,7 @@ pub fn run(args: Args, _global: &Resolved, output: &Output) -> Outcome {
     if !(0.0..=1.0).contains(&args.max_loss) {
         return Err(Error::setting("--max-loss", args.max_loss, "a share of one, from 0 to 1").into());
     }
-    let whole = Bundle::open(model, Some(Dtype::F32))?;
+    let whole = Bundle::open(model, Some(Dtype::F32), Device::Cpu)?;
     if whole.manifest.storage == Storage::Int8 {
         let from = whole.manifest.quantised.as_ref().map_or(String::new(), |q| format!(" ({})", q.from_weights_sha256));
         let remedy = format!("give the model that it was made from{from}");
@@ -96,7 +97,7 @@ pub fn run(args: Args, _global: &Resolved, output: &Output) -> Outcome {
     bundle::save(&beside.0, &manifest, &config, &weights, model, Storage::Int8, false)
         .map_err(|e| e.moved(&beside.0, &out))?;
     drop(weights);
-    let mut small = Bundle::open(&beside.0, Some(Dtype::Int8))?;
+    let mut small = Bundle::open(&beside.0, Some(Dtype::Int8), Device::Cpu)?;
     let (small_scores, after) = measured(&small, &labelled, output)?;
     let loss = before.f1 - after.f1;
     if loss > args.max_loss {

@@ -42,7 +42,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
-    let mut bundle = Bundle::open(&args.model, global.dtype)?;
+    let mut bundle = Bundle::open(&args.model, global.dtype, global.device)?;
     if !args.fields.is_empty() {
         bundle = bundle.with_fields(args.fields);
     }

@@ -96,6 +96,7 @@ fn clock(seconds: f64) -> String {
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
+    global.on_cpu("training")?;
     let mut sets = args.set;
     if let Some(dtype) = global.dtype {
         sets.push(format!("train.dtype={}", format!("{dtype:?}").to_lowercase()));

@@ -37,9 +37,14 @@ fn help_lists_verbs_and_exit_codes_and_each_verb_shows_an_example() {
 #[test]
 fn wrong_arguments_are_the_users_and_leave_stdout_alone() {
     let dir = tempfile::tempdir().unwrap();
-    for arguments in
-        [&["mtach"][..], &["match"], &["match", "a.csv"], &["info", "m", "--dtype", "f64"], &["info", "m", "--x"]]
-    {
+    for arguments in [
+        &["mtach"][..],
+        &["match"],
+        &["match", "a.csv"],
+        &["info", "m", "--dtype", "f64"],
+        &["info", "m", "--device", "tpu"],
+        &["info", "m", "--x"],
+    ] {
         let assert = sverka(dir.path()).args(arguments).assert().code(2);
         assert_eq!(stdout(&assert), "", "{arguments:?}");
         assert!(stderr(&assert).starts_with("error: "), "{arguments:?}");

@@ -518,6 +518,12 @@ fn init_then_train_then_use() {
     assert!(told.contains("validation F1") && !told.contains(['\r', '\x1b']), "a bar without a terminal: {told:?}");
     one_line(&run(&["train", "shop.toml", "--set", "train.epoch=2"], 2), &["epoch"]);
     one_line(&run(&["train", "shop.toml", "--dtype", "int8", "--run", "r2"], 2), &["int8"]);
+    one_line(
+        &run(&["train", "shop.toml", "--device", "cuda", "--run", "r2"], 2),
+        &["--device", "training is a CPU's work"],
+    );
+    // no machine has a hundred GPUs, and most binaries are built for none
+    one_line(&run(&["eval", "model", "pairs", "--device", "cuda:99"], 2), &["--device = cuda:99: ", "--device"]);
     // below what the recipe expects: a quality gate
     let expecting = [&train[..6], &["--run", "r3", "--set", "expect.f1.shop=1.1"]].concat();
     one_line(&run(&[&expecting[..], &["-q"]].concat(), 3), &["shop", "expected"]);

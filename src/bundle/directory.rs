@@ -21,7 +21,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::models::bert::Config;
+use crate::models::bert::{Config, POOLER};
 use crate::nn::Weights;
 use crate::nn::weights::read_safetensors;
 use crate::{Error, Result};
@@ -45,7 +45,6 @@ const SIZES: [&str; 7] = [
     "type_vocab_size",
 ];
 const HEAD: [&str; 2] = ["classifier.weight", "classifier.bias"];
-const POOLER: [&str; 2] = ["bert.pooler.dense.weight", "bert.pooler.dense.bias"];
 
 /// Reads a plain Hugging Face directory or a bundle: its configuration, and its weights under the names of
 /// `BertForSequenceClassification`, with a `classifier` of one or two rows if any.

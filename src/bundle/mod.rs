@@ -32,7 +32,7 @@ use crate::calibrate::sigmoid;
 use crate::models::bert::Config;
 use crate::models::cross_encoder::Scorer;
 use crate::nn::weights::write_safetensors;
-use crate::nn::{Dtype, Weights};
+use crate::nn::{Device, Dtype, Weights};
 use crate::text::prune::Pruned;
 use crate::text::{Batch, Encoding, PairTokenizer, Rendering};
 use crate::{Error, Input, Ranker, Result};
@@ -52,12 +52,12 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Opens a bundle, or a plain Hugging Face directory that has a classifier. Computes in `dtype`, else in the
-    /// manifest's, else in f32.
+    /// Opens a bundle, or a plain Hugging Face directory that has a classifier. Computes on `device` in `dtype`, else in what
+    /// [`Device::dtype`] makes of the manifest's.
     ///
     /// # Errors
     /// What [`read_directory`] and [`Manifest::read`] refuse; files that do not belong together; a model without a head.
-    pub fn open(dir: &Path, dtype: Option<Dtype>) -> Result<Self> {
+    pub fn open(dir: &Path, dtype: Option<Dtype>, device: Device) -> Result<Self> {
         let found = Manifest::read(dir)?;
         let plain = found.is_none();
         let (config, weights) = read_directory(dir)?;
@@ -78,7 +78,7 @@ impl Bundle {
             return Err(Error::model(&path, "SHA-256", what, remedy));
         }
         let tokenizer = open_tokenizer(dir, &config, &manifest)?;
-        let scorer = Scorer::new(config.clone(), &weights, dtype.or(manifest.dtype).unwrap_or(Dtype::F32))?;
+        let scorer = Scorer::new(config.clone(), &weights, device.dtype(dtype, manifest.dtype), device)?;
         let matcher = Matcher { tokenizer, scorer: Arc::new(scorer), cut: Arc::default() };
         Ok(Bundle { dir: dir.into(), manifest, config, matcher, plain })
     }

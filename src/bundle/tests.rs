@@ -251,22 +251,22 @@ fn files_that_do_not_belong_together_are_refused() {
     let (_dir, out) = saved(Storage::F32);
     let open = |rendering: Rendering| {
         edit(&out.join("sverka.json"), |v| v["rendering"] = serde_json::to_value(rendering).unwrap());
-        Bundle::open(&out, None)
+        Bundle::open(&out, None, Device::Cpu)
     };
     assert_told(open(marked), "config.json", "type_vocab_size");
     assert_told(open(Rendering { max_tokens: 513, ..Rendering::default() }), "sverka.json", "rendering.max_tokens");
     // changed weights are found before they score
     let (_dir, out) = saved(Storage::F32);
     change_weights(&out, |w| w.0.get_mut("classifier.bias").unwrap().data[0] += 1.0);
-    assert_told(Bundle::open(&out, None), "model.safetensors", "SHA-256");
-    assert_told(Bundle::open(&golden("five-segments"), None), "model.safetensors", "classifier.weight");
-    assert_told(Bundle::open(&golden("one-segment"), None), "config.json", "type_vocab_size");
+    assert_told(Bundle::open(&out, None, Device::Cpu), "model.safetensors", "SHA-256");
+    assert_told(Bundle::open(&golden("five-segments"), None, Device::Cpu), "model.safetensors", "classifier.weight");
+    assert_told(Bundle::open(&golden("one-segment"), None, Device::Cpu), "config.json", "type_vocab_size");
 }
 
 #[test]
 fn a_bundle_scores_and_decides() {
     let (_dir, out) = saved(Storage::F32);
-    let mut bundle = Bundle::open(&out, None).unwrap();
+    let mut bundle = Bundle::open(&out, None, Device::Cpu).unwrap();
     let [left, right, other] = ["Монитор 27", "монитор LG 27", "Чай чёрный"].map(Input::Text);
     let scores = bundle.ranker().score(left, &[right, other]).unwrap();
     assert_eq!(bundle.ranker().score_pairs(&[(left, right), (left, other)]).unwrap(), scores);
@@ -282,17 +282,17 @@ fn a_bundle_scores_and_decides() {
     let goal = crate::calibrate::Goal::F1;
     bundle.manifest.threshold = Some(crate::calibrate::Threshold { value: 0.5, goal, low: 0.4, high: 0.6 });
     bundle.write_manifest().unwrap();
-    let again = Bundle::open(&out, None).unwrap();
+    let again = Bundle::open(&out, None, Device::Cpu).unwrap();
     assert_eq!(again.manifest, bundle.manifest);
     assert!(!again.decide(0.9).1 && again.decide(1.1).1);
     // the plain directory scores the same, and becomes a bundle when a manifest is written
     let plain = out.with_file_name("plain");
     export(&out, &plain, false).unwrap();
-    let plain_bundle = Bundle::open(&plain, None).unwrap();
+    let plain_bundle = Bundle::open(&plain, None, Device::Cpu).unwrap();
     assert!(plain_bundle.is_plain() && !bundle.is_plain());
     assert_eq!(plain_bundle.ranker().score(left, &[right, other]).unwrap(), scores);
     plain_bundle.write_manifest().unwrap();
-    assert!(!Bundle::open(&plain, None).unwrap().is_plain());
+    assert!(!Bundle::open(&plain, None, Device::Cpu).unwrap().is_plain());
 }
 
 #[test]

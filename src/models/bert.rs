@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::nn::device::{Device, Pooled};
 use crate::nn::embedding::Embedding;
 use crate::nn::encoder::Encoder;
 use crate::nn::graph::Graph;
-use crate::nn::kernels::Unit;
-use crate::nn::layer::{Layer, LayerArrays, LayerShape, NAMES, Norm};
+use crate::nn::layer::{LayerArrays, LayerShape, NAMES, Norm};
 use crate::nn::layer_grad::Leaf;
 use crate::nn::{Dtype, Parameters, Weights};
 use crate::{Error, Result};
@@ -81,6 +81,9 @@ const EMBEDDING: [&str; 5] = [
     "embeddings.LayerNorm.weight",
     "embeddings.LayerNorm.bias",
 ];
+
+/// The pooler's arrays, `[h, h]` and `[h]`.
+pub const POOLER: [&str; 2] = ["bert.pooler.dense.weight", "bert.pooler.dense.bias"];
 
 /// The prefix of encoder arrays, as `BertForSequenceClassification` names them.
 pub const PREFIX: &str = "bert.";
@@ -161,12 +164,15 @@ fn embedding(config: &Config, source: &dyn Source) -> Result<Embedding> {
     })
 }
 
-fn layer_arrays<'a>(source: &'a dyn Source, layer: usize) -> Result<LayerArrays<'a>> {
-    let mut arrays: LayerArrays = [&[]; 16];
-    for (array, name) in arrays.iter_mut().zip(NAMES) {
-        *array = source.values(&layer_array(layer, name))?;
-    }
-    Ok(arrays)
+fn layers<'a>(config: &Config, source: &'a dyn Source) -> Result<Vec<LayerArrays<'a>>> {
+    let arrays = |layer: usize| {
+        let mut arrays: LayerArrays = [&[]; 16];
+        for (array, name) in arrays.iter_mut().zip(NAMES) {
+            *array = source.values(&layer_array(layer, name))?;
+        }
+        Ok(arrays)
+    };
+    (0..config.num_hidden_layers).map(arrays).collect()
 }
 
 /// The encoder, packed for `dtype` and the unit at hand.
@@ -174,10 +180,22 @@ fn layer_arrays<'a>(source: &'a dyn Source, layer: usize) -> Result<LayerArrays<
 /// # Errors
 /// A missing array; `SVERKA_CPU` names a unit that this CPU has not.
 pub fn encoder(config: &Config, source: &dyn Source, dtype: Dtype) -> Result<Encoder> {
-    Unit::choose()?;
-    let layer = |i| Ok(Layer::new(dtype, config.shape(), &layer_arrays(source, i)?));
-    let layers = (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?;
-    Ok(Encoder { embedding: embedding(config, source)?, layers })
+    Encoder::new(dtype, config.shape(), embedding(config, source)?, &layers(config, source)?)
+}
+
+/// The encoder and its pooler, in `dtype` on a device.
+///
+/// # Errors
+/// A missing array or a pooler of another shape; `SVERKA_CPU` names a unit that this CPU has not; a device that is not there, or
+/// does not compute in `dtype`.
+pub fn pooled(config: &Config, source: &dyn Source, dtype: Dtype, device: Device) -> Result<Pooled> {
+    let (h, pooler) = (config.hidden_size, [source.values(POOLER[0])?, source.values(POOLER[1])?]);
+    if pooler.map(<[f32]>::len) != [h * h, h] {
+        let (expected, got) = (format!("{} of [{h}, {h}]", POOLER[0]), format!("{} values", pooler[0].len()));
+        return Err(Error::Shape { op: "bert", expected, got });
+    }
+    let (embedding, layers) = (embedding(config, source)?, layers(config, source)?);
+    Pooled::new(device, dtype, config.shape(), embedding, &layers, pooler)
 }
 
 /// The encoder's arrays for one training graph. It shares the parameters' values while it lives.

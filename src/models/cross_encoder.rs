@@ -12,17 +12,17 @@ use std::sync::{Arc, Mutex};
 use candle_core::{D, Tensor};
 use rand::{RngExt, SeedableRng};
 
-use super::bert::{self, Config};
+use super::bert::{self, Config, POOLER};
 use super::{Mode, Network};
+use crate::nn::device::Pooled;
 use crate::nn::encoder::Encoder;
 use crate::nn::kernels::{self, Unit};
 use crate::nn::layer_grad::Pool;
 use crate::nn::linear::Linear;
-use crate::nn::{Array, Dtype, Parameters, Weights};
+use crate::nn::{Array, Device, Dtype, Parameters, Weights};
 use crate::text::Batch;
 use crate::{Error, Result};
 
-const POOLER: [&str; 2] = ["bert.pooler.dense.weight", "bert.pooler.dense.bias"];
 const CLASSIFIER: [&str; 2] = ["classifier.weight", "classifier.bias"];
 
 /// The arrays of the head, `[h, h] [h] [classes, h] [classes]`; missing ones are drawn from `seed`.
@@ -152,55 +152,39 @@ impl Network for CrossEncoder {
 
 /// The scorer that the rest of the world sees: packed weights only.
 pub struct Scorer {
-    encoder: Encoder,
-    pooler: Linear,
+    body: Pooled,
     classifier: Linear,
 }
 
 impl Scorer {
-    /// Packs weights for the unit at hand.
+    /// Packs weights for the device, and on a CPU for the unit at hand.
     ///
     /// # Errors
-    /// A missing array or another shape than the config says; a head of more than two classes.
-    pub fn new(config: Config, weights: &Weights, dtype: Dtype) -> Result<Self> {
+    /// A missing array or another shape than the config says; a head of more than two classes; what [`bert::pooled`] refuses.
+    pub fn new(config: Config, weights: &Weights, dtype: Dtype, device: Device) -> Result<Self> {
         check(&config, weights)?;
         let h = config.hidden_size;
-        let linear = |names: [&str; 2]| -> Result<Linear> {
-            let (weight, bias) = (bert::Source::values(weights, names[0])?, bert::Source::values(weights, names[1])?);
-            if bias.is_empty() || weight.len() != bias.len() * h {
-                let (expected, got) = (format!("{} of [n, {h}]", names[0]), format!("{} values", weight.len()));
-                return Err(Error::Shape { op: "cross_encoder", expected, got });
-            }
-            let mut linear = Linear::default();
-            linear.pack(Dtype::F32, &[weight], &[bias]);
-            Ok(linear)
-        };
-        let (pooler, classifier) = (linear(POOLER)?, linear(CLASSIFIER)?);
-        if classifier.n > 2 {
-            let got = format!("{} classes", classifier.n);
-            return Err(Error::Shape { op: "cross_encoder", expected: "a head of 1 or 2 classes".into(), got });
+        let [weight, bias] =
+            [bert::Source::values(weights, CLASSIFIER[0])?, bert::Source::values(weights, CLASSIFIER[1])?];
+        if weight.len() != bias.len() * h || !(1..=2).contains(&bias.len()) {
+            let expected = format!("{} of 1 or 2 classes, [n, {h}]", CLASSIFIER[0]);
+            let got = format!("{} values and {} of its bias", weight.len(), bias.len());
+            return Err(Error::Shape { op: "cross_encoder", expected, got });
         }
-        Ok(Scorer { encoder: bert::encoder(&config, weights, dtype)?, pooler, classifier })
+        let mut classifier = Linear::default();
+        classifier.pack(Dtype::F32, &[weight], &[bias]);
+        Ok(Scorer { body: bert::pooled(&config, weights, dtype, device)?, classifier })
     }
-    /// The encoder, for those who look inside.
-    pub fn encoder(&self) -> &Encoder {
-        &self.encoder
+    /// The encoder and its pooler, for those who look inside.
+    pub fn body(&self) -> &Pooled {
+        &self.body
     }
-    /// Pooled output of each sequence, `[b, h]`.
+    /// One logit per sequence, `[b]`; on a CPU the same bits whatever else is in the batch.
     ///
     /// # Errors
-    /// Ids, segments or lengths past the model's tables; a sequence without a token.
-    pub fn pooled(&self, batch: &Batch) -> Result<Vec<f32>> {
-        let mut pooled = self.pooler.rows(&self.encoder.encode(batch, true)?);
-        pooled.iter_mut().for_each(|x| *x = x.tanh());
-        Ok(pooled)
-    }
-    /// One logit per sequence, `[b]`; the same bits whatever else is in the batch.
-    ///
-    /// # Errors
-    /// As [`Scorer::pooled`].
+    /// Ids, segments or lengths past the model's tables; a sequence without a token; what a device refuses.
     pub fn logits(&self, batch: &Batch) -> Result<Vec<f32>> {
-        let logits = self.classifier.rows(&self.pooled(batch)?);
+        let logits = self.classifier.rows(&self.body.rows(batch)?);
         Ok(match self.classifier.n {
             2 => logits.chunks_exact(2).map(|two| two[1] - two[0]).collect(),
             _ => logits,
@@ -339,7 +323,10 @@ mod tests {
         let net = CrossEncoder::new(config.clone(), weights(&config), Dtype::F32, 5).unwrap();
         let batch = batch(&[7, 1, 150, 20]);
         let [f32, bf16, int8] = [Dtype::F32, Dtype::Bf16, Dtype::Int8].map(|dtype| {
-            Scorer::new(config.clone(), &net.parameters().weights(), dtype).unwrap().logits(&batch).unwrap()
+            Scorer::new(config.clone(), &net.parameters().weights(), dtype, Device::Cpu)
+                .unwrap()
+                .logits(&batch)
+                .unwrap()
         });
         for ((f32, bf16), int8) in f32.iter().zip(&bf16).zip(&int8) {
             assert!((f32 - bf16).abs() < 0.03 && (f32 - int8).abs() < 0.06, "{f32} {bf16} {int8}");
@@ -358,7 +345,7 @@ mod tests {
         let config = config(0.0);
         let net = CrossEncoder::new(config.clone(), weights(&config), Dtype::F32, 5).unwrap();
         for dtype in [Dtype::F32, Dtype::Bf16, Dtype::Int8] {
-            let scorer = Scorer::new(config.clone(), &net.parameters().weights(), dtype).unwrap();
+            let scorer = Scorer::new(config.clone(), &net.parameters().weights(), dtype, Device::Cpu).unwrap();
             assert!(scorer.logits(&Batch::default()).unwrap().is_empty());
             let mut batch = batch(&[3]);
             batch.push(&Encoding::default());
@@ -378,7 +365,8 @@ mod tests {
         let train = net.forward(&batch, Mode::Train { seed: 1 }).unwrap().to_vec1::<f32>().unwrap();
         net.parameters().forget();
         let infer = net.forward(&batch, Mode::Infer).unwrap().to_vec1::<f32>().unwrap();
-        let serve = Scorer::new(config, &net.parameters().weights(), Dtype::F32).unwrap().logits(&batch).unwrap();
+        let serve =
+            Scorer::new(config, &net.parameters().weights(), Dtype::F32, Device::Cpu).unwrap().logits(&batch).unwrap();
         for ((a, b), c) in train.iter().zip(&infer).zip(&serve) {
             assert!((a - b).abs() < 1e-5 && (a - c).abs() < 1e-5, "{a} {b} {c}");
         }
@@ -398,7 +386,7 @@ mod tests {
             Encoding { ids: all.ids[a..b].to_vec(), segments: all.segments[a..b].to_vec(), cut: 0 }
         };
         for dtype in [Dtype::F32, Dtype::Bf16, Dtype::Int8] {
-            let scorer = Scorer::new(config.clone(), &weights, dtype).unwrap();
+            let scorer = Scorer::new(config.clone(), &weights, dtype, Device::Cpu).unwrap();
             let one = |i: usize| scorer.logits(&[pick(i)].iter().collect()).unwrap()[0].to_bits();
             let every = || (0..40).map(one).collect::<Vec<u32>>();
             let best = every();

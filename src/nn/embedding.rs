@@ -29,37 +29,41 @@ pub struct Embedding {
 
 const SITE: u64 = 0x5bd1_e995_0000_0004;
 
+/// Refuses ids, segments and positions past tables of so many `rows`, sequences without a token, and parts of a batch that do not
+/// fit each other.
+pub fn check(batch: &Batch, rows: [usize; 3]) -> Result<()> {
+    let (ids, segments) = (batch.ids.len(), batch.segments.len());
+    let ends = [batch.offsets.first(), batch.offsets.last()].map(|end| end.map(|&t| t as usize));
+    if ids != segments || ends != [Some(0), Some(ids)] {
+        let expected = format!("{ids} segments, and offsets from 0 to {ids}");
+        let got = format!("{segments} segments, and offsets from {:?} to {:?}", ends[0], ends[1]);
+        return Err(Error::Shape { op: "batch", expected, got });
+    }
+    let refuse = |what: &str, value: u32, rows: usize| {
+        let what = format!("{what} past the table of {rows}: this text was encoded for another model");
+        Err(Error::setting("batch", value, what))
+    };
+    if let Some(&id) = batch.ids.iter().find(|&&id| id as usize >= rows[0]) {
+        return refuse("token id", id, rows[0]);
+    }
+    if let Some(&segment) = batch.segments.iter().find(|&&s| s as usize >= rows[1]) {
+        return refuse("segment", segment, rows[1]);
+    }
+    for w in batch.offsets.windows(2) {
+        if w[0] >= w[1] {
+            return Err(Error::setting("batch", 0, "a sequence without a token"));
+        }
+        if (w[1] - w[0]) as usize > rows[2] {
+            return refuse("sequence of tokens", w[1] - w[0], rows[2]);
+        }
+    }
+    Ok(())
+}
+
 impl Embedding {
-    /// Refuses ids, segments and positions past their tables, sequences without a token, and parts of a batch that do not
-    /// fit each other.
+    /// What [`check`] refuses.
     pub fn check(&self, batch: &Batch) -> Result<()> {
-        let (ids, segments) = (batch.ids.len(), batch.segments.len());
-        let ends = [batch.offsets.first(), batch.offsets.last()].map(|end| end.map(|&t| t as usize));
-        if ids != segments || ends != [Some(0), Some(ids)] {
-            let expected = format!("{ids} segments, and offsets from 0 to {ids}");
-            let got = format!("{segments} segments, and offsets from {:?} to {:?}", ends[0], ends[1]);
-            return Err(Error::Shape { op: "batch", expected, got });
-        }
-        let rows = |table: usize| self.tables[table].len() / self.hidden;
-        let refuse = |what: &str, value: u32, rows: usize| {
-            let what = format!("{what} past the table of {rows}: this text was encoded for another model");
-            Err(Error::setting("batch", value, what))
-        };
-        if let Some(&id) = batch.ids.iter().find(|&&id| id as usize >= rows(0)) {
-            return refuse("token id", id, rows(0));
-        }
-        if let Some(&segment) = batch.segments.iter().find(|&&s| s as usize >= rows(1)) {
-            return refuse("segment", segment, rows(1));
-        }
-        for w in batch.offsets.windows(2) {
-            if w[0] >= w[1] {
-                return Err(Error::setting("batch", 0, "a sequence without a token"));
-            }
-            if (w[1] - w[0]) as usize > rows(2) {
-                return refuse("sequence of tokens", w[1] - w[0], rows(2));
-            }
-        }
-        Ok(())
+        check(batch, [0, 1, 2].map(|table| self.tables[table].len() / self.hidden))
     }
 
     /// Rows `tokens` of the batch: the sum into `x`, the normalised rows stay there, the result into `out`, `[t, h]` both.

@@ -2,9 +2,10 @@
 
 use rayon::prelude::*;
 
+use super::Dtype;
 use super::embedding::Embedding;
-use super::kernels::Team;
-use super::layer::{Group, Layer, Run};
+use super::kernels::{Team, Unit};
+use super::layer::{Group, Layer, LayerArrays, LayerShape, Run};
 use super::plan::{Plan, with_workspace};
 use crate::Result;
 use crate::text::Batch;
@@ -18,6 +19,15 @@ pub struct Encoder {
 }
 
 impl Encoder {
+    /// Packs layers for `dtype` and the unit at hand.
+    ///
+    /// # Errors
+    /// `SVERKA_CPU` names a unit that this CPU has not.
+    pub fn new(dtype: Dtype, shape: LayerShape, embedding: Embedding, layers: &[LayerArrays]) -> Result<Self> {
+        Unit::choose()?;
+        Ok(Encoder { embedding, layers: layers.iter().map(|arrays| Layer::new(dtype, shape, arrays)).collect() })
+    }
+
     /// Width, `h`.
     pub fn hidden(&self) -> usize {
         self.embedding.hidden

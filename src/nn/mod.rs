@@ -1,5 +1,8 @@
 //! Bricks without opinions on ranking. Precision and device live here and nowhere else.
 pub mod attention;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+pub mod device;
 pub mod embedding;
 pub mod encoder;
 pub mod graph;
@@ -14,6 +17,7 @@ pub mod reference;
 pub mod values;
 pub mod weights;
 
+pub use device::Device;
 pub use parameters::{Parameter, Parameters};
 pub use values::Values;
 pub use weights::{Array, Weights};

@@ -1,8 +1,7 @@
 //! The BERT encoder in candle's plain operations (Devlin et al., NAACL 2019; attention: Vaswani et al., NeurIPS 2017).
 //!
-//! Slow and plainly right: what the fast layer's values and gradients are compared with, where attention maps come from, and
-//! what runs on a device that the own kernels do not know. It keeps the batch padded and masked inside, because candle's
-//! products want whole blocks; nothing outside sees a padded token.
+//! Slow and plainly right: what the fast layer's values and gradients are compared with, and where attention maps come from. It
+//! keeps the batch padded and masked inside, because candle's products want whole blocks; nothing outside sees a padded token.
 //!
 //! Parameters are given by name, as `BertForSequenceClassification` names them. Give leaves of a graph (`Var`) and the results
 //! carry gradients.

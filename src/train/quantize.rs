@@ -104,8 +104,8 @@ mod tests {
 
     use super::*;
     use crate::models::cross_encoder::Scorer;
-    use crate::nn::Array;
     use crate::nn::weights::{Storage, read_safetensors, write_safetensors};
+    use crate::nn::{Array, Device};
     use crate::text::Encoding;
 
     fn config() -> Config {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn logits(weights: &Weights, dtype: Dtype, batch: &Batch) -> Vec<f32> {
-        Scorer::new(config(), weights, dtype).unwrap().logits(batch).unwrap()
+        Scorer::new(config(), weights, dtype, Device::Cpu).unwrap().logits(batch).unwrap()
     }
 
     fn distance(a: &[f32], b: &[f32]) -> f32 {

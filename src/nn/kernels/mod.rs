@@ -21,6 +21,8 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 #[cfg(test)]
 mod emulator;
 #[cfg(test)]

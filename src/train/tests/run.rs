@@ -9,7 +9,7 @@ use super::corpus::{Folder, WORDS, lines};
 use crate::bundle::{Bundle, Storage};
 use crate::models::bert::Config;
 use crate::nn::weights::write_safetensors;
-use crate::nn::{Array, Weights};
+use crate::nn::{Array, Device, Weights};
 use crate::train::seed::generator;
 use crate::train::{Outcome, Progress, Recipe, Silent, StepReport, Validation, train};
 
@@ -109,7 +109,7 @@ fn a_recipe_becomes_a_bundle_and_a_stopped_run_the_same_bundle() {
         assert!(whole.join(file).is_file(), "{file}");
     }
     assert_eq!(Recipe::read(&whole.join("recipe.toml"), &[]).unwrap(), recipe);
-    let bundle = Bundle::open(&whole.join("model"), None).unwrap();
+    let bundle = Bundle::open(&whole.join("model"), None, Device::Cpu).unwrap();
     assert_eq!(bundle.config().type_vocab_size, 10, "marked words have segments");
     assert_eq!(
         (bundle.threshold(), bundle.manifest.calibration.clone()),
