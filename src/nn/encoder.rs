@@ -40,7 +40,6 @@ impl Encoder {
         let threads = rayon::current_num_threads();
         let plan = Plan::balanced(batch, threads);
         let groups: Vec<Group> = plan.groups().collect();
-        let alone = groups.len() == 1 && threads > 1;
         let mut out = vec![0f32; if first_only { batch.len() } else { batch.tokens() } * h];
         let mut rest = &mut out[..];
         let mut tasks = Vec::with_capacity(groups.len());
@@ -49,12 +48,12 @@ impl Encoder {
             tasks.push((group, part));
             rest = tail;
         }
-        let group = |(group, out), team: Option<&Team>| self.group(batch, group, first_only, team, out);
-        if alone {
-            Team::gather(|team| tasks.into_iter().for_each(|task| group(task, Some(team))));
-        } else {
-            tasks.into_par_iter().for_each(|task| group(task, None));
-        }
+        let group = |(group, out)| match threads {
+            1 => self.group(batch, group, first_only, None, out),
+            // a thread without a group of its own helps with another's
+            _ => Team::gather(|team| self.group(batch, group, first_only, Some(team), out)),
+        };
+        tasks.into_par_iter().for_each(group);
         Ok(out)
     }
 

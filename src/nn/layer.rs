@@ -227,6 +227,7 @@ impl Layer {
         let (t, m) = (group.tokens(), group.rows(run.first_only));
         let (wide, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, f));
         let attention = self.attention(run);
+        let team = || run.team.and_then(Team::joined);
         let triple = kernels::steps(attention.dtype, 3 * h);
         w.units.reserve(t * wide.max(deep));
         w.scale.reserve(t);
@@ -246,7 +247,7 @@ impl Layer {
         kernels::units(dtype, x, h, t, h, &mut w.units, &mut w.scale);
         let left = Left { units: &w.units, stride: wide, rows: t, scale: &w.scale };
         let key = kernels::steps(attention.dtype, h);
-        self.key_value.forward(left, Out::units(attention.dtype, &mut qkv[key..]), 3 * h, run.team);
+        self.key_value.forward(left, Out::units(attention.dtype, &mut qkv[key..]), 3 * h, team());
         let residual = if run.first_only {
             // queries of the first tokens alone, each at its token's place
             w.residual.reserve(m * h);
@@ -259,7 +260,7 @@ impl Layer {
             }
             &w.residual[..m * h]
         } else {
-            self.query.forward(left, Out::units(attention.dtype, qkv), 3 * h, run.team);
+            self.query.forward(left, Out::units(attention.dtype, qkv), 3 * h, team());
             x
         };
         let mut row = 0;
@@ -267,7 +268,7 @@ impl Layer {
             let asked = if run.first_only { 1 } else { tokens };
             let context = &mut w.context[row * h..(row + asked) * h];
             let qkv = &qkv[start * triple..(start + tokens) * triple];
-            attention.forward(qkv, tokens, asked, number, context, run.team.map(|team| (team, &mut w.heads)));
+            attention.forward(qkv, tokens, asked, number, context, team().map(|team| (team, &mut w.heads)));
             row += asked;
         }
         kernels::units(dtype, &w.context, h, m, h, &mut w.units, &mut w.scale);
@@ -275,7 +276,7 @@ impl Layer {
             k.context.copy_from_slice(&w.units[..m * wide]);
         }
         let left = Left { units: &w.units, stride: wide, rows: m, scale: &w.scale };
-        self.out.forward(left, Out::Write(&mut w.y), h, run.team);
+        self.out.forward(left, Out::Write(&mut w.y), h, team());
         self.drop(&mut w.y[..m * h], run, group, AFTER_ATTENTION);
         let Norm { gamma, beta } = &self.norm1;
         kernels::layer_norm(
@@ -305,10 +306,10 @@ impl Layer {
             }
         };
         let apart = if stored == Dtype::F32 { f } else { 2 * row };
-        self.up.forward(left, Out::units(stored, u), apart, run.team);
+        self.up.forward(left, Out::units(stored, u), apart, team());
         kernels::gelu_units(dtype, u, m, f, &mut w.units, &mut w.scale, &mut w.line);
         let left = Left { units: &w.units, stride: deep, rows: m, scale: &w.scale };
-        self.down.forward(left, Out::Write(&mut w.y), h, run.team);
+        self.down.forward(left, Out::Write(&mut w.y), h, team());
         self.drop(&mut w.y[..m * h], run, group, AFTER_FEED_FORWARD);
         let Norm { gamma, beta } = &self.norm2;
         kernels::layer_norm(&mut w.y, Some(&w.x1), gamma, beta, self.shape.eps, out, &mut w.rstd[..m], keep.is_some());

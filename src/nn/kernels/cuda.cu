@@ -14,10 +14,17 @@ __device__ inline real narrow(float x) {
     asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
     return y;
 }
+// The GPU's own tanh (to 2^-11), of an argument by which it is erf(x / sqrt(2)): less wrong than a bfloat16, and a third of erff's work.
+__device__ inline float gelu_of(float x) {
+    float u = fminf(x * x, 36.0f), y;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x * (0.79750757f + u * (0.037005998f - u * 0.0003515864f))));
+    return 0.5f * x + 0.5f * x * y;
+}
 #else
 typedef float real;
 __device__ inline float wide(real x) { return x; }
 __device__ inline real narrow(float x) { return x; }
+__device__ inline float gelu_of(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
 #endif
 
 __device__ inline float warp_sum(float x) {
@@ -138,8 +145,7 @@ extern "C" __global__ void gelu(real* z, const float* bias, u32 pieces) {
     Floats<PIECE> b = ((const Floats<PIECE>*)bias)[at % (FF / PIECE)];
 #pragma unroll
     for (int i = 0; i < PIECE; i++) {
-        float u = wide(x.v[i]) + b.v[i];
-        x.v[i] = narrow(0.5f * u * (1.0f + erff(u * 0.70710678f)));
+        x.v[i] = narrow(gelu_of(wide(x.v[i]) + b.v[i]));
     }
     ((Reals<PIECE>*)z)[at] = x;
 }

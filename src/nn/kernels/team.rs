@@ -13,6 +13,7 @@ pub struct Team {
     word: AtomicU64,
     finished: AtomicUsize,
     job: UnsafeCell<Option<Job>>,
+    joined: AtomicBool,
     over: AtomicBool,
 }
 
@@ -29,6 +30,7 @@ impl Team {
             word: AtomicU64::new(0),
             finished: AtomicUsize::new(0),
             job: UnsafeCell::new(None),
+            joined: AtomicBool::new(false),
             over: AtomicBool::new(false),
         };
         struct Over<'a>(&'a AtomicBool);
@@ -40,6 +42,7 @@ impl Team {
         rayon::in_place_scope(|scope| {
             for _ in 1..rayon::current_num_threads() {
                 scope.spawn(|_| {
+                    team.joined.store(true, Ordering::Relaxed);
                     wait(|| {
                         while team.take() {}
                         team.over.load(Ordering::Acquire)
@@ -49,6 +52,11 @@ impl Team {
             let _over = Over(&team.over);
             work(&team)
         })
+    }
+
+    /// Itself once another thread has joined; until then work is not worth cutting.
+    pub fn joined(&self) -> Option<&Team> {
+        self.joined.load(Ordering::Relaxed).then_some(self)
     }
 
     /// Calls `piece` for `0..pieces` (at most 65,535), each number once, and returns when all are done.
