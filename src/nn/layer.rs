@@ -128,6 +128,10 @@ impl Group<'_> {
     pub fn rows(&self, first_only: bool) -> usize {
         if first_only { self.lengths.len() } else { self.tokens() }
     }
+    /// Number of the output's first row in that of the batch.
+    pub(super) fn first_row(&self, first_only: bool) -> usize {
+        if first_only { self.first_sequence } else { self.first_token }
+    }
     /// Start, tokens and number of each sequence.
     pub(super) fn sequences(&self) -> impl Iterator<Item = (usize, usize, usize)> {
         let numbered = self.lengths.iter().zip(self.first_sequence..);
@@ -213,29 +217,42 @@ impl Layer {
         let dropout = run.seed.filter(|_| rate > 0.0).map(|seed| (rate, seed ^ IN_ATTENTION));
         Attention { hidden: self.shape.hidden, heads: self.shape.heads, dtype, dropout }
     }
-    /// Dropout after a sublayer, in place over the group's rows of `h`.
-    pub(super) fn drop(&self, x: &mut [f32], run: Run, group: Group, site: u64) {
+    /// Dropout after a sublayer, in place over rows of `h`, of which the first has the number `first`.
+    pub(super) fn drop(&self, x: &mut [f32], run: Run, first: usize, site: u64) {
         if let Some(seed) = run.seed {
-            let first = if run.first_only { group.first_sequence } else { group.first_token };
             kernels::dropout(x, seed ^ site, (first * self.shape.hidden) as u32, self.shape.hidden_dropout);
         }
     }
 
-    /// A group through the layer: `x [t, h]` to `out [rows, h]`.
-    pub fn forward(&self, w: &mut Workspace, group: Group, run: Run, x: &[f32], out: &mut [f32], keep: Option<Keep>) {
-        let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
-        let (t, m) = (group.tokens(), group.rows(run.first_only));
-        let (wide, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, f));
+    /// A group through the layer: `x [t, h]`, or more rows, to `out [rows, h]`.
+    pub fn forward(
+        &self,
+        w: &mut Workspace,
+        group: Group,
+        run: Run,
+        x: &[f32],
+        out: &mut [f32],
+        mut keep: Option<Keep>,
+    ) {
+        self.attend(w, group, run, x, keep.as_mut());
+        let first_rows = std::mem::take(&mut w.residual);
+        let residual = if run.first_only { &first_rows[..] } else { x };
+        let residual = &residual[..group.rows(run.first_only) * self.shape.hidden];
+        self.finish(w, group.first_row(run.first_only), run, residual, out, keep);
+        w.residual = first_rows;
+    }
+
+    /// What attention gives for a group: `x [t, h]` to `w.context [rows, h]`, and where only first tokens ask, their rows of `x` to
+    /// `w.residual`.
+    pub(super) fn attend(&self, w: &mut Workspace, group: Group, run: Run, x: &[f32], mut keep: Option<&mut Keep>) {
+        let (h, dtype) = (self.shape.hidden, self.dtype);
+        let (t, m, wide) = (group.tokens(), group.rows(run.first_only), kernels::steps(dtype, h));
         let attention = self.attention(run);
         let team = || run.team.and_then(Team::joined);
         let triple = kernels::steps(attention.dtype, 3 * h);
-        w.units.reserve(t * wide.max(deep));
+        w.units.reserve(t * wide);
         w.scale.reserve(t);
         w.context.reserve(m * h);
-        w.y.reserve(m * h);
-        w.x1.reserve(m * h);
-        w.rstd.reserve(m);
-        let mut keep = keep;
         let qkv = match &mut keep {
             Some(k) => &mut *k.qkv,
             None => {
@@ -248,7 +265,7 @@ impl Layer {
         let left = Left { units: &w.units, stride: wide, rows: t, scale: &w.scale };
         let key = kernels::steps(attention.dtype, h);
         self.key_value.forward(left, Out::units(attention.dtype, &mut qkv[key..]), 3 * h, team());
-        let residual = if run.first_only {
+        if run.first_only {
             // queries of the first tokens alone, each at its token's place
             w.residual.reserve(m * h);
             for (row, (start, _, _)) in group.sequences().enumerate() {
@@ -258,11 +275,9 @@ impl Layer {
                 let out = Out::units(attention.dtype, &mut qkv[start * triple..]);
                 self.query.forward(one, out, 3 * h, None);
             }
-            &w.residual[..m * h]
         } else {
             self.query.forward(left, Out::units(attention.dtype, qkv), 3 * h, team());
-            x
-        };
+        }
         let mut row = 0;
         for (start, tokens, number) in group.sequences() {
             let asked = if run.first_only { 1 } else { tokens };
@@ -271,13 +286,34 @@ impl Layer {
             attention.forward(qkv, tokens, asked, number, context, team().map(|team| (team, &mut w.heads)));
             row += asked;
         }
+    }
+
+    /// The rest of the layer for rows that know their context: `w.context` and `residual [rows, h]` to `out [rows, h]`. `first`: the
+    /// number of the first row, as dropout counts them.
+    pub(super) fn finish(
+        &self,
+        w: &mut Workspace,
+        first: usize,
+        run: Run,
+        residual: &[f32],
+        out: &mut [f32],
+        mut keep: Option<Keep>,
+    ) {
+        let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
+        let (m, wide, deep) = (residual.len() / h, kernels::steps(dtype, h), kernels::steps(dtype, f));
+        let team = || run.team.and_then(Team::joined);
+        w.units.reserve(m * wide.max(deep));
+        w.scale.reserve(m);
+        w.y.reserve(m * h);
+        w.x1.reserve(m * h);
+        w.rstd.reserve(m);
         kernels::units(dtype, &w.context, h, m, h, &mut w.units, &mut w.scale);
         if let Some(k) = &mut keep {
             k.context.copy_from_slice(&w.units[..m * wide]);
         }
         let left = Left { units: &w.units, stride: wide, rows: m, scale: &w.scale };
         self.out.forward(left, Out::Write(&mut w.y), h, team());
-        self.drop(&mut w.y[..m * h], run, group, AFTER_ATTENTION);
+        self.drop(&mut w.y[..m * h], run, first, AFTER_ATTENTION);
         let Norm { gamma, beta } = &self.norm1;
         kernels::layer_norm(
             &mut w.y,
@@ -310,7 +346,7 @@ impl Layer {
         kernels::gelu_units(dtype, u, m, f, &mut w.units, &mut w.scale, &mut w.line);
         let left = Left { units: &w.units, stride: deep, rows: m, scale: &w.scale };
         self.down.forward(left, Out::Write(&mut w.y), h, team());
-        self.drop(&mut w.y[..m * h], run, group, AFTER_FEED_FORWARD);
+        self.drop(&mut w.y[..m * h], run, first, AFTER_FEED_FORWARD);
         let Norm { gamma, beta } = &self.norm2;
         kernels::layer_norm(&mut w.y, Some(&w.x1), gamma, beta, self.shape.eps, out, &mut w.rstd[..m], keep.is_some());
         if let Some(k) = &mut keep {

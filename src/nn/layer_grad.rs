@@ -359,7 +359,7 @@ impl LayerOp {
         // feed-forward
         let dropped = &mut w.context[..m * h];
         dropped.copy_from_slice(y);
-        layer.drop(dropped, run, group, AFTER_FEED_FORWARD);
+        layer.drop(dropped, run, group.first_row(run.first_only), AFTER_FEED_FORWARD);
         kernels::column_sums(dropped, &mut small.down);
         kernels::units(dtype, dropped, h, m, h, kept.hat2, &mut []);
         let d_u = &mut w.residual[..m * f];
@@ -396,7 +396,7 @@ impl LayerOp {
             d_x.copy_from_slice(y);
         }
         // attention
-        layer.drop(y, run, group, AFTER_ATTENTION);
+        layer.drop(y, run, group.first_row(run.first_only), AFTER_ATTENTION);
         kernels::column_sums(y, &mut small.out);
         kernels::units(dtype, y, h, m, h, d_out, &mut []);
         let d_context = &mut w.context[..m * h];

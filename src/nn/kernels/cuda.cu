@@ -324,11 +324,13 @@ extern "C" __global__ void __launch_bounds__(128) attention(real* out, const rea
 extern "C" __global__ void __launch_bounds__(128) attention(real* out, const real* q, int q_stride, const real* k, const real* v,
                                                             int kv_stride, const float* bias_q, const float* bias_v,
                                                             const u32* offsets, int first) {
-    constexpr int EACH = (HEAD + 31) / 32;
-    __shared__ float keys[32][HEAD + 1], values[32][HEAD + 1], queries[16][HEAD];
+    constexpr int EACH = (HEAD + 31) / 32, STEP = HEAD % 4 == 0 ? 4 : 1; // values of a head that are read at once
+    typedef Floats<STEP> Part;
+    __shared__ alignas(16) float keys[32][HEAD + STEP], values[32][HEAD + STEP], queries[16][HEAD], weights[16][32];
     Share s(offsets, first, 16);
     if (s.tile >= s.queries) return;
     int lane = threadIdx.x % 32, own = threadIdx.x / 32 * 4;
+    bool busy = s.tile + own < s.queries;
     const float scale = 1.0f / sqrtf((float)HEAD);
     for (int at = threadIdx.x; at < 16 * HEAD; at += 128) {
         int r = at / HEAD, column = s.column + at % HEAD;
@@ -353,23 +355,44 @@ extern "C" __global__ void __launch_bounds__(128) attention(real* out, const rea
             values[r][column] = r < left ? wide(v[from]) : 0.0f;
         }
         __syncthreads();
+        if (!busy) continue;
+        float scores[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll 4
+        for (int d = 0; d < HEAD; d += STEP) {
+            Part a = *(const Part*)&keys[lane][d];
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                Part b = *(const Part*)&queries[own + j][d];
+#pragma unroll
+                for (int i = 0; i < STEP; i++) scores[j] += a.v[i] * b.v[i];
+            }
+        }
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            if (s.tile + own + j >= s.queries) break;
-            float score = 0.0f;
-            for (int d = 0; d < HEAD; d++) score += queries[own + j][d] * keys[lane][d];
-            if (lane >= left) score = -INFINITY;
+            float score = lane < left ? scores[j] : -INFINITY;
             float top = fmaxf(greatest[j], warp_max(score)), fade = expf(greatest[j] - top), p = expf(score - top);
             greatest[j] = top;
             sums[j] = sums[j] * fade + warp_sum(p);
+            weights[own + j][lane] = p;
 #pragma unroll
             for (int e = 0; e < EACH; e++) o[j][e] *= fade;
-            for (int other = 0; other < 32; other++) {
-                float weight = __shfl_sync(~0u, p, other);
+        }
+        __syncwarp();
+#pragma unroll 2
+        for (int other = 0; other < 32; other += 4) {
+            Floats<4> p[4];
 #pragma unroll
-                for (int e = 0; e < EACH; e++)
-                    if (lane + 32 * e < HEAD) o[j][e] += weight * values[other][lane + 32 * e];
-            }
+            for (int j = 0; j < 4; j++) p[j] = *(const Floats<4>*)&weights[own + j][other];
+#pragma unroll
+            for (int e = 0; e < EACH; e++)
+                if (HEAD % 32 == 0 || lane + 32 * e < HEAD) {
+#pragma unroll
+                    for (int i = 0; i < 4; i++) {
+                        float value = values[other + i][lane + 32 * e];
+#pragma unroll
+                        for (int j = 0; j < 4; j++) o[j][e] += p[j].v[i] * value;
+                    }
+                }
         }
     }
 #pragma unroll
