@@ -149,7 +149,7 @@ pub struct Run<'a> {
     pub first_only: bool,
     /// Seed of this layer's dropout in this step; `None` in serving.
     pub seed: Option<u64>,
-    /// Shares the work within the layer (one small group alone).
+    /// Threads that may help within the layer.
     pub team: Option<&'a Team>,
 }
 
