@@ -175,10 +175,6 @@ impl Scorer {
         classifier.pack(Dtype::F32, &[weight], &[bias]);
         Ok(Scorer { body: bert::pooled(&config, weights, dtype, device)?, classifier })
     }
-    /// The encoder and its pooler, for those who look inside.
-    pub fn body(&self) -> &Pooled {
-        &self.body
-    }
     /// One logit per sequence, `[b]`; on a CPU the same bits whatever else is in the batch.
     ///
     /// # Errors

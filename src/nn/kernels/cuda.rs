@@ -142,14 +142,10 @@ fn libraries(ordinal: usize) -> Result<()> {
     }
 }
 
-/// A number of threads as kernels count them, the last block's surplus included.
-fn items(n: usize) -> u32 {
+/// Blocks of 256 threads, one for each of `n` items, and `n` as kernels count them, the last block's surplus included.
+fn a_thread_each(n: usize) -> (LaunchConfig, u32) {
     assert!(n.next_multiple_of(256) <= u32::MAX as usize, "more than a kernel counts");
-    n as u32
-}
-
-fn blocks(items: usize, each: usize) -> LaunchConfig {
-    LaunchConfig { grid_dim: (items.div_ceil(each) as u32, 1, 1), block_dim: (each as u32, 1, 1), shared_mem_bytes: 0 }
+    (LaunchConfig { grid_dim: (n.div_ceil(256) as u32, 1, 1), block_dim: (256, 1, 1), shared_mem_bytes: 0 }, n as u32)
 }
 
 /// Four warps a block, a row each.
@@ -295,20 +291,20 @@ impl<T: Real> Gpu<T> {
         let vector = 16 / size_of::<T>();
         let pieces = rows * f / if f.is_multiple_of(vector) { vector } else { 1 };
         let mut launch = self.stream.launch_builder(&self.functions.gelu);
-        let count = items(pieces);
+        let (blocks, count) = a_thread_each(pieces);
         launch.arg(z).arg(bias).arg(&count);
         // SAFETY: the pieces are those of `rows` rows, which are there.
-        unsafe { launch.launch(blocks(pieces, 256)) }.map_err(failed).map(drop)
+        unsafe { launch.launch(blocks) }.map_err(failed).map(drop)
     }
 
     /// The first `n` values as f32.
     pub fn widen(&self, out: &mut Array<f32>, x: &Array<T>, n: usize) -> Result<()> {
         assert!(out.len() >= n && x.len() >= n);
         let mut launch = self.stream.launch_builder(&self.functions.widen);
-        let count = items(n);
+        let (blocks, count) = a_thread_each(n);
         launch.arg(out).arg(x).arg(&count);
         // SAFETY: both arrays have `n` values.
-        unsafe { launch.launch(blocks(n, 256)) }.map_err(failed).map(drop)
+        unsafe { launch.launch(blocks) }.map_err(failed).map(drop)
     }
 
     /// `tanh(y + bias)` in place, `[rows, h]`.
@@ -316,10 +312,10 @@ impl<T: Real> Gpu<T> {
         let n = rows * self.shape.hidden;
         assert!(y.len() >= n && bias.len() == self.shape.hidden);
         let mut launch = self.stream.launch_builder(&self.functions.tanh_bias);
-        let count = items(n);
+        let (blocks, count) = a_thread_each(n);
         launch.arg(y).arg(bias).arg(&count);
         // SAFETY: the array has `n` values.
-        unsafe { launch.launch(blocks(n, 256)) }.map_err(failed).map(drop)
+        unsafe { launch.launch(blocks) }.map_err(failed).map(drop)
     }
 
     /// Attention within each sequence into `out`. `query` rows are `stride` values apart: one for each token, or with `first` one
