@@ -18,7 +18,7 @@ use sverka::models::cross_encoder::{CrossEncoder, Scorer};
 use sverka::models::{Mode, Network};
 use sverka::nn::kernels::{self, Left, Out, Panels, Unit};
 use sverka::nn::{Device, Dtype};
-use sverka::text::{Batch, Encoding, PairTokenizer, Rendering};
+use sverka::text::{Batch, Encoding, TextConfig, TextEncoder};
 use sverka::train::optimizer::{AdamW, Settings};
 use sverka::{Error, Input, Result};
 
@@ -59,7 +59,7 @@ struct Worker {
     scorers: HashMap<String, (Scorer, usize)>,
     trained: HashMap<String, Trained>,
     texts: Vec<(String, String, f32)>,
-    tokenizer: Option<PairTokenizer>,
+    tokenizer: Option<TextEncoder>,
     warm: HashSet<(String, usize, usize)>,
 }
 
@@ -79,7 +79,7 @@ fn drawn(vocabulary: usize, batch: usize, tokens: usize) -> Batch {
     let sequence = |i: usize| Encoding {
         ids: (0..tokens).map(|j| id(i, j)).collect(),
         segments: (0..tokens).map(|j| u32::from(j >= tokens / 2)).collect(),
-        cut: 0,
+        ..Encoding::default()
     };
     (0..batch).map(sequence).collect::<Vec<_>>().iter().collect()
 }
@@ -202,7 +202,7 @@ impl Worker {
             }
             Command::Texts { file, model, max_tokens } => {
                 self.texts = read_texts(&file)?;
-                self.tokenizer = Some(PairTokenizer::open(&model, Rendering { max_tokens, ..Rendering::default() })?);
+                self.tokenizer = Some(TextEncoder::open(&model, TextConfig { max_tokens, ..TextConfig::default() })?);
                 let encoded = self.encode(&self.texts)?;
                 let tokens: Vec<usize> = encoded.iter().map(|e| e.ids.len()).collect();
                 Ok(json!({ "tokens": tokens }))

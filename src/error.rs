@@ -14,7 +14,7 @@ pub enum Error {
     #[error("{place}: {what}; {remedy}")]
     Data {
         /// File, line and column as far as they are known.
-        place: Place,
+        place: Location,
         /// What is wrong there.
         what: String,
         /// What the user can do.
@@ -43,7 +43,7 @@ pub enum Error {
         what: String,
     },
     /// The operating system refused to read or write.
-    #[error("{op} {}: {source}{}", path.display(), way_out(op, source))]
+    #[error("{op} {}: {source}{}", path.display(), hint(op, source))]
     Io {
         /// `read`, `write`, `create`, `rename`.
         op: &'static str,
@@ -80,7 +80,7 @@ pub enum Error {
 
 /// A place in a file. Lines and columns count from 1; a column is a name where the file has a header.
 #[derive(Debug, Clone, Default)]
-pub struct Place {
+pub struct Location {
     /// The file; `-` is standard input.
     pub path: PathBuf,
     /// The line, if known.
@@ -89,7 +89,7 @@ pub struct Place {
     pub column: Option<String>,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.path.display())?;
         if let Some(line) = self.line {
@@ -103,7 +103,7 @@ impl std::fmt::Display for Place {
 }
 
 /// What a person can do where the operating system refused; nothing where the source says so itself.
-fn way_out(op: &str, source: &std::io::Error) -> &'static str {
+fn hint(op: &str, source: &std::io::Error) -> &'static str {
     if source.get_ref().is_some_and(|own| own.to_string().contains("; ")) {
         return "";
     }
@@ -127,7 +127,7 @@ fn way_out(op: &str, source: &std::io::Error) -> &'static str {
 impl Error {
     /// A broken place in a user's file.
     pub fn data(path: &Path, line: Option<u64>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        let place = Place { path: path.into(), line, column: None };
+        let place = Location { path: path.into(), line, column: None };
         Error::Data { place, what: what.into(), remedy: remedy.into() }
     }
     /// A broken model file.
@@ -144,7 +144,7 @@ impl Error {
         move |source| Error::Io { op, path, source }
     }
     /// The same error under a folder's final name, where it was met in one that is written beside it.
-    pub fn moved(self, beside: &Path, to: &Path) -> Self {
+    pub fn with_path(self, beside: &Path, to: &Path) -> Self {
         match self {
             Error::Io { op, path, source } => {
                 let path = path.strip_prefix(beside).map(|inner| to.join(inner)).unwrap_or(path);
@@ -154,7 +154,7 @@ impl Error {
         }
     }
     /// True where the user's data, model or settings are at fault (exit code 2), false where we are (exit code 1).
-    pub fn is_users(&self) -> bool {
+    pub fn is_user_error(&self) -> bool {
         !matches!(self, Error::Shape { .. } | Error::Tensor(_) | Error::Internal { .. })
     }
 }
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn what_the_system_refused_has_a_place_and_a_way_out() {
         let told = |op, source: std::io::Error| Error::io(op, Path::new("m.csv"))(source).to_string();
-        for (op, kind, way_out) in [
+        for (op, kind, hint) in [
             ("read", ErrorKind::NotFound, "; check the name"),
             ("create", ErrorKind::NotFound, "; make the folder first"),
             ("write", ErrorKind::StorageFull, "; free some space, or write to another place"),
@@ -174,7 +174,7 @@ mod tests {
             ("rename", ErrorKind::Other, "; check the name and the disk"),
         ] {
             let said = told(op, kind.into());
-            assert!(said.starts_with(&format!("{op} m.csv: ")) && said.ends_with(way_out), "{said}");
+            assert!(said.starts_with(&format!("{op} m.csv: ")) && said.ends_with(hint), "{said}");
         }
         let own = std::io::Error::new(ErrorKind::StorageFull, "full; make room and go on");
         assert_eq!(told("write", own), "write m.csv: full; make room and go on");

@@ -31,5 +31,5 @@ pub mod text;
 pub mod train;
 
 pub use error::{Error, Result};
-pub use ranker::{Input, Ranker, Split};
-pub use records::{Match, Pair, PairSet, Part, Record, Table};
+pub use ranker::{Input, Ranker};
+pub use records::{Match, Pair, PairSet, Record, Split, Table};

@@ -33,23 +33,3 @@ pub trait Ranker: Send + Sync {
         Ok(scores)
     }
 }
-
-/// A ranker whose candidate half can be computed before the query is known.
-pub trait Split: Send + Sync {
-    /// What is known of the query.
-    type Query;
-    /// What is stored of a document.
-    type Doc;
-    /// The query's half.
-    fn query(&self, query: Input) -> Result<Self::Query>;
-    /// The candidates' half.
-    fn docs(&self, docs: &[Input]) -> Result<Vec<Self::Doc>>;
-    /// One score per document.
-    fn join(&self, query: &Self::Query, docs: &[Self::Doc]) -> Result<Vec<f32>>;
-}
-
-impl<S: Split> Ranker for S {
-    fn score(&self, query: Input, candidates: &[Input]) -> Result<Vec<f32>> {
-        self.join(&self.query(query)?, &self.docs(candidates)?)
-    }
-}

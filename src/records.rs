@@ -39,7 +39,7 @@ pub struct Table {
 /// Which part of a labelled set a pair belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Part {
+pub enum Split {
     /// Weights are fitted on it.
     Train,
     /// Thresholds, calibration and early stopping use it.
@@ -58,7 +58,7 @@ pub struct Pair {
     /// `true` is a match; `None` where nobody said.
     pub label: Option<bool>,
     /// The part, `None` where the source has no parts.
-    pub part: Option<Part>,
+    pub part: Option<Split>,
 }
 
 /// Two lists and labelled pairs between them. A source whose lines hold both texts has one record per line and side.
@@ -74,7 +74,7 @@ pub struct PairSet {
 
 impl PairSet {
     /// The pairs of one part, with their two records.
-    pub fn part(&self, part: Part) -> impl Iterator<Item = (&Record, &Record, Option<bool>)> {
+    pub fn part(&self, part: Split) -> impl Iterator<Item = (&Record, &Record, Option<bool>)> {
         self.pairs.iter().filter(move |p| p.part == Some(part)).map(|p| self.sides(p))
     }
     /// The two records of a pair and its label.

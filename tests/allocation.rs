@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sverka::bundle::{self, Bundle, Manifest, Storage};
 use sverka::nn::{Device, Dtype};
-use sverka::text::Rendering;
+use sverka::text::TextConfig;
 use sverka::{Input, Record};
 
 #[global_allocator]
@@ -16,7 +16,7 @@ fn blocks(folder: &Path, layers: usize, dtype: Dtype) -> u64 {
     let (mut config, mut weights) = bundle::read_directory(&from).unwrap();
     bundle::take_layers(&mut config, &mut weights, &vec![0; layers]).unwrap();
     let manifest =
-        Manifest { architecture: "cross_encoder".into(), rendering: Rendering::default(), ..Manifest::default() };
+        Manifest { architecture: "cross_encoder".into(), rendering: TextConfig::default(), ..Manifest::default() };
     let out = folder.join(format!("{layers}-{dtype:?}"));
     bundle::save(&out, &manifest, &config, &weights, &from, Storage::F32, false).unwrap();
     let model = Bundle::open(&out, Some(dtype), Device::Cpu).unwrap();

@@ -55,7 +55,7 @@ fn prosept(folder: &Path) -> (Vec<String>, Links) {
     (texts, split.iter().map(link).collect())
 }
 
-/// Part -> (share of matches among the top 10, share at the top); `all` is every part together.
+/// Split -> (share of matches among the top 10, share at the top); `all` is every part together.
 fn measure(name: &str, right: Vec<String>, links: Links) -> BTreeMap<String, (f64, f64)> {
     let index = Bm25::build(right.into_iter()).unwrap();
     let lefts: Vec<String> = links.iter().map(|l| l.0.clone()).collect();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sverka::bundle::{self, ARCHITECTURES, Bundle, Manifest, Storage};
 use sverka::nn::{Device, Dtype};
-use sverka::text::Rendering;
+use sverka::text::TextConfig;
 use sverka::{Input, Ranker, Record};
 
 const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::Bf16, Dtype::Int8];
@@ -36,7 +36,7 @@ fn each(check: impl Fn(&str, &dyn Ranker)) {
     for architecture in ARCHITECTURES {
         let from = checkpoint(architecture);
         for mark_shared in [false, true] {
-            let rendering = Rendering { max_tokens: 64, mark_shared, ..Rendering::default() };
+            let rendering = TextConfig { max_tokens: 64, mark_shared, ..TextConfig::default() };
             let (mut config, mut weights) = bundle::read_directory(&from).unwrap();
             let rows = rendering.segment_count().max(config.type_vocab_size);
             bundle::grow_segments(&mut config, &mut weights, rows).unwrap();

@@ -11,7 +11,7 @@ use sverka::models::bert::{self, Config};
 use sverka::models::cross_encoder::Scorer;
 use sverka::nn::reference::{Reference, tensors};
 use sverka::nn::{Array, Device, Dtype, Weights};
-use sverka::text::{Batch, Encoding, PairTokenizer, Rendering};
+use sverka::text::{Batch, Encoding, TextConfig, TextEncoder};
 
 /// How far a number may be from transformers', and from a large one in relation to it.
 const TOLERANCE: f32 = 1e-4;
@@ -61,7 +61,8 @@ fn checkpoint(name: &str) -> Option<(PathBuf, Vec<Case>)> {
 }
 
 fn batch(cases: &[Case]) -> Batch {
-    let encodings = cases.iter().map(|c| Encoding { ids: c.ids.clone(), segments: c.segments.clone(), cut: 0 });
+    let encodings =
+        cases.iter().map(|c| Encoding { ids: c.ids.clone(), segments: c.segments.clone(), ..Encoding::default() });
     encodings.collect::<Vec<_>>().iter().collect()
 }
 
@@ -219,7 +220,7 @@ fn a_gpu_has_the_states_and_logits() {
     let gpu = Device::Cuda(0);
     let (config, weights) = read_directory(&golden().join(WITH_HEAD[0])).unwrap();
     if let Err(e) = bert::pooled(&config, &weights, Dtype::F32, gpu) {
-        assert!(e.is_users(), "{e}");
+        assert!(e.is_user_error(), "{e}");
         eprintln!("skipped: {e}");
         return;
     }
@@ -245,7 +246,7 @@ fn a_gpu_has_the_states_and_logits() {
 fn tokens_are_those_of_transformers() {
     for name in ["rubert", "minilm", "bert-tiny"] {
         let Some((dir, cases)) = checkpoint(name) else { continue };
-        let tokenizer = PairTokenizer::open(&dir, Rendering { max_tokens: 512, ..Rendering::default() }).unwrap();
+        let tokenizer = TextEncoder::open(&dir, TextConfig { max_tokens: 512, ..TextConfig::default() }).unwrap();
         for case in &cases {
             let Some([left, right]) = &case.texts else { continue };
             let encoding = tokenizer.pair(Input::Text(left), Input::Text(right)).unwrap();

@@ -33,7 +33,7 @@ fn weights(config: &Config) -> Weights {
 fn batch(lengths: &[usize]) -> Batch {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(lengths.len() as u64);
     let mut draw = |below: u32, n: usize| (0..n).map(|_| rng.random_range(0..below)).collect::<Vec<u32>>();
-    let drawn = lengths.iter().map(|&n| Encoding { ids: draw(50, n), segments: draw(3, n), cut: 0 });
+    let drawn = lengths.iter().map(|&n| Encoding { ids: draw(50, n), segments: draw(3, n), ..Encoding::default() });
     drawn.collect::<Vec<_>>().iter().collect()
 }
 
@@ -42,7 +42,7 @@ fn on_gpu(config: &Config, weights: &Weights, dtype: Dtype) -> Option<Pooled> {
     match bert::pooled(config, weights, dtype, GPU) {
         Ok(model) => Some(model),
         Err(e) => {
-            assert!(e.is_users(), "{e}");
+            assert!(e.is_user_error(), "{e}");
             eprintln!("skipped: {e}");
             None
         }
@@ -102,7 +102,7 @@ fn what_a_gpu_cannot_do_is_refused_by_name() {
     let told = |config: &Config, dtype, device| {
         let refused = bert::pooled(config, &weights(config), dtype, device);
         let error = refused.err().expect("it is refused");
-        assert!(error.is_users(), "{error}");
+        assert!(error.is_user_error(), "{error}");
         error.to_string()
     };
     assert!(told(&small, Dtype::F32, Device::Cuda(99)).contains("--device"), "no machine has a hundred");
@@ -110,7 +110,7 @@ fn what_a_gpu_cannot_do_is_refused_by_name() {
     assert!(told(&small, Dtype::F32, Device::Cuda(99)).contains("no such device"));
     assert!(told(&small, Dtype::Int8, GPU).contains("bf16"));
     assert!(told(&config(130, 1, 64, 1), Dtype::F32, GPU).contains("heads are of 130 values"));
-    let past = Batch { ids: vec![50], segments: vec![0], offsets: vec![0, 1] };
+    let past = Batch { ids: vec![50], segments: vec![0], offsets: vec![0, 1], ..Batch::default() };
     assert!(gpu.rows(&past).unwrap_err().to_string().contains("token id past the table of 50"));
     let long = batch(&[514]);
     assert!(gpu.rows(&long).unwrap_err().to_string().contains("past the table of 513"));

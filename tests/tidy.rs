@@ -152,7 +152,7 @@ fn the_arrow_reader_sees_upward_arrows() {
         ["src/eval/curve.rs: eval may not use calibrate"]
     );
     assert_eq!(
-        wrong("src/eval/mod.rs", "use crate::{Result, records::{Pair, Part}, nn};"),
+        wrong("src/eval/mod.rs", "use crate::{Result, records::{Pair, Split}, nn};"),
         ["src/eval/mod.rs: eval may not use nn"]
     );
     assert_eq!(wrong("src/text/mod.rs", "fn f() -> crate::Bundle {}"), ["src/text/mod.rs: text may not use bundle"]);

@@ -27,7 +27,7 @@ of ours and of the peers, on the same weights, in turns.";
 /// Pairs and tokens of each batch.
 const SHAPES: [(usize, usize); 3] = [(32, 64), (8, 128), (1, 32)];
 
-/// Measure a model's speed on this machine
+/// Metric a model's speed on this machine
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
@@ -36,7 +36,7 @@ pub struct Args {
     /// Seconds to measure each shape
     #[arg(long, default_value_t = 3.0, value_name = "S")]
     seconds: f64,
-    /// Measure these beside it, in turns [from a checkout]
+    /// Metric these beside it, in turns [from a checkout]
     #[arg(long, value_delimiter = ',', value_name = "PEERS")]
     against: Vec<Peer>,
 }
@@ -155,7 +155,7 @@ fn drawn(config: &Config, pairs: usize, tokens: usize) -> Batch {
         }
         let second = if config.type_vocab_size > 1 { tokens / 2 } else { tokens };
         let segments = (0..tokens).map(|t| u32::from(t >= second)).collect();
-        batch.push(&Encoding { ids, segments, cut: 0 });
+        batch.push(&Encoding { ids, segments, ..Encoding::default() });
     }
     batch
 }

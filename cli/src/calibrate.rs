@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use sverka::Error;
 use sverka::bundle::Bundle;
-use sverka::calibrate::{Calibration, Goal, Method, Threshold, choose_threshold};
+use sverka::calibrate::{Calibration, Method, Threshold, ThresholdObjective, choose_threshold};
 use sverka::eval::{Report, report};
 
 use crate::args::Resolved;
@@ -54,18 +54,18 @@ enum Fit {
 
 /// `--goal`.
 #[derive(Debug, Clone, Copy)]
-struct Aim(Goal);
+struct Aim(ThresholdObjective);
 
 impl FromStr for Aim {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |t: &str| t.parse::<f32>().map_err(|_| format!("`{t}` is not a number"));
         match text.split_once('=') {
-            None if text == "f1" => Ok(Aim(Goal::F1)),
-            Some(("precision", share)) => Ok(Aim(Goal::Precision(number(share)?))),
+            None if text == "f1" => Ok(Aim(ThresholdObjective::F1)),
+            Some(("precision", share)) => Ok(Aim(ThresholdObjective::Precision(number(share)?))),
             Some(("cost", costs)) => {
                 let (wrong, missed) = costs.split_once(':').ok_or("cost=WRONG:MISSED, for example cost=5:1")?;
-                Ok(Aim(Goal::Cost { false_positive: number(wrong)?, false_negative: number(missed)? }))
+                Ok(Aim(ThresholdObjective::Cost { false_positive: number(wrong)?, false_negative: number(missed)? }))
             }
             _ => Err("f1, precision=SHARE or cost=WRONG:MISSED".into()),
         }

@@ -42,7 +42,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Failure::Usage(e) => e.exit_code() as u8,
-            Failure::Library(e) if e.is_users() => 2,
+            Failure::Library(e) if e.is_user_error() => 2,
             Failure::Library(_) | Failure::Panicked => 1,
             Failure::Gate(_) => 3,
             Failure::Closed => 0,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sverka::data::{self, ReadOptions, Source};
-use sverka::text::{PairTokenizer, Rendering};
+use sverka::text::{TextConfig, TextEncoder};
 use sverka::train::Recipe;
 use sverka::{Error, Pair, PairSet, Record, Result};
 
@@ -209,8 +209,8 @@ fn told(c: &Column) -> String {
 /// Tokens that most pairs fit into, as the weights to begin with count them. Without these: about three characters a token.
 fn tokens(set: &PairSet, fields: &[String], start: &Path) -> usize {
     const LOOKED_AT: usize = 2000;
-    let whole = Rendering { fields: fields.to_vec(), max_tokens: 512, ..Rendering::default() };
-    let tokenizer = PairTokenizer::open(start, whole).ok();
+    let whole = TextConfig { fields: fields.to_vec(), max_tokens: 512, ..TextConfig::default() };
+    let tokenizer = TextEncoder::open(start, whole).ok();
     let letters = |r: &Record| fields.iter().filter_map(|f| r.get(f)).map(|v| v.chars().count() + 1).sum::<usize>();
     let length = |pair: &Pair| {
         let (left, right, _) = set.sides(pair);

@@ -7,7 +7,7 @@ use sverka::bundle::Bundle;
 use sverka::data::{self, ReadOptions};
 use sverka::train::Recipe;
 use sverka::train::corpus::{LabelledSource, read_part, read_source};
-use sverka::{Error, Input, PairSet, Part, Record, Result};
+use sverka::{Error, Input, PairSet, Record, Result, Split};
 
 use crate::output::{Output, counted};
 
@@ -20,8 +20,8 @@ pub struct Given {
     /// A folder or file of labelled pairs (DeepMatcher, Ditto, WDC, joined CSV), or a recipe whose [data] is meant
     pub data: PathBuf,
     /// The part of the pairs that is used
-    #[arg(long, value_enum, default_value_t = Split::Test)]
-    pub split: Split,
+    #[arg(long, value_enum, default_value_t = SplitArg::Test)]
+    pub split: SplitArg,
     /// Only this one of the recipe's sources
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
@@ -45,7 +45,7 @@ impl Given {
 
 /// `--split`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Split {
+pub enum SplitArg {
     /// The pairs that weights are fitted on
     Train,
     /// The pairs for thresholds and calibration
@@ -56,25 +56,25 @@ pub enum Split {
     All,
 }
 
-impl Split {
+impl SplitArg {
     /// The part that is meant; `None`: all of them.
-    pub fn part(self) -> Option<Part> {
+    pub fn part(self) -> Option<Split> {
         match self {
-            Split::Train => Some(Part::Train),
-            Split::Valid => Some(Part::Valid),
-            Split::Test => Some(Part::Test),
-            Split::All => None,
+            SplitArg::Train => Some(Split::Train),
+            SplitArg::Valid => Some(Split::Valid),
+            SplitArg::Test => Some(Split::Test),
+            SplitArg::All => None,
         }
     }
 }
 
-impl std::fmt::Display for Split {
+impl std::fmt::Display for SplitArg {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Split::Train => "train",
-            Split::Valid => "valid",
-            Split::Test => "test",
-            Split::All => "all",
+            SplitArg::Train => "train",
+            SplitArg::Valid => "valid",
+            SplitArg::Test => "test",
+            SplitArg::All => "all",
         })
     }
 }
@@ -116,7 +116,7 @@ impl Labelled {
         Self::read_split(from, from.split, output)
     }
 
-    fn read_split(from: &Given, split: Split, output: &Output) -> Result<Self> {
+    fn read_split(from: &Given, split: SplitArg, output: &Output) -> Result<Self> {
         let is_recipe = from.data.extension().is_some_and(|e| e == "toml");
         let (mut sets, unlabelled) =
             if is_recipe { of_recipe(from, split, output)? } else { of_files(from, split, output)? };
@@ -146,7 +146,7 @@ impl Labelled {
         let pair = |(left, right): (&Record, &Record)| (left.clone(), right.clone());
         let split = from.split;
         let divided = split.part().is_some() && self.sets.iter().all(|s| s.set.pairs.iter().all(|p| p.part.is_some()));
-        let splits = [Split::Train, Split::Valid].into_iter().filter(|s| divided && *s != split);
+        let splits = [SplitArg::Train, SplitArg::Valid].into_iter().filter(|s| divided && *s != split);
         // a split without labelled pairs is no error here
         let others: Vec<Labelled> = splits.filter_map(|other| Self::read_split(from, other, output).ok()).collect();
         let total: usize = others.iter().map(Labelled::len).sum();
@@ -229,7 +229,7 @@ fn evenly(count: usize, total: usize) -> Vec<bool> {
 }
 
 /// The sources of a recipe, or one of them.
-fn of_recipe(from: &Given, split: Split, output: &Output) -> Result<(Vec<Set>, u64)> {
+fn of_recipe(from: &Given, split: SplitArg, output: &Output) -> Result<(Vec<Set>, u64)> {
     if let Some(id) = &from.id {
         return Err(Error::setting("--id", id, "a recipe names the id columns itself; leave it out"));
     }
@@ -243,7 +243,7 @@ fn of_recipe(from: &Given, split: Split, output: &Output) -> Result<(Vec<Set>, u
     }
     // all sources, since what one holds out is not learnt from another
     let parts: Vec<Option<LabelledSource>> = match split.part() {
-        Some(part @ (Part::Train | Part::Valid)) => read_part(&recipe, part)?.into_iter().map(Some).collect(),
+        Some(part @ (Split::Train | Split::Valid)) => read_part(&recipe, part)?.into_iter().map(Some).collect(),
         _ => sources.iter().map(|_| None).collect(),
     };
     let (mut sets, mut unlabelled) = (Vec::new(), 0);
@@ -258,7 +258,7 @@ fn of_recipe(from: &Given, split: Split, output: &Output) -> Result<(Vec<Set>, u
 }
 
 /// What a folder or file looks like.
-fn of_files(from: &Given, split: Split, output: &Output) -> Result<(Vec<Set>, u64)> {
+fn of_files(from: &Given, split: SplitArg, output: &Output) -> Result<(Vec<Set>, u64)> {
     if let Some(name) = &from.source {
         return Err(Error::setting("--source", name, "only a recipe has sources with names; leave it out"));
     }

@@ -14,7 +14,7 @@ use sverka::{Error, Match, Pair, Record, Result, Table};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
-use crate::labelled::Split;
+use crate::labelled::SplitArg;
 use crate::output::{Output, counted};
 use summary::{Told, summary};
 
@@ -72,7 +72,7 @@ pub struct Args {
     labels: Option<PathBuf>,
     /// Only the known pairs of this split count, and only for the left records in them
     #[arg(long, value_enum, requires = "labels")]
-    split: Option<Split>,
+    split: Option<SplitArg>,
     /// Leave out rows that can't be read, and count them
     #[arg(long)]
     skip_bad_rows: bool,
@@ -200,7 +200,7 @@ fn read(args: &Args, output: &Output) -> Result<Lists> {
 
 /// The known pairs that count.
 fn known(pairs: &[Pair], args: &Args, path: &Path) -> Result<Labels> {
-    let part = args.split.and_then(Split::part);
+    let part = args.split.and_then(SplitArg::part);
     if let (Some(split), Some(_)) = (args.split, part)
         && !pairs.iter().any(|p| p.part == part && p.label.is_some())
     {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sverka::Error;
-use sverka::bundle::{self, Bundle, Quantised, Storage};
+use sverka::bundle::{self, Bundle, Quantized, Storage};
 use sverka::eval::{Report, report};
 use sverka::nn::{Device, Dtype};
 use sverka::text::Batch;
@@ -47,7 +47,7 @@ pub struct Args {
 struct Answer {
     out: PathBuf,
     #[serde(flatten)]
-    quantised: Quantised,
+    quantised: Quantized,
     /// Root of the mean squared difference of the scores (logits).
     score_rms: f64,
     /// Squared error of the matrices' outputs on the sample in shares of their squares, mean: fitted, and not.
@@ -95,7 +95,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let mut manifest = whole.manifest.clone();
     manifest.dtype = Some(Dtype::Int8);
     bundle::save(&beside.0, &manifest, &config, &weights, model, Storage::Int8, false)
-        .map_err(|e| e.moved(&beside.0, &out))?;
+        .map_err(|e| e.with_path(&beside.0, &out))?;
     drop(weights);
     let mut small = Bundle::open(&beside.0, Some(Dtype::Int8), Device::Cpu)?;
     let (small_scores, after) = measured(&small, &labelled, output)?;
@@ -106,7 +106,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
             before.f1, after.f1, args.max_loss
         )));
     }
-    let quantised = Quantised {
+    let quantised = Quantized {
         from_weights_sha256: whole.weights_sha256()?,
         sample_pairs,
         measured_pairs: labelled.len() as u64,
@@ -116,7 +116,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         max_loss: args.max_loss,
     };
     small.manifest.quantised = Some(quantised.clone());
-    small.write_manifest().map_err(|e| e.moved(&beside.0, &out))?;
+    small.write_manifest().map_err(|e| e.with_path(&beside.0, &out))?;
     std::fs::rename(&beside.0, &out).map_err(Error::io("rename", &out))?;
 
     let squares = scores.iter().zip(&small_scores).map(|(a, b)| f64::from(a - b).powi(2));

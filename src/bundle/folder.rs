@@ -25,7 +25,7 @@ pub(super) fn write(dir: &Path, force: bool, fill: impl FnOnce(&Path) -> Result<
     let beside = Beside(sibling("part"));
     let _ = fs::remove_dir_all(&beside.0); // left by a process of the same number that was killed
     fs::create_dir(&beside.0).map_err(Error::io("create", dir))?;
-    fill(&beside.0).map_err(|e| e.moved(&beside.0, dir))?;
+    fill(&beside.0).map_err(|e| e.with_path(&beside.0, dir))?;
     flush(&beside.0).map_err(Error::io("write", dir))?;
     let old = sibling("old");
     if exists {

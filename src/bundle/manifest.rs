@@ -10,7 +10,7 @@ use crate::calibrate::{Calibration, Threshold};
 use crate::data::write_beside;
 use crate::nn::Dtype;
 use crate::nn::weights::Storage;
-use crate::text::Rendering;
+use crate::text::TextConfig;
 use crate::{Error, Result};
 
 /// The newest layout of a bundle that this version reads and writes.
@@ -29,7 +29,7 @@ pub struct Manifest {
     /// One of [`ARCHITECTURES`].
     pub architecture: String,
     /// How records become text, as in training.
-    pub rendering: Rendering,
+    pub rendering: TextConfig,
     /// How the weights are stored; set when saved.
     #[serde(default)]
     pub storage: Storage,
@@ -49,13 +49,13 @@ pub struct Manifest {
     pub weights_sha256: String,
     /// What int8 weights were made from, and what they cost; none where they were not fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quantised: Option<Quantised>,
+    pub quantised: Option<Quantized>,
 }
 
 /// Where int8 weights come from, and what they lose against f32.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Quantised {
+pub struct Quantized {
     /// SHA-256 of the `model.safetensors` that they were made from.
     pub from_weights_sha256: String,
     /// Pairs that they were fitted on.
@@ -77,7 +77,7 @@ impl Default for Manifest {
         Manifest {
             version: VERSION,
             architecture: ARCHITECTURES[0].into(),
-            rendering: Rendering::default(),
+            rendering: TextConfig::default(),
             storage: Storage::default(),
             dtype: None,
             calibration: None,

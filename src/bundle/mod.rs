@@ -23,7 +23,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 pub use directory::read_directory;
-pub use manifest::{ARCHITECTURES, Manifest, Quantised, VERSION};
+pub use manifest::{ARCHITECTURES, Manifest, Quantized, VERSION};
 pub use surgery::{grow_segments, prune_embeddings, take_layers};
 
 pub use crate::nn::weights::Storage;
@@ -34,7 +34,7 @@ use crate::models::cross_encoder::Scorer;
 use crate::nn::weights::write_safetensors;
 use crate::nn::{Device, Dtype, Weights};
 use crate::text::prune::Pruned;
-use crate::text::{Batch, Encoding, PairTokenizer, Rendering};
+use crate::text::{Batch, Encoding, TextConfig, TextEncoder};
 use crate::{Error, Input, Ranker, Result};
 
 /// Tokens given to the scorer at once: enough for all cores, little memory.
@@ -100,7 +100,7 @@ impl Bundle {
         self.manifest.threshold.map_or(0.5, |t| t.value)
     }
     /// How records become tokens.
-    pub fn tokenizer(&self) -> &PairTokenizer {
+    pub fn tokenizer(&self) -> &TextEncoder {
         &self.matcher.tokenizer
     }
     /// How many of the pairs scored so far, by clones too, were longer than the model reads and lost their ends.
@@ -133,7 +133,7 @@ impl Bundle {
     }
 }
 
-fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<PairTokenizer> {
+fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<TextEncoder> {
     let rendering = &manifest.rendering;
     let wrong = |file: &str, key: &str, what: String| {
         Error::model(&dir.join(file), key, what, "give files that belong together")
@@ -149,7 +149,7 @@ fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<Pa
         let what = format!("pairs take {needed} segments, and the model has {has}");
         return Err(wrong(directory::CONFIG, "type_vocab_size", what));
     }
-    let tokenizer = PairTokenizer::open(dir, rendering.clone())?;
+    let tokenizer = TextEncoder::open(dir, rendering.clone())?;
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("is {}, and the tokenizer has {} tokens", config.vocab_size, tokenizer.vocab_size());
         return Err(wrong(directory::CONFIG, "vocab_size", what));
@@ -160,7 +160,7 @@ fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<Pa
 /// Text to score: tokenizer and network.
 #[derive(Clone)]
 struct Matcher {
-    tokenizer: PairTokenizer,
+    tokenizer: TextEncoder,
     scorer: Arc<Scorer>,
     /// Pairs that lost tokens.
     cut: Arc<AtomicU64>,
@@ -169,7 +169,7 @@ struct Matcher {
 impl Matcher {
     fn logits(&self, encodings: &[Encoding]) -> Result<Vec<f32>> {
         let mut scores = Vec::with_capacity(encodings.len());
-        self.cut.fetch_add(encodings.iter().filter(|e| e.cut > 0).count() as u64, Ordering::Relaxed);
+        self.cut.fetch_add(encodings.iter().filter(|e| e.truncated > 0).count() as u64, Ordering::Relaxed);
         let mut batch = Batch::default();
         for encoding in encodings {
             if !batch.is_empty() && batch.tokens() + encoding.ids.len() > TOKENS {
@@ -227,7 +227,7 @@ pub fn save(
 pub fn export(bundle: &Path, dir: &Path, force: bool) -> Result<()> {
     Manifest::read(bundle)?;
     let (config, weights) = read_directory(bundle)?;
-    let tokenizer = PairTokenizer::open(bundle, Rendering::default())?;
+    let tokenizer = TextEncoder::open(bundle, TextConfig::default())?;
     folder::write(dir, force, |out| {
         tokenizer.save(out)?;
         write_model(out, None, &config, &weights, Storage::F32)

@@ -116,7 +116,7 @@ mod tests {
         grow_segments(&mut config, &mut weights, 5).unwrap();
         assert_eq!(weights.0[SEGMENTS].data, [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 0.0, 1.0]);
         assert_eq!((config.type_vocab_size, &weights.0[SEGMENTS].shape), (5, &vec![5, 2]));
-        assert!(grow_segments(&mut config, &mut weights, 4).unwrap_err().is_users());
+        assert!(grow_segments(&mut config, &mut weights, 4).unwrap_err().is_user_error());
     }
 
     #[test]

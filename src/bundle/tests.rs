@@ -24,7 +24,7 @@ fn copy(name: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 fn manifest() -> Manifest {
-    let rendering = Rendering { max_tokens: 64, ..Rendering::default() };
+    let rendering = TextConfig { max_tokens: 64, ..TextConfig::default() };
     Manifest { rendering, trained_on: Some("abc".into()), ..Manifest::default() }
 }
 
@@ -41,7 +41,7 @@ fn saved(storage: Storage) -> (tempfile::TempDir, PathBuf) {
 fn assert_told<T>(result: Result<T>, file: &str, key: &str) {
     let Err(error) = result else { panic!("{file}: {key} was accepted") };
     let text = error.to_string();
-    assert!(text.contains(file) && text.contains(key) && !text.contains('\n') && error.is_users(), "{text}");
+    assert!(text.contains(file) && text.contains(key) && !text.contains('\n') && error.is_user_error(), "{text}");
 }
 
 fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
@@ -237,24 +237,24 @@ fn a_manifest_that_can_not_be_used_is_named() {
 fn files_that_do_not_belong_together_are_refused() {
     let (config, weights) = read_directory(&golden("rubert")).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let save = |rendering: Rendering, config: &Config, from: &str| {
+    let save = |rendering: TextConfig, config: &Config, from: &str| {
         let manifest = Manifest { rendering, ..Manifest::default() };
         save(&dir.path().join("x"), &manifest, config, &weights, &golden(from), Storage::F32, false)
     };
-    let short = Rendering { max_tokens: 513, ..Rendering::default() };
+    let short = TextConfig { max_tokens: 513, ..TextConfig::default() };
     assert_told(save(short, &config, "rubert"), "config.json", "rendering.max_tokens");
-    let marked = Rendering { mark_shared: true, ..Rendering::default() };
+    let marked = TextConfig { mark_shared: true, ..TextConfig::default() };
     assert_told(save(marked.clone(), &config, "rubert"), "config.json", "type_vocab_size");
     let small = Config { vocab_size: 40, ..config.clone() };
-    assert_told(save(Rendering::default(), &small, "rubert"), "config.json", "vocab_size");
+    assert_told(save(TextConfig::default(), &small, "rubert"), "config.json", "vocab_size");
     // the file that has the key is the one that is named, beside a manifest too
     let (_dir, out) = saved(Storage::F32);
-    let open = |rendering: Rendering| {
+    let open = |rendering: TextConfig| {
         edit(&out.join("sverka.json"), |v| v["rendering"] = serde_json::to_value(rendering).unwrap());
         Bundle::open(&out, None, Device::Cpu)
     };
     assert_told(open(marked), "config.json", "type_vocab_size");
-    assert_told(open(Rendering { max_tokens: 513, ..Rendering::default() }), "sverka.json", "rendering.max_tokens");
+    assert_told(open(TextConfig { max_tokens: 513, ..TextConfig::default() }), "sverka.json", "rendering.max_tokens");
     // changed weights are found before they score
     let (_dir, out) = saved(Storage::F32);
     change_weights(&out, |w| w.0.get_mut("classifier.bias").unwrap().data[0] += 1.0);
@@ -279,7 +279,7 @@ fn a_bundle_scores_and_decides() {
     assert_eq!(bundle.cut_pairs(), 1, "a pair that is longer than the model reads");
     // a calibration and a threshold are kept
     bundle.manifest.calibration = Some(crate::calibrate::Calibration::Platt { slope: 1.0, intercept: -1.0 });
-    let goal = crate::calibrate::Goal::F1;
+    let goal = crate::calibrate::ThresholdObjective::F1;
     bundle.manifest.threshold = Some(crate::calibrate::Threshold { value: 0.5, goal, low: 0.4, high: 0.6 });
     bundle.write_manifest().unwrap();
     let again = Bundle::open(&out, None, Device::Cpu).unwrap();
@@ -306,9 +306,8 @@ fn a_pruned_model_has_the_rows_of_its_words() {
     let (was, is) = (read_directory(&out).unwrap().1, read_directory(&small).unwrap().1);
     let row = |w: &Weights, id: usize| w.0[directory::WORDS].data[id * 16..][..16].to_vec();
     let rendering = manifest().rendering;
-    let ids = |dir: &Path| {
-        PairTokenizer::open(dir, rendering.clone()).unwrap().single(Input::Text("Монитор 27")).unwrap().ids
-    };
+    let ids =
+        |dir: &Path| TextEncoder::open(dir, rendering.clone()).unwrap().single(Input::Text("Монитор 27")).unwrap().ids;
     for (old, new) in ids(&out).into_iter().zip(ids(&small)) {
         assert_eq!(row(&was, old as usize), row(&is, new as usize));
     }

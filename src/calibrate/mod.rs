@@ -30,7 +30,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use threshold::{Goal, Threshold, choose_threshold};
+pub use threshold::{Threshold, ThresholdObjective, choose_threshold};
 
 use crate::{Error, Result};
 

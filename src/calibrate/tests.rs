@@ -115,7 +115,7 @@ fn equal_scores_give_the_base_rate() {
 fn bad_pairs_are_refused_with_place_and_remedy() {
     let message = |scores: &[f32], labels: &[bool]| {
         let fit = Calibration::fit(Method::Platt, scores, labels).unwrap_err();
-        let choice = choose_threshold(scores, labels, Goal::F1, 1).unwrap_err();
+        let choice = choose_threshold(scores, labels, ThresholdObjective::F1, 1).unwrap_err();
         assert_eq!(fit.to_string(), choice.to_string());
         fit.to_string()
     };
@@ -168,12 +168,12 @@ fn a_map_survives_json_and_a_broken_one_is_named() {
 fn goals_are_read_from_toml() {
     #[derive(Deserialize)]
     struct Settings {
-        goal: Goal,
+        goal: ThresholdObjective,
     }
     let read = |text: &str| toml::from_str::<Settings>(text).map(|s| s.goal);
-    assert_eq!(read("goal = \"f1\"").unwrap(), Goal::F1);
-    assert_eq!(read("goal = { precision = 0.95 }").unwrap(), Goal::Precision(0.95));
-    let cost = Goal::Cost { false_positive: 5.0, false_negative: 1.0 };
+    assert_eq!(read("goal = \"f1\"").unwrap(), ThresholdObjective::F1);
+    assert_eq!(read("goal = { precision = 0.95 }").unwrap(), ThresholdObjective::Precision(0.95));
+    let cost = ThresholdObjective::Cost { false_positive: 5.0, false_negative: 1.0 };
     assert_eq!(read("goal = { cost = { false_positive = 5.0, false_negative = 1.0 } }").unwrap(), cost);
     assert!(read("goal = \"best\"").is_err());
 }
@@ -181,16 +181,23 @@ fn goals_are_read_from_toml() {
 #[test]
 fn a_goal_without_sense_is_refused() {
     let choose = |goal| choose_threshold(&[0.1, 0.9], &[false, true], goal, 0);
-    for goal in [Goal::Precision(0.0), Goal::Precision(1.5), Goal::Precision(f32::NAN)] {
+    for goal in [
+        ThresholdObjective::Precision(0.0),
+        ThresholdObjective::Precision(1.5),
+        ThresholdObjective::Precision(f32::NAN),
+    ] {
         assert!(choose(goal).unwrap_err().to_string().starts_with("goal.precision = "));
     }
     for (false_positive, false_negative) in [(-1.0, 1.0), (0.0, 0.0), (f32::NAN, 1.0), (1.0, f32::INFINITY)] {
         assert!(
-            choose(Goal::Cost { false_positive, false_negative }).unwrap_err().to_string().starts_with("goal.cost = ")
+            choose(ThresholdObjective::Cost { false_positive, false_negative })
+                .unwrap_err()
+                .to_string()
+                .starts_with("goal.cost = ")
         );
     }
     assert!(
-        choose_threshold(&[-3.0, 0.9], &[false, true], Goal::F1, 0)
+        choose_threshold(&[-3.0, 0.9], &[false, true], ThresholdObjective::F1, 0)
             .unwrap_err()
             .to_string()
             .contains("not a probability")
@@ -199,7 +206,8 @@ fn a_goal_without_sense_is_refused() {
 
 #[test]
 fn a_precision_out_of_reach_is_said() {
-    let error = choose_threshold(&[0.9, 0.8, 0.7], &[false, true, false], Goal::Precision(0.9), 0).unwrap_err();
+    let error =
+        choose_threshold(&[0.9, 0.8, 0.7], &[false, true, false], ThresholdObjective::Precision(0.9), 0).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("no threshold reaches precision 0.9") && message.contains("0.500"), "{message}");
 }
@@ -207,15 +215,15 @@ fn a_precision_out_of_reach_is_said() {
 #[test]
 fn the_threshold_lies_half_way() {
     let choose = |goal| choose_threshold(&[0.2, 0.4, 0.6, 0.8], &[false, false, true, true], goal, 0).unwrap().value;
-    assert_eq!(choose(Goal::F1), 0.5);
-    assert_eq!(choose(Goal::Precision(1.0)), 0.5);
+    assert_eq!(choose(ThresholdObjective::F1), 0.5);
+    assert_eq!(choose(ThresholdObjective::Precision(1.0)), 0.5);
     // A miss costs nothing: accept nothing at all.
-    assert!(choose(Goal::Cost { false_positive: 1.0, false_negative: 0.0 }) > 1.0);
+    assert!(choose(ThresholdObjective::Cost { false_positive: 1.0, false_negative: 0.0 }) > 1.0);
     // A wrong one costs nothing: still no more than needed.
-    assert_eq!(choose(Goal::Cost { false_positive: 0.0, false_negative: 1.0 }), 0.5);
+    assert_eq!(choose(ThresholdObjective::Cost { false_positive: 0.0, false_negative: 1.0 }), 0.5);
     // Neighbouring floats have no middle: the upper one it is.
     let (p, below) = (0.5f32, 0.5f32.next_down());
-    assert_eq!(choose_threshold(&[p, below], &[true, false], Goal::F1, 0).unwrap().value, p);
+    assert_eq!(choose_threshold(&[p, below], &[true, false], ThresholdObjective::F1, 0).unwrap().value, p);
 }
 
 #[test]
@@ -226,7 +234,7 @@ fn the_interval_is_seeded_holds_the_truth_and_narrows_with_data() {
         let mut pair = || (rng.random::<f32>(), rng.random::<f32>());
         (0..n).map(|_| pair()).map(|(p, chance)| (p, chance < p)).unzip()
     };
-    let cost = Goal::Cost { false_positive: 1.0, false_negative: 1.0 };
+    let cost = ThresholdObjective::Cost { false_positive: 1.0, false_negative: 1.0 };
     let choose = |n, seed| {
         let (p, labels) = made(n);
         choose_threshold(&p, &labels, cost, seed).unwrap()
@@ -279,14 +287,14 @@ proptest! {
         let f1 = |(right, wrong, all): (f64, f64, f64)| 2.0 * right / (right + wrong + all);
         let cost = |(right, wrong, all): (f64, f64, f64)| wrong * f64::from(fp) + (all - right);
 
-        let chosen = choose_threshold(&p, &labels, Goal::F1, 3).unwrap();
+        let chosen = choose_threshold(&p, &labels, ThresholdObjective::F1, 3).unwrap();
         prop_assert_eq!(f1(count(chosen.value)), every().map(f1).fold(0.0, f64::max));
         prop_assert!(chosen.low <= chosen.high);
-        let chosen = choose_threshold(&p, &labels, Goal::Cost { false_positive: fp, false_negative: 1.0 }, 3).unwrap();
+        let chosen = choose_threshold(&p, &labels, ThresholdObjective::Cost { false_positive: fp, false_negative: 1.0 }, 3).unwrap();
         prop_assert!((cost(count(chosen.value)) - every().map(cost).fold(f64::MAX, f64::min)).abs() < 1e-9);
         let reach = every().filter(|(r, w, _)| *r > 0.0 && r / (r + w) >= f64::from(wanted) - 1e-9);
         let recall = reach.map(|c| c.0).fold(0.0, f64::max);
-        match choose_threshold(&p, &labels, Goal::Precision(wanted), 3) {
+        match choose_threshold(&p, &labels, ThresholdObjective::Precision(wanted), 3) {
             Ok(chosen) => {
                 let (right, wrong, _) = count(chosen.value);
                 prop_assert!(right / (right + wrong) >= f64::from(wanted) - 1e-7);

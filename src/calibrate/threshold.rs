@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// `{ cost = { false_positive = 5.0, false_negative = 1.0 } }`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum Goal {
+pub enum ThresholdObjective {
     /// The highest F1.
     #[default]
     F1,
@@ -37,7 +37,7 @@ pub struct Threshold {
     /// The threshold, a probability; just above 1 where accepting nothing was best.
     pub value: f32,
     /// What it was chosen for.
-    pub goal: Goal,
+    pub goal: ThresholdObjective,
     /// Lower end of the 95% bootstrap interval of `value`.
     pub low: f32,
     /// Upper end of the interval.
@@ -60,7 +60,12 @@ const ROUNDS: usize = 1000;
 /// # Errors
 /// What [`Calibration::fit`](super::Calibration::fit) refuses; a probability outside 0..=1; a goal that makes no sense;
 /// a precision that no threshold reaches on these pairs.
-pub fn choose_threshold(probabilities: &[f32], labels: &[bool], goal: Goal, seed: u64) -> Result<Threshold> {
+pub fn choose_threshold(
+    probabilities: &[f32],
+    labels: &[bool],
+    goal: ThresholdObjective,
+    seed: u64,
+) -> Result<Threshold> {
     check(probabilities, labels)?;
     goal.check()?;
     if let Some(p) = probabilities.iter().find(|p| !(0.0..=1.0).contains(*p)) {
@@ -70,10 +75,10 @@ pub fn choose_threshold(probabilities: &[f32], labels: &[bool], goal: Goal, seed
     pairs.sort_by(|x, y| y.0.total_cmp(&x.0).then(y.1.cmp(&x.1)));
     let mut counts = vec![1u32; pairs.len()];
     let (value, quality) = sweep(&pairs, &counts, goal);
-    if let Goal::Precision(wanted) = goal
+    if let ThresholdObjective::Precision(wanted) = goal
         && quality < 0.0
     {
-        let best = sweep(&pairs, &counts, Goal::F1).0;
+        let best = sweep(&pairs, &counts, ThresholdObjective::F1).0;
         let accepted = || pairs.iter().filter(|p| p.0 >= best);
         let precision = accepted().filter(|p| p.1).count() as f64 / accepted().count() as f64;
         let what = format!("no threshold reaches precision {wanted}");
@@ -93,13 +98,13 @@ pub fn choose_threshold(probabilities: &[f32], labels: &[bool], goal: Goal, seed
     Ok(Threshold { value, goal, low: at(0.025), high: at(0.975) })
 }
 
-impl Goal {
+impl ThresholdObjective {
     fn check(self) -> Result<()> {
         match self {
-            Goal::Precision(wanted) if !(wanted > 0.0 && wanted <= 1.0) => {
+            ThresholdObjective::Precision(wanted) if !(wanted > 0.0 && wanted <= 1.0) => {
                 Err(Error::setting("goal.precision", wanted, "a share above 0 and up to 1, such as 0.95"))
             }
-            Goal::Cost { false_positive: fp, false_negative: fn_ }
+            ThresholdObjective::Cost { false_positive: fp, false_negative: fn_ }
                 if !(fp.is_finite() && fn_.is_finite() && fp >= 0.0 && fn_ >= 0.0 && fp + fn_ > 0.0) =>
             {
                 Err(Error::setting("goal.cost", format!("{fp}:{fn_}"), "two costs of at least 0, not both 0"))
@@ -113,12 +118,12 @@ impl Goal {
         let (r, w, p) = (right as f64, wrong as f64, positives as f64);
         match self {
             // Without a match there is nothing to find, and accepting nothing (0 of nothing) is best.
-            Goal::F1 => 2.0 * r / (r + w + p).max(1.0),
+            ThresholdObjective::F1 => 2.0 * r / (r + w + p).max(1.0),
             // The share is compared as the f32 it was given in, so that 0.9 is reached by 9 of 10.
-            Goal::Precision(wanted) if right + wrong > 0 && ((r / (r + w)) as f32) < wanted => -1.0,
-            Goal::Precision(_) if right == 0 => -1.0,
-            Goal::Precision(_) => r,
-            Goal::Cost { false_positive, false_negative } => {
+            ThresholdObjective::Precision(wanted) if right + wrong > 0 && ((r / (r + w)) as f32) < wanted => -1.0,
+            ThresholdObjective::Precision(_) if right == 0 => -1.0,
+            ThresholdObjective::Precision(_) => r,
+            ThresholdObjective::Cost { false_positive, false_negative } => {
                 -(w * f64::from(false_positive) + (p - r) * f64::from(false_negative))
             }
         }
@@ -126,7 +131,7 @@ impl Goal {
 }
 
 /// The best threshold and its quality over pairs by falling probability, each standing for `counts` of itself.
-fn sweep(pairs: &[(f32, bool)], counts: &[u32], goal: Goal) -> (f32, f64) {
+fn sweep(pairs: &[(f32, bool)], counts: &[u32], goal: ThresholdObjective) -> (f32, f64) {
     let drawn = || pairs.iter().zip(counts).filter(|(_, c)| **c > 0).map(|(&(p, label), &c)| (p, label, u64::from(c)));
     let positives = drawn().filter(|d| d.1).map(|d| d.2).sum();
     // Accepting nothing: above every probability there can be.

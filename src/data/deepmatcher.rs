@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::links::{Columns, Sides, read_links};
 use super::{ReadOptions, Skipped, read_table};
-use crate::records::{Pair, PairSet, Part, Table};
+use crate::records::{Pair, PairSet, Split, Table};
 use crate::{Error, Result};
 
 /// Reads the folder.
@@ -31,7 +31,7 @@ pub fn read_folder_pairs(
     let columns = Columns { left: "ltable_id", right: "rtable_id", label: Some("label"), part: None };
     let sides = Sides::new(left, right);
     let (mut pairs, mut skipped) = (Vec::new(), Skipped::default());
-    for (name, part) in [("train.csv", Part::Train), ("valid.csv", Part::Valid), ("test.csv", Part::Test)] {
+    for (name, part) in [("train.csv", Split::Train), ("valid.csv", Split::Valid), ("test.csv", Split::Test)] {
         let path = dir.join(name);
         if path.exists() {
             skipped.add(read_links(&path, &columns, Some(part), &sides, options, &mut pairs)?);

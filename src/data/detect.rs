@@ -7,7 +7,7 @@ use super::lines::Lines;
 use super::open::{Opened, open};
 use super::rows::Reader;
 use super::{Parts, ReadOptions, Source};
-use crate::records::Part;
+use crate::records::Split;
 use crate::{Error, Result};
 
 /// Recognises a labelled set: a DeepMatcher folder, a folder with one `train.*`, `valid.*`, `test.*` each, or one file of
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// Nothing that is recognised, or several files for one part.
 pub fn detect(path: &Path) -> Result<Source> {
     if !path.is_dir() {
-        let part = part_of(path).unwrap_or(Part::Test);
+        let part = part_of(path).unwrap_or(Split::Test);
         let mut files = Files::default();
         files[part as usize] = Some(path.into());
         return source(path, files);
@@ -55,13 +55,13 @@ fn is_script(path: &Path) -> bool {
 }
 
 /// The part that a file's name speaks of.
-fn part_of(path: &Path) -> Option<Part> {
+fn part_of(path: &Path) -> Option<Split> {
     let name = path.file_name()?.to_string_lossy().to_lowercase();
     let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
     words.find_map(|word| match word {
-        "train" => Some(Part::Train),
-        "valid" | "val" | "validation" | "dev" => Some(Part::Valid),
-        "test" | "gs" => Some(Part::Test), // gs: the gold standards of Web Data Commons
+        "train" => Some(Split::Train),
+        "valid" | "val" | "validation" | "dev" => Some(Split::Valid),
+        "test" | "gs" => Some(Split::Test), // gs: the gold standards of Web Data Commons
         _ => None,
     })
 }

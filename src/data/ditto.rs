@@ -10,11 +10,11 @@ use super::open::{Opened, open};
 use super::rows::bounded;
 use super::source::push;
 use super::{ReadOptions, Skipped, label};
-use crate::records::{PairSet, Part, Record};
+use crate::records::{PairSet, Record, Split};
 use crate::{Error, Result};
 
 /// Reads the pairs of one part.
-pub(super) fn read(path: &Path, part: Part, options: &ReadOptions, set: &mut PairSet) -> Result<Skipped> {
+pub(super) fn read(path: &Path, part: Split, options: &ReadOptions, set: &mut PairSet) -> Result<Skipped> {
     let Opened::Text(text) = open(path)? else {
         return Err(Error::data(path, None, "a Parquet file, not Ditto's lines", "name another format"));
     };

@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 use super::rows::{Reader, Row, bad_cell, bounded};
 use super::source::push;
 use super::{ReadOptions, Skipped, jsonl, label};
-use crate::records::{PairSet, Part, Record};
+use crate::records::{PairSet, Record, Split};
 use crate::{Error, Result};
 
 /// Reads the pairs of one part, which all need a label.
-pub(super) fn read(path: &Path, part: Part, options: &ReadOptions, set: &mut PairSet) -> Result<Skipped> {
+pub(super) fn read(path: &Path, part: Split, options: &ReadOptions, set: &mut PairSet) -> Result<Skipped> {
     let mut reader = Reader::open(path, options)?;
     let mut layout: Option<Layout> = None;
     while let Some(mut row) = reader.next()? {

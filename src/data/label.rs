@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::rows::bad_cell;
-use crate::records::Part;
+use crate::records::Split;
 use crate::{Error, Result};
 
 /// What a missing value looks like in the files of pandas, R and SQL.
@@ -32,11 +32,11 @@ pub(super) fn required(path: &Path, line: u64, column: &str, text: &str) -> Resu
 }
 
 /// Reads the part of a set; a missing one is `None`.
-pub(super) fn part(path: &Path, line: u64, column: &str, text: &str) -> Result<Option<Part>> {
+pub(super) fn part(path: &Path, line: u64, column: &str, text: &str) -> Result<Option<Split>> {
     match text.trim().to_lowercase().as_str() {
-        "train" => Ok(Some(Part::Train)),
-        "valid" | "val" | "validation" | "dev" => Ok(Some(Part::Valid)),
-        "test" => Ok(Some(Part::Test)),
+        "train" => Ok(Some(Split::Train)),
+        "valid" | "val" | "validation" | "dev" => Ok(Some(Split::Valid)),
+        "test" => Ok(Some(Split::Test)),
         missing if MISSING.contains(&missing) => Ok(None),
         _ => {
             let shown: String = text.chars().take(40).collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::rows::{Reader, Row, bad_cell};
 use super::table::by_id;
 use super::{ReadOptions, Skipped, Source, label, read_table};
-use crate::records::{Pair, PairSet, Part};
+use crate::records::{Pair, PairSet, Split};
 use crate::{Error, Result, Table};
 
 /// Reads a [`Source::Links`].
@@ -61,7 +61,7 @@ impl<'a> Sides<'a> {
 pub(super) fn read_links(
     path: &Path,
     columns: &Columns,
-    part: Option<Part>,
+    part: Option<Split>,
     sides: &Sides,
     options: &ReadOptions,
     pairs: &mut Vec<Pair>,
@@ -76,7 +76,7 @@ pub(super) fn read_links(
     Ok(reader.skipped)
 }
 
-fn pair(reader: &Reader, row: &Row, columns: &Columns, part: Option<Part>, sides: &Sides) -> Result<Pair> {
+fn pair(reader: &Reader, row: &Row, columns: &Columns, part: Option<Split>, sides: &Sides) -> Result<Pair> {
     let (path, line) = (reader.path(), row.line);
     let value = |column: &str| Ok::<_, Error>(row.values[reader.column(column)?].trim());
     let find = |column: &str, (table, ids): &(&Path, HashMap<&str, u32>)| {

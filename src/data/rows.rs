@@ -8,7 +8,7 @@ use super::lines::Lines;
 use super::open::{Opened, open};
 use super::parquet::ParquetRows;
 use super::{MAX_CELL, ReadOptions, Skipped};
-use crate::error::Place;
+use crate::error::Location;
 use crate::{Error, Result};
 
 /// A row of a file.
@@ -107,7 +107,7 @@ pub(super) fn bad_cell(
     what: impl Into<String>,
     remedy: impl Into<String>,
 ) -> Error {
-    let place = Place { path: path.into(), line: Some(line), column: Some(column.into()) };
+    let place = Location { path: path.into(), line: Some(line), column: Some(column.into()) };
     Error::Data { place, what: what.into(), remedy: remedy.into() }
 }
 

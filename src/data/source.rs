@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{ReadOptions, Skipped, deepmatcher, ditto, joined, links};
-use crate::records::{Pair, PairSet, Part, Record};
+use crate::records::{Pair, PairSet, Record, Split};
 use crate::{Error, Result};
 
 /// A labelled set. In a recipe: `format = "ditto"` and the format's keys, for example
@@ -109,11 +109,11 @@ pub fn read_pairs(source: &Source, options: &ReadOptions) -> Result<(PairSet, Sk
 /// Reads a set whose parts are files of their own, into one.
 fn by_parts(
     Parts { train, valid, test }: &Parts,
-    mut read: impl FnMut(&Path, Part, &mut PairSet) -> Result<Skipped>,
+    mut read: impl FnMut(&Path, Split, &mut PairSet) -> Result<Skipped>,
 ) -> Result<(PairSet, Skipped)> {
     let (mut set, mut skipped) = (PairSet::default(), Skipped::default());
     let files = [train, valid, test];
-    for (file, part) in files.into_iter().zip([Part::Train, Part::Valid, Part::Test]) {
+    for (file, part) in files.into_iter().zip([Split::Train, Split::Valid, Split::Test]) {
         if let Some(path) = file {
             skipped.add(read(path, part, &mut set)?);
         }
@@ -125,7 +125,7 @@ fn by_parts(
 }
 
 /// Adds a pair with records of its own.
-pub(super) fn push(set: &mut PairSet, left: Record, right: Record, label: Option<bool>, part: Part) -> Result<()> {
+pub(super) fn push(set: &mut PairSet, left: Record, right: Record, label: Option<bool>, part: Split) -> Result<()> {
     let Ok(row) = u32::try_from(set.left.len()) else {
         return Err(Error::setting("data", set.left.len(), "more pairs than 2^32; train on fewer"));
     };

@@ -220,7 +220,7 @@ mod tests {
             .map(|&t| Encoding {
                 ids: (0..t).map(|_| rng.random_range(0..50)).collect(),
                 segments: (0..t).map(|i| i * 3 / t).collect(),
-                cut: 0,
+                ..Encoding::default()
             })
             .collect();
         encodings.iter().collect()
@@ -333,7 +333,7 @@ mod tests {
     fn int8_does_not_train() {
         let config = config(0.0);
         let refused = CrossEncoder::new(config.clone(), weights(&config), Dtype::Int8, 5).err().unwrap();
-        assert!(refused.is_users() && refused.to_string().contains("f32 or bf16"), "{refused}");
+        assert!(refused.is_user_error() && refused.to_string().contains("f32 or bf16"), "{refused}");
     }
 
     #[test]
@@ -379,7 +379,7 @@ mod tests {
         let all = batch(&lengths);
         let pick = |i: usize| {
             let (a, b) = (all.offsets[i] as usize, all.offsets[i + 1] as usize);
-            Encoding { ids: all.ids[a..b].to_vec(), segments: all.segments[a..b].to_vec(), cut: 0 }
+            Encoding { ids: all.ids[a..b].to_vec(), segments: all.segments[a..b].to_vec(), ..Encoding::default() }
         };
         for dtype in [Dtype::F32, Dtype::Bf16, Dtype::Int8] {
             let scorer = Scorer::new(config.clone(), &weights, dtype, Device::Cpu).unwrap();

@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn batch(ids: &[u32], segments: &[u32], offsets: &[u32]) -> Batch {
-        Batch { ids: ids.into(), segments: segments.into(), offsets: offsets.into() }
+        Batch { ids: ids.into(), segments: segments.into(), offsets: offsets.into(), ..Batch::default() }
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
         check(&[], &[], &[0]).unwrap();
         let refused = |ids: &[u32], segments: &[u32], offsets: &[u32], part: &str| {
             let error = check(ids, segments, offsets).unwrap_err();
-            assert!(error.is_users() && error.to_string().contains(part), "{error}");
+            assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
         };
         refused(&[10], &[0], &[0, 1], "10: token id past the table of 10");
         refused(&[u32::MAX], &[0], &[0, 1], "token id past");

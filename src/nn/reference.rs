@@ -227,7 +227,7 @@ mod tests {
         let (_, probabilities) = attention(&key, &key, &key, Some(&mask)).unwrap();
         let first = probabilities.i((0, 0, 0)).unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(first, [0.5, 0.5, 0.0]);
-        let batch = Batch { ids: vec![1], segments: vec![0], offsets: vec![0, 1, 1] };
+        let batch = Batch { ids: vec![1], segments: vec![0], offsets: vec![0, 1, 1], ..Batch::default() };
         assert!(Padded::new(&batch, &device).is_err());
     }
 }

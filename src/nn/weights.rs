@@ -249,7 +249,7 @@ mod tests {
         let path = dir.path().join("x.safetensors");
         std::fs::write(&path, bytes).unwrap();
         let error = read_safetensors(&path).unwrap_err();
-        assert!(error.is_users() && !error.to_string().contains('\n'), "{error}");
+        assert!(error.is_user_error() && !error.to_string().contains('\n'), "{error}");
         assert!(error.to_string().contains("x.safetensors"), "{error}");
         error.to_string()
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{candidates, check_weight, fused, score};
-use crate::records::{PairSet, Part, Record};
+use crate::records::{PairSet, Record, Split};
 use crate::{Error, Ranker, Result};
 
 /// How well left records find their right ones.
@@ -27,7 +27,7 @@ pub struct LinkReport {
 /// `None`), by the ranker's scores and `bm25` times the index's. Of equal scores the index's better one comes first.
 pub fn rank_links(
     set: &PairSet,
-    part: Option<Part>,
+    part: Option<Split>,
     ranker: &dyn Ranker,
     text: &(dyn Fn(&Record) -> String + Sync),
     k: usize,

@@ -9,7 +9,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Scored;
-use crate::records::{Pair, Part};
+use crate::records::{Pair, Split};
 use crate::{Error, Result};
 
 /// Known answers, by rows of the two lists. With one list, `(a, b)` also answers for `(b, a)`.
@@ -23,7 +23,7 @@ impl Labels {
     /// The labelled pairs of one part, measured on the left records of that part alone (so that matches of other parts, which
     /// a model was trained on, are not counted); every labelled pair and every record where `part` is `None`. A pair labelled
     /// twice with different answers is an error.
-    pub fn of(pairs: &[Pair], part: Option<Part>) -> Result<Self> {
+    pub fn of(pairs: &[Pair], part: Option<Split>) -> Result<Self> {
         let mut labels = Labels::default();
         for pair in pairs.iter().filter(|pair| part.is_none() || pair.part == part) {
             let Some(label) = pair.label else { continue };

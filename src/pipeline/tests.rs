@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 
 use super::*;
-use crate::records::{Pair, PairSet, Part};
+use crate::records::{Pair, PairSet, Split};
 
 /// Scores the share of common words; calls nothing else a model.
 struct Overlap;
@@ -152,14 +152,15 @@ fn one_list_against_itself() {
     assert_eq!(report.unmatched, 2);
 }
 
-fn pair(left: u32, right: u32, label: impl Into<Option<bool>>, part: Part) -> Pair {
+fn pair(left: u32, right: u32, label: impl Into<Option<bool>>, part: Split) -> Pair {
     Pair { left, right, label: label.into(), part: Some(part) }
 }
 
 #[test]
 fn labels_are_measured_and_the_unknown_is_counted() {
     let (left, right) = shops();
-    let known = [(0, 1, true), (0, 0, false), (1, 2, true), (2, 3, true)].map(|(l, r, is)| pair(l, r, is, Part::Train));
+    let known =
+        [(0, 1, true), (0, 0, false), (1, 2, true), (2, 3, true)].map(|(l, r, is)| pair(l, r, is, Split::Train));
     let known = Labels::of(&known, None).unwrap();
     let (report, found) = go(&left, Some(&right), MatchOptions::default(), Some(&known));
     let quality = report.labels.unwrap();
@@ -175,7 +176,7 @@ fn labels_are_measured_and_the_unknown_is_counted() {
 fn labels_of_one_list_hold_either_way_round() {
     let list = table("a", &["red lamp 40w", "chair", "lamp red 40w"]);
     let (report, _) =
-        go(&list, None, MatchOptions::default(), Some(&Labels::of(&[pair(2, 0, true, Part::Test)], None).unwrap()));
+        go(&list, None, MatchOptions::default(), Some(&Labels::of(&[pair(2, 0, true, Split::Test)], None).unwrap()));
     let quality = report.labels.unwrap();
     assert_eq!((quality.positives, quality.recall, quality.unlabelled), (1, 1.0, 0));
 }
@@ -183,7 +184,7 @@ fn labels_of_one_list_hold_either_way_round() {
 #[test]
 fn labels_that_call_nothing_wrong_give_no_precision() {
     let (left, right) = shops();
-    let matches = Labels::of(&[pair(0, 1, true, Part::Test), pair(1, 2, true, Part::Test)], None).unwrap();
+    let matches = Labels::of(&[pair(0, 1, true, Split::Test), pair(1, 2, true, Split::Test)], None).unwrap();
     let (report, found) = go(&left, Some(&right), MatchOptions::default(), Some(&matches));
     let quality = report.labels.unwrap();
     assert_eq!((quality.negatives, quality.precision, quality.f1, quality.recall), (0, None, None, 1.0));
@@ -195,12 +196,12 @@ fn labels_that_call_nothing_wrong_give_no_precision() {
 fn labels_of_a_part() {
     let (left, right) = shops();
     let pairs = [
-        pair(0, 0, true, Part::Train),
-        pair(0, 1, true, Part::Test),
-        pair(1, 2, true, Part::Train),
-        pair(0, 2, None, Part::Test),
+        pair(0, 0, true, Split::Train),
+        pair(0, 1, true, Split::Test),
+        pair(1, 2, true, Split::Train),
+        pair(0, 2, None, Split::Test),
     ];
-    let test = Labels::of(&pairs, Some(Part::Test)).unwrap();
+    let test = Labels::of(&pairs, Some(Split::Test)).unwrap();
     let (report, _) = go(&left, Some(&right), MatchOptions::default(), Some(&test));
     let quality = report.labels.unwrap();
     assert_eq!((quality.positives, quality.unlabelled), (1, 1), "a1 is not measured, and a0 only by the test pair");
@@ -217,15 +218,15 @@ fn error(options: MatchOptions, right: bool, labels: Option<&Labels>, ranker: &d
 #[test]
 fn what_cannot_be_is_said() {
     let usual = MatchOptions::default;
-    assert!(error(MatchOptions { k: 0, ..usual() }, true, None, &Overlap).is_users());
-    assert!(error(MatchOptions { one_to_one: true, ..usual() }, false, None, &Overlap).is_users());
-    assert!(error(MatchOptions { bm25: 1.0, ..usual() }, false, None, &Overlap).is_users());
-    assert!(error(MatchOptions { bm25: -1.0, ..usual() }, true, None, &Overlap).is_users());
-    let both = [pair(0, 1, true, Part::Test), pair(1, 0, false, Part::Test)];
-    assert!(error(usual(), false, Some(&Labels::of(&both, None).unwrap()), &Overlap).is_users());
-    let both = [pair(0, 1, true, Part::Test), pair(0, 1, false, Part::Train)];
-    assert!(Labels::of(&both, None).unwrap_err().is_users());
-    assert!(Labels::of(&both, Some(Part::Test)).is_ok());
+    assert!(error(MatchOptions { k: 0, ..usual() }, true, None, &Overlap).is_user_error());
+    assert!(error(MatchOptions { one_to_one: true, ..usual() }, false, None, &Overlap).is_user_error());
+    assert!(error(MatchOptions { bm25: 1.0, ..usual() }, false, None, &Overlap).is_user_error());
+    assert!(error(MatchOptions { bm25: -1.0, ..usual() }, true, None, &Overlap).is_user_error());
+    let both = [pair(0, 1, true, Split::Test), pair(1, 0, false, Split::Test)];
+    assert!(error(usual(), false, Some(&Labels::of(&both, None).unwrap()), &Overlap).is_user_error());
+    let both = [pair(0, 1, true, Split::Test), pair(0, 1, false, Split::Train)];
+    assert!(Labels::of(&both, None).unwrap_err().is_user_error());
+    assert!(Labels::of(&both, Some(Split::Test)).is_ok());
     let nan = error(usual(), true, None, &Broken(f32::NAN, 1)).to_string();
     assert!(nan.contains("a0") && nan.contains('b'), "{nan}");
     assert!(matches!(error(usual(), true, None, &Broken(0.5, 2)), Error::Shape { .. }));
@@ -265,19 +266,19 @@ fn links_to_a_catalogue() {
     let left = table("a", &["red lamp 40w", "blue lamp 60w", "zebra", "lamp lamp lamp chair"]).records;
     let right = table("b", &["blue lamp 40w", "lamp red 40w", "blue lamp 60w new", "chair lamp"]).records;
     let links = [(0, 1, true), (0, 0, false), (1, 2, true), (2, 3, true), (3, 0, true)];
-    let pairs = links.map(|(l, r, is)| pair(l, r, is, Part::Test)).to_vec();
+    let pairs = links.map(|(l, r, is)| pair(l, r, is, Split::Test)).to_vec();
     let set = PairSet { left, right, pairs };
     let by = |ranker: &dyn Ranker, part, bm25| rank_links(&set, Some(part), ranker, &text, 10, bm25, &|_, _| {});
     let links = |part, bm25| by(&Overlap, part, bm25);
-    let report = links(Part::Test, 0.0).unwrap();
+    let report = links(Split::Test, 0.0).unwrap();
     assert_eq!((report.queries, report.k), (4, 10));
     assert_eq!((report.recall_at_k, report.accuracy_at_1), (0.75, 0.5), "a zebra that finds nothing is an error");
     assert!(report.mrr > 0.5 && report.mrr < 0.75);
-    assert!(links(Part::Train, 0.0).unwrap_err().is_users());
+    assert!(links(Split::Train, 0.0).unwrap_err().is_user_error());
     // a ranker that is always wrong, and BM25 with all the weight
-    let wrong = |bm25| by(&Against, Part::Test, bm25).unwrap();
+    let wrong = |bm25| by(&Against, Split::Test, bm25).unwrap();
     assert!(wrong(0.0).mrr < report.mrr);
     assert_eq!((wrong(1e6).accuracy_at_1, report.index_accuracy_at_1), (0.5, 0.5));
     assert_eq!(wrong(1e6).mrr, report.mrr);
-    assert!([-1.0, f32::NAN].iter().all(|weight| links(Part::Test, *weight).unwrap_err().is_users()));
+    assert!([-1.0, f32::NAN].iter().all(|weight| links(Split::Test, *weight).unwrap_err().is_user_error()));
 }

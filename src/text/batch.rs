@@ -7,11 +7,26 @@ pub struct Encoding {
     pub ids: Vec<u32>,
     /// Segment (token type) of each token, `[t]`.
     pub segments: Vec<u32>,
+    /// Where the texts and their fields are; no span where nobody needs them.
+    pub spans: Vec<TokenSpan>,
     /// How many tokens truncation dropped.
-    pub cut: u32,
+    pub truncated: u32,
 }
 
-/// `b` sequences laid end to end, `t` tokens in all. Positions count from 0 in each sequence.
+/// Where one input text, or one field of it, is in its sequence: tokens `start..end`, counted from the sequence's first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenSpan {
+    /// Which input: 0 the query, 1 the document, 2 the second document.
+    pub input: u8,
+    /// Number of the field in the order of rendering; `None`: the whole text.
+    pub field: Option<u8>,
+    /// First token.
+    pub start: u32,
+    /// The token after the last.
+    pub end: u32,
+}
+
+/// `b` sequences laid end to end, `t` tokens in all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// Token ids, `[t]`.
@@ -20,11 +35,18 @@ pub struct Batch {
     pub segments: Vec<u32>,
     /// Where each sequence starts, and the end: `[b + 1]`, first 0, last `t`.
     pub offsets: Vec<u32>,
+    /// Positions, `[t]`; empty: counted from 0 in each sequence.
+    pub positions: Vec<u32>,
+    /// Spans of all sequences, one sequence after the other.
+    pub spans: Vec<TokenSpan>,
+    /// Where each sequence's spans start, and the end, `[b + 1]`.
+    pub span_offsets: Vec<u32>,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Batch { ids: Vec::new(), segments: Vec::new(), offsets: vec![0] }
+        let (ids, segments, positions, spans) = Default::default();
+        Batch { ids, segments, offsets: vec![0], positions, spans, span_offsets: vec![0] }
     }
 }
 
@@ -46,6 +68,12 @@ impl Batch {
         self.ids.extend_from_slice(&encoding.ids);
         self.segments.extend_from_slice(&encoding.segments);
         self.offsets.push(self.ids.len() as u32);
+        self.spans.extend_from_slice(&encoding.spans);
+        self.span_offsets.push(self.spans.len() as u32);
+    }
+    /// The spans of one sequence.
+    pub fn spans(&self, sequence: usize) -> &[TokenSpan] {
+        &self.spans[self.span_offsets[sequence] as usize..self.span_offsets[sequence + 1] as usize]
     }
 }
 

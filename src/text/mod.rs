@@ -17,9 +17,9 @@ pub mod render;
 pub mod shared;
 mod units;
 
-pub use batch::{Batch, Encoding};
-pub use pair::{PairTokenizer, Prepared};
+pub use batch::{Batch, Encoding, TokenSpan};
+pub use pair::{TextEncoder, TokenizedSide};
 pub use price::is_price_field;
 pub use prune::{Characters, Keep, Pruned, prune};
-pub use render::{Rendering, render, shown};
+pub use render::{TextConfig, render, shown};
 pub use shared::differing_tokens;

@@ -1,9 +1,9 @@
 //! Two texts as one sequence: `[CLS] left [SEP] right [SEP]`, or whatever frame the tokenizer's file asks for.
 //!
 //! Each side is tokenised on its own and without special tokens, then the sides are cut, framed and given segments here. So a
-//! record that stands in many pairs is tokenised once ([`PairTokenizer::prepare`]), and a pair costs two copies
-//! ([`PairTokenizer::pair_prepared`]). Segments are BERT's whatever the model: 0 for the left side and the frame around it,
-//! 1 for the right side and its end; then fields of their own and shared words (see [`Rendering`]).
+//! record that stands in many pairs is tokenised once ([`TextEncoder::prepare`]), and a pair costs two copies
+//! ([`TextEncoder::pair_prepared`]). Segments are BERT's whatever the model: 0 for the left side and the frame around it,
+//! 1 for the right side and its end; then fields of their own and shared words (see [`TextConfig`]).
 //!
 //! Refused: a window sliding over long texts (product texts say what matters first), and special tokens spelled out in a
 //! user's text (`[SEP]` in a cell is five characters, not a separator).
@@ -15,7 +15,7 @@ use tokenizers::Encoding as Tokens;
 
 use super::batch::Encoding;
 use super::files::Files;
-use super::render::{Rendering, render};
+use super::render::{TextConfig, render};
 use super::shared::{Mark, Words, shared};
 use crate::ranker::Input;
 use crate::{Error, Result};
@@ -29,14 +29,14 @@ const NONE: u32 = u32::MAX;
 
 /// Turns records and texts into token ids. Cheap to clone.
 #[derive(Clone)]
-pub struct PairTokenizer {
+pub struct TextEncoder {
     files: Arc<Files>,
-    rendering: Rendering,
+    rendering: TextConfig,
 }
 
 /// One side of a pair, tokenised once. Only good for the tokenizer that made it.
 #[derive(Debug, Clone, Default)]
-pub struct Prepared {
+pub struct TokenizedSide {
     /// The first `max_tokens` token ids, `[t]`.
     ids: Vec<u32>,
     /// Each token's own segment or [`NONE`]; empty where no field has one.
@@ -49,20 +49,20 @@ pub struct Prepared {
     total: usize,
 }
 
-impl Prepared {
+impl TokenizedSide {
     /// Tokens of the whole text, without special tokens and before anything is cut.
     pub fn tokens(&self) -> usize {
         self.total
     }
 }
 
-impl PairTokenizer {
+impl TextEncoder {
     /// Reads `tokenizer.json`, else `vocab.txt` (BERT), from a model folder.
-    pub fn open(dir: &Path, rendering: Rendering) -> Result<Self> {
+    pub fn open(dir: &Path, rendering: TextConfig) -> Result<Self> {
         Self::new(Files::read(dir)?, rendering)
     }
 
-    pub(super) fn new(files: Files, rendering: Rendering) -> Result<Self> {
+    pub(super) fn new(files: Files, rendering: TextConfig) -> Result<Self> {
         rendering.check()?;
         let special = files.frame.prefix.len() + files.frame.middle.len() + files.frame.suffix.len();
         if rendering.max_tokens < special + 2 {
@@ -70,18 +70,18 @@ impl PairTokenizer {
                 format!("a pair takes {special} special tokens and one of each side; give at least {}", special + 2);
             return Err(Error::setting("text.max_tokens", rendering.max_tokens, what));
         }
-        Ok(PairTokenizer { files: Arc::new(files), rendering })
+        Ok(TextEncoder { files: Arc::new(files), rendering })
     }
 
     /// How records become text.
-    pub fn rendering(&self) -> &Rendering {
+    pub fn rendering(&self) -> &TextConfig {
         &self.rendering
     }
 
     /// The same tokenizer for a table whose columns have other names.
     pub fn with_fields(&self, fields: Vec<String>) -> Self {
-        let rendering = Rendering { fields, ..self.rendering.clone() };
-        PairTokenizer { files: self.files.clone(), rendering }
+        let rendering = TextConfig { fields, ..self.rendering.clone() };
+        TextEncoder { files: self.files.clone(), rendering }
     }
 
     /// Rows the model's embedding table needs: the highest id plus one.
@@ -95,11 +95,11 @@ impl PairTokenizer {
     }
 
     /// Tokenises one side.
-    pub fn prepare(&self, input: Input) -> Result<Prepared> {
+    pub fn prepare(&self, input: Input) -> Result<TokenizedSide> {
         let rendered = render(&self.rendering, input);
         let spans = &rendered.spans;
         let own = spans.iter().any(|s| s.segment.is_some());
-        let mut prepared = Prepared::default();
+        let mut prepared = TokenizedSide::default();
         if self.rendering.mark_shared {
             prepared.words = Words::new(&rendered.text, spans.iter().map(|s| (s.value, s.end, s.price)));
         }
@@ -139,14 +139,15 @@ impl PairTokenizer {
     }
 
     /// [`pair`](Self::pair) of sides tokenised before.
-    pub fn pair_prepared(&self, left: &Prepared, right: &Prepared) -> Encoding {
+    pub fn pair_prepared(&self, left: &TokenizedSide, right: &TokenizedSide) -> Encoding {
         let frame = &self.files.frame;
         let special = frame.prefix.len() + frame.middle.len() + frame.suffix.len();
         let (l, r) = fit(left.total, right.total, self.rendering.max_tokens - special);
         let mut encoding = Encoding {
             ids: Vec::with_capacity(l + r + special),
             segments: Vec::with_capacity(l + r + special),
-            cut: (left.total - l + right.total - r) as u32,
+            truncated: (left.total - l + right.total - r) as u32,
+            ..Encoding::default()
         };
         let (of_left, of_right) = match self.rendering.mark_shared {
             true => shared(&left.words, &right.words),
@@ -165,7 +166,7 @@ impl PairTokenizer {
         let prepared = self.prepare(input)?;
         let frame = &self.files.frame;
         let kept = prepared.total.min(self.rendering.max_tokens - frame.prefix.len() - frame.suffix.len());
-        let mut encoding = Encoding { cut: (prepared.total - kept) as u32, ..Default::default() };
+        let mut encoding = Encoding { truncated: (prepared.total - kept) as u32, ..Default::default() };
         push(&mut encoding, &frame.prefix, 0);
         push_side(&mut encoding, &prepared, kept, &[], [0; 5]);
         push(&mut encoding, &frame.suffix, 0);
@@ -199,7 +200,7 @@ fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
 }
 
 /// Appends the first `kept` tokens of a side; `segments` are those of its plain, shared, near and differing words and its shared codes.
-fn push_side(encoding: &mut Encoding, side: &Prepared, kept: usize, marks: &[Mark], segments: [u32; 5]) {
+fn push_side(encoding: &mut Encoding, side: &TokenizedSide, kept: usize, marks: &[Mark], segments: [u32; 5]) {
     let start = encoding.ids.len();
     push(encoding, &side.ids[..kept], segments[0]);
     let written = &mut encoding.segments[start..];
@@ -251,8 +252,8 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/text").join(name)
     }
 
-    fn open(name: &str, rendering: Rendering) -> PairTokenizer {
-        PairTokenizer::open(&golden(name), rendering).unwrap()
+    fn open(name: &str, rendering: TextConfig) -> TextEncoder {
+        TextEncoder::open(&golden(name), rendering).unwrap()
     }
 
     fn expected() -> Value {
@@ -268,7 +269,7 @@ mod tests {
     }
 
     /// One space in front of every token of a text, by its segment.
-    fn segments_of(tokenizer: &PairTokenizer, encoding: &Encoding, segment: u32) -> String {
+    fn segments_of(tokenizer: &TextEncoder, encoding: &Encoding, segment: u32) -> String {
         let ids = encoding.ids.iter().zip(&encoding.segments).filter(|(_, s)| **s == segment).map(|(id, _)| *id);
         tokenizer.files.tokenizer.decode(&ids.collect::<Vec<_>>(), true).unwrap()
     }
@@ -277,7 +278,7 @@ mod tests {
     fn pairs_equal_transformers() {
         let expected = expected();
         for name in ["cased", "uncased", "unigram"] {
-            let whole = open(name, Rendering { max_tokens: 4096, ..Default::default() });
+            let whole = open(name, TextConfig { max_tokens: 4096, ..Default::default() });
             assert_eq!(whole.vocab_size() as u64, expected[name]["vocab_size"].as_u64().unwrap());
             for pair in expected[name]["pairs"].as_array().unwrap() {
                 let encoding = whole.pair(text(&expected, &pair[0]), text(&expected, &pair[1])).unwrap();
@@ -285,9 +286,9 @@ mod tests {
                 if name != "unigram" {
                     assert_eq!(encoding.segments, numbers(&pair[3]), "{name} {pair}");
                 }
-                assert_eq!(encoding.cut, 0);
+                assert_eq!(encoding.truncated, 0);
             }
-            let short = open(name, Rendering { max_tokens: 24, ..Default::default() });
+            let short = open(name, TextConfig { max_tokens: 24, ..Default::default() });
             for pair in expected[name]["cut_to_24"].as_array().unwrap() {
                 let encoding = short.pair(text(&expected, &pair[0]), text(&expected, &pair[1])).unwrap();
                 assert_eq!(encoding.ids, numbers(&pair[2]), "{name} {pair}");
@@ -297,7 +298,7 @@ mod tests {
 
     #[test]
     fn unigram_segments_are_those_of_bert() {
-        let tokenizer = open("unigram", Rendering::default());
+        let tokenizer = open("unigram", TextConfig::default());
         let (left, right) = (Input::Text("черный чай"), Input::Text("чай"));
         let encoding = tokenizer.pair(left, right).unwrap();
         let l = tokenizer.prepare(left).unwrap().tokens();
@@ -308,10 +309,10 @@ mod tests {
 
     #[test]
     fn cased_vocabulary_keeps_case() {
-        let tokenizer = open("cased", Rendering::default());
+        let tokenizer = open("cased", TextConfig::default());
         let [upper, lower] = ["Средство", "средство"].map(|t| tokenizer.single(Input::Text(t)).unwrap().ids);
         assert_ne!(upper, lower);
-        let tokenizer = open("uncased", Rendering::default());
+        let tokenizer = open("uncased", TextConfig::default());
         let [upper, lower] = ["Средство", "средство"].map(|t| tokenizer.single(Input::Text(t)).unwrap().ids);
         assert_eq!(upper, lower);
     }
@@ -319,7 +320,7 @@ mod tests {
     #[test]
     fn shared_words_are_marked_by_the_whole_text() {
         for name in ["cased", "uncased", "unigram"] {
-            let tokenizer = open(name, Rendering { mark_shared: true, ..Default::default() });
+            let tokenizer = open(name, TextConfig { mark_shared: true, ..Default::default() });
             let (left, right) = ("sony dsc-w120 /b camera 500мл", "camera dscw120b 500 мл zoom");
             let encoding = tokenizer.pair(Input::Text(left), Input::Text(right)).unwrap();
             let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
@@ -332,10 +333,10 @@ mod tests {
         }
         let mut right = "zoom ".repeat(100);
         right.push_str("camera");
-        let tokenizer = open("cased", Rendering { mark_shared: true, max_tokens: 16, ..Default::default() });
+        let tokenizer = open("cased", TextConfig { mark_shared: true, max_tokens: 16, ..Default::default() });
         let encoding = tokenizer.pair(Input::Text("camera"), Input::Text(&right)).unwrap();
         assert_eq!(encoding.segments[1], 2, "the other camera is cut, and still known");
-        assert!(encoding.cut > 80);
+        assert!(encoding.truncated > 80);
     }
 
     #[test]
@@ -348,7 +349,7 @@ mod tests {
         let (left, right) = (record("camera black", "12"), record("black camera zoom", "18"));
 
         for name in ["cased", "unigram"] {
-            let rendering = Rendering {
+            let rendering = TextConfig {
                 marks: true,
                 mark_shared: true,
                 segments: [("price".to_string(), 10)].into(),
@@ -367,19 +368,19 @@ mod tests {
 
     #[test]
     fn empty_and_long_texts() {
-        let tokenizer = open("cased", Rendering { mark_shared: true, max_tokens: 64, ..Default::default() });
+        let tokenizer = open("cased", TextConfig { mark_shared: true, max_tokens: 64, ..Default::default() });
         let empty = Record { id: "1".into(), columns: vec!["title".to_string()].into(), values: vec![String::new()] };
         let encoding = tokenizer.pair((&empty).into(), Input::Text("")).unwrap();
-        assert_eq!((encoding.ids.len(), encoding.segments, encoding.cut), (3, vec![0, 0, 1], 0));
+        assert_eq!((encoding.ids.len(), encoding.segments, encoding.truncated), (3, vec![0, 0, 1], 0));
         for name in ["cased", "uncased", "unigram"] {
-            let tokenizer = open(name, Rendering { max_tokens: 64, ..Default::default() });
+            let tokenizer = open(name, TextConfig { max_tokens: 64, ..Default::default() });
             let short = "Концентрат Prosept «Зелёный чай», 0,5 л ";
             let tokens = tokenizer.prepare(Input::Text(short)).unwrap().tokens();
             let long = short.repeat(1000); // some 60 kB: tokenised in pieces
             let encoding = tokenizer.pair(Input::Text(&long), Input::Text(short)).unwrap();
             assert_eq!(encoding.ids.len(), 64);
             let special = tokenizer.pair(Input::Text(""), Input::Text("")).unwrap().ids.len();
-            assert_eq!(encoding.cut as usize, 1001 * tokens + special - 64, "{name}");
+            assert_eq!(encoding.truncated as usize, 1001 * tokens + special - 64, "{name}");
             let glued = "x".repeat(300_000);
             assert!(tokenizer.single(Input::Text(&glued)).unwrap().ids.len() <= 64);
         }
@@ -403,7 +404,7 @@ mod tests {
     fn save_gives_the_same_files() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["cased", "uncased", "unigram"] {
-            open(name, Rendering::default()).save(&dir.path().join(name)).unwrap();
+            open(name, TextConfig::default()).save(&dir.path().join(name)).unwrap();
             for file in std::fs::read_dir(golden(name)).unwrap() {
                 let file = file.unwrap();
                 let copy = dir.path().join(name).join(file.file_name());
@@ -419,8 +420,8 @@ mod tests {
             for (name, content) in files {
                 std::fs::write(dir.path().join(name), content).unwrap();
             }
-            let error = PairTokenizer::open(dir.path(), Rendering::default()).err().unwrap();
-            assert!(error.is_users());
+            let error = TextEncoder::open(dir.path(), TextConfig::default()).err().unwrap();
+            assert!(error.is_user_error());
             let message = error.to_string();
             assert!(!message.contains('\n'), "{message}");
             message
@@ -444,8 +445,8 @@ mod tests {
             let message = message(&files);
             assert!(message.contains(part), "{message}");
         }
-        let rendering = Rendering { max_tokens: 4, ..Default::default() };
-        let error = PairTokenizer::open(&golden("cased"), rendering).err().unwrap().to_string();
+        let rendering = TextConfig { max_tokens: 4, ..Default::default() };
+        let error = TextEncoder::open(&golden("cased"), rendering).err().unwrap().to_string();
         assert!(error.contains("text.max_tokens = 4") && error.contains("at least 5"), "{error}");
     }
 
@@ -454,14 +455,14 @@ mod tests {
         #[test]
         fn truncation(left in "[a-zа-я0-9 ,./-]{0,80}", right in "\\PC{0,60}", max in 6usize..40, mark: bool, which in 0usize..3) {
             let name = ["cased", "uncased", "unigram"][which];
-            let rendering = Rendering { max_tokens: max, mark_shared: mark, ..Default::default() };
-            let whole = open(name, Rendering { max_tokens: 4096, ..rendering.clone() });
+            let rendering = TextConfig { max_tokens: max, mark_shared: mark, ..Default::default() };
+            let whole = open(name, TextConfig { max_tokens: 4096, ..rendering.clone() });
             let tokenizer = open(name, rendering);
             let (left, right) = (Input::Text(&left), Input::Text(&right));
             let (all, cut) = (whole.pair(left, right).unwrap(), tokenizer.pair(left, right).unwrap());
             prop_assert_eq!(cut.ids.len(), all.ids.len().min(max));
             prop_assert_eq!(cut.segments.len(), cut.ids.len());
-            prop_assert_eq!(cut.ids.len() + cut.cut as usize, all.ids.len());
+            prop_assert_eq!(cut.ids.len() + cut.truncated as usize, all.ids.len());
             // each side is a prefix of the whole side, segments included
             let (l, r) = (tokenizer.prepare(left).unwrap(), tokenizer.prepare(right).unwrap());
             let (kept_left, kept_right) = fit(l.total, r.total, max - (all.ids.len() - l.total - r.total));

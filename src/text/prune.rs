@@ -237,7 +237,7 @@ fn items(array: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
 mod tests {
     use super::*;
     use crate::Input;
-    use crate::text::{PairTokenizer, Rendering};
+    use crate::text::{TextConfig, TextEncoder};
 
     fn golden(name: &str) -> std::path::PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/text").join(name)
@@ -250,8 +250,8 @@ mod tests {
             let pruned = prune(&golden(name), corpus, Keep::default()).unwrap();
             let dir = tempfile::tempdir().unwrap();
             pruned.save(dir.path()).unwrap();
-            let rendering = Rendering { max_tokens: 4096, ..Default::default() };
-            let [old, new] = [&golden(name), dir.path()].map(|d| PairTokenizer::open(d, rendering.clone()).unwrap());
+            let rendering = TextConfig { max_tokens: 4096, ..Default::default() };
+            let [old, new] = [&golden(name), dir.path()].map(|d| TextEncoder::open(d, rendering.clone()).unwrap());
             assert_eq!(new.vocab_size(), pruned.kept().len());
             assert!(new.vocab_size() < old.vocab_size() * 4 / 5, "{name}: {}", new.vocab_size());
             let mut all = corpus.to_vec();

@@ -16,10 +16,10 @@ use crate::ranker::Input;
 use crate::records::Record;
 use crate::{Error, Result};
 
-/// How a record becomes text and a pair becomes tokens. Part of a recipe and of a bundle, so that training and serving agree.
+/// How a record becomes text and a pair becomes tokens. Split of a recipe and of a bundle, so that training and serving agree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Rendering {
+pub struct TextConfig {
     /// The fields, in order. Empty, or none of them in the record: all but the id. One that a record lacks is empty there.
     pub fields: Vec<String>,
     /// `COL name VAL value` instead of the bare values.
@@ -34,14 +34,14 @@ pub struct Rendering {
     pub mark_shared: bool,
 }
 
-impl Default for Rendering {
+impl Default for TextConfig {
     fn default() -> Self {
         let (fields, segments) = (Vec::new(), BTreeMap::new());
-        Rendering { fields, marks: false, segments, max_tokens: 128, mark_shared: false }
+        TextConfig { fields, marks: false, segments, max_tokens: 128, mark_shared: false }
     }
 }
 
-impl Rendering {
+impl TextConfig {
     /// How many rows the model's segment table needs for pairs: 2, 10 with shared words marked, more with fields of their own.
     pub fn segment_count(&self) -> usize {
         let least = if self.mark_shared { 10 } else { 2 };
@@ -102,7 +102,7 @@ pub struct Span {
 }
 
 /// The line of text that stands for a record. A plain text is taken as it is, without marks.
-pub fn render(rendering: &Rendering, input: Input) -> Rendered {
+pub fn render(rendering: &TextConfig, input: Input) -> Rendered {
     let mut out = Rendered::default();
     each_field(rendering, input, |name, value| {
         let before = out.text.len();
@@ -130,14 +130,14 @@ pub fn render(rendering: &Rendering, input: Input) -> Rendered {
 }
 
 /// The same text as a person reads it: the chosen values without marks.
-pub fn shown(rendering: &Rendering, input: Input) -> String {
+pub fn shown(rendering: &TextConfig, input: Input) -> String {
     let mut text = String::new();
     each_field(rendering, input, |_, value| push_words(&mut text, value));
     text
 }
 
 /// Calls `each` with the name (none for a plain text) and value of every field that is rendered.
-fn each_field<'a>(rendering: &Rendering, input: Input<'a>, mut each: impl FnMut(Option<&str>, &'a str)) {
+fn each_field<'a>(rendering: &TextConfig, input: Input<'a>, mut each: impl FnMut(Option<&str>, &'a str)) {
     match input {
         Input::Text(text) => each(None, text),
         Input::Record(record) if rendering.fields.iter().any(|f| record.columns.contains(f)) => {
@@ -171,15 +171,15 @@ mod tests {
     #[test]
     fn fields_marks_and_empty_values() {
         let r = record(&[("title", " Клей \t ПВА "), ("price", ""), ("note", "5 л")]);
-        let plain = Rendering::default();
+        let plain = TextConfig::default();
         assert_eq!(render(&plain, (&r).into()).text, "Клей ПВА 5 л");
-        let marked = Rendering { marks: true, ..plain.clone() };
+        let marked = TextConfig { marks: true, ..plain.clone() };
         let rendered = render(&marked, (&r).into());
         assert_eq!(rendered.text, "COL title VAL Клей ПВА COL note VAL 5 л");
         let values: Vec<&str> = rendered.spans.iter().map(|s| &rendered.text[s.value..s.end]).collect();
         assert_eq!(values, ["Клей ПВА", "5 л"]);
         assert_eq!(shown(&marked, (&r).into()), "Клей ПВА 5 л");
-        let chosen = Rendering { fields: vec!["note".into(), "title".into()], ..plain.clone() };
+        let chosen = TextConfig { fields: vec!["note".into(), "title".into()], ..plain.clone() };
         assert_eq!(render(&chosen, (&r).into()).text, "5 л Клей ПВА");
         let empty = record(&[("title", " "), ("note", "")]);
         assert_eq!(render(&marked, (&empty).into()), Rendered::default());
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn other_column_names_render_all_columns() {
-        let rendering = Rendering { fields: vec!["title".into(), "price".into()], ..Default::default() };
+        let rendering = TextConfig { fields: vec!["title".into(), "price".into()], ..Default::default() };
         let other = record(&[("name", "Клей"), ("cost", "12")]);
         assert_eq!(render(&rendering, (&other).into()).text, "Клей 12");
         assert!(!rendering.fits(&other.columns));
@@ -203,14 +203,14 @@ mod tests {
 
     #[test]
     fn segment_numbers_are_checked() {
-        let mut rendering = Rendering { segments: [("price".to_string(), 2)].into(), ..Default::default() };
+        let mut rendering = TextConfig { segments: [("price".to_string(), 2)].into(), ..Default::default() };
         assert!(rendering.check().is_ok());
         assert_eq!(rendering.segment_count(), 3);
         rendering.mark_shared = true;
         let error = rendering.check().unwrap_err().to_string();
         assert!(error.contains("text.segments.price = 2") && error.contains("starts at 10"), "{error}");
-        assert_eq!(Rendering::default().segment_count(), 2);
-        assert!(serde_json::from_str::<Rendering>(r#"{"feilds": []}"#).is_err());
-        assert_eq!(serde_json::from_str::<Rendering>("{}").unwrap(), Rendering::default());
+        assert_eq!(TextConfig::default().segment_count(), 2);
+        assert!(serde_json::from_str::<TextConfig>(r#"{"feilds": []}"#).is_err());
+        assert_eq!(serde_json::from_str::<TextConfig>("{}").unwrap(), TextConfig::default());
     }
 }

@@ -54,7 +54,7 @@ impl Default for Augment {
 }
 
 /// Pairs made from one record: two versions of it and whether they are the same thing. The record should hold the rendered
-/// fields only (`Rendering::rendered_record`): a change in a field that no text shows would teach a falsehood. Without
+/// fields only (`TextConfig::rendered_record`): a change in a field that no text shows would teach a falsehood. Without
 /// anything to change there is no negative.
 /// `other` is any other record of the list: a negative may take a name from it, either side words as its shop adds them.
 /// `siblings` are records near it that are other products.

@@ -252,7 +252,7 @@ mod tests {
         commit(dir.path(), &first).unwrap();
         std::os::unix::fs::symlink(full, dir.path().join("step-2.safetensors.part")).unwrap();
         let error = write_arrays(dir.path(), "step-2.safetensors", &floats(&[2.0; 3])).unwrap_err();
-        assert!(error.is_users() && error.to_string().contains("--resume"), "{error}");
+        assert!(error.is_user_error() && error.to_string().contains("--resume"), "{error}");
         assert_eq!(state(dir.path()).unwrap().unwrap(), first);
         assert!(dir.path().join("step-1.safetensors").exists() && !dir.path().join("step-2.safetensors").exists());
     }

@@ -18,13 +18,13 @@ use unicode_normalization::UnicodeNormalization;
 use super::augment::{made_pairs, thin_pair};
 use super::batches::Example;
 use super::negatives;
-use super::recipe::{NamedSource, Recipe, Split};
+use super::recipe::{NamedSource, Recipe, SplitRatios};
 use super::seed::{generator, mix};
 use crate::data::{ReadOptions, Skipped, Source, read_pairs};
 use crate::index::Bm25;
 use crate::ranker::Input;
-use crate::records::{Pair, PairSet, Part, Record};
-use crate::text::{PairTokenizer, Prepared, Rendering, shown};
+use crate::records::{Pair, PairSet, Record, Split};
+use crate::text::{TextConfig, TextEncoder, TokenizedSide, shown};
 use crate::{Error, Result};
 
 /// What became of one source.
@@ -56,7 +56,7 @@ pub struct Counts {
 struct Side {
     /// The fields that the network reads.
     record: Record,
-    prepared: Prepared,
+    prepared: TokenizedSide,
     /// Which tokenizer (a source may show other fields).
     source: usize,
     /// Sides of the same list that are near and other products.
@@ -76,7 +76,7 @@ struct Item {
 pub struct Corpus {
     sides: Vec<Side>,
     items: Vec<Item>,
-    tokenizers: Vec<PairTokenizer>,
+    tokenizers: Vec<TextEncoder>,
     /// Validation pairs of all sources.
     pub valid: Vec<Example>,
     /// Test pairs by source.
@@ -95,7 +95,7 @@ fn normalised(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn key(rendering: &Rendering, left: &Record, right: &Record) -> Key {
+fn key(rendering: &TextConfig, left: &Record, right: &Record) -> Key {
     let (a, b) =
         (normalised(&shown(rendering, Input::Record(left))), normalised(&shown(rendering, Input::Record(right))));
     let (first, second) = if a <= b { (a, b) } else { (b, a) };
@@ -109,19 +109,19 @@ fn key(rendering: &Rendering, left: &Record, right: &Record) -> Key {
 }
 
 /// The keys of a pair: by the fields that the network reads, and by all fields, since two sets may show different ones.
-fn keys(chosen: &Rendering, left: &Record, right: &Record) -> [Key; 2] {
-    [key(chosen, left, right), key(&Rendering::default(), left, right)]
+fn keys(chosen: &TextConfig, left: &Record, right: &Record) -> [Key; 2] {
+    [key(chosen, left, right), key(&TextConfig::default(), left, right)]
 }
 
 /// The rendering of a source, without marks.
-fn plain(rendering: &Rendering, fields: Option<&Vec<String>>) -> Rendering {
+fn plain(rendering: &TextConfig, fields: Option<&Vec<String>>) -> TextConfig {
     let fields = fields.unwrap_or(&rendering.fields).clone();
-    Rendering { fields, marks: false, mark_shared: false, ..rendering.clone() }
+    TextConfig { fields, marks: false, mark_shared: false, ..rendering.clone() }
 }
 
 /// A record with the fields that are shown, and no other: a pair made by changing a field that no text shows would teach
 /// a falsehood.
-fn visible(rendering: &Rendering, record: &Record) -> Record {
+fn visible(rendering: &TextConfig, record: &Record) -> Record {
     let shown: Vec<(&String, &str)> =
         rendering.fields.iter().filter_map(|field| Some((field, record.get(field)?))).collect();
     if shown.is_empty() {
@@ -132,16 +132,16 @@ fn visible(rendering: &Rendering, record: &Record) -> Record {
 }
 
 /// Gives a part to pairs that have none; all pairs of one left text stay together.
-fn split(set: &mut PairSet, rendering: &Rendering, shares: Split) {
+fn split(set: &mut PairSet, rendering: &TextConfig, shares: SplitRatios) {
     let PairSet { left, pairs, .. } = set;
     for pair in pairs.iter_mut().filter(|p| p.part.is_none()) {
         let text = normalised(&shown(rendering, Input::Record(&left[pair.left as usize])));
         let hash = Sha256::digest(text.as_bytes());
         let at = f64::from(u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]])) / f64::from(u32::MAX);
         pair.part = Some(match at {
-            _ if at < shares.test => Part::Test,
-            _ if at < shares.test + shares.valid => Part::Valid,
-            _ => Part::Train,
+            _ if at < shares.test => Split::Test,
+            _ if at < shares.test + shares.valid => Split::Valid,
+            _ => Split::Train,
         });
     }
 }
@@ -149,27 +149,27 @@ fn split(set: &mut PairSet, rendering: &Rendering, shares: Split) {
 /// One source, read and completed.
 struct Read<'a> {
     source: &'a NamedSource,
-    rendering: Rendering,
+    rendering: TextConfig,
     read: LabelledSource,
     left_out: bool,
 }
 
 impl Read<'_> {
     /// What a pair is used for; a set that is left out is only measured.
-    fn is(&self, part: Part, pair: &Pair) -> bool {
-        (part == Part::Test || !self.left_out) && self.source.role(pair) == Some(part)
+    fn is(&self, part: Split, pair: &Pair) -> bool {
+        (part == Split::Test || !self.left_out) && self.source.role(pair) == Some(part)
     }
     fn keys(&self, pair: &Pair) -> [Key; 2] {
         let PairSet { left, right, .. } = &self.read.set;
         keys(&self.rendering, &left[pair.left as usize], &right[pair.right as usize])
     }
     /// The pairs of a part whose texts are not `closed` to it, and how many were dropped.
-    fn part(&self, part: Part, closed: &Closed) -> (Vec<Pair>, u64) {
+    fn part(&self, part: Split, closed: &Closed) -> (Vec<Pair>, u64) {
         let pairs: Vec<Pair> = self.read.set.pairs.iter().filter(|p| self.is(part, p)).copied().collect();
         let closed = match part {
-            Part::Train => &closed.to_training,
-            Part::Valid => &closed.to_validation,
-            Part::Test => return (pairs, 0),
+            Split::Train => &closed.to_training,
+            Split::Valid => &closed.to_validation,
+            Split::Test => return (pairs, 0),
         };
         let before = pairs.len();
         let kept: Vec<Pair> =
@@ -242,7 +242,7 @@ fn read_all(recipe: &Recipe) -> Result<Vec<Read<'_>>> {
 ///
 /// # Errors
 /// As [`read_source`].
-pub fn read_part(recipe: &Recipe, part: Part) -> Result<Vec<LabelledSource>> {
+pub fn read_part(recipe: &Recipe, part: Split) -> Result<Vec<LabelledSource>> {
     let all = read_all(recipe)?;
     let closed = closed(recipe, &all)?;
     let parts = all.into_iter().map(|mut read| {
@@ -254,7 +254,7 @@ pub fn read_part(recipe: &Recipe, part: Part) -> Result<Vec<LabelledSource>> {
 
 impl Corpus {
     /// Reads every source of a recipe.
-    pub fn read(recipe: &Recipe, tokenizer: &PairTokenizer) -> Result<Self> {
+    pub fn read(recipe: &Recipe, tokenizer: &TextEncoder) -> Result<Self> {
         let all = read_all(recipe)?;
         let closed = closed(recipe, &all)?;
         let mut corpus = Corpus {
@@ -287,9 +287,9 @@ impl Corpus {
         fingerprint: &mut Sha256,
     ) -> Result<()> {
         let Read { source, read: LabelledSource { set, unlabelled, made, skipped }, .. } = read;
-        let (train, dropped_train) = read.part(Part::Train, closed);
-        let (valid, dropped_valid) = read.part(Part::Valid, closed);
-        let (test, _) = read.part(Part::Test, closed);
+        let (train, dropped_train) = read.part(Split::Train, closed);
+        let (valid, dropped_valid) = read.part(Split::Valid, closed);
+        let (test, _) = read.part(Split::Test, closed);
         self.counts.push(Counts {
             name: source.name.clone(),
             train: train.len() as u64,
@@ -450,10 +450,10 @@ fn partners(pairs: &[Pair], right: bool) -> BTreeMap<u32, BTreeSet<u32>> {
 fn closed(recipe: &Recipe, all: &[Read]) -> Result<Closed> {
     let (mut held_out, mut tested) = (HashSet::new(), HashSet::new());
     for read in all {
-        for pair in read.read.set.pairs.iter().filter(|p| !read.is(Part::Train, p)) {
+        for pair in read.read.set.pairs.iter().filter(|p| !read.is(Split::Train, p)) {
             let keys = read.keys(pair);
             held_out.extend(keys);
-            if read.is(Part::Test, pair) || pair.part == Some(Part::Test) || read.left_out {
+            if read.is(Split::Test, pair) || pair.part == Some(Split::Test) || read.left_out {
                 tested.extend(keys);
             }
         }
@@ -461,10 +461,10 @@ fn closed(recipe: &Recipe, all: &[Read]) -> Result<Closed> {
     let rendering = plain(&recipe.text, None);
     for source in &recipe.data.exclude {
         let (set, _) = read(source, recipe)?;
-        for pair in set.pairs.iter().filter(|p| p.part != Some(Part::Train)) {
+        for pair in set.pairs.iter().filter(|p| p.part != Some(Split::Train)) {
             let keys = keys(&rendering, &set.left[pair.left as usize], &set.right[pair.right as usize]);
             held_out.extend(keys);
-            if pair.part != Some(Part::Valid) {
+            if pair.part != Some(Split::Valid) {
                 tested.extend(keys);
             }
         }

@@ -140,7 +140,7 @@ mod tests {
         let mut encoding = |t: u64| Encoding {
             ids: (0..t).map(|_| rng.random_range(0..50)).collect(),
             segments: (0..t).map(|i| u32::from(2 * i > t)).collect(),
-            cut: 0,
+            ..Encoding::default()
         };
         (0..sequences).map(|i| encoding(3 + i * 7 % 60)).collect::<Vec<_>>().iter().collect()
     }
@@ -214,6 +214,6 @@ mod tests {
         assert!(refused(&Batch::default()).to_string().contains("at least one pair"));
         let mut other = batch(3, 8);
         other.ids[5] = 50;
-        assert!(refused(&other).is_users() && refused(&other).to_string().contains("another model"));
+        assert!(refused(&other).is_user_error() && refused(&other).to_string().contains("another model"));
     }
 }

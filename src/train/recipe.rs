@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use super::augment::Augment;
 use super::batches::ClassBalance;
 use super::optimizer;
-use crate::calibrate::{Goal, Method};
+use crate::calibrate::{Method, ThresholdObjective};
 use crate::data::Source;
 use crate::nn::Dtype;
-use crate::records::{Pair, Part};
-use crate::text::Rendering;
+use crate::records::{Pair, Split};
+use crate::text::TextConfig;
 use crate::{Error, Result};
 
 /// A run, described.
@@ -32,7 +32,7 @@ pub struct Recipe {
     pub data: Data,
     /// How records become tokens.
     #[serde(default)]
-    pub text: Rendering,
+    pub text: TextConfig,
     /// How weights change.
     #[serde(default)]
     pub train: TrainSettings,
@@ -75,7 +75,7 @@ pub struct Data {
     pub leave_out: Vec<String>,
     /// Parts for pairs that have none.
     #[serde(default)]
-    pub split: Split,
+    pub split: SplitRatios,
     /// Drop and count broken rows instead of stopping at the first.
     #[serde(default)]
     pub skip_bad_rows: bool,
@@ -100,13 +100,13 @@ pub struct NamedSource {
     pub repeat: u32,
     /// Parts that are trained on.
     #[serde(default = "train_part")]
-    pub train: Vec<Part>,
+    pub train: Vec<Split>,
     /// Parts that thresholds, calibration and early stopping use.
     #[serde(default = "valid_part")]
-    pub valid: Vec<Part>,
+    pub valid: Vec<Split>,
     /// Parts that are measured on at the end.
     #[serde(default = "test_part")]
-    pub test: Vec<Part>,
+    pub test: Vec<Split>,
     /// Non-matches to be made, for a set of links that knows matches only.
     #[serde(default)]
     pub negatives: Option<Negatives>,
@@ -117,9 +117,9 @@ pub struct NamedSource {
 
 impl NamedSource {
     /// What a pair is used for; `None` where its part is used for nothing.
-    pub fn role(&self, pair: &Pair) -> Option<Part> {
+    pub fn role(&self, pair: &Pair) -> Option<Split> {
         let part = pair.part?;
-        let roles = [(&self.train, Part::Train), (&self.valid, Part::Valid), (&self.test, Part::Test)];
+        let roles = [(&self.train, Split::Train), (&self.valid, Split::Valid), (&self.test, Split::Test)];
         roles.into_iter().find(|(parts, _)| parts.contains(&part)).map(|(_, role)| role)
     }
 }
@@ -140,23 +140,23 @@ pub struct Negatives {
 /// together.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Split {
+pub struct SplitRatios {
     /// For validation.
     pub valid: f64,
     /// For test.
     pub test: f64,
 }
 
-impl Default for Split {
+impl Default for SplitRatios {
     fn default() -> Self {
-        Split { valid: 0.2, test: 0.2 }
+        SplitRatios { valid: 0.2, test: 0.2 }
     }
 }
 
 /// What early stopping and the choice of the best weights look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Measure {
+pub enum Metric {
     /// The best F1 over all thresholds.
     #[default]
     F1,
@@ -211,7 +211,7 @@ pub struct TrainSettings {
     /// Decay of a moving average of the weights, which is then what is validated and kept.
     pub average: Option<f32>,
     /// What validation looks at.
-    pub measure: Measure,
+    pub measure: Metric,
     /// Validations without a new best after which the run stops; never where it is left out.
     pub early_stopping: Option<u32>,
     /// Steps between validations; each epoch's end where it is left out.
@@ -243,7 +243,7 @@ impl Default for TrainSettings {
             label_smoothing: 0.0,
             swap: 0.0,
             average: None,
-            measure: Measure::F1,
+            measure: Metric::F1,
             early_stopping: None,
             validate_every: None,
             checkpoint_every: 500,
@@ -309,12 +309,12 @@ pub struct Calibrate {
     /// The map fitted on validation.
     pub method: Method,
     /// What the threshold is for.
-    pub goal: Goal,
+    pub goal: ThresholdObjective,
 }
 
 impl Default for Calibrate {
     fn default() -> Self {
-        Calibrate { method: Method::Beta, goal: Goal::F1 }
+        Calibrate { method: Method::Beta, goal: ThresholdObjective::F1 }
     }
 }
 
@@ -339,14 +339,14 @@ fn four() -> usize {
 fn two() -> usize {
     2
 }
-fn train_part() -> Vec<Part> {
-    vec![Part::Train]
+fn train_part() -> Vec<Split> {
+    vec![Split::Train]
 }
-fn valid_part() -> Vec<Part> {
-    vec![Part::Valid]
+fn valid_part() -> Vec<Split> {
+    vec![Split::Valid]
 }
-fn test_part() -> Vec<Part> {
-    vec![Part::Test]
+fn test_part() -> Vec<Split> {
+    vec![Split::Test]
 }
 
 impl Recipe {
@@ -407,13 +407,13 @@ impl Recipe {
         }
         for source in &self.data.sources {
             let parts = source.train.iter().chain(&source.valid).chain(&source.test);
-            let parts: Vec<Part> = parts.copied().collect();
+            let parts: Vec<Split> = parts.copied().collect();
             if let Some(part) = parts.iter().find(|part| parts.iter().filter(|p| p == part).count() > 1) {
                 let what = format!("uses its {part:?} part twice among train, valid and test");
                 return Err(Error::setting("data.sources", &source.name, what));
             }
         }
-        let Split { valid, test } = self.data.split;
+        let SplitRatios { valid, test } = self.data.split;
         if !(valid >= 0.0 && test >= 0.0 && valid + test < 1.0) {
             let what = "shares must be 0 or more and leave something to train on";
             return Err(Error::setting("data.split", format!("{valid}, {test}"), what));
@@ -509,7 +509,7 @@ epochs = 3
         let error = |text: &str, sets: &[&str]| {
             let error = read(text, sets).unwrap_err();
             let text = error.to_string();
-            assert!(error.is_users() && !text.contains('\n'), "{text}");
+            assert!(error.is_user_error() && !text.contains('\n'), "{text}");
             text
         };
         let misspelt = error(&TEXT.replace("epochs = 3", "epoch = 3"), &[]);

@@ -22,7 +22,7 @@ use crate::eval::{self, Report};
 use crate::models::Network;
 use crate::models::bert::Config;
 use crate::models::cross_encoder::CrossEncoder;
-use crate::text::{Encoding, PairTokenizer};
+use crate::text::{Encoding, TextEncoder};
 use crate::{Error, Result};
 
 /// `metrics.json`: what came out of a run.
@@ -120,7 +120,7 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
         let what = format!("the start has {} positions", config.max_position_embeddings);
         return Err(Error::setting("text.max_tokens", recipe.text.max_tokens, what));
     }
-    let tokenizer = PairTokenizer::open(&recipe.start.dir, recipe.text.clone())?;
+    let tokenizer = TextEncoder::open(&recipe.start.dir, recipe.text.clone())?;
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("the tokenizer has {} tokens, the embedding {}", tokenizer.vocab_size(), config.vocab_size);
         return Err(Error::model(&recipe.start.dir, "vocab_size", what, "the two files do not belong together"));

@@ -90,7 +90,7 @@ fn examples(count: usize, seed: u64) -> Vec<Example> {
         let ids: Vec<u32> = (0..rng.random_range(5..20)).map(|_| rng.random_range(0..VOCABULARY as u32)).collect();
         let votes: i32 = ids.iter().map(|&id| i32::from(id < 6) - i32::from((6..12).contains(&id))).sum();
         let target = f32::from(u8::from(votes > 1));
-        Example { encoding: Encoding { segments: vec![0; ids.len()], ids, cut: 0 }, target, weight: 1.0 }
+        Example { encoding: Encoding { segments: vec![0; ids.len()], ids, ..Encoding::default() }, target, weight: 1.0 }
     };
     (0..count).map(|_| one()).collect()
 }
@@ -220,7 +220,7 @@ fn another_seed_gives_other_bits_and_cannot_resume() {
     run(&mut other, &changed, other_dir.path(), false, &Silent).unwrap();
     assert_ne!(one.bits(), other.bits());
     let error = run(&mut Bag::new(), &changed, dir.path(), true, &Silent).unwrap_err();
-    assert!(error.is_users() && error.to_string().contains("train.seed"), "{error}");
+    assert!(error.is_user_error() && error.to_string().contains("train.seed"), "{error}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::batches::{self, ClassBalance, Example};
 use super::checkpoint::{self, Floats, State};
 use super::optimizer::{self, AdamW};
 use super::progress::{Progress, StepReport, Validation};
-use super::recipe::{Measure, TrainSettings};
+use super::recipe::{Metric, TrainSettings};
 use super::schedule::Schedule;
 use super::seed::mix;
 use crate::eval::{self, Report};
@@ -278,9 +278,9 @@ impl<'a> Run<'a> {
         let Report { best_f1, pr_auc, .. } = eval::report(&probabilities, &labels, 0.5)?;
         let loss = mean_loss(&scores, &labels);
         let value = match self.settings.measure {
-            Measure::F1 => best_f1,
-            Measure::Ap => pr_auc,
-            Measure::Loss => -loss,
+            Metric::F1 => best_f1,
+            Metric::Ap => pr_auc,
+            Metric::Loss => -loss,
         } as f32;
         let best = self.state.best.is_none_or(|(so_far, _)| value > so_far);
         if best {

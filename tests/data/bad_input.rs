@@ -13,7 +13,7 @@ const SKIP: ReadOptions = ReadOptions { id: None, skip_bad_rows: true };
 /// Checks that an error is the user's, on one line, and says all that it should.
 fn says(error: Error, words: &[&str]) {
     let text = error.to_string();
-    assert!(error.is_users() && !text.contains('\n'), "{text}");
+    assert!(error.is_user_error() && !text.contains('\n'), "{text}");
     for word in words {
         assert!(text.contains(word), "`{word}` is not in: {text}");
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sverka::data::{Parts, ReadOptions, Source, detect, guess_links, read_pairs, read_table, stream_pairs};
-use sverka::{PairSet, Part, Record, Table};
+use sverka::{PairSet, Record, Split, Table};
 
 use crate::{Folder, gzip};
 
@@ -110,8 +110,8 @@ fn a_deepmatcher_folder() {
     let source = detect(folder.0.path()).unwrap();
     assert_eq!(source, Source::Deepmatcher { dir: folder.0.path().into() });
     let set = pairs(&source);
-    let train: Vec<_> = set.part(Part::Train).collect();
-    assert_eq!((train.len(), set.part(Part::Valid).count(), set.part(Part::Test).count()), (1, 0, 1));
+    let train: Vec<_> = set.part(Split::Train).collect();
+    assert_eq!((train.len(), set.part(Split::Valid).count(), set.part(Split::Test).count()), (1, 0, 1));
     assert_eq!(
         (&*train[0].0.id, fields(train[0].0), fields(train[0].1), train[0].2),
         ("5", vec![("name", "b")], vec![("title", "c")], Some(true))
@@ -127,7 +127,7 @@ fn joined_rows_under_both_prefixes() {
         let source = detect(&path).unwrap();
         assert_eq!(source, Source::Joined(Parts { train: Some(path), valid: None, test: None }));
         let set = pairs(&source);
-        let rows: Vec<_> = set.part(Part::Train).collect();
+        let rows: Vec<_> = set.part(Split::Train).collect();
         assert_eq!((&*rows[1].0.id, &*rows[1].1.id, rows[1].2), ("a1", "b2", Some(false)));
         assert_eq!((fields(rows[0].0), fields(rows[0].1)), (vec![("name", "x"), ("price", "3")], vec![("name", "y")]));
     }
@@ -149,7 +149,7 @@ fn wdc_lines_plain_and_packed_without_the_cluster() {
     let source = detect(folder.0.path()).unwrap();
     assert_eq!(source, Source::Wdc(Parts { train: Some(plain), valid: None, test: Some(packed) }));
     let set = pairs(&source);
-    for part in [Part::Train, Part::Test] {
+    for part in [Split::Train, Split::Test] {
         let rows: Vec<_> = set.part(part).collect();
         assert_eq!((rows.len(), &*rows[0].0.id, &*rows[0].1.id), (2, "12", "13"));
         assert_eq!((rows[0].2, rows[1].2), (Some(true), Some(false)));
@@ -166,7 +166,7 @@ fn ditto_lines_may_repeat() {
     let source = detect(&path).unwrap();
     assert_eq!(source, Source::Ditto(Parts { train: None, valid: Some(path), test: None }));
     let set = pairs(&source);
-    let rows: Vec<_> = set.part(Part::Valid).collect();
+    let rows: Vec<_> = set.part(Split::Valid).collect();
     assert_eq!(rows.iter().map(|r| r.2).collect::<Vec<_>>(), [Some(true), Some(true), Some(false)]);
     assert_eq!(fields(rows[1].0), [("title", "\"Fire, 7\" Display\"@en"), ("price", ""), ("x", "2")]);
     assert_eq!((fields(rows[2].0), &*rows[2].0.id), (vec![("title", "b")], "3"));
@@ -192,9 +192,9 @@ fn links_with_labels_parts_and_other_ids() {
     let set = pairs(&source);
     let seen: Vec<_> = set.pairs.iter().map(|p| (p.left, p.right, p.label, p.part)).collect();
     let wanted = [
-        (0, 0, Some(true), Some(Part::Train)),
-        (1, 1, Some(false), Some(Part::Valid)),
-        (0, 1, None, Some(Part::Test)),
+        (0, 0, Some(true), Some(Split::Train)),
+        (1, 1, Some(false), Some(Split::Valid)),
+        (0, 1, None, Some(Split::Test)),
         (1, 0, None, None),
     ];
     assert_eq!(seen, wanted);

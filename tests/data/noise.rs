@@ -64,7 +64,7 @@ fn a_parquet_file_with_any_byte_changed() {
         match read_table(&folder.write(&format!("{i}.parquet"), bytes), &ReadOptions::default()) {
             Ok(_) => read += 1,
             Err(error) => {
-                assert!(error.is_users() && !error.to_string().contains('\n'), "byte {i}: {error}");
+                assert!(error.is_user_error() && !error.to_string().contains('\n'), "byte {i}: {error}");
                 refused += 1;
             }
         }

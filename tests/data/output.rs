@@ -104,7 +104,7 @@ fn what_was_there_stays_until_the_new_file_is_whole() {
         Err(Error::io("write", &path)(std::io::ErrorKind::StorageFull.into()))
     };
     let error = write_beside(&path, full).unwrap_err();
-    assert!(error.is_users() && error.to_string().contains("out.csv"), "{error}");
+    assert!(error.is_user_error() && error.to_string().contains("out.csv"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
     assert_eq!(folder.names(), ["out.csv"]);
     write_beside(&path, |file| file.write_all(b"new").map_err(Error::io("write", &path))).unwrap();

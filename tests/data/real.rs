@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sverka::data::{Parts, ReadOptions, Source, detect, guess_links, read_pairs, read_table, stream_pairs};
-use sverka::{PairSet, Part};
+use sverka::{PairSet, Split};
 
 use crate::real_sets;
 
@@ -13,7 +13,7 @@ fn pairs(source: &Source) -> PairSet {
 
 /// Pairs and matches of the three parts.
 fn counts(set: &PairSet) -> [(usize, usize); 3] {
-    [Part::Train, Part::Valid, Part::Test]
+    [Split::Train, Split::Valid, Split::Test]
         .map(|part| (set.part(part).count(), set.part(part).filter(|p| p.2 == Some(true)).count()))
 }
 

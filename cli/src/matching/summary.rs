@@ -1,7 +1,7 @@
 //! What `match` tells when it is done.
 
 use sverka::pipeline::MatchQuality;
-use sverka::text::{Rendering, shown};
+use sverka::text::{TextConfig, shown};
 use sverka::{Match, Record, Table};
 
 use super::{Answer, Lists};
@@ -30,7 +30,7 @@ pub(super) struct Told {
 
 impl Told {
     /// Counts a match, and keeps it where it is among the surest or the most doubtful.
-    pub(super) fn add(&mut self, found: &Match, left: &Record, right: &Record, rendering: &Rendering) {
+    pub(super) fn add(&mut self, found: &Match, left: &Record, right: &Record, rendering: &TextConfig) {
         if !found.decision {
             return;
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::text::PairTokenizer;
+use crate::text::TextEncoder;
 use crate::train::Recipe;
 use crate::train::corpus::Corpus;
 
@@ -30,7 +30,7 @@ impl Folder {
     fn corpus(&self, recipe: &str) -> (Recipe, crate::Result<Corpus>) {
         self.write("recipe.toml", &format!("name = \"x\"\nstart = {{ dir = \"start\" }}\n{recipe}"));
         let recipe = Recipe::read(&self.path("recipe.toml"), &[]).unwrap();
-        let tokenizer = PairTokenizer::open(&recipe.start.dir, recipe.text.clone()).unwrap();
+        let tokenizer = TextEncoder::open(&recipe.start.dir, recipe.text.clone()).unwrap();
         let corpus = Corpus::read(&recipe, &tokenizer);
         (recipe, corpus)
     }
@@ -178,7 +178,7 @@ from = { format = "links", left = "left.csv", right = "right.csv", links = "link
 "#;
     let (_, corpus) = folder.corpus(source);
     let error = corpus.err().unwrap();
-    assert!(error.is_users() && error.to_string().contains("negatives"), "{error}");
+    assert!(error.is_user_error() && error.to_string().contains("negatives"), "{error}");
     let (_, corpus) = folder.corpus(&format!("{source}negatives = {{ hard = 2, random = 1 }}\n"));
     let corpus = corpus.unwrap();
     let c = &corpus.counts[0];

@@ -123,7 +123,7 @@ fn a_recipe_becomes_a_bundle_and_a_stopped_run_the_same_bundle() {
     }
     let changed = Recipe::read(&folder.path("recipe.toml"), &["train.lr=0.1".into()]).unwrap();
     let error = train(&changed, &parts, true, &Silent).unwrap_err();
-    assert!(error.is_users() && error.to_string().starts_with("train.lr = 0.1"), "{error}");
+    assert!(error.is_user_error() && error.to_string().starts_with("train.lr = 0.1"), "{error}");
     let resumed = train(&recipe, &parts, true, &Silent).unwrap();
     assert!(model(&parts) == model(&whole), "the resumed run's weights differ");
     assert_eq!(timeless(&resumed), timeless(&outcome));
@@ -141,7 +141,7 @@ fn settings_that_do_not_fit_the_start_are_named() {
         let recipe = Recipe::read(&folder.path("recipe.toml"), &[set.to_string()]).unwrap();
         let run = folder.path("run");
         let error = train(&recipe, &run, false, &Silent).unwrap_err();
-        assert!(error.is_users() && !run.exists(), "{error}");
+        assert!(error.is_user_error() && !run.exists(), "{error}");
         error.to_string()
     };
     assert!(error("text.max_tokens=33").contains("32 positions"));
