@@ -31,5 +31,5 @@ pub mod text;
 pub mod train;
 
 pub use error::{Error, Result};
-pub use ranker::{Input, Ranker};
+pub use ranker::{Hit, Input, List, Ranker, Retriever, Score};
 pub use records::{Match, Pair, PairSet, Record, Split, Table};

@@ -7,33 +7,30 @@
 //! | --- | --- | --- |
 //! | `BertModel` (sentence-transformers) | no `bert.` before the names | it is put there; there is no `classifier` |
 //! | TensorFlow's first checkpoints | `LayerNorm.gamma`, `.beta` | `.weight`, `.bias` |
-//! | `BertForMaskedLM`, `BertForPreTraining` | `cls.*` | left out; there is no `classifier`, often no pooler |
+//! | `BertForMaskedLM`, `BertForPreTraining` | `cls.*` | heads of another task, left out with a note |
 //! | `BertForSequenceClassification` | one or two rows of `classifier` | kept; with two, score = logit 1 - logit 0 |
 //!
-//! Every array is checked against `config.json`, so that a wrong pair of files is found here, by name. The pooler and the
-//! classifier may be absent (training draws them); nothing else may. What lies outside `bert.` and `classifier.` belongs to
-//! other heads and is left out.
+//! Every array is checked against `config.json` and against what the architecture is made of, so that a wrong pair of files is
+//! found here, by name. Heads may be absent from a start (training draws them); nothing else may. An array that the architecture does not
+//! take is an error in a model that is to score, and a note in a start.
 //!
 //! Refused: `pytorch_model.bin` (a pickle runs code), shards (nothing that fits a CPU needs them).
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::models::bert::{Config, POOLER};
+use super::manifest::Manifest;
+use super::Architecture;
+use crate::models::bert::{Config, LAYER, PREFIX};
+use crate::models::{Model, Module, net};
 use crate::nn::Weights;
 use crate::nn::weights::read_safetensors;
 use crate::{Error, Result};
 
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const WEIGHTS: &str = "model.safetensors";
-/// The table of words, `[vocab_size, h]`.
-pub(super) const WORDS: &str = "bert.embeddings.word_embeddings.weight";
-/// The table of segments, `[type_vocab_size, h]`.
-pub(super) const SEGMENTS: &str = "bert.embeddings.token_type_embeddings.weight";
-/// What a layer's names begin with, before its number.
-pub(super) const LAYER: &str = "bert.encoder.layer.";
 /// Whole numbers of `config.json`.
 const SIZES: [&str; 7] = [
     "vocab_size",
@@ -44,47 +41,172 @@ const SIZES: [&str; 7] = [
     "max_position_embeddings",
     "type_vocab_size",
 ];
-const HEAD: [&str; 2] = ["classifier.weight", "classifier.bias"];
+const REMEDY: &str = "weights and config.json are of two models, or damaged; fetch both again";
 
-/// Reads a plain Hugging Face directory or a bundle: its configuration, and its weights under the names of
-/// `BertForSequenceClassification`, with a `classifier` of one or two rows if any.
-///
-/// # Errors
-/// A file that is missing or damaged, another network than BERT, an array that is missing or has another shape than the
-/// configuration says: file and key are named.
-pub fn read_directory(dir: &Path) -> Result<(Config, Weights)> {
-    let config = read_config(&dir.join(CONFIG))?;
-    let path = dir.join(WEIGHTS);
-    let mut weights = Weights::default();
-    for (name, array) in read_safetensors(&path)?.0 {
-        let Some(new) = normalised(&name) else { continue };
-        if weights.0.insert(new.clone(), array).is_some() {
-            let what = format!("stands in the file twice, once as {name}");
-            return Err(Error::model(&path, new, what, "remove one of them"));
-        }
-    }
-    check(&path, &config, &weights)?;
-    Ok((config, weights))
+/// What a model folder holds, but for its tokenizer.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The folder.
+    pub dir: PathBuf,
+    /// `sverka.json`; `None` for a plain Hugging Face directory.
+    pub manifest: Option<Manifest>,
+    /// `config.json`.
+    pub config: Config,
+    /// All arrays, under the names of `BertForSequenceClassification`.
+    pub weights: Weights,
 }
 
-/// The name in `BertForSequenceClassification`; `None` for what belongs to other heads.
-fn normalised(name: &str) -> Option<String> {
+/// What a checkpoint is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It scores as it is: every array is there, and no other.
+    Score,
+    /// Training begins with it: heads may be missing, and what the model does not take is left out.
+    Start,
+}
+
+impl Checkpoint {
+    /// Reads a plain Hugging Face directory or a bundle.
+    ///
+    /// # Errors
+    /// A file that is missing or damaged, another network than BERT, fewer layers than the configuration says: file and key are
+    /// named.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let manifest = Manifest::read(dir)?;
+        let config = read_config(&dir.join(CONFIG))?;
+        let path = dir.join(WEIGHTS);
+        let mut weights = Weights::default();
+        for (name, array) in read_safetensors(&path)?.0 {
+            let new = normalized(&name);
+            if weights.0.insert(new.clone(), array).is_some() {
+                let what = format!("is in the file twice, once as {name}");
+                return Err(Error::model(&path, new, what, "remove one of them"));
+            }
+        }
+        let checkpoint = Checkpoint { dir: dir.into(), manifest, config, weights };
+        checkpoint.check_layers()?;
+        Ok(checkpoint)
+    }
+
+    /// The architecture that its manifest names; a plain directory is a cross-encoder's.
+    pub fn architecture(&self) -> Architecture {
+        self.manifest.as_ref().map(|m| m.architecture.clone()).unwrap_or_default()
+    }
+
+    /// Leaves the arrays of a model alone, and says what was left out (one line each).
+    ///
+    /// # Errors
+    /// An array that is missing or has another shape than `config.json` says; to score, an array that the model does not take, and a
+    /// head that is not there.
+    pub fn select(&mut self, model: &dyn Model, purpose: Purpose) -> Result<Vec<String>> {
+        let path = self.dir.join(WEIGHTS);
+        let (modules, mut notes) = (model.modules(), Vec::new());
+        if purpose == Purpose::Start {
+            notes.extend(self.drop_heads(&modules));
+        }
+        for module in &modules {
+            self.check(&path, module, purpose)?;
+        }
+        let expected = net::arrays(&modules, &self.config, &self.weights);
+        let known: BTreeSet<&String> = expected.iter().map(|(name, _)| name).collect();
+        let mut others: Vec<String> = self.weights.0.keys().filter(|name| !known.contains(name)).cloned().collect();
+        if let Some(name) = others.iter().find(|name| name.starts_with("bert.encoder.") || name.starts_with("bert.embeddings.")) {
+            return Err(Error::model(&path, name, "is no part of the network that config.json describes", REMEDY));
+        }
+        self.weights.0.retain(|name, _| known.contains(name));
+        others.retain(|name| purpose == Purpose::Start || !is_pretraining_head(name));
+        if purpose == Purpose::Score
+            && let Some(name) = others.first()
+        {
+            let kind = self.architecture().name();
+            let what = format!("is no part of a {kind}: these weights are of another architecture");
+            let remedy = "give a model of this kind; a bundle's sverka.json names its own";
+            return Err(Error::model(&path, name, what, remedy));
+        }
+        let mut groups: Vec<&str> = others.iter().map(|name| name.rsplit_once('.').map_or(name.as_str(), |n| n.0)).collect();
+        groups.dedup();
+        notes.extend(groups.iter().map(|group| format!("{}: {group} is left out: the model does not take it", path.display())));
+        Ok(notes)
+    }
+
+    /// Every array of a module has its shape, and is there if it must be.
+    fn check(&self, path: &Path, module: &Module, purpose: Purpose) -> Result<()> {
+        let arrays = net::arrays(std::slice::from_ref(module), &self.config, &self.weights);
+        let is_there = arrays.iter().any(|(name, _)| self.weights.0.contains_key(name));
+        // training draws heads, and copies a second encoder from the first
+        let may_be_absent = match module {
+            Module::Encoder { copy_of, .. } => copy_of.is_some(),
+            Module::Pooler | Module::Affine { .. } => true,
+        };
+        if purpose == Purpose::Start && may_be_absent && !is_there {
+            return Ok(());
+        }
+        for (name, shape) in &arrays {
+            let (what, remedy) = match self.weights.0.get(name) {
+                Some(array) if array.shape == *shape => continue,
+                Some(array) if matches!(module, Module::Affine { .. }) && array.shape.get(1) == shape.get(1) => {
+                    let what = format!("has {} labels; a matcher has one, or two (no match, match)", array.shape[0]);
+                    (what, "give a model of one or two labels, or let training start from this one")
+                }
+                Some(array) => (format!("has shape {:?}, and config.json asks for {shape:?}", array.shape), REMEDY),
+                None if !is_there => {
+                    ("is missing: this model has not learned to score pairs".into(), "train with it first: sverka train")
+                }
+                None => (format!("is missing; config.json asks for it with shape {shape:?}"), REMEDY),
+            };
+            return Err(Error::model(path, name, what, remedy));
+        }
+        Ok(())
+    }
+
+    /// Takes out heads with a number of labels that the model can't have, for a start.
+    fn drop_heads(&mut self, modules: &[Module]) -> Vec<String> {
+        let mut notes = Vec::new();
+        for module in modules {
+            let Module::Affine { name, outputs } = module else { continue };
+            let rows = self.weights.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
+            if let Some(rows) = rows.filter(|rows| !outputs.contains(rows)) {
+                self.weights.0.retain(|array, _| !array.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
+                notes.push(format!("{}: {name} has {rows} labels and is not used: training draws a new one", self.dir.display()));
+            }
+        }
+        notes
+    }
+
+    /// Refuses a configuration that claims more layers than there are, before all of their names are listed.
+    fn check_layers(&self) -> Result<()> {
+        let layer = |name: &str| name.strip_prefix(PREFIX)?.strip_prefix(LAYER)?.split_once('.')?.0.parse::<usize>().ok();
+        let layers = self.weights.0.keys().filter_map(|n| layer(n)).max().map_or(0, |last| last.saturating_add(1));
+        if self.config.num_hidden_layers <= layers {
+            return Ok(());
+        }
+        let what = format!("is missing; config.json asks for {} layers", self.config.num_hidden_layers);
+        Err(Error::model(&self.dir.join(WEIGHTS), format!("{PREFIX}{LAYER}{layers}"), what, REMEDY))
+    }
+}
+
+/// Heads of masked-language and next-sentence pre-training.
+fn is_pretraining_head(name: &str) -> bool {
+    name.starts_with("cls.")
+}
+
+/// The name in `BertForSequenceClassification`.
+fn normalized(name: &str) -> String {
     let name = match name.rsplit_once('.') {
         Some((rest, "gamma")) => format!("{rest}.weight"),
         Some((rest, "beta")) => format!("{rest}.bias"),
         _ => name.to_string(),
     };
-    let bare = ["embeddings.", "encoder.", "pooler."].iter().any(|prefix| name.starts_with(prefix));
-    match bare {
-        true => Some(format!("bert.{name}")),
-        false => ["bert.", "classifier."].iter().any(|prefix| name.starts_with(prefix)).then_some(name),
+    match ["embeddings.", "encoder.", "pooler."].iter().any(|prefix| name.starts_with(prefix)) {
+        true => format!("{PREFIX}{name}"),
+        false => name,
     }
 }
 
 fn read_config(path: &Path) -> Result<Config> {
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     let wrong = |key: &str, what: String, remedy: &str| Error::model(path, key, what, remedy);
-    let damaged = "the file is damaged or no BERT's; fetch it anew";
+    let damaged = "the file is damaged or no BERT's; fetch it again";
     let mut value: Value = serde_json::from_slice(&bytes).map_err(|e| wrong("JSON", e.to_string(), damaged))?;
     for (key, wanted) in [("model_type", "bert"), ("hidden_act", "gelu"), ("position_embedding_type", "absolute")] {
         match value.get(key) {
@@ -134,66 +256,10 @@ fn read_config(path: &Path) -> Result<Config> {
     Ok(config)
 }
 
-/// Every array that the configuration asks for is there in its shape, and no other.
-fn check(path: &Path, config: &Config, weights: &Weights) -> Result<()> {
-    let remedy = "weights and config.json are of two models, or damaged; fetch both anew";
-    let mut known = BTreeSet::new();
-    let mut expect = |name: &str, shape: &[usize]| {
-        let what = match weights.0.get(name) {
-            Some(array) if array.shape == shape => {
-                known.insert(name.to_string());
-                return Ok(());
-            }
-            Some(array) => format!("has shape {:?}, and config.json asks for {shape:?}", array.shape),
-            None => format!("is missing; config.json asks for it with shape {shape:?}"),
-        };
-        Err(Error::model(path, name, what, remedy))
-    };
-    // Before all names are listed: a configuration may claim any number of layers.
-    let numbers = weights.0.keys().filter_map(|n| n.strip_prefix(LAYER)?.split_once('.')?.0.parse::<usize>().ok());
-    let layers = numbers.max().map_or(0, |last| last.saturating_add(1));
-    if config.num_hidden_layers > layers {
-        let what = format!("is missing; config.json asks for {} layers", config.num_hidden_layers);
-        return Err(Error::model(path, format!("{LAYER}{layers}"), what, remedy));
-    }
-    for (name, shape) in config.arrays() {
-        expect(&name, &shape)?;
-    }
-    let h = config.hidden_size;
-    let any = |names: [&str; 2]| names.iter().any(|name| weights.0.contains_key(*name));
-    if any(POOLER) {
-        expect(POOLER[0], &[h, h])?;
-        expect(POOLER[1], &[h])?;
-    }
-    if any(HEAD) {
-        let rows = weights.0.get(HEAD[0]).and_then(|w| w.shape.first()).copied().unwrap_or(1);
-        if !(1..=2).contains(&rows) {
-            let what = format!("has {rows} labels; a matcher has one, or two (no match, match)");
-            return Err(Error::model(
-                path,
-                HEAD[0],
-                what,
-                "give a model of one or two labels, or one without a classifier",
-            ));
-        }
-        expect(HEAD[0], &[rows, h])?;
-        expect(HEAD[1], &[rows])?;
-    }
-    match weights.0.keys().find(|name| !known.contains(*name)) {
-        None => Ok(()),
-        Some(name) => Err(Error::model(path, name, "is no part of the network that config.json describes", remedy)),
-    }
-}
-
-/// True with a pooler and a classifier: the model can score.
-pub(super) fn complete(weights: &Weights) -> bool {
-    POOLER.iter().chain(&HEAD).all(|name| weights.0.contains_key(*name))
-}
-
 /// `config.json` as transformers reads it.
 pub(super) fn config_json(config: &Config, weights: &Weights) -> Result<String> {
     let failed = |e: serde_json::Error| Error::Internal { op: "write config.json", what: e.to_string() };
-    let labels = weights.0.get(HEAD[0]).and_then(|head| head.shape.first().copied());
+    let labels = weights.0.get("classifier.weight").and_then(|head| head.shape.first().copied());
     let class = if labels.is_some() { "BertForSequenceClassification" } else { "BertModel" };
     let mut value = json!({"architectures": [class], "model_type": "bert", "position_embedding_type": "absolute"});
     // by way of text, which keeps 0.1 as 0.1 where a value would hold the f64 next to the f32

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Architecture;
 use crate::calibrate::{Calibration, Threshold};
 use crate::data::write_beside;
 use crate::nn::Dtype;
@@ -15,8 +16,6 @@ use crate::{Error, Result};
 
 /// The newest layout of a bundle that this version reads and writes.
 pub const VERSION: u32 = 1;
-/// What [`Manifest::architecture`] may say.
-pub const ARCHITECTURES: [&str; 1] = ["cross_encoder"];
 /// The file's name.
 pub(super) const NAME: &str = "sverka.json";
 
@@ -26,8 +25,8 @@ pub(super) const NAME: &str = "sverka.json";
 pub struct Manifest {
     /// The layout, up to [`VERSION`]; set when saved.
     pub version: u32,
-    /// One of [`ARCHITECTURES`].
-    pub architecture: String,
+    /// What kind of model it is, with its own settings.
+    pub architecture: Architecture,
     /// How records become text, as in training.
     pub rendering: TextConfig,
     /// How the weights are stored; set when saved.
@@ -76,7 +75,7 @@ impl Default for Manifest {
     fn default() -> Self {
         Manifest {
             version: VERSION,
-            architecture: ARCHITECTURES[0].into(),
+            architecture: Architecture::default(),
             rendering: TextConfig::default(),
             storage: Storage::default(),
             dtype: None,
@@ -102,7 +101,7 @@ impl Manifest {
             Err(e) => return Err(Error::io("read", &path)(e)),
         };
         let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|e| Error::model(&path, "JSON", e.to_string(), "the file is damaged; copy the bundle anew"))?;
+            .map_err(|e| Error::model(&path, "JSON", e.to_string(), "the file is damaged; copy the bundle again"))?;
         // The version comes first: a newer file may hold anything.
         match value.get("version").and_then(Value::as_u64) {
             Some(version) if version <= u64::from(VERSION) && version > 0 => {}
@@ -112,22 +111,26 @@ impl Manifest {
             }
             None => {
                 let what = "is missing or not a whole number";
-                return Err(Error::model(&path, "version", what, "the file is damaged; copy the bundle anew"));
+                return Err(Error::model(&path, "version", what, "the file is damaged; copy the bundle again"));
             }
+        }
+        let kind = value.get("architecture").map(|kind| match kind {
+            Value::Object(map) => map.keys().next().cloned().unwrap_or_default(),
+            other => other.as_str().unwrap_or_default().to_string(),
+        });
+        if let Some(kind) = kind.filter(|kind| !Architecture::NAMES.contains(&kind.as_str())) {
+            let what = format!("is {kind}, this Sverka knows {}", Architecture::NAMES.join(", "));
+            return Err(Error::model(&path, "architecture", what, "use a newer Sverka"));
         }
         let manifest: Manifest = serde_json::from_value(value).map_err(|e| {
             let what = e.to_string();
             let key = what.split('`').nth(1).unwrap_or("JSON").to_string();
-            Error::model(&path, key, what, "correct it, or copy the bundle anew")
+            Error::model(&path, key, what, "correct it, or copy the bundle again")
         })?;
-        if !ARCHITECTURES.contains(&manifest.architecture.as_str()) {
-            let what = format!("is {}, this Sverka knows {}", manifest.architecture, ARCHITECTURES.join(", "));
-            return Err(Error::model(&path, "architecture", what, "use a newer Sverka"));
-        }
         if let Some(t) = manifest.threshold
             && !t.value.is_finite()
         {
-            return Err(Error::model(&path, "threshold", "is not a number", "choose it anew with `sverka calibrate`"));
+            return Err(Error::model(&path, "threshold", "is not a number", "choose it again with `sverka calibrate`"));
         }
         Ok(Some(manifest))
     }

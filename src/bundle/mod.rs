@@ -3,42 +3,43 @@
 //! A **bundle** is an ordinary Hugging Face directory plus `sverka.json` ([`Manifest`]): how records become text, what a score
 //! means, from which probability a pair is accepted. One folder is all that serving needs. Weights may be stored as f32, bf16
 //! or int8; [`export`] writes the plain f32 directory that Python's transformers loads with the same numbers. A directory
-//! without `sverka.json` is read as well ([`read_directory`] lists the spellings), with defaults in the manifest's place.
+//! without `sverka.json` is read as well ([`Checkpoint`] knows the spellings), with defaults in the manifest's place.
 //!
 //! A folder is written beside its final name, flushed and renamed: whoever sees the name sees the whole. Weights carry their
 //! SHA-256 in the manifest, because a calibration holds for exactly those weights.
 //!
 //! Refused: one file with everything in it (no other tool could read the tokenizer and the weights).
+mod architecture;
+mod card;
 mod directory;
 mod folder;
 mod manifest;
+mod matcher;
 mod surgery;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-pub use directory::read_directory;
-pub use manifest::{ARCHITECTURES, Manifest, Quantized, VERSION};
+pub use architecture::Architecture;
+pub use directory::{Checkpoint, Purpose};
+pub use manifest::{Manifest, Quantized, VERSION};
 pub use surgery::{grow_segments, prune_embeddings, take_layers};
 
 pub use crate::nn::weights::Storage;
 
 use crate::calibrate::sigmoid;
 use crate::models::bert::Config;
-use crate::models::cross_encoder::Scorer;
+use crate::models::{Net, Reads};
 use crate::nn::weights::write_safetensors;
 use crate::nn::{Device, Dtype, Weights};
+use crate::ranker::{DualEncoder, List, Score};
 use crate::text::prune::Pruned;
-use crate::text::{Batch, Encoding, TextConfig, TextEncoder};
-use crate::{Error, Input, Ranker, Result};
-
-/// Tokens given to the scorer at once: enough for all cores, little memory.
-const TOKENS: usize = 16 << 10;
+use crate::text::{TextConfig, TextEncoder};
+use crate::{Error, Ranker, Result};
+use matcher::{Matcher, Network};
 
 /// A model ready to score. A clone shares the weights.
 #[derive(Clone)]
@@ -46,8 +47,8 @@ pub struct Bundle {
     dir: PathBuf,
     /// How it reads records and what its scores mean.
     pub manifest: Manifest,
-    config: Config,
-    matcher: Matcher,
+    text: TextEncoder,
+    network: Arc<Network>,
     plain: bool,
 }
 
@@ -56,44 +57,47 @@ impl Bundle {
     /// [`Device::dtype`] makes of the manifest's.
     ///
     /// # Errors
-    /// What [`read_directory`] and [`Manifest::read`] refuse; files that do not belong together; a model without a head.
+    /// What [`Checkpoint::read`] and [`Checkpoint::select`] refuse; files that do not belong together; a model without a head.
     pub fn open(dir: &Path, dtype: Option<Dtype>, device: Device) -> Result<Self> {
-        let found = Manifest::read(dir)?;
+        let mut checkpoint = Checkpoint::read(dir)?;
+        let architecture = checkpoint.architecture();
+        let model = architecture.model();
+        checkpoint.select(&*model, Purpose::Score)?;
+        let Checkpoint { manifest: found, config, weights, .. } = checkpoint;
         let plain = found.is_none();
-        let (config, weights) = read_directory(dir)?;
         let mut manifest = found.unwrap_or_default();
         let path = dir.join(directory::WEIGHTS);
-        if !directory::complete(&weights) {
-            let what = "is missing, or bert.pooler is: this model has not learned to score pairs";
-            return Err(Error::model(&path, "classifier.weight", what, "train with it first: sverka train"));
-        }
         if plain {
             manifest.rendering.max_tokens = manifest.rendering.max_tokens.min(config.max_position_embeddings);
         } else if manifest.weights_sha256 != sha256(&path)? {
             let what = match &manifest.quantised {
-                None => "is another than sverka.json was written for, so calibration and threshold do not hold".into(),
+                None => "is another than sverka.json was written for, so calibration and threshold do not apply".into(),
                 Some(q) => format!("is not the int8 that sverka.json describes, made from {}", q.from_weights_sha256),
             };
-            let remedy = "copy the bundle anew, or delete sverka.json to use the rest as a plain directory";
+            let remedy = "copy the bundle again, or delete sverka.json to use the rest as a plain directory";
             return Err(Error::model(&path, "SHA-256", what, remedy));
         }
-        let tokenizer = open_tokenizer(dir, &config, &manifest)?;
-        let scorer = Scorer::new(config.clone(), &weights, device.dtype(dtype, manifest.dtype), device)?;
-        let matcher = Matcher { tokenizer, scorer: Arc::new(scorer), cut: Arc::default() };
-        Ok(Bundle { dir: dir.into(), manifest, config, matcher, plain })
+        let text = open_tokenizer(dir, &config, &manifest)?;
+        let dtype = device.dtype(dtype, manifest.dtype);
+        let net = Net::serving(config, &model.modules(), &weights, dtype, device)?;
+        Ok(Bundle { dir: dir.into(), manifest, text, network: Arc::new(Network { model, net }), plain })
     }
 
-    /// Scores pairs; a score is a raw logit.
-    pub fn ranker(&self) -> &dyn Ranker {
-        &self.matcher
+    fn matcher(&self) -> Matcher<'_> {
+        Matcher { text: &self.text, network: &self.network }
     }
-    /// A score as the probability of a match, and whether the pair is accepted.
-    pub fn decide(&self, score: f32) -> (f32, bool) {
+    /// Its scores as a ranker whose documents are encoded before any query is known; `None` where query and document meet in the
+    /// encoder.
+    pub fn dual_encoder(&self) -> Option<impl DualEncoder> {
+        (self.network.model.reads() == Reads::Towers).then(|| self.matcher())
+    }
+    /// A score as the probability of a match, and whether the pair is accepted: not without something to go by in both texts.
+    pub fn decide(&self, score: &Score) -> (f32, bool) {
         let probability = match &self.manifest.calibration {
-            Some(calibration) => calibration.probability(score),
-            None => sigmoid(f64::from(score)) as f32,
+            Some(calibration) => calibration.probability(score.value),
+            None => sigmoid(f64::from(score.value)) as f32,
         };
-        (probability, probability >= self.threshold())
+        (probability, score.readable && probability >= self.threshold())
     }
     /// The probability from which a pair is accepted.
     pub fn threshold(&self) -> f32 {
@@ -101,20 +105,16 @@ impl Bundle {
     }
     /// How records become tokens.
     pub fn tokenizer(&self) -> &TextEncoder {
-        &self.matcher.tokenizer
-    }
-    /// How many of the pairs scored so far, by clones too, were longer than the model reads and lost their ends.
-    pub fn cut_pairs(&self) -> u64 {
-        self.matcher.cut.load(Ordering::Relaxed)
+        &self.text
     }
     /// For a table whose columns have other names than those of training; no name: all but the id, in order.
     pub fn with_fields(mut self, fields: Vec<String>) -> Self {
-        self.matcher.tokenizer = self.matcher.tokenizer.with_fields(fields);
+        self.text = self.text.with_fields(fields);
         self
     }
     /// Sizes of the network.
     pub fn config(&self) -> &Config {
-        &self.config
+        self.network.net.config()
     }
     /// True for a Hugging Face directory without `sverka.json`.
     pub fn is_plain(&self) -> bool {
@@ -127,9 +127,19 @@ impl Bundle {
             false => Ok(self.manifest.weights_sha256.clone()),
         }
     }
-    /// Writes `sverka.json` anew: for a changed calibration or threshold. Makes a bundle of a plain directory.
+    /// Writes `sverka.json` again: for a changed calibration or threshold. Makes a bundle of a plain directory.
     pub fn write_manifest(&self) -> Result<()> {
         Manifest { weights_sha256: self.weights_sha256()?, ..self.manifest.clone() }.write(&self.dir)
+    }
+}
+
+/// Scores are raw: logits of a cross-encoder, similarities of two towers, shares of won comparisons of a duo.
+impl Ranker for Bundle {
+    fn score(&self, lists: &[List]) -> Result<Vec<Vec<Score>>> {
+        self.matcher().score(lists)
+    }
+    fn is_listwise(&self) -> bool {
+        self.matcher().is_listwise()
     }
 }
 
@@ -144,9 +154,9 @@ fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<Te
         let file = if dir.join(manifest::NAME).exists() { manifest::NAME } else { directory::CONFIG };
         return Err(wrong(file, "rendering.max_tokens", what));
     }
-    if rendering.segment_count() > config.type_vocab_size {
-        let (needed, has) = (rendering.segment_count(), config.type_vocab_size);
-        let what = format!("pairs take {needed} segments, and the model has {has}");
+    let needed = rendering.segment_count(manifest.architecture.model().reads().texts());
+    if needed > config.type_vocab_size {
+        let what = format!("its texts take {needed} segments, and the model has {}", config.type_vocab_size);
         return Err(wrong(directory::CONFIG, "type_vocab_size", what));
     }
     let tokenizer = TextEncoder::open(dir, rendering.clone())?;
@@ -157,61 +167,27 @@ fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<Te
     Ok(tokenizer)
 }
 
-/// Text to score: tokenizer and network.
-#[derive(Clone)]
-struct Matcher {
-    tokenizer: TextEncoder,
-    scorer: Arc<Scorer>,
-    /// Pairs that lost tokens.
-    cut: Arc<AtomicU64>,
+/// What a bundle is made of.
+#[derive(Clone, Copy)]
+pub struct Contents<'a> {
+    /// `sverka.json`; its version, storage and fingerprint are set when it is written.
+    pub manifest: &'a Manifest,
+    /// `config.json`.
+    pub config: &'a Config,
+    /// The arrays.
+    pub weights: &'a Weights,
+    /// The model folder whose tokenizer is taken.
+    pub tokenizer_from: &'a Path,
+    /// How matrices are stored.
+    pub storage: Storage,
 }
 
-impl Matcher {
-    fn logits(&self, encodings: &[Encoding]) -> Result<Vec<f32>> {
-        let mut scores = Vec::with_capacity(encodings.len());
-        self.cut.fetch_add(encodings.iter().filter(|e| e.truncated > 0).count() as u64, Ordering::Relaxed);
-        let mut batch = Batch::default();
-        for encoding in encodings {
-            if !batch.is_empty() && batch.tokens() + encoding.ids.len() > TOKENS {
-                scores.extend(self.scorer.logits(&std::mem::take(&mut batch))?);
-            }
-            batch.push(encoding);
-        }
-        if !batch.is_empty() {
-            scores.extend(self.scorer.logits(&batch)?);
-        }
-        Ok(scores)
-    }
-}
-
-impl Ranker for Matcher {
-    fn score(&self, query: Input, candidates: &[Input]) -> Result<Vec<f32>> {
-        let left = self.tokenizer.prepare(query)?;
-        let pair = |c: &Input| Ok(self.tokenizer.pair_prepared(&left, &self.tokenizer.prepare(*c)?));
-        let encodings: Result<Vec<Encoding>> = candidates.par_iter().map(pair).collect();
-        self.logits(&encodings?)
-    }
-
-    fn score_pairs(&self, pairs: &[(Input, Input)]) -> Result<Vec<f32>> {
-        let encodings: Result<Vec<Encoding>> = pairs.par_iter().map(|(l, r)| self.tokenizer.pair(*l, *r)).collect();
-        self.logits(&encodings?)
-    }
-}
-
-/// Writes a bundle into a new folder `dir`, with the tokenizer of the model folder `tokenizer_from`. `force` replaces a model
-/// that stands there.
+/// Writes a bundle into a new folder `dir`. `force` replaces a model that is there.
 ///
 /// # Errors
-/// [`Error::Exists`]; a manifest that does not fit the network or the tokenizer; the system's. Nothing is left behind.
-pub fn save(
-    dir: &Path,
-    manifest: &Manifest,
-    config: &Config,
-    weights: &Weights,
-    tokenizer_from: &Path,
-    storage: Storage,
-    force: bool,
-) -> Result<()> {
+/// [`Error::Exists`]; a manifest that does not fit the network or the tokenizer; the system's. Nothing is left over.
+pub fn save(dir: &Path, contents: &Contents, force: bool) -> Result<()> {
+    let Contents { manifest, config, weights, tokenizer_from, storage } = *contents;
     let tokenizer = open_tokenizer(tokenizer_from, config, manifest)?;
     folder::write(dir, force, |out| {
         tokenizer.save(out)?;
@@ -220,13 +196,15 @@ pub fn save(
 }
 
 /// Writes a bundle or plain directory as the plain f32 directory that transformers loads as `BertForSequenceClassification`
-/// (`BertModel` where there is no classifier). `force` replaces a model that stands there.
+/// (`BertModel` where there is no classifier). `force` replaces a model that is there.
 ///
 /// # Errors
-/// [`Error::Exists`]; what [`read_directory`] refuses; the system's. Nothing is left behind.
+/// [`Error::Exists`]; what [`Checkpoint::read`] and [`Checkpoint::select`] refuse; the system's. Nothing is left over.
 pub fn export(bundle: &Path, dir: &Path, force: bool) -> Result<()> {
-    Manifest::read(bundle)?;
-    let (config, weights) = read_directory(bundle)?;
+    let mut checkpoint = Checkpoint::read(bundle)?;
+    let model = checkpoint.architecture().model();
+    checkpoint.select(&*model, Purpose::Start)?;
+    let Checkpoint { config, weights, .. } = checkpoint;
     let tokenizer = TextEncoder::open(bundle, TextConfig::default())?;
     folder::write(dir, force, |out| {
         tokenizer.save(out)?;
@@ -238,10 +216,9 @@ pub fn export(bundle: &Path, dir: &Path, force: bool) -> Result<()> {
 /// after.
 ///
 /// # Errors
-/// [`Error::Exists`]; a vocabulary of another model; the system's. Nothing is left behind.
+/// [`Error::Exists`]; a vocabulary of another model; the system's. Nothing is left over.
 pub fn prune(from: &Path, pruned: &Pruned, dir: &Path) -> Result<(usize, usize)> {
-    let manifest = Manifest::read(from)?;
-    let (mut config, mut weights) = read_directory(from)?;
+    let Checkpoint { manifest, mut config, mut weights, .. } = Checkpoint::read(from)?;
     let before = config.vocab_size;
     prune_embeddings(&mut config, &mut weights, pruned.kept())?;
     folder::write(dir, false, |out| {
@@ -271,7 +248,7 @@ fn write_model(
     if let Some(manifest) = manifest {
         let weights_sha256 = sha256(&path)?;
         let manifest = Manifest { version: VERSION, storage, weights_sha256, ..manifest.clone() };
-        text("README.md", card(&manifest, config, weights))?;
+        text("README.md", card::card(&manifest, config, weights))?;
         manifest.write(out)?;
     }
     Ok(())
@@ -286,29 +263,6 @@ fn sha256(path: &Path) -> Result<String> {
             n => hash.update(&piece[..n]),
         }
     }
-}
-
-/// The model card that every bundle begins with; a person may write more.
-fn card(manifest: &Manifest, config: &Config, weights: &Weights) -> String {
-    let parameters: usize = weights.0.values().map(|a| a.data.len()).sum();
-    let fields = match manifest.rendering.fields.as_slice() {
-        [] => "all fields but the id".to_string(),
-        fields => fields.join(", "),
-    };
-    let mut text = format!(
-        "# A product matcher\n\nCross-encoder: BERT of {} layers, {} wide, {} words, {:.1} million parameters.\n\
-         Reads {fields}; pairs of up to {} tokens.\n",
-        config.num_hidden_layers,
-        config.hidden_size,
-        config.vocab_size,
-        parameters as f64 / 1e6,
-        manifest.rendering.max_tokens
-    );
-    if let Some(trained_on) = &manifest.trained_on {
-        text += &format!("Trained on data with the fingerprint {trained_on}.\n");
-    }
-    text += "\nUse it with `sverka match`, or `sverka export` it for Python's transformers.\n";
-    text
 }
 
 #[cfg(test)]

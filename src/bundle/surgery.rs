@@ -4,18 +4,18 @@
 //! of pre-trained Transformer models, Computer Speech & Language 2023). New segments begin as copies of the old ones, so that
 //! the first step sees the pretrained network and not noise.
 
-use super::directory::{LAYER, SEGMENTS, WORDS};
-use crate::models::bert::Config;
+use crate::models::Reads;
+use crate::models::bert::{Config, LAYER, SEGMENTS, WORDS};
 use crate::nn::Weights;
 use crate::nn::weights::Array;
 use crate::{Error, Result};
 
-/// Grows the segment table to `rows`; new rows are copies of the old ones in turn: of two, row 2 copies row 0, row 3 copies
-/// row 1, row 4 copies row 0.
+/// Grows the segment tables to `rows`; new rows are copies of the old ones in turn: of two, row 2 copies row 0, row 3 copies row 1,
+/// row 4 copies row 0. Where three texts are read, the second document's rows copy those of the first.
 ///
 /// # Errors
 /// Fewer rows than there are.
-pub fn grow_segments(config: &mut Config, weights: &mut Weights, rows: usize) -> Result<()> {
+pub fn grow_segments(config: &mut Config, weights: &mut Weights, rows: usize, reads: Reads) -> Result<()> {
     let old = config.type_vocab_size;
     if rows < old {
         return Err(Error::setting(
@@ -24,9 +24,13 @@ pub fn grow_segments(config: &mut Config, weights: &mut Weights, rows: usize) ->
             format!("the model has {old} segments; only more can be asked for"),
         ));
     }
-    let picked: Vec<usize> = (0..rows).map(|row| row % old.max(1)).collect();
-    let table = table(weights, SEGMENTS)?;
-    *table = pick(table, &picked, SEGMENTS)?;
+    let from = |row: usize| match (reads, old) {
+        (Reads::Triple, 2) if row == 2 => 1,
+        (Reads::Triple, 10) if (10..15).contains(&row) => 2 * (row - 10) + 1,
+        _ => row % old.max(1),
+    };
+    let picked: Vec<usize> = (0..rows).map(from).collect();
+    pick_tables(weights, SEGMENTS, &picked)?;
     config.type_vocab_size = rows;
     Ok(())
 }
@@ -47,13 +51,16 @@ pub fn take_layers(config: &mut Config, weights: &mut Weights, keep: &[usize]) -
     }
     let old = std::mem::take(&mut weights.0);
     for (name, array) in old {
-        let layer = name.strip_prefix(LAYER).and_then(|rest| rest.split_once('.'));
-        let Some((layer, rest)) = layer.and_then(|(layer, rest)| Some((layer.parse::<usize>().ok()?, rest))) else {
+        let layer = name.split_once(LAYER).and_then(|(prefix, rest)| {
+            let (layer, rest) = rest.split_once('.')?;
+            Some((prefix, layer.parse::<usize>().ok()?, rest))
+        });
+        let Some((prefix, layer, rest)) = layer else {
             weights.0.insert(name, array);
             continue;
         };
         for (new, _) in keep.iter().enumerate().filter(|(_, old)| **old == layer) {
-            weights.0.insert(format!("{LAYER}{new}.{rest}"), array.clone());
+            weights.0.insert(format!("{prefix}{LAYER}{new}.{rest}"), array.clone());
         }
     }
     config.num_hidden_layers = keep.len();
@@ -66,16 +73,21 @@ pub fn take_layers(config: &mut Config, weights: &mut Weights, keep: &[usize]) -
 /// No row, or one that the table does not have.
 pub fn prune_embeddings(config: &mut Config, weights: &mut Weights, kept: &[u32]) -> Result<()> {
     let rows: Vec<usize> = kept.iter().map(|&id| id as usize).collect();
-    let table = table(weights, WORDS)?;
-    *table = pick(table, &rows, WORDS)?;
+    pick_tables(weights, WORDS, &rows)?;
     config.vocab_size = kept.len();
     config.pad_token_id = kept.iter().position(|&id| id == config.pad_token_id).unwrap_or(0) as u32;
     Ok(())
 }
 
-fn table<'a>(weights: &'a mut Weights, name: &str) -> Result<&'a mut Array> {
+/// Takes some rows of every encoder's table of this name.
+fn pick_tables(weights: &mut Weights, name: &str, rows: &[usize]) -> Result<()> {
+    let mut found = false;
+    for (_, table) in weights.0.iter_mut().filter(|(full, _)| full.ends_with(name)) {
+        *table = pick(table, rows, name)?;
+        found = true;
+    }
     let missing = || Error::Internal { op: "surgery", what: format!("the weights have no {name}") };
-    weights.0.get_mut(name).ok_or_else(missing)
+    if found { Ok(()) } else { Err(missing()) }
 }
 
 /// Some rows of a matrix.
@@ -101,11 +113,11 @@ mod tests {
             "intermediate_size": 4, "max_position_embeddings": 8, "pad_token_id": 1}"#;
         let mut weights = Weights::default();
         let counted = |rows: usize| Array { shape: vec![rows, 2], data: (0..rows * 2).map(|v| v as f32).collect() };
-        weights.0.insert(SEGMENTS.into(), counted(2));
-        weights.0.insert(WORDS.into(), counted(4));
+        weights.0.insert(format!("bert.{SEGMENTS}"), counted(2));
+        weights.0.insert(format!("bert.{WORDS}"), counted(4));
         for layer in 0..12 {
             let array = Array { shape: vec![1], data: vec![layer as f32] };
-            weights.0.insert(format!("{LAYER}{layer}.output.dense.bias"), array);
+            weights.0.insert(format!("bert.{LAYER}{layer}.output.dense.bias"), array);
         }
         (serde_json::from_str(text).unwrap(), weights)
     }
@@ -114,8 +126,8 @@ mod tests {
     fn new_segments_copy_the_old_in_turn() {
         let (mut config, mut weights) = model();
         grow_segments(&mut config, &mut weights, 5).unwrap();
-        assert_eq!(weights.0[SEGMENTS].data, [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 0.0, 1.0]);
-        assert_eq!((config.type_vocab_size, &weights.0[SEGMENTS].shape), (5, &vec![5, 2]));
+        assert_eq!(weights.0[&format!("bert.{SEGMENTS}")].data, [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 0.0, 1.0]);
+        assert_eq!((config.type_vocab_size, &weights.0[&format!("bert.{SEGMENTS}")].shape), (5, &vec![5, 2]));
         assert!(grow_segments(&mut config, &mut weights, 4).unwrap_err().is_user_error());
     }
 
@@ -123,7 +135,7 @@ mod tests {
     fn layers_are_taken_in_the_order_given() {
         let (mut config, mut weights) = model();
         take_layers(&mut config, &mut weights, &[1, 11, 1]).unwrap();
-        let taken: Vec<f32> = (0..3).map(|l| weights.0[&format!("{LAYER}{l}.output.dense.bias")].data[0]).collect();
+        let taken: Vec<f32> = (0..3).map(|l| weights.0[&format!("bert.{LAYER}{l}.output.dense.bias")].data[0]).collect();
         assert_eq!((taken, config.num_hidden_layers, weights.0.len()), (vec![1.0, 11.0, 1.0], 3, 5));
         assert!(take_layers(&mut config, &mut weights, &[3]).unwrap_err().to_string().contains("no layer 3"));
         assert!(take_layers(&mut config, &mut weights, &[]).is_err());
@@ -135,7 +147,7 @@ mod tests {
         let (mut config, mut weights) = model();
         assert!(prune_embeddings(&mut config, &mut weights, &[0, 4]).is_err());
         prune_embeddings(&mut config, &mut weights, &[0, 1, 3]).unwrap();
-        assert_eq!(weights.0[WORDS].data, [0.0, 1.0, 2.0, 3.0, 6.0, 7.0]);
+        assert_eq!(weights.0[&format!("bert.{WORDS}")].data, [0.0, 1.0, 2.0, 3.0, 6.0, 7.0]);
         assert_eq!((config.vocab_size, config.pad_token_id), (3, 1));
     }
 }

@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::nn::device::{Device, Pooled};
 use crate::nn::embedding::Embedding;
 use crate::nn::encoder::Encoder;
 use crate::nn::graph::Graph;
 use crate::nn::layer::{LayerArrays, LayerShape, NAMES, Norm};
 use crate::nn::layer_grad::Leaf;
-use crate::nn::{Dtype, Parameters, Weights};
+use crate::nn::{Device, Dtype, Parameters, Weights};
 use crate::{Error, Result};
 
 /// `config.json` of a Hugging Face BERT directory; unknown keys are kept out.
@@ -70,32 +69,36 @@ fn gelu() -> String {
     "gelu".into()
 }
 
-/// The table of which a batch touches a few rows.
-pub const WORDS: &str = "bert.embeddings.word_embeddings.weight";
+/// The table of words, `[vocab_size, h]`, after an encoder's prefix.
+pub const WORDS: &str = "embeddings.word_embeddings.weight";
+/// The table of segments, `[type_vocab_size, h]`, after an encoder's prefix.
+pub const SEGMENTS: &str = "embeddings.token_type_embeddings.weight";
+/// What a layer's names begin with after an encoder's prefix, before its number.
+pub const LAYER: &str = "encoder.layer.";
 
-/// Names of the embedding's arrays within `bert.` or the plain model.
+/// Names of the embedding's arrays after an encoder's prefix.
 const EMBEDDING: [&str; 5] = [
-    "embeddings.word_embeddings.weight",
-    "embeddings.token_type_embeddings.weight",
+    WORDS,
+    SEGMENTS,
     "embeddings.position_embeddings.weight",
     "embeddings.LayerNorm.weight",
     "embeddings.LayerNorm.bias",
 ];
 
-/// The pooler's arrays, `[h, h]` and `[h]`.
-pub const POOLER: [&str; 2] = ["bert.pooler.dense.weight", "bert.pooler.dense.bias"];
+/// The pooler's name: `.weight [h, h]` and `.bias [h]`.
+pub const POOLER: &str = "bert.pooler.dense";
 
 /// The prefix of encoder arrays, as `BertForSequenceClassification` names them.
 pub const PREFIX: &str = "bert.";
 
 impl Config {
-    /// Names and shapes of the encoder's arrays, prefix included, without pooler and heads.
-    pub fn arrays(&self) -> Vec<(String, Vec<usize>)> {
+    /// Names and shapes of an encoder's arrays, prefix included, without pooler and heads.
+    pub fn arrays(&self, prefix: &str) -> Vec<(String, Vec<usize>)> {
         let (h, f) = (self.hidden_size, self.intermediate_size);
         let tables = [self.vocab_size, self.type_vocab_size, self.max_position_embeddings];
         let mut list: Vec<(String, Vec<usize>)> =
-            tables.iter().zip(EMBEDDING).map(|(&rows, name)| (format!("{PREFIX}{name}"), vec![rows, h])).collect();
-        list.extend(EMBEDDING[3..].iter().map(|name| (format!("{PREFIX}{name}"), vec![h])));
+            tables.iter().zip(EMBEDDING).map(|(&rows, name)| (format!("{prefix}{name}"), vec![rows, h])).collect();
+        list.extend(EMBEDDING[3..].iter().map(|name| (format!("{prefix}{name}"), vec![h])));
         for layer in 0..self.num_hidden_layers {
             for name in NAMES {
                 let shape = match name {
@@ -105,7 +108,7 @@ impl Config {
                     _ if name.ends_with("bias") || name.contains("LayerNorm") => vec![h],
                     _ => vec![h, h],
                 };
-                list.push((layer_array(layer, name), shape));
+                list.push((layer_array(prefix, layer, name), shape));
             }
         }
         list
@@ -123,8 +126,8 @@ impl Config {
 }
 
 /// The full name of one of layer `layer`'s arrays, named as in [`NAMES`].
-pub fn layer_array(layer: usize, name: &str) -> String {
-    format!("{PREFIX}encoder.layer.{layer}.{name}")
+pub fn layer_array(prefix: &str, layer: usize, name: &str) -> String {
+    format!("{prefix}{LAYER}{layer}.{name}")
 }
 
 /// Where an encoder's arrays come from: loaded weights or parameters in training.
@@ -153,8 +156,8 @@ impl Source for Parameters {
     }
 }
 
-fn embedding(config: &Config, source: &dyn Source) -> Result<Embedding> {
-    let name = |i: usize| format!("{PREFIX}{}", EMBEDDING[i]);
+fn embedding(config: &Config, prefix: &str, source: &dyn Source) -> Result<Embedding> {
+    let name = |i: usize| format!("{prefix}{}", EMBEDDING[i]);
     Ok(Embedding {
         hidden: config.hidden_size,
         eps: config.layer_norm_eps,
@@ -164,55 +167,37 @@ fn embedding(config: &Config, source: &dyn Source) -> Result<Embedding> {
     })
 }
 
-fn layers<'a>(config: &Config, source: &'a dyn Source) -> Result<Vec<LayerArrays<'a>>> {
+/// An encoder's arrays, packed for `dtype` on a device.
+///
+/// # Errors
+/// A missing array; `SVERKA_CPU` names a unit that this CPU does not have; a device that is not there, or does not compute in `dtype`.
+pub fn encoder(config: &Config, prefix: &str, source: &dyn Source, dtype: Dtype, device: Device) -> Result<Encoder> {
     let arrays = |layer: usize| {
         let mut arrays: LayerArrays = [&[]; 16];
         for (array, name) in arrays.iter_mut().zip(NAMES) {
-            *array = source.values(&layer_array(layer, name))?;
+            *array = source.values(&layer_array(prefix, layer, name))?;
         }
         Ok(arrays)
     };
-    (0..config.num_hidden_layers).map(arrays).collect()
+    let layers: Vec<LayerArrays> = (0..config.num_hidden_layers).map(arrays).collect::<Result<_>>()?;
+    Encoder::new(device, dtype, config.shape(), embedding(config, prefix, source)?, &layers)
 }
 
-/// The encoder, packed for `dtype` and the unit at hand.
-///
-/// # Errors
-/// A missing array; `SVERKA_CPU` names a unit that this CPU has not.
-pub fn encoder(config: &Config, source: &dyn Source, dtype: Dtype) -> Result<Encoder> {
-    Encoder::new(dtype, config.shape(), embedding(config, source)?, &layers(config, source)?)
-}
-
-/// The encoder and its pooler, in `dtype` on a device.
-///
-/// # Errors
-/// A missing array or a pooler of another shape; `SVERKA_CPU` names a unit that this CPU has not; a device that is not there, or
-/// does not compute in `dtype`.
-pub fn pooled(config: &Config, source: &dyn Source, dtype: Dtype, device: Device) -> Result<Pooled> {
-    let (h, pooler) = (config.hidden_size, [source.values(POOLER[0])?, source.values(POOLER[1])?]);
-    if pooler.map(<[f32]>::len) != [h * h, h] {
-        let (expected, got) = (format!("{} of [{h}, {h}]", POOLER[0]), format!("{} values", pooler[0].len()));
-        return Err(Error::Shape { op: "bert", expected, got });
-    }
-    let (embedding, layers) = (embedding(config, source)?, layers(config, source)?);
-    Pooled::new(device, dtype, config.shape(), embedding, &layers, pooler)
-}
-
-/// The encoder's arrays for one training graph. It shares the parameters' values while it lives.
-pub fn graph(config: &Config, parameters: &Parameters, dtype: Dtype) -> Result<Graph> {
+/// An encoder's arrays for one training graph. It shares the parameters' values while it lives.
+pub fn graph(config: &Config, prefix: &str, parameters: &Parameters, dtype: Dtype) -> Result<Graph> {
     let leaf = |name: &str| -> Result<Leaf> {
         let p = parameters.get(name)?;
         Ok(Leaf { value: p.value.clone(), grad: p.grad.clone() })
     };
     let leaves = |names: &mut dyn Iterator<Item = String>| names.map(|name| leaf(&name)).collect::<Result<Vec<_>>>();
-    let grads = leaves(&mut EMBEDDING.iter().map(|name| format!("{PREFIX}{name}")))?;
+    let grads = leaves(&mut EMBEDDING.iter().map(|name| format!("{prefix}{name}")))?;
     let Ok(grads) = <[Leaf; 5]>::try_from(grads) else { unreachable!("five names give five leaves") };
     let layer = |i: usize| -> Result<[Leaf; 16]> {
-        let leaves = leaves(&mut NAMES.iter().map(|name| layer_array(i, name)))?;
+        let leaves = leaves(&mut NAMES.iter().map(|name| layer_array(prefix, i, name)))?;
         Ok(leaves.try_into().unwrap_or_else(|_| unreachable!("sixteen names give sixteen leaves")))
     };
     Ok(Graph {
-        embedding: embedding(config, parameters)?,
+        embedding: embedding(config, prefix, parameters)?,
         grads: grads.map(|leaf| leaf.grad),
         layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
         shape: config.shape(),

@@ -1,40 +1,156 @@
 //! One architecture, one file. The order of the field is where the query meets the document:
 //!
-//! | model file | where they meet | document half computable beforehand | trait |
+//! | model file | where they meet | document half computable beforehand | a score depends on |
 //! | --- | --- | --- | --- |
-//! | `cross_encoder` (mono) | at layer 0 | no | [`Ranker`](crate::Ranker) |
+//! | `cross_encoder` (mono) | at layer 0 | no | the pair |
+//! | `duo` | at layer 0, two documents at a time | no | the whole list |
+//! | `dssm` | after the last layer | yes | the pair |
+//!
+//! A model file says what the model is made of ([`Model::modules`]), how its texts become sequences ([`Model::reads`]), and has one
+//! forward function, used by [`Model::loss`] and [`Model::score`]. Everything else (precision, device, packing, caches, seeds, names of
+//! the encoder's arrays) is below it, in [`net`] and [`bert`].
 pub mod bert;
 pub mod cross_encoder;
+pub mod dssm;
+pub mod duo;
+pub mod net;
 
 use candle_core::Tensor;
+use rayon::prelude::*;
 
-use crate::Result;
-use crate::nn::Parameters;
-use crate::text::Batch;
+pub use net::{Mode, Module, Net, Pass};
 
-/// How a forward pass runs.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Mode {
-    /// No dropout; the result carries no graph.
-    Infer,
-    /// Dropout drawn from this seed alone (counter based: the same seed gives the same masks).
-    Train {
-        /// Step's seed.
-        seed: u64,
-    },
+use crate::ranker::Vectors;
+use crate::text::{Batch, Encoding, TextEncoder, TokenizedSide};
+use crate::{Error, Result};
+
+/// How a model's texts become sequences, and so what an example of its training is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// Query and document in one sequence.
+    Pair,
+    /// Each text in a sequence of its own: the query, its match, and other documents that are no match.
+    Towers,
+    /// Query and two documents in one sequence.
+    Triple,
 }
 
-/// What training sees of a model.
-pub trait Network: Send {
-    /// Logits of a batch, `[b]`. In [`Mode::Train`] with a graph behind it; call `loss.backward()` and hand the result to
-    /// [`Network::collect`].
-    fn forward(&self, batch: &Batch, mode: Mode) -> Result<Tensor>;
-    /// Takes the gradients of heads out of candle's store; the encoder's own operations have already written theirs.
-    fn collect(&self, grads: &candle_core::backprop::GradStore) -> Result<()> {
-        self.parameters().collect(grads)
+/// What training sees of a labelled pair, triple or list.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Example {
+    /// The sequences, as [`Reads`] says.
+    pub texts: Vec<Encoding>,
+    /// 1 for a match, 0 for none, or between. Of a triple: 1 if the first document is the better one.
+    pub target: f32,
+}
+
+impl Example {
+    /// Tokens of all sequences.
+    pub fn tokens(&self) -> usize {
+        self.texts.iter().map(|text| text.ids.len()).sum()
     }
-    /// The trained arrays.
-    fn parameters(&self) -> &Parameters;
-    /// The trained arrays, to be changed: whatever was made of them is forgotten.
-    fn parameters_mut(&mut self) -> &mut Parameters;
+}
+
+/// What a loss needs to know of its step.
+#[derive(Debug, Clone, Copy)]
+pub struct LossSettings<'a> {
+    /// What each example weighs, already divided by the number of examples in the step, so that the pieces of a step add up.
+    pub weights: &'a [f32],
+    /// Label smoothing.
+    pub label_smoothing: f32,
+}
+
+/// A query and its candidates, tokenized.
+pub struct TokenizedList<'a> {
+    /// The query.
+    pub query: &'a TokenizedSide,
+    /// The candidates.
+    pub candidates: Vec<&'a TokenizedSide>,
+}
+
+/// One architecture.
+pub trait Model: Send + Sync {
+    /// What it is made of.
+    fn modules(&self) -> Vec<Module>;
+    /// How its texts become sequences.
+    fn reads(&self) -> Reads;
+    /// The loss of some examples: a scalar with a graph behind it in training.
+    fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor>;
+    /// One score per candidate of each list.
+    fn score(&self, scorer: &Scorer, lists: &[TokenizedList]) -> Result<Vec<Vec<f32>>>;
+    /// Vectors of texts, if query and document do not meet in the encoder; `document`: of documents, else of queries.
+    fn vectors(&self, _scorer: &Scorer, _texts: &[&TokenizedSide], _document: bool) -> Option<Result<Vectors>> {
+        None
+    }
+}
+
+impl Reads {
+    /// Texts in one sequence.
+    pub fn texts(self) -> usize {
+        match self {
+            Reads::Towers => 1,
+            Reads::Pair => 2,
+            Reads::Triple => 3,
+        }
+    }
+    /// Whether a score depends on the other candidates of the list.
+    pub fn is_listwise(self) -> bool {
+        self == Reads::Triple
+    }
+    /// Whether a batch may be cut into pieces: not where its examples are each other's negatives.
+    pub fn is_divisible(self) -> bool {
+        self != Reads::Towers
+    }
+}
+
+/// What scores texts: a model's arrays and its tokenizer.
+pub struct Scorer<'a> {
+    /// The arrays.
+    pub net: &'a Net,
+    /// Texts to sequences.
+    pub text: &'a TextEncoder,
+}
+
+/// Tokens given to the network at once: enough for all cores, little memory.
+const TOKENS: usize = 16 << 10;
+
+impl Scorer<'_> {
+    /// Sequences through `forward`, which gives `width` values for each; in batches of a bounded number of tokens.
+    ///
+    /// # Errors
+    /// What `forward` refuses.
+    pub fn rows(
+        &self,
+        sequences: &[Encoding],
+        width: usize,
+        forward: impl Fn(&Pass, &Batch) -> Result<Tensor>,
+    ) -> Result<Vec<f32>> {
+        let pass = self.net.pass(Mode::Infer);
+        let mut out = Vec::with_capacity(sequences.len() * width);
+        let mut batch = Batch::default();
+        let mut flush = |batch: &mut Batch| -> Result<()> {
+            let batch = std::mem::take(batch);
+            let rows = forward(&pass, &batch)?.flatten_all()?.to_vec1::<f32>()?;
+            if rows.len() != batch.len() * width {
+                let (expected, got) = (format!("{} of {width} values", batch.len()), rows.len().to_string());
+                return Err(Error::Shape { op: "forward", expected, got });
+            }
+            out.extend(rows);
+            Ok(())
+        };
+        for sequence in sequences {
+            if !batch.is_empty() && batch.tokens() + sequence.ids.len() > TOKENS {
+                flush(&mut batch)?;
+            }
+            batch.push(sequence);
+        }
+        if !batch.is_empty() {
+            flush(&mut batch)?;
+        }
+        Ok(out)
+    }
+    /// Some texts each in one sequence.
+    pub fn join(&self, sides: &[Vec<&TokenizedSide>]) -> Vec<Encoding> {
+        sides.par_iter().map(|sides| self.text.join(sides)).collect()
+    }
 }

@@ -1,25 +1,26 @@
-//! An encoder on an NVIDIA GPU: embedding, layers and pooler over packed sequences, in f32 or bf16 (sums, norms, softmax and
-//! GELU f32; states between bricks in the products' type). As on the CPU no padding is computed, and a last layer of which first
-//! tokens are wanted computes those rows alone.
+//! An encoder on an NVIDIA GPU: embedding and layers over packed sequences, in f32 or bf16 (sums, norms, softmax and GELU f32; states
+//! between layers in the products' type). As on the CPU no padding is computed, and a last layer of which first tokens are wanted
+//! computes those rows alone.
 //!
 //! cuBLAS chooses its kernels by the number of rows, so a score's last bits depend on what else is in the batch.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use half::bf16;
 
 use super::Dtype;
 use super::embedding::{Embedding, check};
+use super::encoder::{Request, Rows, Start, States};
 use super::kernels::cuda::{Array, Gpu, Packed, Real};
 use super::layer::{LayerArrays, LayerShape};
-use crate::text::Batch;
 use crate::{Error, Result};
 
 /// Tokens that go through at once: enough to fill the device, little memory.
 const TOKENS: usize = 64 << 10;
 
-/// A model on a device.
-pub struct Encoder(Either);
+/// An encoder on a device.
+pub struct CudaEncoder(Either);
 
 enum Either {
     F32(Model<f32>),
@@ -32,7 +33,6 @@ struct Model<T> {
     tables: [Array<f32>; 3],
     norm: [Array<f32>; 2],
     layers: Vec<Layer<T>>,
-    pooler: [Array<f32>; 2],
     work: Mutex<Work<T>>,
 }
 
@@ -66,11 +66,11 @@ struct Work<T> {
     y: Array<T>,
     /// Inner rows of the feed-forward block, `[t, f]`.
     z: Array<T>,
-    /// The pooler's input and output, `[b, h]`.
-    pooled: [Array<f32>; 2],
+    /// States on their way back, `[t, h]`.
+    wide: Array<f32>,
 }
 
-impl Encoder {
+impl CudaEncoder {
     /// Copies an encoder to device `ordinal`, for products in f32 or bf16.
     ///
     /// # Errors
@@ -81,29 +81,21 @@ impl Encoder {
         shape: LayerShape,
         embedding: &Embedding,
         layers: &[LayerArrays],
-        pooler: [&[f32]; 2],
     ) -> Result<Self> {
-        Ok(Encoder(match dtype {
-            Dtype::F32 => Either::F32(Model::new(ordinal, shape, embedding, layers, pooler)?),
-            Dtype::Bf16 => Either::Bf16(Model::new(ordinal, shape, embedding, layers, pooler)?),
+        Ok(CudaEncoder(match dtype {
+            Dtype::F32 => Either::F32(Model::new(ordinal, shape, embedding, layers)?),
+            Dtype::Bf16 => Either::Bf16(Model::new(ordinal, shape, embedding, layers)?),
             Dtype::Int8 => {
                 let what = "a GPU computes in f32 or bf16: give one of them, or leave --dtype out";
                 return Err(Error::setting("--dtype", "int8", what));
             }
         }))
     }
-    /// Last states of all tokens, `[t, h]`.
-    pub fn encode(&self, batch: &Batch) -> Result<Vec<f32>> {
+    /// A checked request.
+    pub fn run(&self, request: &Request) -> Result<States> {
         match &self.0 {
-            Either::F32(model) => model.run(batch, false),
-            Either::Bf16(model) => model.run(batch, false),
-        }
-    }
-    /// Pooled states of first tokens, `[b, h]`.
-    pub fn pooled(&self, batch: &Batch) -> Result<Vec<f32>> {
-        match &self.0 {
-            Either::F32(model) => model.run(batch, true),
-            Either::Bf16(model) => model.run(batch, true),
+            Either::F32(model) => model.run(request),
+            Either::Bf16(model) => model.run(request),
         }
     }
 }
@@ -114,7 +106,6 @@ impl<T: Real> Model<T> {
         shape: LayerShape,
         embedding: &Embedding,
         layers: &[LayerArrays],
-        pooler: [&[f32]; 2],
     ) -> Result<Self> {
         let gpu = Gpu::<T>::open(ordinal, shape)?;
         let floats = |values: &[f32]| gpu.upload(values);
@@ -136,67 +127,101 @@ impl<T: Real> Model<T> {
             tables: [floats(words)?, floats(segments)?, floats(positions)?],
             norm: two([&embedding.norm.gamma, &embedding.norm.beta])?,
             layers: layers.iter().map(layer).collect::<Result<_>>()?,
-            pooler: two(pooler)?,
             work: Mutex::new(Work::new(&gpu, shape, 1, 1)?),
             gpu,
             shape,
         })
     }
 
-    /// Pooled states, or the last ones of all tokens.
-    fn run(&self, batch: &Batch, pooled: bool) -> Result<Vec<f32>> {
-        check(batch, [0, 1, 2].map(|table| self.tables[table].len() / self.shape.hidden))?;
-        let h = self.shape.hidden;
-        let mut out = vec![0.0; if pooled { batch.len() } else { batch.tokens() } * h];
+    fn run(&self, request: &Request) -> Result<States> {
+        if let Start::Tokens(batch) = request.start {
+            check(batch, [0, 1, 2].map(|table| self.tables[table].len() / self.shape.hidden))?;
+        }
+        let (h, offsets) = (self.shape.hidden, request.start.offsets());
+        let (b, t) = (offsets.len() - 1, offsets[offsets.len() - 1] as usize);
+        let first = request.rows == Rows::First;
+        let mut rows = vec![0.0; if first { b } else { t } * h];
+        let mut kept = vec![vec![0.0; t * h]; request.keep.len()];
         let mut work = self.work.lock().map_err(|_| Error::Internal { op: "cuda", what: "a batch failed".into() })?;
         let mut from = 0;
-        while from < batch.len() {
-            let start = batch.offsets[from];
+        while from < b {
+            let start = offsets[from];
             let fits = |&end: &u32| (end - start) as usize <= TOKENS;
-            let count = batch.offsets[from + 1..].iter().take_while(|end| fits(end)).count().max(1);
-            let packed = self.packed(batch, from, from + count)?;
+            let count = offsets[from + 1..].iter().take_while(|end| fits(end)).count().max(1);
+            let packed = self.packed(&request.start, from, from + count)?;
             if work.tokens < packed.tokens || work.sequences < packed.sequences {
                 let [t, b] = [packed.tokens.max(work.tokens), packed.sequences.max(work.sequences)];
                 *work = Work::new(&self.gpu, self.shape, t.next_power_of_two(), b.next_power_of_two())?;
             }
-            self.states(&mut work, &packed, pooled)?;
-            if pooled {
-                let rows = &mut out[from * h..][..count * h];
-                self.pool(&mut work, packed.sequences)?;
-                self.gpu.download(&work.pooled[1], rows)?;
-            } else {
-                let rows = &mut out[start as usize * h..][..packed.tokens * h];
-                let mut states = self.gpu.zeros(rows.len())?;
-                self.gpu.widen(&mut states, &work.x, rows.len())?;
-                self.gpu.download(&states, rows)?;
-            }
+            let all = start as usize * h..(start as usize + packed.tokens) * h;
+            let mut kept: Vec<&mut [f32]> = kept.iter_mut().map(|state| &mut state[all.clone()]).collect();
+            self.states(&mut work, &packed, request, start as usize, &mut kept)?;
+            let part = if first { from * h..(from + count) * h } else { all };
+            self.download(&mut work, &mut rows[part])?;
             from += count;
         }
-        Ok(out)
+        Ok(States { rows, kept })
     }
 
-    /// Sequences `from..to` of a batch, on the device.
-    fn packed(&self, batch: &Batch, from: usize, to: usize) -> Result<Packed> {
-        let offsets = &batch.offsets[from..=to];
+    /// The first rows of `work.x`, as f32.
+    fn download(&self, work: &mut Work<T>, out: &mut [f32]) -> Result<()> {
+        self.gpu.widen(&mut work.wide, &work.x, out.len())?;
+        self.gpu.download(&work.wide, out)
+    }
+
+    /// Sequences `from..to`, on the device.
+    fn packed(&self, start: &Start, from: usize, to: usize) -> Result<Packed> {
+        let offsets = &start.offsets()[from..=to];
         let tokens = offsets[0] as usize..offsets[to - from] as usize;
         let mut ids = Vec::with_capacity(3 * tokens.len());
-        ids.extend_from_slice(&batch.ids[tokens.clone()]);
-        ids.extend_from_slice(&batch.segments[tokens.clone()]);
-        offsets.windows(2).for_each(|w| ids.extend(0..w[1] - w[0]));
+        if let Start::Tokens(batch) = start {
+            ids.extend_from_slice(&batch.ids[tokens.clone()]);
+            ids.extend_from_slice(&batch.segments[tokens.clone()]);
+            match batch.positions.is_empty() {
+                true => offsets.windows(2).for_each(|w| ids.extend(0..w[1] - w[0])),
+                false => ids.extend_from_slice(&batch.positions[tokens.clone()]),
+            }
+        } else {
+            ids.push(0); // not looked at, and no array of the device is empty
+        }
         let longest = offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
         let offsets: Vec<u32> = offsets.iter().map(|&at| at - offsets[0]).collect();
         let (ids, offsets) = (self.gpu.upload(&ids)?, self.gpu.upload(&offsets)?);
         Ok(Packed { ids, offsets, tokens: tokens.len(), sequences: to - from, longest })
     }
 
-    /// The last layer's states into `work.x`, `[t, h]`, or of first tokens, `[b, h]`.
-    fn states(&self, work: &mut Work<T>, packed: &Packed, first_only: bool) -> Result<()> {
-        self.gpu.embed(&mut work.x, packed, &self.tables, &self.norm)?;
-        let last = self.layers.len().saturating_sub(1);
-        for (i, layer) in self.layers.iter().enumerate() {
-            self.layer(layer, work, packed, first_only && i == last)?;
+    /// The wanted rows of the last state into `work.x`, `[t, h]` or of first tokens `[b, h]`; `kept` gets states on the way. `first_token`: the
+    /// number of the first token in the request.
+    fn states(
+        &self,
+        work: &mut Work<T>,
+        packed: &Packed,
+        request: &Request,
+        first_token: usize,
+        kept: &mut [&mut [f32]],
+    ) -> Result<()> {
+        let (h, Range { start, end }) = (self.shape.hidden, request.layers);
+        match request.start {
+            Start::Tokens(_) => self.gpu.embed(&mut work.x, packed, &self.tables, &self.norm)?,
+            Start::States { states, .. } => {
+                let states = &states[first_token * h..][..packed.tokens * h];
+                self.gpu.copy_into(states, &mut work.x)?;
+            }
         }
-        if self.layers.is_empty() && first_only {
+        let mut keep = |work: &mut Work<T>, state: usize| {
+            let mut asked = request.keep.iter().zip(kept.iter_mut()).filter(|(asked, _)| **asked == state);
+            asked.try_for_each(|(_, place)| self.download(work, place))
+        };
+        keep(work, start)?;
+        let first = request.rows == Rows::First;
+        let first_only = first && !request.keep.contains(&end) && start < end;
+        for (i, layer) in self.layers.iter().enumerate().take(end).skip(start) {
+            self.layer(layer, work, packed, first_only && i + 1 == end)?;
+            if !(first_only && i + 1 == end) {
+                keep(work, i + 1)?;
+            }
+        }
+        if first && !first_only {
             self.gpu.first_rows(&mut work.first, &work.x, packed)?;
             std::mem::swap(&mut work.first, &mut work.x);
         }
@@ -225,15 +250,6 @@ impl<T: Real> Model<T> {
         gpu.product(&z.as_view(), rows, &layer.down.0.as_view(), h, y)?;
         gpu.add_norm(x, y, &layer.down.1, middle, &layer.norm2, rows)
     }
-
-    /// The pooler over `work.x [b, h]`, in f32, into `work.pooled[1]`.
-    fn pool(&self, work: &mut Work<T>, rows: usize) -> Result<()> {
-        let h = self.shape.hidden;
-        let [states, pooled] = &mut work.pooled;
-        self.gpu.widen(states, &work.x, rows * h)?;
-        self.gpu.product(&states.as_view(), rows, &self.pooler[0].as_view(), h, pooled)?;
-        self.gpu.tanh_bias(pooled, &self.pooler[1], rows)
-    }
 }
 
 impl<T: Real> Work<T> {
@@ -242,14 +258,14 @@ impl<T: Real> Work<T> {
         Ok(Work {
             tokens,
             sequences,
-            x: gpu.zeros(t * h)?,
+            x: gpu.zeros(t.max(b) * h)?,
             middle: gpu.zeros(t * h)?,
             first: gpu.zeros(t.max(b) * h)?,
             qkv: gpu.zeros(t * 3 * h)?,
             context: gpu.zeros(t * h)?,
             y: gpu.zeros(t * h)?,
             z: gpu.zeros(t * shape.ff)?,
-            pooled: [gpu.zeros(b * h)?, gpu.zeros(b * h)?],
+            wide: gpu.zeros(t.max(b) * h)?,
         })
     }
 }

@@ -1,16 +1,8 @@
-//! Where a model computes, and an encoder with its pooler there.
+//! Where a model computes.
 
 use std::str::FromStr;
 
 use super::Dtype;
-use super::embedding::Embedding;
-use super::encoder::Encoder;
-use super::layer::{LayerArrays, LayerShape};
-use super::linear::Linear;
-#[cfg(not(feature = "cuda"))]
-use crate::Error;
-use crate::Result;
-use crate::text::Batch;
 
 /// Where a model computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,79 +44,6 @@ impl Device {
         match (self, asked.or(stored).unwrap_or(Dtype::F32)) {
             (Device::Cuda(_), Dtype::Int8) if asked.is_none() => Dtype::Bf16,
             (_, dtype) => dtype,
-        }
-    }
-}
-
-/// An encoder and BERT's pooler, a linear map of the first token's state and `tanh`.
-#[allow(clippy::large_enum_variant)] // one a model, moved once
-pub enum Pooled {
-    /// On this machine's cores; the pooler in f32.
-    Cpu {
-        /// Embedding and layers.
-        encoder: Encoder,
-        /// `[h]` to `[h]`.
-        pooler: Linear,
-    },
-    /// On a GPU.
-    #[cfg(feature = "cuda")]
-    Cuda(super::cuda::Encoder),
-}
-
-impl Pooled {
-    /// Brings a model's arrays to a device; `pooler` is its weight `[h, h]` and bias.
-    ///
-    /// # Errors
-    /// A device that is not there, or does not compute in `dtype`.
-    pub fn new(
-        device: Device,
-        dtype: Dtype,
-        shape: LayerShape,
-        embedding: Embedding,
-        layers: &[LayerArrays],
-        pooler: [&[f32]; 2],
-    ) -> Result<Self> {
-        match device {
-            Device::Cpu => {
-                let mut packed = Linear::default();
-                packed.pack(Dtype::F32, &pooler[..1], &pooler[1..]);
-                Ok(Pooled::Cpu { encoder: Encoder::new(dtype, shape, embedding, layers)?, pooler: packed })
-            }
-            #[cfg(feature = "cuda")]
-            Device::Cuda(ordinal) => {
-                Ok(Pooled::Cuda(super::cuda::Encoder::new(ordinal, dtype, shape, &embedding, layers, pooler)?))
-            }
-            #[cfg(not(feature = "cuda"))]
-            Device::Cuda(_) => {
-                let what = "this sverka computes on a CPU only: build it with --features cuda, or leave --device out";
-                Err(Error::setting("--device", device, what))
-            }
-        }
-    }
-    /// Pooled states, `[b, h]`.
-    ///
-    /// # Errors
-    /// Ids, segments or lengths past the model's tables; a sequence without a token; what a device refuses.
-    pub fn rows(&self, batch: &Batch) -> Result<Vec<f32>> {
-        match self {
-            Pooled::Cpu { encoder, pooler } => {
-                let mut pooled = pooler.rows(&encoder.encode(batch, true)?);
-                pooled.iter_mut().for_each(|x| *x = x.tanh());
-                Ok(pooled)
-            }
-            #[cfg(feature = "cuda")]
-            Pooled::Cuda(encoder) => encoder.pooled(batch),
-        }
-    }
-    /// Last states of all tokens, `[t, h]`.
-    ///
-    /// # Errors
-    /// As [`Pooled::rows`].
-    pub fn encode(&self, batch: &Batch) -> Result<Vec<f32>> {
-        match self {
-            Pooled::Cpu { encoder, .. } => encoder.encode(batch, false),
-            #[cfg(feature = "cuda")]
-            Pooled::Cuda(encoder) => encoder.encode(batch),
         }
     }
 }

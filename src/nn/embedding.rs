@@ -49,11 +49,18 @@ pub fn check(batch: &Batch, rows: [usize; 3]) -> Result<()> {
     if let Some(&segment) = batch.segments.iter().find(|&&s| s as usize >= rows[1]) {
         return refuse("segment", segment, rows[1]);
     }
+    if !batch.positions.is_empty() && batch.positions.len() != ids {
+        let got = format!("{} positions", batch.positions.len());
+        return Err(Error::Shape { op: "batch", expected: format!("{ids} positions, or none"), got });
+    }
+    if let Some(&position) = batch.positions.iter().find(|&&p| p as usize >= rows[2]) {
+        return refuse("position", position, rows[2]);
+    }
     for w in batch.offsets.windows(2) {
         if w[0] >= w[1] {
             return Err(Error::setting("batch", 0, "a sequence without a token"));
         }
-        if (w[1] - w[0]) as usize > rows[2] {
+        if batch.positions.is_empty() && (w[1] - w[0]) as usize > rows[2] {
             return refuse("sequence of tokens", w[1] - w[0], rows[2]);
         }
     }
@@ -79,8 +86,9 @@ impl Embedding {
         let h = self.hidden;
         let mut row = 0;
         for &t in lengths {
-            for position in 0..t as usize {
+            for place in 0..t as usize {
                 let token = first_token + row;
+                let position = batch.positions.get(token).map_or(place, |&at| at as usize);
                 let x = &mut x[row * h..][..h];
                 let ids = [batch.ids[token] as usize, batch.segments[token] as usize, position];
                 x.copy_from_slice(&self.tables[0][ids[0] * h..][..h]);
@@ -167,7 +175,8 @@ impl CustomOp1 for EmbeddingOp {
                 let g = &grad[token * h..][..h];
                 kernels::add(word.row_mut(self.batch.ids[token] as usize), g);
                 kernels::add(&mut segment[self.batch.segments[token] as usize * h..][..h], g);
-                kernels::add(&mut position[place * h..][..h], g);
+                let at = self.batch.positions.get(token).map_or(place, |&at| at as usize);
+                kernels::add(&mut position[at * h..][..h], g);
             }
         }
         Ok(None)

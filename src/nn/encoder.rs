@@ -1,119 +1,157 @@
-//! A stack of layers behind an embedding, in serving: each thread takes groups of sequences through all layers.
+//! An encoder in serving, on a CPU or a GPU: one request says what is wanted of it.
+//!
+//! A cross-encoder wants the first tokens of the last layer, a tower the mean of all tokens, CEDR the states after every layer, a split
+//! encoder the lower layers now and the upper ones later. All of these are one [`Request`]; a device has no other method.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
-use super::Dtype;
 use super::embedding::Embedding;
-use super::kernels::{Team, Unit};
-use super::layer::{Group, Layer, LayerArrays, LayerShape, Run};
-use super::plan::{Plan, with_workspace};
-use crate::Result;
+use super::encoder_cpu::CpuEncoder;
+use super::layer::{LayerArrays, LayerShape};
+use super::{Device, Dtype};
 use crate::text::Batch;
+use crate::{Error, Result};
 
-/// Rows of first tokens that a thread finishes at once.
-const ROWS: usize = 128;
+/// What a run starts from.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// Token ids, segments and positions.
+    Tokens(&'a Batch),
+    /// States from before.
+    States {
+        /// `[t, h]`, packed as a batch is.
+        states: &'a [f32],
+        /// Where each sequence starts, and the end: `[b + 1]`.
+        offsets: &'a [u32],
+    },
+}
 
-/// Embedding and layers with packed weights.
+/// Which rows of the last state are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Every token's, `[t, h]`.
+    All,
+    /// The first token's of each sequence, `[b, h]`.
+    First,
+}
+
+/// What is wanted of an encoder.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// What goes in.
+    pub start: Start<'a>,
+    /// The layers that it goes through. State 0 is the embedding, state `i + 1` comes after layer `i`; states that go in are those before
+    /// the first layer of the range.
+    pub layers: Range<usize>,
+    /// Which rows of the last state are wanted.
+    pub rows: Rows,
+    /// Numbers of states of which all rows are kept, from the range's start to its end.
+    pub keep: &'a [usize],
+}
+
+/// What an encoder gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct States {
+    /// Rows of the last state, as [`Rows`] says.
+    pub rows: Vec<f32>,
+    /// The kept states, `[t, h]` each, in the order of [`Request::keep`].
+    pub kept: Vec<Vec<f32>>,
+}
+
+impl<'a> Start<'a> {
+    /// Where each sequence starts, and the end.
+    pub fn offsets(&self) -> &'a [u32] {
+        match self {
+            Start::Tokens(batch) => &batch.offsets,
+            Start::States { offsets, .. } => offsets,
+        }
+    }
+}
+
+/// An encoder, packed for a device.
 pub struct Encoder {
-    /// The input.
-    pub embedding: Embedding,
-    /// From the input up.
-    pub layers: Vec<Layer>,
+    hidden: usize,
+    layers: usize,
+    on: On,
+}
+
+#[allow(clippy::large_enum_variant)] // one an encoder, moved once
+enum On {
+    Cpu(CpuEncoder),
+    #[cfg(feature = "cuda")]
+    Cuda(super::cuda::CudaEncoder),
 }
 
 impl Encoder {
-    /// Packs layers for `dtype` and the unit at hand.
+    /// Brings an encoder's arrays to a device.
     ///
     /// # Errors
-    /// `SVERKA_CPU` names a unit that this CPU has not.
-    pub fn new(dtype: Dtype, shape: LayerShape, embedding: Embedding, layers: &[LayerArrays]) -> Result<Self> {
-        Unit::choose()?;
-        Ok(Encoder { embedding, layers: layers.iter().map(|arrays| Layer::new(dtype, shape, arrays)).collect() })
-    }
-
-    /// Width, `h`.
-    pub fn hidden(&self) -> usize {
-        self.embedding.hidden
-    }
-    /// Last states of all tokens, `[t, h]`, or of each sequence's first token, `[b, h]`. No value depends on what else is in
-    /// the batch, nor on the number of threads.
-    pub fn encode(&self, batch: &Batch, first_only: bool) -> Result<Vec<f32>> {
-        self.embedding.check(batch)?;
-        let h = self.hidden();
-        let threads = rayon::current_num_threads();
-        let plan = Plan::balanced(batch, threads);
-        let groups: Vec<Group> = plan.groups().collect();
-        let mut out = vec![0f32; if first_only { batch.len() } else { batch.tokens() } * h];
-        // Few rows cost a product nearly as much as many: where the last layer's are of first tokens, all groups' are finished together.
-        let together = first_only && groups.len() > 1 && !self.layers.is_empty();
-        let mut residual = vec![0f32; if together { out.len() } else { 0 }];
-        let (mut rest, mut rest_of_residual) = (&mut out[..], &mut residual[..]);
-        let mut tasks = Vec::with_capacity(groups.len());
-        for group in groups {
-            let size = group.rows(first_only) * h;
-            let (part, tail) = rest.split_at_mut(size);
-            let (beside, tail_of_residual) = rest_of_residual.split_at_mut(if together { size } else { 0 });
-            tasks.push((group, part, beside));
-            (rest, rest_of_residual) = (tail, tail_of_residual);
-        }
-        let group = |(group, out, residual)| match threads {
-            1 => self.group(batch, group, first_only, None, out, residual),
-            // a thread without a group of its own helps with another's
-            _ => Team::gather(|team| self.group(batch, group, first_only, Some(team), out, residual)),
+    /// A device that is not there, or does not compute in `dtype`; `SVERKA_CPU` names a unit that this CPU does not have.
+    pub fn new(
+        device: Device,
+        dtype: Dtype,
+        shape: LayerShape,
+        embedding: Embedding,
+        layers: &[LayerArrays],
+    ) -> Result<Self> {
+        let (hidden, count) = (shape.hidden, layers.len());
+        let on = match device {
+            Device::Cpu => On::Cpu(CpuEncoder::new(dtype, shape, embedding, layers)?),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(ordinal) => On::Cuda(super::cuda::CudaEncoder::new(ordinal, dtype, shape, &embedding, layers)?),
+            #[cfg(not(feature = "cuda"))]
+            Device::Cuda(_) => {
+                let what = "this sverka computes on a CPU only: build it with --features cuda, or leave --device out";
+                return Err(Error::setting("--device", device, what));
+            }
         };
-        tasks.into_par_iter().for_each(group);
-        if together {
-            let size = batch.len().div_ceil(threads).min(ROWS) * h;
-            let rows = out.par_chunks_mut(size).zip(residual.par_chunks(size));
-            rows.for_each(|(out, residual)| self.finish(out, residual));
+        Ok(Encoder { hidden, layers: count, on })
+    }
+    /// Width of a state, `h`.
+    pub fn hidden(&self) -> usize {
+        self.hidden
+    }
+    /// Number of layers, `l`.
+    pub fn layers(&self) -> usize {
+        self.layers
+    }
+    /// Runs some layers. On a CPU no value depends on what else is in the batch, nor on the number of threads.
+    ///
+    /// # Errors
+    /// Ids, segments, positions or lengths past the model's tables; a sequence without a token; layers or states that are not there; what
+    /// a device refuses.
+    pub fn run(&self, request: &Request) -> Result<States> {
+        self.check(request)?;
+        match &self.on {
+            On::Cpu(encoder) => encoder.run(request),
+            #[cfg(feature = "cuda")]
+            On::Cuda(encoder) => encoder.run(request),
         }
-        Ok(out)
     }
 
-    /// Takes a group through all layers to `out`; with a place for `residual`, through the last one's attention only: its context to
-    /// `out` and what is added to it to `residual`.
-    fn group(
-        &self,
-        batch: &Batch,
-        group: Group,
-        first_only: bool,
-        team: Option<&Team>,
-        out: &mut [f32],
-        residual: &mut [f32],
-    ) {
-        let size = group.tokens() * self.hidden();
-        let last = self.layers.len().saturating_sub(1);
-        with_workspace(|w| {
-            let [mut x, mut y] = std::mem::take(&mut w.states);
-            x.reserve(size);
-            y.reserve(size);
-            self.embedding.group(w, batch, group, &mut x[..size]);
-            for (i, layer) in self.layers.iter().enumerate() {
-                let run = Run { first_only: first_only && i == last, seed: None, team };
-                if i == last && !residual.is_empty() {
-                    layer.attend(w, group, run, &x[..size], None);
-                    out.copy_from_slice(&w.context[..out.len()]);
-                    residual.copy_from_slice(&w.residual[..out.len()]);
-                } else {
-                    let to = if i == last { &mut *out } else { &mut y[..size] };
-                    layer.forward(w, group, run, &x[..size], to, None);
+    fn check(&self, request: &Request) -> Result<()> {
+        let Range { start, end } = request.layers;
+        let wrong = |expected: String, got: String| Err(Error::Shape { op: "encoder", expected, got });
+        if start > end || end > self.layers {
+            return wrong(format!("layers within 0..{}", self.layers), format!("{start}..{end}"));
+        }
+        if let Some(state) = request.keep.iter().find(|state| !(start..=end).contains(*state)) {
+            return wrong(format!("states from {start} to {end} to keep"), state.to_string());
+        }
+        match request.start {
+            Start::Tokens(_) if start > 0 => wrong("states before a layer past the first".into(), "tokens".into()),
+            Start::Tokens(_) => Ok(()),
+            Start::States { states, offsets } => {
+                let tokens = offsets.last().map_or(0, |&t| t as usize);
+                if offsets.first() != Some(&0) || states.len() != tokens * self.hidden {
+                    let expected = format!("offsets from 0 and {} values a token", self.hidden);
+                    return wrong(expected, format!("offsets {:?}.., {} values", offsets.first(), states.len()));
                 }
-                std::mem::swap(&mut x, &mut y);
+                match offsets.windows(2).find(|w| w[0] >= w[1]) {
+                    Some(_) => wrong("sequences of at least one token".into(), "one without".into()),
+                    None => Ok(()),
+                }
             }
-            if self.layers.is_empty() {
-                out.copy_from_slice(&x[..out.len()]);
-            }
-            w.states = [x, y];
-        });
-    }
-
-    /// The rest of the last layer: contexts in `out` become its rows.
-    fn finish(&self, out: &mut [f32], residual: &[f32]) {
-        let Some(layer) = self.layers.last() else { return };
-        with_workspace(|w| {
-            w.context.reserve(out.len());
-            w.context[..out.len()].copy_from_slice(out);
-            layer.finish(w, 0, Run { first_only: true, seed: None, team: None }, residual, out, None);
-        });
+        }
     }
 }

@@ -1,7 +1,12 @@
 //! A linear layer: the only brick that knows what its weights are made of.
 
+use rayon::prelude::*;
+
 use super::Dtype;
 use super::kernels::{self, Buffer, Left, Out, Panels, Team};
+
+/// Multiplications that are not worth a second thread.
+const SMALL: usize = 1 << 20;
 
 /// `y = x W^T + b`, packed for products with rows of `k` values, or turned, for gradients with rows of `n`.
 #[derive(Default)]
@@ -45,12 +50,22 @@ impl Linear {
             None => kernels::product(left, &self.panels, Some(&self.bias), out, stride),
         }
     }
-    /// Rows of f32 through an f32 layer: `[rows, k]` to `[rows, n]`.
+    /// Rows of f32 through an f32 layer, shared among threads: `[rows, k]` to `[rows, n]`. A row's values do not depend on the others.
     pub fn rows(&self, x: &[f32]) -> Vec<f32> {
         let rows = x.len() / self.k;
         let mut out = vec![0.0; rows * self.n];
-        let left = Left { units: bytemuck::cast_slice(x), stride: self.k, rows, scale: &[] };
-        self.forward(left, Out::Write(&mut out), self.n, None);
+        let product = |x: &[f32], out: &mut [f32]| {
+            let left = Left { units: bytemuck::cast_slice(x), stride: self.k, rows: x.len() / self.k, scale: &[] };
+            self.forward(left, Out::Write(out), self.n, None);
+        };
+        match rows * self.n * self.k < SMALL {
+            true => product(x, &mut out),
+            false => {
+                let share = rows.div_ceil(rayon::current_num_threads());
+                let parts = x.par_chunks(share * self.k).zip(out.par_chunks_mut(share * self.n));
+                parts.for_each(|(x, out)| product(x, out));
+            }
+        }
         out
     }
     /// Gradient of the input, `[rows, n]` to `[rows, k]`.

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 
 use super::layer::{Group, Workspace};
-use crate::text::Batch;
 
 /// Tokens of a group: enough to fill the kernels, few enough that a group's activations stay in the cache.
 const TOKENS: usize = 128;
@@ -21,20 +20,21 @@ pub struct Plan {
 impl Plan {
     /// Groups of about 128 tokens, as for four threads, so that two have as much to do as well. The same batch gives the same
     /// groups on any number of threads, which training's sums rely on.
-    pub fn fixed(batch: &Batch) -> Self {
-        Self::balanced(batch, 4)
+    pub fn fixed(offsets: &[u32]) -> Self {
+        Self::balanced(offsets, 4)
     }
     /// Groups for `threads` threads: as many for each, and small ones rather than idle threads.
-    pub fn balanced(batch: &Batch, threads: usize) -> Self {
-        let groups = batch.tokens().div_ceil(TOKENS).next_multiple_of(threads.max(1));
-        Self::with_groups(batch, groups.min(batch.tokens().div_ceil(24).max(1)))
+    pub fn balanced(offsets: &[u32], threads: usize) -> Self {
+        let tokens = offsets.last().map_or(0, |&t| t as usize);
+        let groups = tokens.div_ceil(TOKENS).next_multiple_of(threads.max(1));
+        Self::with_groups(offsets, groups.min(tokens.div_ceil(24).max(1)))
     }
-    fn with_groups(batch: &Batch, groups: usize) -> Self {
-        let lengths: Vec<u32> = batch.offsets.windows(2).map(|w| w[1] - w[0]).collect();
-        let total = batch.tokens();
+    fn with_groups(offsets: &[u32], groups: usize) -> Self {
+        let lengths: Vec<u32> = offsets.windows(2).map(|w| w[1] - w[0]).collect();
+        let total = offsets.last().map_or(0, |&t| t as usize);
         let (mut starts, mut tokens) = (vec![0], vec![0]);
         for (sequence, &length) in lengths.iter().enumerate().skip(1) {
-            let at = batch.offsets[sequence] as usize;
+            let at = offsets[sequence] as usize;
             let cut = total * starts.len() / groups.max(1);
             // the boundary nearest to the cut
             if at + length as usize / 2 >= cut {

@@ -19,15 +19,24 @@ pub(super) struct Files {
     pub(super) files: Vec<(String, Vec<u8>)>,
     /// The file that was read for the vocabulary.
     pub(super) path: PathBuf,
-    pub(super) frame: Frame,
+    pub(super) template: Template,
+    /// The token of what the vocabulary does not have.
+    pub(super) unknown: Option<u32>,
 }
 
-/// The special tokens around one text and around two: `prefix A suffix`, `prefix A middle B suffix`.
+/// The special tokens around texts: `prefix A suffix`, `prefix A separator B suffix`, `prefix A separator B separator C suffix`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(super) struct Template {
     pub(super) prefix: Vec<u32>,
-    pub(super) middle: Vec<u32>,
+    pub(super) separator: Vec<u32>,
     pub(super) suffix: Vec<u32>,
+}
+
+impl Template {
+    /// Special tokens around so many texts.
+    pub(super) fn special(&self, texts: usize) -> usize {
+        self.prefix.len() + texts.saturating_sub(1) * self.separator.len() + self.suffix.len()
+    }
 }
 
 impl Files {
@@ -64,8 +73,9 @@ impl Files {
         };
         let plain = tokenizer.with_truncation(None).map(|t| t.with_padding(None).set_encode_special_tokens(true));
         plain.map_err(|e| broken(&path, "truncation", &*e))?;
-        let frame = frame(&tokenizer, &path)?;
-        Ok(Files { tokenizer, files, path, frame })
+        let template = template(&tokenizer, &path)?;
+        let unknown = ["[UNK]", "<unk>"].iter().find_map(|token| tokenizer.token_to_id(token));
+        Ok(Files { tokenizer, files, path, template, unknown })
     }
 
     /// Ids are below this number.
@@ -154,7 +164,7 @@ fn read_vocab(path: &Path, bytes: &[u8], settings: &Value) -> Result<Tokenizer> 
 
 /// Asks the tokenizer's own post-processor how it frames a pair; where it has none, BERT's or RoBERTa's frame is used if
 /// the tokens are there.
-fn frame(tokenizer: &Tokenizer, path: &Path) -> Result<Frame> {
+fn template(tokenizer: &Tokenizer, path: &Path) -> Result<Template> {
     let probe = tokenizer.encode(("a", "a"), true).map_err(|e| broken(path, "post_processor", &*e))?;
     let special: Vec<bool> = probe.get_special_tokens_mask().iter().map(|&m| m == 1).collect();
     let run = |from: usize, is: bool| from + special[from..].iter().take_while(|&&s| s == is).count();
@@ -164,14 +174,14 @@ fn frame(tokenizer: &Tokenizer, path: &Path) -> Result<Frame> {
     let right = run(middle, false);
     let ids = probe.get_ids();
     if prefix > 0 && middle > left && right > middle && right < ids.len() && run(right, true) == ids.len() {
-        let (prefix, middle) = (ids[..prefix].to_vec(), ids[left..middle].to_vec());
-        return Ok(Frame { prefix, middle, suffix: ids[right..].to_vec() });
+        let (prefix, separator) = (ids[..prefix].to_vec(), ids[left..middle].to_vec());
+        return Ok(Template { prefix, separator, suffix: ids[right..].to_vec() });
     }
     if let (Some(cls), Some(sep)) = (tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")) {
-        return Ok(Frame { prefix: vec![cls], middle: vec![sep], suffix: vec![sep] });
+        return Ok(Template { prefix: vec![cls], separator: vec![sep], suffix: vec![sep] });
     }
     if let (Some(start), Some(end)) = (tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")) {
-        return Ok(Frame { prefix: vec![start], middle: vec![end, end], suffix: vec![end] });
+        return Ok(Template { prefix: vec![start], separator: vec![end, end], suffix: vec![end] });
     }
     let what = "puts no special tokens before, between and after two texts";
     Err(Error::model(path, "post_processor", what, "give the tokenizer.json of a BERT or XLM-RoBERTa model"))

@@ -1,9 +1,9 @@
-//! Two texts as one sequence: `[CLS] left [SEP] right [SEP]`, or whatever frame the tokenizer's file asks for.
+//! One to three texts as one sequence: `[CLS] query [SEP] document [SEP]`, or whatever template the tokenizer's file asks for.
 //!
-//! Each side is tokenised on its own and without special tokens, then the sides are cut, framed and given segments here. So a
-//! record that stands in many pairs is tokenised once ([`TextEncoder::prepare`]), and a pair costs two copies
-//! ([`TextEncoder::pair_prepared`]). Segments are BERT's whatever the model: 0 for the left side and the frame around it,
-//! 1 for the right side and its end; then fields of their own and shared words (see [`TextConfig`]).
+//! Each text is tokenized on its own and without special tokens ([`TextEncoder::prepare`]), then texts are truncated, joined and given
+//! segments ([`TextEncoder::join`]): a record of many pairs is tokenized once. Segments are BERT's whatever the model: 0 for the first text and
+//! the special tokens around it, 1 for the second and its end, 2 for the third; then fields of their own and shared words (see
+//! [`TextConfig`]).
 //!
 //! Refused: a window sliding over long texts (product texts say what matters first), and special tokens spelled out in a
 //! user's text (`[SEP]` in a cell is five characters, not a separator).
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tokenizers::Encoding as Tokens;
 
-use super::batch::Encoding;
+use super::batch::{Encoding, TokenSpan};
 use super::files::Files;
 use super::render::{TextConfig, render};
 use super::shared::{Mark, Words, shared};
@@ -31,7 +31,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone)]
 pub struct TextEncoder {
     files: Arc<Files>,
-    rendering: TextConfig,
+    config: TextConfig,
 }
 
 /// One side of a pair, tokenised once. Only good for the tokenizer that made it.
@@ -47,12 +47,30 @@ pub struct TokenizedSide {
     words: Words,
     /// Tokens of the whole text.
     total: usize,
+    /// Those of them that are unknown.
+    unknown: usize,
+    /// Whether there is a letter or a digit in the text.
+    has_word: bool,
+    /// Fields: where each ends among the tokens that are kept.
+    fields: Vec<u32>,
 }
 
 impl TokenizedSide {
     /// Tokens of the whole text, without special tokens and before anything is cut.
     pub fn tokens(&self) -> usize {
         self.total
+    }
+    /// Tokens that the vocabulary does not have.
+    pub fn unknown(&self) -> usize {
+        self.unknown
+    }
+    /// How many fields it has; none where it is one field or a plain text.
+    fn fields(&self) -> usize {
+        if self.fields.is_empty() { 0 } else { (self.fields.len() + 1).min(255) }
+    }
+    /// False for a text without a word, or one whose tokens are mostly unknown (another script): nothing can be said of it.
+    pub fn is_readable(&self) -> bool {
+        self.has_word && 2 * self.unknown <= self.total
     }
 }
 
@@ -64,24 +82,24 @@ impl TextEncoder {
 
     pub(super) fn new(files: Files, rendering: TextConfig) -> Result<Self> {
         rendering.check()?;
-        let special = files.frame.prefix.len() + files.frame.middle.len() + files.frame.suffix.len();
+        let special = files.template.special(2);
         if rendering.max_tokens < special + 2 {
             let what =
                 format!("a pair takes {special} special tokens and one of each side; give at least {}", special + 2);
             return Err(Error::setting("text.max_tokens", rendering.max_tokens, what));
         }
-        Ok(TextEncoder { files: Arc::new(files), rendering })
+        Ok(TextEncoder { files: Arc::new(files), config: rendering })
     }
 
     /// How records become text.
     pub fn rendering(&self) -> &TextConfig {
-        &self.rendering
+        &self.config
     }
 
     /// The same tokenizer for a table whose columns have other names.
     pub fn with_fields(&self, fields: Vec<String>) -> Self {
-        let rendering = TextConfig { fields, ..self.rendering.clone() };
-        TextEncoder { files: self.files.clone(), rendering }
+        let config = TextConfig { fields, ..self.config.clone() };
+        TextEncoder { files: self.files.clone(), config }
     }
 
     /// Rows the model's embedding table needs: the highest id plus one.
@@ -96,30 +114,37 @@ impl TextEncoder {
 
     /// Tokenises one side.
     pub fn prepare(&self, input: Input) -> Result<TokenizedSide> {
-        let rendered = render(&self.rendering, input);
+        let rendered = render(&self.config, input);
         let spans = &rendered.spans;
         let own = spans.iter().any(|s| s.segment.is_some());
-        let mut prepared = TokenizedSide::default();
-        if self.rendering.mark_shared {
+        let has_word = rendered.text.contains(char::is_alphanumeric);
+        let mut prepared = TokenizedSide { has_word, ..TokenizedSide::default() };
+        if self.config.mark_shared {
             prepared.words = Words::new(&rendered.text, spans.iter().map(|s| (s.value, s.end, s.price)));
         }
         let (mut span, mut word) = (0, 0);
+        let by_field = spans.len() > 1;
         for (start, chunk) in chunks(&rendered.text) {
-            let tokens = self.tokenise(chunk)?;
+            let tokens = self.tokenize(chunk)?;
             prepared.total += tokens.len();
-            let room = self.rendering.max_tokens - prepared.ids.len();
+            let is_unknown = |id: &&u32| Some(**id) == self.files.unknown;
+            prepared.unknown += tokens.get_ids().iter().filter(is_unknown).count();
+            let room = self.config.max_tokens - prepared.ids.len();
             for (&id, &(from, to)) in tokens.get_ids().iter().zip(tokens.get_offsets()).take(room) {
                 prepared.ids.push(id);
                 // the last byte: a piece may begin with the space before its word
                 let at = start + from.max(to.saturating_sub(1));
-                if own {
-                    while spans.get(span).is_some_and(|s| s.end <= at) {
-                        span += 1;
+                while (own || by_field) && spans.get(span).is_some_and(|s| s.end <= at) {
+                    span += 1;
+                    if by_field {
+                        prepared.fields.push(prepared.ids.len() as u32 - 1);
                     }
+                }
+                if own {
                     let here = spans.get(span).filter(|s| s.start <= at).and_then(|s| s.segment);
                     prepared.own.push(here.unwrap_or(NONE));
                 }
-                if self.rendering.mark_shared {
+                if self.config.mark_shared {
                     let words = &prepared.words.spans;
                     while words.get(word).is_some_and(|w| w.1 as usize <= at) {
                         word += 1;
@@ -132,54 +157,96 @@ impl TextEncoder {
         Ok(prepared)
     }
 
-    /// The tokens of a pair. Tokens past `max_tokens` are cut one by one from the end of the side that is longer at that
-    /// moment (transformers' `longest_first`, odd tokens included), and counted.
-    pub fn pair(&self, left: Input, right: Input) -> Result<Encoding> {
-        Ok(self.pair_prepared(&self.prepare(left)?, &self.prepare(right)?))
+    /// One to three texts in one sequence. Tokens past `max_tokens` are cut one by one from the end of the text that is longest at
+    /// that moment (transformers' `longest_first`, odd tokens included), and counted.
+    ///
+    /// # Errors
+    /// What the tokenizer refuses.
+    pub fn encode(&self, inputs: &[Input]) -> Result<Encoding> {
+        let sides = inputs.iter().map(|input| self.prepare(*input)).collect::<Result<Vec<_>>>()?;
+        Ok(self.join(&sides.iter().collect::<Vec<_>>()))
     }
 
-    /// [`pair`](Self::pair) of sides tokenised before.
-    pub fn pair_prepared(&self, left: &TokenizedSide, right: &TokenizedSide) -> Encoding {
-        let frame = &self.files.frame;
-        let special = frame.prefix.len() + frame.middle.len() + frame.suffix.len();
-        let (l, r) = fit(left.total, right.total, self.rendering.max_tokens - special);
+    /// Whether texts of these sides fit into one sequence whole.
+    pub fn fits(&self, sides: &[&TokenizedSide]) -> bool {
+        let tokens: usize = sides.iter().map(|side| side.total).sum();
+        tokens + self.files.template.special(sides.len()) <= self.config.max_tokens
+    }
+
+    /// [`encode`](Self::encode) of one to three texts that were tokenized before.
+    pub fn join(&self, sides: &[&TokenizedSide]) -> Encoding {
+        let (template, special) = (&self.files.template, self.files.template.special(sides.len()));
+        let room = self.config.max_tokens.saturating_sub(special);
+        let mut kept = [0; 3];
+        let kept = &mut kept[..sides.len()];
+        kept.iter_mut().zip(sides).for_each(|(kept, side)| *kept = side.total);
+        truncate(kept, room);
+        let all: usize = sides.iter().map(|side| side.total).sum();
+        let tokens: usize = kept.iter().sum();
         let mut encoding = Encoding {
-            ids: Vec::with_capacity(l + r + special),
-            segments: Vec::with_capacity(l + r + special),
-            truncated: (left.total - l + right.total - r) as u32,
-            ..Encoding::default()
+            ids: Vec::with_capacity(tokens + special),
+            segments: Vec::with_capacity(tokens + special),
+            spans: Vec::with_capacity(sides.len() + sides.iter().map(|side| side.fields()).sum::<usize>()),
+            truncated: (all - tokens) as u32,
         };
-        let (of_left, of_right) = match self.rendering.mark_shared {
-            true => shared(&left.words, &right.words),
-            false => Default::default(),
+        let marks = match (self.config.mark_shared, sides) {
+            (true, [query, document]) => {
+                let (query, document) = shared(&query.words, &document.words);
+                [query, document, Vec::new()]
+            }
+            // the query of two documents has no one relation to its words
+            (true, [query, first, second]) => {
+                let marks = |document: &TokenizedSide| shared(&query.words, &document.words).1;
+                [Vec::new(), marks(first), marks(second)]
+            }
+            _ => Default::default(),
         };
-        push(&mut encoding, &frame.prefix, 0);
-        push_side(&mut encoding, left, l, &of_left, [0, 2, 4, 6, 8]);
-        push(&mut encoding, &frame.middle, 0);
-        push_side(&mut encoding, right, r, &of_right, [1, 3, 5, 7, 9]);
-        push(&mut encoding, &frame.suffix, 1);
+        push(&mut encoding, &template.prefix, 0);
+        for (number, (side, &kept)) in sides.iter().zip(kept.iter()).enumerate() {
+            let segments = match (number, self.config.mark_shared) {
+                (0, _) => [0, 2, 4, 6, 8],
+                (1, _) => [1, 3, 5, 7, 9],
+                (_, true) => [10, 11, 12, 13, 14],
+                (_, false) => [2; 5],
+            };
+            push_side(&mut encoding, number as u8, side, kept, &marks[number], segments);
+            // what follows the first text counts as its own, what follows the others as theirs
+            let last = number + 1 == sides.len();
+            let end = if last { &template.suffix } else { &template.separator };
+            push(&mut encoding, end, segments[0]);
+        }
         encoding
     }
 
-    /// The tokens of one text, as the left side of a pair without a right one.
-    pub fn single(&self, input: Input) -> Result<Encoding> {
-        let prepared = self.prepare(input)?;
-        let frame = &self.files.frame;
-        let kept = prepared.total.min(self.rendering.max_tokens - frame.prefix.len() - frame.suffix.len());
-        let mut encoding = Encoding { truncated: (prepared.total - kept) as u32, ..Default::default() };
-        push(&mut encoding, &frame.prefix, 0);
-        push_side(&mut encoding, &prepared, kept, &[], [0; 5]);
-        push(&mut encoding, &frame.suffix, 0);
-        Ok(encoding)
-    }
-
-    fn tokenise(&self, text: &str) -> Result<Tokens> {
-        let failed = |e: tokenizers::Error| Error::Internal { op: "tokenise", what: e.to_string() };
+    fn tokenize(&self, text: &str) -> Result<Tokens> {
+        let failed = |e: tokenizers::Error| Error::Internal { op: "tokenize", what: e.to_string() };
         self.files.tokenizer.encode(text, false).map_err(failed)
     }
 }
 
-/// How many tokens of either side fit into `room`.
+/// Cuts token counts to a sum of `room`, one by one from the largest; of two equal ones the later gives first, of three the first
+/// of the largest.
+fn truncate(tokens: &mut [usize], room: usize) {
+    if let [left, right] = tokens {
+        (*left, *right) = fit(*left, *right, room);
+        return;
+    }
+    while tokens.iter().sum::<usize>() > room {
+        let largest = *tokens.iter().max().unwrap_or(&0);
+        let below = tokens.iter().filter(|&&t| t < largest).max().copied().unwrap_or(0);
+        let equal = tokens.iter().filter(|&&t| t == largest).count();
+        let over = tokens.iter().sum::<usize>() - room;
+        // all of the largest come down together as far as they may, the rest one by one
+        let (down, extra) = if over / equal >= largest - below { (largest - below, 0) } else { (over / equal, over % equal) };
+        let mut extra = extra;
+        for t in tokens.iter_mut().rev().filter(|t| **t == largest) {
+            *t -= down + usize::from(extra > 0);
+            extra = extra.saturating_sub(1);
+        }
+    }
+}
+
+/// How many tokens of two texts fit into `room`.
 fn fit(left: usize, right: usize, room: usize) -> (usize, usize) {
     if left + right <= room {
         (left, right)
@@ -199,10 +266,18 @@ fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
     encoding.segments.resize(encoding.ids.len(), segment);
 }
 
-/// Appends the first `kept` tokens of a side; `segments` are those of its plain, shared, near and differing words and its shared codes.
-fn push_side(encoding: &mut Encoding, side: &TokenizedSide, kept: usize, marks: &[Mark], segments: [u32; 5]) {
+/// Appends the first `kept` tokens of a text; `segments` are those of its plain, shared, near and differing words and its shared codes.
+fn push_side(encoding: &mut Encoding, input: u8, side: &TokenizedSide, kept: usize, marks: &[Mark], segments: [u32; 5]) {
     let start = encoding.ids.len();
     push(encoding, &side.ids[..kept], segments[0]);
+    let (first, end) = (start as u32, encoding.ids.len() as u32);
+    encoding.spans.push(TokenSpan { input, field: None, start: first, end });
+    let mut from = first;
+    for field in 0..side.fields() {
+        let to = side.fields.get(field).map_or(end, |&to| (first + to).min(end));
+        encoding.spans.push(TokenSpan { input, field: Some(field as u8), start: from, end: to });
+        from = to;
+    }
     let written = &mut encoding.segments[start..];
     for (segment, &word) in written.iter_mut().zip(&side.word) {
         if let Some(&mark) = marks.get(word as usize) {

@@ -42,9 +42,10 @@ impl Default for TextConfig {
 }
 
 impl TextConfig {
-    /// How many rows the model's segment table needs for pairs: 2, 10 with shared words marked, more with fields of their own.
-    pub fn segment_count(&self) -> usize {
-        let least = if self.mark_shared { 10 } else { 2 };
+    /// How many rows the model's segment table needs for sequences of so many texts: one a text and at least 2, five a text with shared words
+    /// marked; more with fields of their own.
+    pub fn segment_count(&self, texts: usize) -> usize {
+        let least = if self.mark_shared { 5 * texts.max(2) } else { texts.max(2) };
         self.segments.values().map(|&s| s as usize + 1).max().unwrap_or(0).max(least)
     }
 
@@ -205,11 +206,11 @@ mod tests {
     fn segment_numbers_are_checked() {
         let mut rendering = TextConfig { segments: [("price".to_string(), 2)].into(), ..Default::default() };
         assert!(rendering.check().is_ok());
-        assert_eq!(rendering.segment_count(), 3);
+        assert_eq!(rendering.segment_count(2), 3);
         rendering.mark_shared = true;
         let error = rendering.check().unwrap_err().to_string();
         assert!(error.contains("text.segments.price = 2") && error.contains("starts at 10"), "{error}");
-        assert_eq!(TextConfig::default().segment_count(), 2);
+        assert_eq!(TextConfig::default().segment_count(2), 2);
         assert!(serde_json::from_str::<TextConfig>(r#"{"feilds": []}"#).is_err());
         assert_eq!(serde_json::from_str::<TextConfig>("{}").unwrap(), TextConfig::default());
     }

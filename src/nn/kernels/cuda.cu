@@ -156,12 +156,6 @@ extern "C" __global__ void widen(float* out, const real* x, u32 n) {
     if (at < n) out[at] = wide(x[at]);
 }
 
-// `tanh(y + bias)` in place, `[rows, HIDDEN]` of `n` values.
-extern "C" __global__ void tanh_bias(float* y, const float* bias, u32 n) {
-    u32 at = blockIdx.x * blockDim.x + threadIdx.x;
-    if (at < n) y[at] = tanhf(y[at] + bias[at % HIDDEN]);
-}
-
 // Attention over packed sequences, softmax on the way (Dao et al., NeurIPS 2022): `softmax((q + bias_q) k^T / sqrt(d)) v + bias_v`.
 // A key's bias would move all scores of a query alike, so it is left out; a value's passes through, since probabilities sum to 1.
 // Rows of q are `q_stride` apart, those of k and v `kv_stride`; `first`: q holds one row per sequence, its first token's.

@@ -90,7 +90,6 @@ struct Functions {
     first_rows: CudaFunction,
     gelu: CudaFunction,
     widen: CudaFunction,
-    tanh_bias: CudaFunction,
     attention: CudaFunction,
 }
 
@@ -191,7 +190,6 @@ impl<T: Real> Gpu<T> {
             first_rows: function("first_rows")?,
             gelu: function("gelu")?,
             widen: function("widen")?,
-            tanh_bias: function("tanh_bias")?,
             attention: function("attention")?,
         };
         let stream = context.new_stream().map_err(failed)?;
@@ -200,6 +198,11 @@ impl<T: Real> Gpu<T> {
         Ok(Gpu { stream, blas, functions, shape, tile, real: std::marker::PhantomData })
     }
 
+    /// Copies values to the first places of an array there, rounded.
+    pub fn copy_into(&self, values: &[f32], out: &mut Array<T>) -> Result<()> {
+        let values: Vec<T> = values.iter().map(|&v| T::narrow(v)).collect();
+        self.stream.memcpy_htod(&values, &mut out.slice_mut(..values.len())).map_err(failed)
+    }
     /// Copies values to the device.
     pub fn upload<U: DeviceRepr>(&self, values: &[U]) -> Result<Array<U>> {
         self.stream.clone_htod(values).map_err(failed)
@@ -304,17 +307,6 @@ impl<T: Real> Gpu<T> {
         let (blocks, count) = a_thread_each(n);
         launch.arg(out).arg(x).arg(&count);
         // SAFETY: both arrays have `n` values.
-        unsafe { launch.launch(blocks) }.map_err(failed).map(drop)
-    }
-
-    /// `tanh(y + bias)` in place, `[rows, h]`.
-    pub fn tanh_bias(&self, y: &mut Array<f32>, bias: &Array<f32>, rows: usize) -> Result<()> {
-        let n = rows * self.shape.hidden;
-        assert!(y.len() >= n && bias.len() == self.shape.hidden);
-        let mut launch = self.stream.launch_builder(&self.functions.tanh_bias);
-        let (blocks, count) = a_thread_each(n);
-        launch.arg(y).arg(bias).arg(&count);
-        // SAFETY: the array has `n` values.
         unsafe { launch.launch(blocks) }.map_err(failed).map(drop)
     }
 

@@ -1,0 +1,92 @@
+//! Which architectures there are: the only `match` on them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::models::{Model, cross_encoder, dssm, duo};
+use crate::{Error, Result};
+
+/// A model's kind and its own settings, as `sverka.json` and a recipe's `[model]` say it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// Query and document in one sequence.
+    #[default]
+    CrossEncoder,
+    /// Two towers.
+    Dssm(dssm::Config),
+    /// Two documents compared.
+    Duo,
+}
+
+impl Architecture {
+    /// All names.
+    pub const NAMES: [&str; 3] = ["cross_encoder", "dssm", "duo"];
+
+    /// The model of this kind.
+    pub fn model(&self) -> Box<dyn Model> {
+        match self {
+            Architecture::CrossEncoder => Box::new(cross_encoder::CrossEncoder),
+            Architecture::Dssm(config) => Box::new(dssm::Dssm(*config)),
+            Architecture::Duo => Box::new(duo::Duo),
+        }
+    }
+
+    /// The kind of this name with some of its settings; those that are left out have their defaults.
+    ///
+    /// # Errors
+    /// A name or a setting that is not known, a value that a setting can't have.
+    pub fn named(name: &str, settings: &toml::Table) -> Result<Self> {
+        if !Self::NAMES.contains(&name) {
+            let what = format!("is not known; this Sverka knows {}", Self::NAMES.join(", "));
+            return Err(Error::setting("model.architecture", name, what));
+        }
+        let with = toml::Table::from_iter([(name.to_string(), toml::Value::Table(settings.clone()))]);
+        let plain = settings.is_empty().then(|| toml::Value::from(name).try_into().ok()).flatten();
+        plain.map_or_else(|| toml::Value::Table(with).try_into(), Ok).map_err(|e: toml::de::Error| {
+            let key = settings.keys().next().map_or("model".into(), |key| format!("model.{key}"));
+            let what = e.message().replace('\n', " ");
+            let what = if what.contains("unit variant") { format!("{name} has no settings of its own") } else { what };
+            Error::setting(key, settings.to_string().trim().replace('\n', ", "), what)
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(name)) => name,
+            Ok(serde_json::Value::Object(map)) => map.keys().next().cloned().unwrap_or_default(),
+            _ => unreachable!("a variant is a name or a map of one"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::dssm::{Config, Pooling};
+
+    #[test]
+    fn names_and_settings_come_back() {
+        for name in Architecture::NAMES {
+            let kind = Architecture::named(name, &toml::Table::new()).unwrap();
+            assert_eq!(kind.name(), name);
+            let text = serde_json::to_string(&kind).unwrap();
+            assert_eq!(serde_json::from_str::<Architecture>(&text).unwrap(), kind);
+        }
+        let settings = toml::from_str("pooling = 'cls'").unwrap();
+        let dssm = Architecture::named("dssm", &settings).unwrap();
+        assert_eq!(dssm, Architecture::Dssm(Config { pooling: Pooling::Cls, ..Config::default() }));
+    }
+
+    #[test]
+    fn what_is_not_known_is_named() {
+        let refused = |name: &str, settings: &str, part: &str| {
+            let error = Architecture::named(name, &toml::from_str(settings).unwrap()).unwrap_err();
+            assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
+        };
+        refused("colbert", "", "model.architecture = colbert: is not known; this Sverka knows cross_encoder, dssm, duo");
+        refused("dssm", "poling = 'cls'", "poling");
+        refused("dssm", "pooling = 'max'", "max");
+        refused("duo", "pooling = 'cls'", "duo has no settings of its own");
+    }
+}

@@ -1,0 +1,143 @@
+//! DSSM: two towers that meet in one product of vectors (Huang et al., CIKM 2013; over BERT: Reimers and Gurevych, "Sentence-BERT",
+//! EMNLP 2019).
+//!
+//! ```text
+//! query     ->  all layers  ->  mean or [CLS]  ->  q   \
+//!                                                        cosine or dot product
+//! document  ->  all layers  ->  mean or [CLS]  ->  d   /
+//! ```
+//!
+//! Documents are encoded once, before any query is known. Training takes the other documents of a batch as negatives (softmax with
+//! temperature), and labelled non-matches of the query beside them.
+
+use candle_core::{D, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::bert::PREFIX;
+use super::net::{ENCODER, Module, Pass};
+use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
+use crate::Result;
+use crate::losses::in_batch_softmax;
+use crate::nn::encoder::Rows;
+use crate::ranker::Vectors;
+use crate::text::{Batch, Encoding, TokenizedSide};
+
+/// Its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What stands for a text: the mean of its tokens' states, or the first token's.
+    pub pooling: Pooling,
+    /// How two vectors are compared.
+    pub similarity: Similarity,
+    /// Whether queries and documents share one encoder.
+    pub shared: bool,
+    /// What similarities are divided by in the training softmax.
+    pub temperature: f32,
+}
+
+/// What stands for a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The mean of all states.
+    Mean,
+    /// The first token's state.
+    Cls,
+}
+
+/// How two vectors are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Similarity {
+    /// Cosine.
+    Cosine,
+    /// Dot product.
+    Dot,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { pooling: Pooling::Mean, similarity: Similarity::Cosine, shared: true, temperature: 0.05 }
+    }
+}
+
+/// The model.
+pub struct Dssm(pub Config);
+
+/// The prefix of a document encoder of its own.
+const DOCUMENT: &str = "document.bert.";
+
+impl Dssm {
+    /// Vectors `[b, h]` of texts, of length 1 for the cosine.
+    fn forward(&self, pass: &Pass, batch: &Batch, document: bool) -> Result<Tensor> {
+        let encoder = if document && !self.0.shared { DOCUMENT } else { PREFIX };
+        let pooled = match self.0.pooling {
+            Pooling::Cls => pass.states(encoder, batch, Rows::First)?,
+            Pooling::Mean => pass.mean(&pass.states(encoder, batch, Rows::All)?, batch)?,
+        };
+        match self.0.similarity {
+            Similarity::Dot => Ok(pooled),
+            Similarity::Cosine => {
+                let norm = (pooled.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
+                Ok(pooled.broadcast_div(&norm)?)
+            }
+        }
+    }
+}
+
+impl Model for Dssm {
+    fn modules(&self) -> Vec<Module> {
+        match self.0.shared {
+            true => vec![ENCODER],
+            false => vec![ENCODER, Module::Encoder { prefix: DOCUMENT, copy_of: Some(PREFIX) }],
+        }
+    }
+    fn reads(&self) -> Reads {
+        Reads::Towers
+    }
+    /// Examples are a query, its match, and documents that are no match.
+    fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
+        let queries: Batch = examples.iter().map(|e| &e.texts[0]).collect();
+        let matches = examples.iter().map(|e| &e.texts[1]);
+        let documents: Vec<&Encoding> = matches.chain(examples.iter().flat_map(|e| &e.texts[2..])).collect();
+        // another copy of a query's own match is no negative
+        let same = |i: usize, j: usize| i != j && documents[i].ids == documents[j].ids;
+        let (b, n) = (examples.len(), documents.len());
+        let left_out: Vec<bool> = (0..b).flat_map(|i| (0..n).map(move |j| (i, j))).map(|(i, j)| same(i, j)).collect();
+        let queries = self.forward(&pass.again(0), &queries, false)?;
+        let documents = self.forward(&pass.again(1), &documents.into_iter().collect(), true)?;
+        in_batch_softmax(&queries, &documents, &left_out, 1.0 / self.0.temperature, settings.weights)
+    }
+    fn score(&self, scorer: &Scorer, lists: &[TokenizedList]) -> Result<Vec<Vec<f32>>> {
+        let vectors = |texts: &[&TokenizedSide], document| self.encode(scorer, texts, document);
+        let queries = vectors(&lists.iter().map(|l| l.query).collect::<Vec<_>>(), false)?;
+        // a document of several lists is encoded once
+        let mut places = std::collections::HashMap::new();
+        let mut documents = Vec::new();
+        for document in lists.iter().flat_map(|l| &l.candidates) {
+            places.entry(std::ptr::from_ref(*document)).or_insert_with(|| {
+                documents.push(*document);
+                documents.len() - 1
+            });
+        }
+        let documents = vectors(&documents, true)?;
+        let score = |(query, list): (usize, &TokenizedList)| {
+            let place = |document: &&TokenizedSide| places[&std::ptr::from_ref(*document)];
+            list.candidates.iter().map(|d| queries.dot(query, &documents, place(d))).collect()
+        };
+        Ok(lists.iter().enumerate().map(score).collect())
+    }
+    fn vectors(&self, scorer: &Scorer, texts: &[&TokenizedSide], document: bool) -> Option<Result<Vectors>> {
+        Some(self.encode(scorer, texts, document))
+    }
+}
+
+impl Dssm {
+    fn encode(&self, scorer: &Scorer, texts: &[&TokenizedSide], document: bool) -> Result<Vectors> {
+        let sequences = scorer.join(&texts.iter().map(|text| vec![*text]).collect::<Vec<_>>());
+        let dim = scorer.net.config().hidden_size;
+        let values = scorer.rows(&sequences, dim, |pass, batch| self.forward(pass, batch, document))?;
+        Ok(Vectors { dim, values })
+    }
+}

@@ -1,0 +1,322 @@
+//! What lies below a model file: its arrays, how they are packed and cached, where and in which precision they compute, seeds.
+//!
+//! A model file says what it is made of ([`Module`]) and how a batch goes through it (a function of a [`Pass`]). A [`Net`] holds the
+//! arrays of these modules: in training as parameters with gradients, in serving packed for a device. The same forward function
+//! runs in training, validation and serving; what differs is the [`Mode`] of its pass.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use candle_core::{Device as Cpu, Tensor};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::bert::{self, Config};
+use crate::nn::encoder::{Encoder, Request, Rows, Start};
+use crate::nn::kernels::{self, Unit};
+use crate::nn::layer_grad::Pool;
+use crate::nn::linear::Linear;
+use crate::nn::pooling::Mean;
+use crate::nn::{Array, Device, Dtype, Parameters, Weights};
+use crate::text::Batch;
+use crate::{Error, Result};
+
+/// One thing that a model is made of, with arrays of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Module {
+    /// A BERT encoder: the arrays of [`Config::arrays`] under a prefix.
+    Encoder {
+        /// `bert.`, or what stands before it in the names of a second encoder.
+        prefix: &'static str,
+        /// The prefix of the encoder whose arrays it starts from, if it has none of its own.
+        copy_of: Option<&'static str>,
+    },
+    /// A linear layer: `{name}.weight [outputs, inputs]` and `{name}.bias [outputs]`.
+    Affine {
+        /// Its name.
+        name: &'static str,
+        /// Numbers of outputs that it may have; one that is drawn has the first.
+        outputs: &'static [usize],
+    },
+    /// BERT's pooler, a linear layer `[h, h]`.
+    Pooler,
+}
+
+/// The encoder under BERT's own names.
+pub const ENCODER: Module = Module::Encoder { prefix: bert::PREFIX, copy_of: None };
+
+/// How a forward pass runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mode {
+    /// No dropout; the result carries no graph.
+    Infer,
+    /// Dropout drawn from this seed alone (counter based: the same seed gives the same masks).
+    Train {
+        /// Step's seed.
+        seed: u64,
+    },
+}
+
+impl Module {
+    /// Names and shapes of its arrays, given those that are there: a linear layer may have one of several numbers of outputs.
+    fn arrays(&self, config: &Config, found: &Weights) -> Vec<(String, Vec<usize>)> {
+        let affine = |name: &str, outputs: usize| {
+            vec![(format!("{name}.weight"), vec![outputs, config.hidden_size]), (format!("{name}.bias"), vec![outputs])]
+        };
+        match self {
+            Module::Encoder { prefix, .. } => config.arrays(prefix),
+            Module::Pooler => affine(bert::POOLER, config.hidden_size),
+            Module::Affine { name, outputs } => {
+                let there = found.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
+                affine(name, there.filter(|n| outputs.contains(n)).unwrap_or(outputs[0]))
+            }
+        }
+    }
+}
+
+/// Names and shapes of all arrays that a model of these modules takes.
+pub fn arrays(modules: &[Module], config: &Config, found: &Weights) -> Vec<(String, Vec<usize>)> {
+    modules.iter().flat_map(|module| module.arrays(config, found)).collect()
+}
+
+/// Adds the arrays that a start does not have: a second encoder is a copy of the first, weights of heads are drawn from a normal
+/// distribution by `seed`, biases are 0. An encoder's own arrays are never drawn.
+pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed: u64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    for module in modules {
+        if let Module::Encoder { prefix, copy_of: Some(from) } = module {
+            for (own, theirs) in config.arrays(prefix).into_iter().zip(config.arrays(from)) {
+                if let Some(array) = weights.0.get(&theirs.0).cloned() {
+                    weights.0.entry(own.0).or_insert(array);
+                }
+            }
+        }
+        if matches!(module, Module::Encoder { .. }) {
+            continue;
+        }
+        for (name, shape) in module.arrays(config, weights) {
+            let n = shape.iter().product();
+            let data = match shape.len() {
+                1 => vec![0.0; n],
+                _ => normal(&mut rng, n, config.initializer_range),
+            };
+            weights.0.entry(name).or_insert(Array { shape, data });
+        }
+    }
+}
+
+/// Draws from a normal distribution (Box and Muller).
+fn normal(rng: &mut ChaCha8Rng, n: usize, deviation: f32) -> Vec<f32> {
+    let mut unit = || -> f32 { rng.random::<f32>().max(1e-7) };
+    let gauss = |a: f32, b: f32| (-2.0 * a.ln()).sqrt() * (std::f32::consts::TAU * b).cos();
+    (0..n).map(|_| gauss(unit(), unit()) * deviation).collect()
+}
+
+/// Refuses weights in which an array of the modules is missing or has another shape.
+///
+/// # Errors
+/// [`Error::Shape`], with the array's name.
+pub fn check(modules: &[Module], config: &Config, weights: &Weights) -> Result<()> {
+    for (name, shape) in arrays(modules, config, weights) {
+        let got = weights.0.get(&name).map(|a| a.shape.clone());
+        if got.as_ref() != Some(&shape) {
+            let got = got.map_or("nothing".into(), |s| format!("{name} {s:?}"));
+            return Err(Error::Shape { op: "weights", expected: format!("{name} {shape:?}"), got });
+        }
+    }
+    Ok(())
+}
+
+/// A model's arrays, ready to compute.
+pub struct Net {
+    config: Config,
+    dtype: Dtype,
+    /// What training changes; `None` in serving.
+    trained: Option<Trained>,
+    packed: Mutex<Packed>,
+}
+
+struct Trained {
+    parameters: Parameters,
+    /// Memory of training steps.
+    pool: Arc<Pool>,
+}
+
+/// Modules packed for inference. In training they are made when a pass needs them and dropped when parameters change.
+#[derive(Default, Clone)]
+struct Packed {
+    encoders: BTreeMap<&'static str, Arc<Encoder>>,
+    affines: BTreeMap<&'static str, Arc<Linear>>,
+}
+
+impl Packed {
+    fn add(&mut self, module: &Module, config: &Config, from: &dyn bert::Source, dtype: Dtype, device: Device) -> Result<()> {
+        match module {
+            Module::Encoder { prefix, .. } => {
+                self.encoders.insert(prefix, Arc::new(bert::encoder(config, prefix, from, dtype, device)?));
+            }
+            Module::Affine { name, .. } => {
+                self.affines.insert(name, Arc::new(linear(name, from)?));
+            }
+            Module::Pooler => {
+                self.affines.insert(bert::POOLER, Arc::new(linear(bert::POOLER, from)?));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn linear(name: &str, from: &dyn bert::Source) -> Result<Linear> {
+    let mut linear = Linear::default();
+    let (weight, bias) = (from.values(&format!("{name}.weight"))?, from.values(&format!("{name}.bias"))?);
+    linear.pack(Dtype::F32, &[&weight], &[&bias]);
+    Ok(linear)
+}
+
+impl Net {
+    /// For training in `dtype` (f32 or bf16). Arrays that no module takes are left out; heads that are missing are drawn from `seed`.
+    ///
+    /// # Errors
+    /// An array of the encoder that is missing or has another shape; int8; `SVERKA_CPU` names a unit that this CPU does not have.
+    pub fn training(config: Config, modules: &[Module], mut weights: Weights, dtype: Dtype, seed: u64) -> Result<Self> {
+        if dtype == Dtype::Int8 {
+            return Err(Error::setting("dtype", "int8", "training runs in f32 or bf16; int8 is for scoring"));
+        }
+        Unit::choose()?;
+        complete(modules, &config, &mut weights, seed);
+        check(modules, &config, &weights)?;
+        let names: BTreeMap<String, Vec<usize>> = arrays(modules, &config, &weights).into_iter().collect();
+        weights.0.retain(|name, _| names.contains_key(name));
+        let mut parameters = Parameters::new(weights);
+        for module in modules {
+            if let Module::Encoder { prefix, .. } = module {
+                parameters.by_rows(&format!("{prefix}{}", bert::WORDS))?;
+            }
+        }
+        let trained = Some(Trained { parameters, pool: Arc::default() });
+        Ok(Net { config, dtype, trained, packed: Mutex::default() })
+    }
+
+    /// For scoring: everything packed for a device.
+    ///
+    /// # Errors
+    /// An array that is missing or has another shape; a device that is not there, or does not compute in `dtype`.
+    pub fn serving(config: Config, modules: &[Module], weights: &Weights, dtype: Dtype, device: Device) -> Result<Self> {
+        check(modules, &config, weights)?;
+        let mut packed = Packed::default();
+        for module in modules {
+            packed.add(module, &config, weights, dtype, device)?;
+        }
+        Ok(Net { config, dtype, trained: None, packed: Mutex::new(packed) })
+    }
+
+    /// The encoder's settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+    /// The trained arrays.
+    ///
+    /// # Panics
+    /// In serving, where there are none.
+    pub fn parameters(&self) -> &Parameters {
+        &self.trained.as_ref().expect("a net made for training").parameters
+    }
+    /// The trained arrays, to be changed: what was packed of them is dropped.
+    ///
+    /// # Panics
+    /// In serving, where there are none.
+    pub fn parameters_mut(&mut self) -> &mut Parameters {
+        self.packed = Mutex::default();
+        &mut self.trained.as_mut().expect("a net made for training").parameters
+    }
+    /// One forward pass.
+    pub fn pass(&self, mode: Mode) -> Pass<'_> {
+        Pass { net: self, mode }
+    }
+
+    /// A packed module, made of the parameters if it is not there.
+    fn packed<T: Clone>(&self, module: &Module, get: impl Fn(&Packed) -> Option<T>) -> Result<T> {
+        let mut packed = self.packed.lock().expect("no panic holds the packed modules");
+        if let Some(found) = get(&packed) {
+            return Ok(found);
+        }
+        let Some(trained) = &self.trained else {
+            return Err(Error::Internal { op: "forward", what: format!("{module:?} was not listed among the modules") });
+        };
+        if matches!(module, Module::Encoder { .. }) {
+            trained.pool.clear(); // steps and scoring take turns, and so do their buffers
+        }
+        packed.add(module, &self.config, &trained.parameters, self.dtype, Device::Cpu)?;
+        get(&packed).ok_or_else(|| Error::Internal { op: "forward", what: format!("{module:?} was not packed") })
+    }
+}
+
+/// One forward pass through a [`Net`]: what a model's forward function is written in.
+pub struct Pass<'a> {
+    net: &'a Net,
+    mode: Mode,
+}
+
+/// Site of the dropout before a classifier.
+const BEFORE_HEAD: u64 = 0x5bd1_e995_0000_0005;
+
+impl Pass<'_> {
+    /// Width of a state, `h`.
+    pub fn hidden(&self) -> usize {
+        self.net.config.hidden_size
+    }
+    /// Last states of an encoder: `[b, h]` of first tokens, or `[t, h]` of all.
+    ///
+    /// # Errors
+    /// Ids, segments or lengths past the tables; a sequence without a token.
+    pub fn states(&self, prefix: &'static str, batch: &Batch, rows: Rows) -> Result<Tensor> {
+        if let (Mode::Train { seed }, Some(trained)) = (self.mode, &self.net.trained) {
+            let graph = bert::graph(&self.net.config, prefix, &trained.parameters, self.net.dtype)?;
+            let mut states = graph.states(batch, rows == Rows::First, seed, &trained.pool)?;
+            return states.pop().ok_or(Error::Internal { op: "forward", what: "no states".into() });
+        }
+        let module = Module::Encoder { prefix, copy_of: None };
+        let encoder = self.net.packed(&module, |p| p.encoders.get(prefix).cloned())?;
+        let request = Request { start: Start::Tokens(batch), layers: 0..encoder.layers(), rows, keep: &[] };
+        let states = encoder.run(&request)?.rows;
+        let h = self.hidden();
+        Ok(Tensor::from_vec(states, ((if rows == Rows::First { batch.len() } else { batch.tokens() }), h), &Cpu::Cpu)?)
+    }
+    /// Mean state of each sequence, `[t, h]` to `[b, h]`.
+    pub fn mean(&self, states: &Tensor, batch: &Batch) -> Result<Tensor> {
+        Ok(states.apply_op1(Mean { offsets: batch.offsets.clone() })?)
+    }
+    /// BERT's pooler: first tokens' states `[b, h]` through a linear layer and `tanh`.
+    pub fn pooled(&self, batch: &Batch) -> Result<Tensor> {
+        Ok(self.linear(Module::Pooler, bert::POOLER, &self.states(bert::PREFIX, batch, Rows::First)?)?.tanh()?)
+    }
+    /// Rows `[n, inputs]` through a linear layer, `[n, outputs]`.
+    pub fn affine(&self, name: &'static str, x: &Tensor) -> Result<Tensor> {
+        self.linear(Module::Affine { name, outputs: &[] }, name, x)
+    }
+    /// A pass of the same kind with other dropout, for a second run through an encoder in one step.
+    pub fn again(&self, run: u64) -> Self {
+        let mode = match self.mode {
+            Mode::Train { seed } => Mode::Train { seed: seed.wrapping_add(run.wrapping_mul(0xd6e8_feb8_6659_fd93)) },
+            Mode::Infer => Mode::Infer,
+        };
+        Pass { net: self.net, mode }
+    }
+    fn linear(&self, module: Module, name: &'static str, x: &Tensor) -> Result<Tensor> {
+        if let (Mode::Train { .. }, Some(trained)) = (self.mode, &self.net.trained) {
+            let var = |kind: &str| trained.parameters.var(&format!("{name}.{kind}"));
+            return Ok(x.matmul(&var("weight")?.t()?)?.broadcast_add(&var("bias")?)?);
+        }
+        let linear = self.net.packed(&module, |p| p.affines.get(name).cloned())?;
+        let x = x.flatten_all()?.to_vec1::<f32>()?;
+        let rows = x.len() / linear.k;
+        Ok(Tensor::from_vec(linear.rows(&x), (rows, linear.n), &Cpu::Cpu)?)
+    }
+    /// Dropout of the encoder's rate before a head, in training.
+    pub fn dropout(&self, x: &Tensor) -> Result<Tensor> {
+        let Mode::Train { seed } = self.mode else { return Ok(x.clone()) };
+        let mut mask = vec![1f32; x.elem_count()];
+        kernels::dropout(&mut mask, seed ^ BEFORE_HEAD, 0, self.net.config.hidden_dropout_prob);
+        Ok((x * Tensor::from_vec(mask, x.shape(), x.device())?)?)
+    }
+}
