@@ -166,7 +166,7 @@ fn read_texts(file: &Path) -> Result<Vec<(String, String, f32)>> {
 impl Worker {
     fn encode(&self, texts: &[(String, String, f32)]) -> Result<Vec<Encoding>> {
         let tokenizer = self.tokenizer.as_ref().ok_or_else(|| missing("a tokenizer"))?;
-        texts.par_iter().map(|(left, right, _)| tokenizer.pair(Input::Text(left), Input::Text(right))).collect()
+        texts.par_iter().map(|(left, right, _)| tokenizer.encode(&[Input::Text(left), Input::Text(right)])).collect()
     }
 
     fn answer(&mut self, command: Command) -> Result<Value> {

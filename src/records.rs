@@ -36,7 +36,7 @@ pub struct Table {
     pub records: Vec<Record>,
 }
 
-/// Which part of a labelled set a pair belongs to.
+/// Which split of a labelled set a pair belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
@@ -57,8 +57,8 @@ pub struct Pair {
     pub right: u32,
     /// `true` is a match; `None` where nobody said.
     pub label: Option<bool>,
-    /// The part, `None` where the source has no parts.
-    pub part: Option<Split>,
+    /// The split, `None` if the source has none.
+    pub split: Option<Split>,
 }
 
 /// Two lists and labelled pairs between them. A source whose lines hold both texts has one record per line and side.
@@ -73,9 +73,9 @@ pub struct PairSet {
 }
 
 impl PairSet {
-    /// The pairs of one part, with their two records.
-    pub fn part(&self, part: Split) -> impl Iterator<Item = (&Record, &Record, Option<bool>)> {
-        self.pairs.iter().filter(move |p| p.part == Some(part)).map(|p| self.sides(p))
+    /// The pairs of one split, with their two records.
+    pub fn split(&self, split: Split) -> impl Iterator<Item = (&Record, &Record, Option<bool>)> {
+        self.pairs.iter().filter(move |p| p.split == Some(split)).map(|p| self.sides(p))
     }
     /// The two records of a pair and its label.
     pub fn sides(&self, pair: &Pair) -> (&Record, &Record, Option<bool>) {

@@ -249,7 +249,7 @@ fn tokens_are_those_of_transformers() {
         let tokenizer = TextEncoder::open(&dir, TextConfig { max_tokens: 512, ..TextConfig::default() }).unwrap();
         for case in &cases {
             let Some([left, right]) = &case.texts else { continue };
-            let encoding = tokenizer.pair(Input::Text(left), Input::Text(right)).unwrap();
+            let encoding = tokenizer.encode(&[Input::Text(left), Input::Text(right)]).unwrap();
             assert_eq!((&encoding.ids, &encoding.segments), (&case.ids, &case.segments), "{name}: {left} | {right}");
         }
     }

@@ -119,7 +119,7 @@ pub fn run(args: Args, output: &Output) -> Outcome {
     let seen = Seen {
         max_tokens: tokens(&set, &fields, &start),
         only_matches: others == 0,
-        divided: set.pairs.iter().any(|p| p.part.is_some()),
+        divided: set.pairs.iter().any(|p| p.split.is_some()),
         cyrillic,
         columns,
         fields,

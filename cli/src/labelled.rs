@@ -145,7 +145,7 @@ impl Labelled {
     pub fn sample(&mut self, from: &Given, count: usize, output: &Output) -> Vec<(Record, Record)> {
         let pair = |(left, right): (&Record, &Record)| (left.clone(), right.clone());
         let split = from.split;
-        let divided = split.part().is_some() && self.sets.iter().all(|s| s.set.pairs.iter().all(|p| p.part.is_some()));
+        let divided = split.part().is_some() && self.sets.iter().all(|s| s.set.pairs.iter().all(|p| p.split.is_some()));
         let splits = [SplitArg::Train, SplitArg::Valid].into_iter().filter(|s| divided && *s != split);
         // a split without labelled pairs is no error here
         let others: Vec<Labelled> = splits.filter_map(|other| Self::read_split(from, other, output).ok()).collect();
@@ -266,11 +266,11 @@ fn of_files(from: &Given, split: SplitArg, output: &Output) -> Result<(Vec<Set>,
     let options = ReadOptions { id: from.id.clone(), skip_bad_rows: from.skip_bad_rows };
     let (mut set, skipped) = data::read_pairs(&source, &options)?;
     crate::matching::note_skipped(output, &from.data, &skipped);
-    let divided = set.pairs.iter().any(|p| p.part.is_some());
+    let divided = set.pairs.iter().any(|p| p.split.is_some());
     if split.part().is_some() && !divided {
         output.note(format_args!("{}: has no splits, all of its pairs are used", from.data.display()));
     }
-    set.pairs.retain(|p| !divided || split.part().is_none() || p.part == split.part());
+    set.pairs.retain(|p| !divided || split.part().is_none() || p.split == split.part());
     let all = set.pairs.len();
     set.pairs.retain(|p| p.label.is_some());
     let unlabelled = (all - set.pairs.len()) as u64;

@@ -202,7 +202,7 @@ fn read(args: &Args, output: &Output) -> Result<Lists> {
 fn known(pairs: &[Pair], args: &Args, path: &Path) -> Result<Labels> {
     let part = args.split.and_then(SplitArg::part);
     if let (Some(split), Some(_)) = (args.split, part)
-        && !pairs.iter().any(|p| p.part == part && p.label.is_some())
+        && !pairs.iter().any(|p| p.split == part && p.label.is_some())
     {
         let what = format!("no labelled pairs in split {split}");
         return Err(Error::data(path, None, what, "name another --split, or leave it out"));

@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::manifest::Manifest;
 use super::Architecture;
+use super::manifest::Manifest;
 use crate::models::bert::{Config, LAYER, PREFIX};
 use crate::models::{Model, Module, net};
 use crate::nn::Weights;
@@ -110,7 +110,9 @@ impl Checkpoint {
         let expected = net::arrays(&modules, &self.config, &self.weights);
         let known: BTreeSet<&String> = expected.iter().map(|(name, _)| name).collect();
         let mut others: Vec<String> = self.weights.0.keys().filter(|name| !known.contains(name)).cloned().collect();
-        if let Some(name) = others.iter().find(|name| name.starts_with("bert.encoder.") || name.starts_with("bert.embeddings.")) {
+        if let Some(name) =
+            others.iter().find(|name| name.starts_with("bert.encoder.") || name.starts_with("bert.embeddings."))
+        {
             return Err(Error::model(&path, name, "is no part of the network that config.json describes", REMEDY));
         }
         self.weights.0.retain(|name, _| known.contains(name));
@@ -123,9 +125,12 @@ impl Checkpoint {
             let remedy = "give a model of this kind; a bundle's sverka.json names its own";
             return Err(Error::model(&path, name, what, remedy));
         }
-        let mut groups: Vec<&str> = others.iter().map(|name| name.rsplit_once('.').map_or(name.as_str(), |n| n.0)).collect();
+        let mut groups: Vec<&str> =
+            others.iter().map(|name| name.rsplit_once('.').map_or(name.as_str(), |n| n.0)).collect();
         groups.dedup();
-        notes.extend(groups.iter().map(|group| format!("{}: {group} is left out: the model does not take it", path.display())));
+        notes.extend(
+            groups.iter().map(|group| format!("{}: {group} is left out: the model does not take it", path.display())),
+        );
         Ok(notes)
     }
 
@@ -149,9 +154,10 @@ impl Checkpoint {
                     (what, "give a model of one or two labels, or let training start from this one")
                 }
                 Some(array) => (format!("has shape {:?}, and config.json asks for {shape:?}", array.shape), REMEDY),
-                None if !is_there => {
-                    ("is missing: this model has not learned to score pairs".into(), "train with it first: sverka train")
-                }
+                None if !is_there => (
+                    "is missing: this model has not learned to score pairs".into(),
+                    "train with it first: sverka train",
+                ),
                 None => (format!("is missing; config.json asks for it with shape {shape:?}"), REMEDY),
             };
             return Err(Error::model(path, name, what, remedy));
@@ -167,7 +173,10 @@ impl Checkpoint {
             let rows = self.weights.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
             if let Some(rows) = rows.filter(|rows| !outputs.contains(rows)) {
                 self.weights.0.retain(|array, _| !array.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
-                notes.push(format!("{}: {name} has {rows} labels and is not used: training draws a new one", self.dir.display()));
+                notes.push(format!(
+                    "{}: {name} has {rows} labels and is not used: training draws a new one",
+                    self.dir.display()
+                ));
             }
         }
         notes
@@ -175,7 +184,8 @@ impl Checkpoint {
 
     /// Refuses a configuration that claims more layers than there are, before all of their names are listed.
     fn check_layers(&self) -> Result<()> {
-        let layer = |name: &str| name.strip_prefix(PREFIX)?.strip_prefix(LAYER)?.split_once('.')?.0.parse::<usize>().ok();
+        let layer =
+            |name: &str| name.strip_prefix(PREFIX)?.strip_prefix(LAYER)?.split_once('.')?.0.parse::<usize>().ok();
         let layers = self.weights.0.keys().filter_map(|n| layer(n)).max().map_or(0, |last| last.saturating_add(1));
         if self.config.num_hidden_layers <= layers {
             return Ok(());

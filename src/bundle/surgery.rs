@@ -135,7 +135,8 @@ mod tests {
     fn layers_are_taken_in_the_order_given() {
         let (mut config, mut weights) = model();
         take_layers(&mut config, &mut weights, &[1, 11, 1]).unwrap();
-        let taken: Vec<f32> = (0..3).map(|l| weights.0[&format!("bert.{LAYER}{l}.output.dense.bias")].data[0]).collect();
+        let taken: Vec<f32> =
+            (0..3).map(|l| weights.0[&format!("bert.{LAYER}{l}.output.dense.bias")].data[0]).collect();
         assert_eq!((taken, config.num_hidden_layers, weights.0.len()), (vec![1.0, 11.0, 1.0], 3, 5));
         assert!(take_layers(&mut config, &mut weights, &[3]).unwrap_err().to_string().contains("no layer 3"));
         assert!(take_layers(&mut config, &mut weights, &[]).is_err());

@@ -306,8 +306,9 @@ fn a_pruned_model_has_the_rows_of_its_words() {
     let (was, is) = (read_directory(&out).unwrap().1, read_directory(&small).unwrap().1);
     let row = |w: &Weights, id: usize| w.0[directory::WORDS].data[id * 16..][..16].to_vec();
     let rendering = manifest().rendering;
-    let ids =
-        |dir: &Path| TextEncoder::open(dir, rendering.clone()).unwrap().single(Input::Text("Монитор 27")).unwrap().ids;
+    let ids = |dir: &Path| {
+        TextEncoder::open(dir, rendering.clone()).unwrap().encode(&[Input::Text("Монитор 27")]).unwrap().ids
+    };
     for (old, new) in ids(&out).into_iter().zip(ids(&small)) {
         assert_eq!(row(&was, old as usize), row(&is, new as usize));
     }

@@ -95,5 +95,10 @@ fn pair(reader: &Reader, row: &Row, columns: &Columns, part: Option<Split>, side
         None => part,
         Some(column) => label::part(path, line, column, value(column)?)?,
     };
-    Ok(Pair { left: find(columns.left, &sides.left)?, right: find(columns.right, &sides.right)?, label: judged, part })
+    Ok(Pair {
+        left: find(columns.left, &sides.left)?,
+        right: find(columns.right, &sides.right)?,
+        label: judged,
+        split: part,
+    })
 }

@@ -131,6 +131,6 @@ pub(super) fn push(set: &mut PairSet, left: Record, right: Record, label: Option
     };
     set.left.push(left);
     set.right.push(right);
-    set.pairs.push(Pair { left: row, right: row, label, part: Some(part) });
+    set.pairs.push(Pair { left: row, right: row, label, split: Some(part) });
     Ok(())
 }

@@ -27,7 +27,8 @@ pub fn in_batch_softmax(
     }
     let device: &Device = queries.device();
     let mask: Vec<f32> = left_out.iter().map(|&out| if out { f32::MIN / 2.0 } else { 0.0 }).collect();
-    let scores = (queries.matmul(&documents.t()?)?.affine(f64::from(scale), 0.0)? + Tensor::from_vec(mask, (b, n), device)?)?;
+    let scores =
+        (queries.matmul(&documents.t()?)?.affine(f64::from(scale), 0.0)? + Tensor::from_vec(mask, (b, n), device)?)?;
     // the largest score cancels out and needs no gradient
     let scores = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?;
     let total = scores.exp()?.sum(D::Minus1)?.log()?;

@@ -43,15 +43,13 @@ impl Model for Duo {
             let what = "a duo model compares candidates with each other: give at least 2, or score single pairs with a cross-encoder";
             return Err(Error::setting("candidates", 1, what));
         }
-        let triples = |list: &TokenizedList| {
-            let n = list.candidates.len();
-            let pairs = (0..n).flat_map(move |i| (0..n).filter(move |j| *j != i).map(move |j| (i, j)));
-            pairs.map(|(i, j)| vec![list.query, list.candidates[i], list.candidates[j]]).collect::<Vec<_>>()
-        };
         let mut scores = Vec::with_capacity(lists.len());
         for list in lists {
-            let rivals = list.candidates.len().saturating_sub(1);
-            let won = scorer.rows(&scorer.join(&triples(list)), 1, |pass, batch| {
+            let (n, rivals) = (list.candidates.len(), list.candidates.len().saturating_sub(1));
+            let pairs = (0..n).flat_map(|i| (0..n).filter(move |j| *j != i).map(move |j| (i, j)));
+            let triples: Vec<_> =
+                pairs.map(|(i, j)| vec![list.query, list.candidates[i], list.candidates[j]]).collect();
+            let won = scorer.rows(&scorer.join(&triples), 1, |pass, batch| {
                 Ok(logits(pass, batch)?.neg()?.exp()?.affine(1.0, 1.0)?.recip()?)
             })?;
             scores.push(won.chunks_exact(rivals.max(1)).map(|won| won.iter().sum::<f32>() / rivals as f32).collect());

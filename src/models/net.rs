@@ -150,7 +150,14 @@ struct Packed {
 }
 
 impl Packed {
-    fn add(&mut self, module: &Module, config: &Config, from: &dyn bert::Source, dtype: Dtype, device: Device) -> Result<()> {
+    fn add(
+        &mut self,
+        module: &Module,
+        config: &Config,
+        from: &dyn bert::Source,
+        dtype: Dtype,
+        device: Device,
+    ) -> Result<()> {
         match module {
             Module::Encoder { prefix, .. } => {
                 self.encoders.insert(prefix, Arc::new(bert::encoder(config, prefix, from, dtype, device)?));
@@ -201,7 +208,13 @@ impl Net {
     ///
     /// # Errors
     /// An array that is missing or has another shape; a device that is not there, or does not compute in `dtype`.
-    pub fn serving(config: Config, modules: &[Module], weights: &Weights, dtype: Dtype, device: Device) -> Result<Self> {
+    pub fn serving(
+        config: Config,
+        modules: &[Module],
+        weights: &Weights,
+        dtype: Dtype,
+        device: Device,
+    ) -> Result<Self> {
         check(modules, &config, weights)?;
         let mut packed = Packed::default();
         for module in modules {
@@ -241,7 +254,10 @@ impl Net {
             return Ok(found);
         }
         let Some(trained) = &self.trained else {
-            return Err(Error::Internal { op: "forward", what: format!("{module:?} was not listed among the modules") });
+            return Err(Error::Internal {
+                op: "forward",
+                what: format!("{module:?} was not listed among the modules"),
+            });
         };
         if matches!(module, Module::Encoder { .. }) {
             trained.pool.clear(); // steps and scoring take turns, and so do their buffers

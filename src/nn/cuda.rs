@@ -101,12 +101,7 @@ impl CudaEncoder {
 }
 
 impl<T: Real> Model<T> {
-    fn new(
-        ordinal: usize,
-        shape: LayerShape,
-        embedding: &Embedding,
-        layers: &[LayerArrays],
-    ) -> Result<Self> {
+    fn new(ordinal: usize, shape: LayerShape, embedding: &Embedding, layers: &[LayerArrays]) -> Result<Self> {
         let gpu = Gpu::<T>::open(ordinal, shape)?;
         let floats = |values: &[f32]| gpu.upload(values);
         let two = |[a, b]: [&[f32]; 2]| Ok::<_, Error>([floats(a)?, floats(b)?]);

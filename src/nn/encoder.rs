@@ -98,7 +98,9 @@ impl Encoder {
         let on = match device {
             Device::Cpu => On::Cpu(CpuEncoder::new(dtype, shape, embedding, layers)?),
             #[cfg(feature = "cuda")]
-            Device::Cuda(ordinal) => On::Cuda(super::cuda::CudaEncoder::new(ordinal, dtype, shape, &embedding, layers)?),
+            Device::Cuda(ordinal) => {
+                On::Cuda(super::cuda::CudaEncoder::new(ordinal, dtype, shape, &embedding, layers)?)
+            }
             #[cfg(not(feature = "cuda"))]
             Device::Cuda(_) => {
                 let what = "this sverka computes on a CPU only: build it with --features cuda, or leave --device out";
@@ -114,6 +116,14 @@ impl Encoder {
     /// Number of layers, `l`.
     pub fn layers(&self) -> usize {
         self.layers
+    }
+    /// The packed layers, if they are on a CPU.
+    pub fn on_cpu(&self) -> Option<&CpuEncoder> {
+        match &self.on {
+            On::Cpu(encoder) => Some(encoder),
+            #[cfg(feature = "cuda")]
+            On::Cuda(_) => None,
+        }
     }
     /// Runs some layers. On a CPU no value depends on what else is in the batch, nor on the number of threads.
     ///

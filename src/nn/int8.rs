@@ -21,7 +21,7 @@
 use rayon::prelude::*;
 
 use super::Dtype;
-use super::encoder::Encoder;
+use super::encoder_cpu::CpuEncoder;
 use super::kernels::{self, Left, Out, Panels};
 use super::layer::{Group, Layer, Run};
 use super::plan::{Plan, with_workspace};
@@ -67,9 +67,9 @@ impl Sample {
     ///
     /// # Errors
     /// Ids, segments or lengths past the model's tables; a sequence without a token.
-    pub fn new(encoder: &Encoder, batch: &Batch) -> Result<Self> {
+    pub fn new(encoder: &CpuEncoder, batch: &Batch) -> Result<Self> {
         encoder.embedding.check(batch)?;
-        let (plan, hidden) = (Plan::fixed(batch), encoder.hidden());
+        let (plan, hidden) = (Plan::fixed(&batch.offsets), encoder.hidden());
         let embed = |group: Group| {
             let mut x = vec![0f32; group.tokens() * hidden];
             with_workspace(|w| encoder.embedding.group(w, batch, group, &mut x));

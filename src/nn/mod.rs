@@ -5,7 +5,7 @@ pub mod cuda;
 pub mod device;
 pub mod embedding;
 pub mod encoder;
-mod encoder_cpu;
+pub mod encoder_cpu;
 pub mod graph;
 pub mod int8;
 pub mod kernels;

@@ -15,7 +15,9 @@ impl CustomOp1 for Mean {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let Some((start, end)) = layout.contiguous_offsets() else { candle_core::bail!("mean: input is not contiguous") };
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            candle_core::bail!("mean: input is not contiguous")
+        };
         let (x, (t, h)) = (&storage.as_slice::<f32>()?[start..end], layout.shape().dims2()?);
         if self.offsets.last().is_none_or(|last| *last as usize != t) {
             candle_core::bail!("mean: {t} rows, and offsets {:?}", self.offsets.last());

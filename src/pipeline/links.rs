@@ -36,7 +36,7 @@ pub fn rank_links(
 ) -> Result<LinkReport> {
     check_weight(bm25)?;
     let mut matches: BTreeMap<u32, HashSet<u32>> = BTreeMap::new();
-    for pair in set.pairs.iter().filter(|p| p.label == Some(true) && (part.is_none() || p.part == part)) {
+    for pair in set.pairs.iter().filter(|p| p.label == Some(true) && (part.is_none() || p.split == part)) {
         matches.entry(pair.left).or_default().insert(pair.right);
     }
     if matches.is_empty() {

@@ -22,7 +22,7 @@ pub use quality::{Labels, MatchQuality, Shares};
 use candidates::Candidates;
 
 use crate::records::{Match, Record, Table};
-use crate::{Error, Input, Ranker, Result};
+use crate::{Error, List, Ranker, Result};
 
 /// Pairs handed to the ranker at once.
 const PAIRS_AT_ONCE: usize = 256;
@@ -167,9 +167,14 @@ pub(crate) fn score(
     let total = pairs.len() as u64;
     progress(0, total);
     for some in pairs.chunks(PAIRS_AT_ONCE) {
-        let inputs: Vec<(Input, Input)> =
-            some.iter().map(|&(l, r)| ((&left[l as usize]).into(), (&right[r as usize]).into())).collect();
-        let new = ranker.score_pairs(&inputs)?;
+        let lists: Vec<List> = some
+            .chunk_by(|a, b| a.0 == b.0)
+            .map(|of| List {
+                query: (&left[of[0].0 as usize]).into(),
+                candidates: of.iter().map(|&(_, r)| (&right[r as usize]).into()).collect(),
+            })
+            .collect();
+        let new: Vec<f32> = ranker.score(&lists)?.into_iter().flatten().map(|score| score.value).collect();
         if new.len() != some.len() {
             let (expected, got) = (format!("{} scores", some.len()), new.len().to_string());
             return Err(Error::Shape { op: "score", expected, got });

@@ -25,7 +25,7 @@ impl Labels {
     /// twice with different answers is an error.
     pub fn of(pairs: &[Pair], part: Option<Split>) -> Result<Self> {
         let mut labels = Labels::default();
-        for pair in pairs.iter().filter(|pair| part.is_none() || pair.part == part) {
+        for pair in pairs.iter().filter(|pair| part.is_none() || pair.split == part) {
             let Some(label) = pair.label else { continue };
             labels.insert((pair.left, pair.right), label)?;
         }

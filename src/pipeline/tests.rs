@@ -153,7 +153,7 @@ fn one_list_against_itself() {
 }
 
 fn pair(left: u32, right: u32, label: impl Into<Option<bool>>, part: Split) -> Pair {
-    Pair { left, right, label: label.into(), part: Some(part) }
+    Pair { left, right, label: label.into(), split: Some(part) }
 }
 
 #[test]

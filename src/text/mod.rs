@@ -1,16 +1,16 @@
 //! Raw text to token ids, one way for training and serving.
 //!
 //! A record becomes a line of text in [`render`](mod@render), a line becomes tokens and two sides become one sequence in
-//! [`pair`]; [`shared`] decides which words stand on both sides. Nobody outside this room turns a text into tokens,
+//! [`encoder`]; [`shared`] decides which words stand on both sides. Nobody outside this room turns a text into tokens,
 //! so a model cannot be served with another text than it was trained on. [`prune`] cuts a vocabulary to what a corpus needs.
 //!
 //! Refused: a normaliser of our own before the tokenizer (a checkpoint knows the text it was pretrained on), and padding
 //! (sequences travel packed, see [`batch`]).
 pub mod batch;
 mod classes;
+pub mod encoder;
 mod files;
 mod near;
-pub mod pair;
 mod price;
 pub mod prune;
 pub mod render;
@@ -18,7 +18,7 @@ pub mod shared;
 mod units;
 
 pub use batch::{Batch, Encoding, TokenSpan};
-pub use pair::{TextEncoder, TokenizedSide};
+pub use encoder::{TextEncoder, TokenizedSide};
 pub use price::is_price_field;
 pub use prune::{Characters, Keep, Pruned, prune};
 pub use render::{TextConfig, render, shown};

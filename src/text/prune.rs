@@ -13,8 +13,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::encoder::chunks;
 use super::files::{Files, parse};
-use super::pair::chunks;
 use crate::{Error, Result};
 
 /// Which single characters stay whether the corpus has them or not.
@@ -79,9 +79,9 @@ pub fn prune<S: AsRef<str>>(dir: &Path, corpus: impl IntoIterator<Item = S>, kee
         }
     }
     let mut stays: Vec<bool> = counts.iter().map(|&count| count >= keep.min_count.max(1)).collect();
-    let frame = &source.frame;
+    let frame = &source.template;
     let added: Vec<u32> = source.tokenizer.get_added_tokens_decoder().keys().copied().collect();
-    for &id in [&frame.prefix, &frame.middle, &frame.suffix, &added].into_iter().flatten() {
+    for &id in [&frame.prefix, &frame.separator, &frame.suffix, &added].into_iter().flatten() {
         stays[id as usize] = true;
     }
     for (piece, id) in source.tokenizer.get_vocab(true) {
@@ -257,14 +257,15 @@ mod tests {
             let mut all = corpus.to_vec();
             all.extend(["Multipower camera", "", "я q 7"]); // other texts of kept pieces
             for left in &all {
-                let [before, after] = [&old, &new].map(|t| t.pair(Input::Text(left), Input::Text(corpus[0])).unwrap());
+                let [before, after] =
+                    [&old, &new].map(|t| t.encode(&[Input::Text(left), Input::Text(corpus[0])]).unwrap());
                 let back: Vec<u32> = after.ids.iter().map(|&id| pruned.kept()[id as usize]).collect();
                 assert_eq!(back, before.ids, "{name} {left}");
                 let forth: Vec<u32> = before.ids.iter().filter_map(|&id| pruned.new_id(id)).collect();
                 assert_eq!(forth, after.ids);
             }
             // a text that is not covered falls to smaller pieces, never to nothing
-            let [before, after] = [&old, &new].map(|t| t.single(Input::Text("Антисептик для полов")).unwrap());
+            let [before, after] = [&old, &new].map(|t| t.encode(&[Input::Text("Антисептик для полов")]).unwrap());
             assert!(after.ids.len() > before.ids.len());
         }
     }

@@ -10,22 +10,11 @@
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::seed::generator;
-use crate::text::Encoding;
+use super::seed::{Purpose, generator};
+use crate::models::Example;
 
 /// Batches in a stretch that is sorted by length.
 const STRETCH: usize = 16;
-
-/// What training sees of a pair.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Example {
-    /// The tokens of both sides.
-    pub encoding: Encoding,
-    /// 1 for a match, 0 for none, or between.
-    pub target: f32,
-    /// How much the pair counts; 1 is usual.
-    pub weight: f32,
-}
 
 /// What is done about matches being rarer than the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -56,16 +45,16 @@ pub fn class_weights(examples: &[Example], share: f64) -> (f32, f32) {
 }
 
 /// Every index once, and matches as often as it takes to be `share` of the list (never less than once). The rest of the
-/// division is drawn, anew each epoch.
-pub fn oversampled(examples: &[Example], share: f64, seed: u64, epoch: u64) -> Vec<u32> {
-    let mut all: Vec<u32> = (0..examples.len() as u32).collect();
-    let mut matches: Vec<u32> = all.iter().copied().filter(|&i| is_match(&examples[i as usize])).collect();
+/// division is drawn again each epoch.
+pub fn oversampled(is_match: &[bool], share: f64, seed: u64, epoch: u64) -> Vec<u32> {
+    let mut all: Vec<u32> = (0..is_match.len() as u32).collect();
+    let mut matches: Vec<u32> = all.iter().copied().filter(|&i| is_match[i as usize]).collect();
     let rest = all.len() - matches.len();
     if matches.is_empty() || rest == 0 || share >= 1.0 {
         return all;
     }
     let wanted = (share / (1.0 - share) * rest as f64).round() as usize;
-    matches.shuffle(&mut generator(&[seed, epoch, 1]));
+    matches.shuffle(&mut generator(&[seed, epoch, Purpose::Oversample as u64]));
     let more = wanted.saturating_sub(matches.len());
     all.extend(matches.iter().cycle().take(more));
     all
@@ -82,7 +71,7 @@ pub fn plan(
     seed: u64,
     epoch: u64,
 ) -> Vec<Vec<Vec<u32>>> {
-    let mut rng = generator(&[seed, epoch, 0]);
+    let mut rng = generator(&[seed, epoch, Purpose::Order as u64]);
     let mut order = drawn.to_vec();
     order.shuffle(&mut rng);
     let mut batches: Vec<Vec<u32>> = Vec::with_capacity(order.len() / batch + 1);
@@ -93,13 +82,6 @@ pub fn plan(
     batches.shuffle(&mut rng);
     let steps = batches.chunks(accumulate);
     steps.map(|step| step.iter().flat_map(|batch| pieces(batch, lengths, tokens)).collect()).collect()
-}
-
-/// All indices of `lengths`, shortest first, in pieces of at most `tokens` tokens: how validation runs.
-pub fn by_length(lengths: &[u32], tokens: usize) -> Vec<Vec<u32>> {
-    let mut order: Vec<u32> = (0..lengths.len() as u32).collect();
-    order.sort_by_key(|&i| lengths[i as usize]);
-    pieces(&order, lengths, tokens)
 }
 
 fn pieces(batch: &[u32], lengths: &[u32], tokens: usize) -> Vec<Vec<u32>> {
@@ -125,7 +107,7 @@ mod tests {
     use super::*;
 
     fn example(target: f32) -> Example {
-        Example { encoding: Encoding::default(), target, weight: 1.0 }
+        Example { target, ..Example::default() }
     }
 
     #[test]
@@ -161,20 +143,21 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_longer_than_the_bound_stands_alone() {
-        assert_eq!(by_length(&[3, 900, 4], 100), vec![vec![0, 2], vec![1]]);
-        assert!(by_length(&[], 100).is_empty());
+    fn a_pair_longer_than_the_bound_is_a_piece_of_its_own() {
+        assert_eq!(pieces(&[0, 2, 1], &[3, 900, 4], 100), vec![vec![0, 2], vec![1]]);
+        assert!(pieces(&[], &[], 100).is_empty());
     }
 
     #[test]
     fn balance_reaches_the_wanted_share() {
         let examples: Vec<Example> = (0..100).map(|i| example(f32::from(u8::from(i < 10)))).collect();
-        let drawn = oversampled(&examples, 0.3, 1, 0);
+        let labels: Vec<bool> = examples.iter().map(is_match).collect();
+        let drawn = oversampled(&labels, 0.3, 1, 0);
         let matches = drawn.iter().filter(|&&i| i < 10).count();
         assert_eq!((matches, drawn.len() - matches), (39, 90));
         let (positive, negative) = class_weights(&examples, 0.5);
         assert!((positive - 5.0).abs() < 1e-6 && (negative - 0.555_555_6).abs() < 1e-6);
         assert_eq!(class_weights(&examples[..10], 0.5), (1.0, 1.0));
-        assert_eq!(oversampled(&examples, 0.05, 1, 0).len(), 100);
+        assert_eq!(oversampled(&labels, 0.05, 1, 0).len(), 100);
     }
 }

@@ -37,10 +37,10 @@ pub struct State {
     pub position: u64,
     /// Steps of the current epoch.
     pub epoch_steps: u64,
-    /// Updates the optimiser made (its bias correction).
+    /// Updates the optimizer made (its bias correction).
     pub updates: u64,
-    /// Pairs seen.
-    pub pairs: u64,
+    /// Items seen.
+    pub items: u64,
     /// Seconds spent, over all runs and resumptions.
     pub seconds: f64,
     /// Validations so far.

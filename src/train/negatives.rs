@@ -17,16 +17,16 @@ use crate::ranker::Input;
 use crate::records::{Pair, PairSet, Record, Split};
 use crate::text::{TextConfig, shown};
 
-/// Adds non-matches to every part of a set; gives their number.
-pub fn make(set: &mut PairSet, how: &Negatives, rendering: &TextConfig, seed: u64) -> Result<u64> {
-    let text = |record: &Record| shown(rendering, Input::Record(record));
+/// Adds non-matches to every split of a set, drawn from the split's seed; gives their number.
+pub fn make(set: &mut PairSet, how: &Negatives, config: &TextConfig, seed: impl Fn(Split) -> u64) -> Result<u64> {
+    let text = |record: &Record| shown(config, Input::Record(record));
     let mut known: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
     for pair in &set.pairs {
         known.entry(pair.left).or_default().insert(pair.right);
     }
     let mut made = Vec::new();
     for part in [Split::Train, Split::Valid, Split::Test] {
-        let matches: Vec<&Pair> = set.pairs.iter().filter(|p| p.part == Some(part) && p.label == Some(true)).collect();
+        let matches: Vec<&Pair> = set.pairs.iter().filter(|p| p.split == Some(part) && p.label == Some(true)).collect();
         let catalogue: Vec<u32> = matches.iter().map(|p| p.right).collect::<BTreeSet<_>>().into_iter().collect();
         if catalogue.is_empty() {
             continue;
@@ -44,11 +44,11 @@ pub fn make(set: &mut PairSet, how: &Negatives, rendering: &TextConfig, seed: u6
             let top = if hard > 0 { index.top(&text(&set.left[left as usize]), depth)? } else { Vec::new() };
             let mut chosen: Vec<usize> = top.into_iter().map(|(row, _)| row as usize).filter(free).take(hard).collect();
             let mut rest: Vec<usize> = (0..catalogue.len()).filter(free).filter(|p| !chosen.contains(p)).collect();
-            rest.shuffle(&mut generator(&[seed, part as u64, left.into()]));
+            rest.shuffle(&mut generator(&[seed(part), part as u64, left.into()]));
             // Where BM25 finds too few, chance fills up.
             let missing = hard - chosen.len();
             chosen.extend(rest.into_iter().take(random + missing));
-            let pair = |place| Pair { left, right: catalogue[place], label: Some(false), part: Some(part) };
+            let pair = |place| Pair { left, right: catalogue[place], label: Some(false), split: Some(part) };
             made.extend(chosen.into_iter().map(pair));
         }
     }
@@ -76,20 +76,20 @@ mod tests {
         let mut right: Vec<Record> = (0..20).map(|i| record(i, names(i))).collect();
         right.push(record(20, names(0))); // reads the same as the true link of left 0
         let left: Vec<Record> = (0..20).map(|i| record(i, format!("{} by Acme", names(i)))).collect();
-        let link = |l: u32, r: u32, part| Pair { left: l, right: r, label: Some(true), part: Some(part) };
+        let link = |l: u32, r: u32, part| Pair { left: l, right: r, label: Some(true), split: Some(part) };
         let mut pairs: Vec<Pair> =
             (0..20).map(|i| link(i, i, if i < 15 { Split::Train } else { Split::Test })).collect();
         pairs.push(link(1, 20, Split::Train));
         let links = pairs.clone();
         let mut set = PairSet { left, right, pairs };
-        let made = make(&mut set, &Negatives { hard: 3, random: 1 }, &TextConfig::default(), 5).unwrap();
+        let made = make(&mut set, &Negatives { hard: 3, random: 1 }, &TextConfig::default(), |_| 5).unwrap();
         let new = &set.pairs[links.len()..];
         assert_eq!((made as usize, new.len()), (4 * 21, 4 * 21));
         for pair in new {
             assert_eq!(pair.label, Some(false));
             assert!(!links.iter().any(|l| (l.left, l.right) == (pair.left, pair.right)));
             // wood (15..20) is the test part's catalogue, and stays there
-            assert_eq!(pair.right >= 15 && pair.right < 20, pair.part == Some(Split::Test));
+            assert_eq!(pair.right >= 15 && pair.right < 20, pair.split == Some(Split::Test));
         }
         assert!(!new.iter().any(|p| p.left == 0 && p.right == 20), "a copy of the true link became a non-match");
         // Left 6 is "glass cleaner 5 l": what BM25 finds shares the product or the size, which 9 of 15 do not.

@@ -6,7 +6,7 @@
 //! which is what the whole update does to it, to the bit. In bf16 training the first moment is kept as bfloat16 (DeepSeek-V3,
 //! arXiv 2412.19437, section 3.3): it forgets a tenth a step, far more than the two thousandth that rounding costs it. The
 //! second one forgets a thousandth and would stand still, so it stays f32. Refused: Adam with L2 in the gradient (it decays
-//! the wrong arrays the most), and a trait over optimisers while there is one.
+//! the wrong arrays the most), and a trait over optimizers while there is one.
 //!
 //! [`Parameter::decay`]: crate::nn::Parameter::decay
 
@@ -36,7 +36,7 @@ pub struct Settings {
     pub half: bool,
 }
 
-/// The optimiser's state.
+/// The optimizer's state.
 #[derive(Debug, Clone)]
 pub struct AdamW {
     settings: Settings,

@@ -1,8 +1,10 @@
-//! What a run tells while it runs. The command line draws a bar from it, a test counts steps with it.
+//! What a run reports while it runs. The command line draws a bar from it, a test counts steps with it.
 
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
+
+use super::objective::Measures;
 
 /// After a step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -13,32 +15,28 @@ pub struct StepReport {
     pub epoch: u64,
     /// Share of all planned epochs that is done, `0..=1`.
     pub done: f64,
-    /// Mean loss of the step's pairs.
+    /// Mean loss of the step's items.
     pub loss: f32,
     /// Learning rate used.
     pub lr: f32,
     /// Global norm of the gradients before clipping.
     pub norm: f64,
-    /// Training pairs per second, smoothed.
-    pub pairs_per_second: f64,
+    /// Items per second, smoothed.
+    pub items_per_second: f64,
     /// Seconds left if all epochs are run, validation included.
     pub seconds_left: f64,
 }
 
 /// After a validation.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
     /// Steps made.
     pub step: u64,
     /// Epochs done, as a fraction.
     pub epochs: f64,
-    /// Best F1 over all thresholds, a share of one.
-    pub best_f1: f64,
-    /// Area under the precision-recall curve.
-    pub pr_auc: f64,
-    /// Mean binary cross-entropy of the raw logits.
-    pub loss: f64,
-    /// Whether it is the best so far by the recipe's measure.
+    /// What the objective measured.
+    pub measures: Measures,
+    /// Whether it is the best so far by the recipe's metric.
     pub best: bool,
 }
 

@@ -10,7 +10,7 @@
 
 use crate::models::bert::{self, Config, layer_array};
 use crate::nn::int8::{Fitted, Sample, balance, fit};
-use crate::nn::{Dtype, Weights};
+use crate::nn::{Device, Dtype, Weights};
 use crate::text::Batch;
 use crate::{Error, Result};
 
@@ -25,21 +25,22 @@ pub struct Fit {
     pub fitted: f64,
 }
 
-/// Fits the encoder's matrices to the sample, in place.
+/// Fits the matrices of the encoder with this prefix to the sample, in place.
 ///
 /// # Errors
 /// An empty sample, or one that was encoded for another model; an array that is missing.
-pub fn quantize(config: &Config, weights: &mut Weights, sample: &Batch) -> Result<Vec<Fit>> {
+pub fn quantize(config: &Config, prefix: &str, weights: &mut Weights, sample: &Batch) -> Result<Vec<Fit>> {
     if sample.is_empty() {
         return Err(Error::setting("sample", 0, "give at least one pair to fit int8 on"));
     }
-    let encoder = bert::encoder(config, &*weights, Dtype::F32)?;
-    let mut passing = Sample::new(&encoder, sample)?;
+    let encoder = bert::encoder(config, prefix, &*weights, Dtype::F32, Device::Cpu)?;
+    let Some(encoder) = encoder.on_cpu() else { unreachable!("it was made for the CPU") };
+    let mut passing = Sample::new(encoder, sample)?;
     let (h, f) = (config.hidden_size, config.intermediate_size);
     let mut fits = Vec::new();
     for (i, layer) in encoder.layers.iter().enumerate() {
         let inputs = passing.through(layer, i + 1 == encoder.layers.len());
-        let mut model = Model { weights, layer: i, fits: &mut fits };
+        let mut model = Layer { weights, prefix, layer: i, fits: &mut fits };
         // before the value projection is rounded: its rows take the factors
         let out = model.values("attention.output.dense.weight")?;
         let (fitted, factors) = balance(&out, h, &inputs.context);
@@ -60,15 +61,16 @@ pub fn quantize(config: &Config, weights: &mut Weights, sample: &Batch) -> Resul
 }
 
 /// A layer's arrays by their short names.
-struct Model<'a> {
+struct Layer<'a> {
     weights: &'a mut Weights,
+    prefix: &'a str,
     layer: usize,
     fits: &'a mut Vec<Fit>,
 }
 
-impl Model<'_> {
+impl Layer<'_> {
     fn array(&mut self, name: &str) -> Result<&mut Vec<f32>> {
-        let name = layer_array(self.layer, name);
+        let name = layer_array(self.prefix, self.layer, name);
         match self.weights.0.get_mut(&name) {
             Some(array) => Ok(&mut array.data),
             None => Err(Error::Internal { op: "quantize", what: format!("no array {name}") }),
@@ -91,7 +93,7 @@ impl Model<'_> {
     fn put(&mut self, brick: &str, fitted: Fitted) -> Result<()> {
         let name = format!("{brick}.weight");
         *self.array(&name)? = fitted.weight;
-        let name = layer_array(self.layer, &name);
+        let name = layer_array(self.prefix, self.layer, &name);
         log::debug!("{name}: squared error {:.2e}, fitted {:.2e}", fitted.plain, fitted.error);
         self.fits.push(Fit { name, plain: fitted.plain, fitted: fitted.error });
         Ok(())

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::augment::Augment;
 use super::batches::ClassBalance;
 use super::optimizer;
+use crate::bundle::Architecture;
 use crate::calibrate::{Method, ThresholdObjective};
 use crate::data::Source;
 use crate::nn::Dtype;
@@ -26,8 +27,9 @@ use crate::{Error, Result};
 pub struct Recipe {
     /// The run's name, for people.
     pub name: String,
-    /// The weights to begin with.
-    pub start: Start,
+    /// The architecture and the weights to begin with.
+    #[serde(alias = "start")]
+    pub model: ModelSettings,
     /// What is learnt from.
     pub data: Data,
     /// How records become tokens.
@@ -47,19 +49,42 @@ pub struct Recipe {
     pub expect: Option<Expect>,
 }
 
-/// Where weights come from.
+/// The architecture, and where its weights come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Start {
+pub struct ModelSettings {
+    /// One of [`Architecture::NAMES`].
+    #[serde(default = "cross_encoder")]
+    pub architecture: String,
     /// A Hugging Face directory or a bundle.
-    pub dir: PathBuf,
+    #[serde(alias = "dir")]
+    pub init: PathBuf,
     /// Rows the segment table should have; new rows are copies of the old ones in turn.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<usize>,
-    /// The layers to keep, counted from 0, in the order given; all where it is left out.
-    #[serde(default)]
+    /// The layers to keep, counted from 0, in the order given; all if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<Vec<usize>>,
+    /// The architecture's own settings.
+    #[serde(flatten)]
+    pub settings: toml::Table,
 }
+
+impl ModelSettings {
+    /// The architecture with its settings.
+    ///
+    /// # Errors
+    /// A name or a setting that is not known.
+    pub fn architecture(&self) -> Result<Architecture> {
+        Architecture::named(&self.architecture, &self.settings)
+    }
+}
+
+fn cross_encoder() -> String {
+    Architecture::default().name()
+}
+
+/// Rows of a segment table that nobody will need.
+const MOST_SEGMENTS: usize = 256;
 
 /// What is learnt from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,9 +143,9 @@ pub struct NamedSource {
 impl NamedSource {
     /// What a pair is used for; `None` where its part is used for nothing.
     pub fn role(&self, pair: &Pair) -> Option<Split> {
-        let part = pair.part?;
+        let split = pair.split?;
         let roles = [(&self.train, Split::Train), (&self.valid, Split::Valid), (&self.test, Split::Test)];
-        roles.into_iter().find(|(parts, _)| parts.contains(&part)).map(|(_, role)| role)
+        roles.into_iter().find(|(splits, _)| splits.contains(&split)).map(|(_, role)| role)
     }
 }
 
@@ -151,19 +176,6 @@ impl Default for SplitRatios {
     fn default() -> Self {
         SplitRatios { valid: 0.2, test: 0.2 }
     }
-}
-
-/// What early stopping and the choice of the best weights look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Metric {
-    /// The best F1 over all thresholds.
-    #[default]
-    F1,
-    /// Average precision: the area under the precision-recall curve.
-    Ap,
-    /// The mean log loss; lower is better. Steadier than the others, which a few pairs at the very top can move.
-    Loss,
 }
 
 /// How weights change.
@@ -210,8 +222,10 @@ pub struct TrainSettings {
     pub swap: f64,
     /// Decay of a moving average of the weights, which is then what is validated and kept.
     pub average: Option<f32>,
-    /// What validation looks at.
-    pub measure: Metric,
+    /// The measure by which early stopping and the choice of the best weights go. Rankers measure `f1` (the best over all thresholds), `ap`
+    /// (average precision) and `loss` (log loss; steadier than the others, which a few pairs at the very top can move).
+    #[serde(alias = "measure")]
+    pub metric: String,
     /// Validations without a new best after which the run stops; never where it is left out.
     pub early_stopping: Option<u32>,
     /// Steps between validations; each epoch's end where it is left out.
@@ -243,7 +257,7 @@ impl Default for TrainSettings {
             label_smoothing: 0.0,
             swap: 0.0,
             average: None,
-            measure: Metric::F1,
+            metric: "f1".into(),
             early_stopping: None,
             validate_every: None,
             checkpoint_every: 500,
@@ -380,9 +394,9 @@ impl Recipe {
 
     fn rebase(&mut self, folder: &Path) -> Result<()> {
         let folder = std::path::absolute(folder.join(".")).map_err(Error::io("resolve", folder))?;
-        let there = folder.join(&self.start.dir);
-        let here = std::path::absolute(&self.start.dir).map_err(Error::io("resolve", &self.start.dir))?;
-        self.start.dir = if there.exists() { there } else { here };
+        let there = folder.join(&self.model.init);
+        let here = std::path::absolute(&self.model.init).map_err(Error::io("resolve", &self.model.init))?;
+        self.model.init = if there.exists() { there } else { here };
         for source in self.data.sources.iter_mut().map(|s| &mut s.from).chain(&mut self.data.exclude) {
             source.rebase(&folder);
         }
@@ -391,6 +405,19 @@ impl Recipe {
 
     fn check(&self) -> Result<()> {
         self.train.check()?;
+        self.model.architecture()?;
+        if let Some(segments) = self.model.segments.filter(|n| !(1..=MOST_SEGMENTS).contains(n)) {
+            let what = format!("a segment table has 1 to {MOST_SEGMENTS} rows");
+            return Err(Error::setting("model.segments", segments, what));
+        }
+        let is_name = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
+        if !is_name(&self.name) {
+            return Err(Error::setting(
+                "name",
+                &self.name,
+                "is the run's folder in runs/: give a plain name without slashes",
+            ));
+        }
         if self.data.sources.is_empty() {
             return Err(Error::setting("data.sources", "[]", "must name at least one labelled set"));
         }

@@ -12,17 +12,19 @@ use serde::{Deserialize, Serialize};
 
 use super::corpus::{Corpus, Counts};
 use super::environment::Environment;
+use super::objective::Objective;
 use super::progress::{Progress, Validation};
+use super::ranking::RankingObjective;
 use super::recipe::Recipe;
 use super::trainer;
-use crate::bundle::{self, Manifest, Storage};
-use crate::calibrate::{Calibration, Threshold, choose_threshold};
+use crate::bundle::{self, Checkpoint, Contents, Manifest, Purpose, Storage};
+use crate::calibrate::{Calibration, Threshold, choose_threshold, sigmoid};
 use crate::data::write_beside;
 use crate::eval::{self, Report};
-use crate::models::Network;
 use crate::models::bert::Config;
-use crate::models::cross_encoder::CrossEncoder;
-use crate::text::{Encoding, TextEncoder};
+use crate::models::{Model, Net};
+use crate::nn::{Parameters, Weights};
+use crate::text::TextEncoder;
 use crate::{Error, Result};
 
 /// `metrics.json`: what came out of a run.
@@ -34,8 +36,8 @@ pub struct Outcome {
     pub steps: u64,
     /// Step of the weights that were kept.
     pub best_step: u64,
-    /// Training pairs seen, repetitions included.
-    pub pairs: u64,
+    /// Training examples seen, repetitions included.
+    pub items: u64,
     /// Seconds of training, validation and checkpoints.
     pub seconds: f64,
     /// All validations.
@@ -103,15 +105,72 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
         let remedy = "delete the file and --resume to have it made again";
         return serde_json::from_slice(&text).map_err(|e| Error::data(&metrics, None, e.to_string(), remedy));
     }
-    let (mut config, mut weights) = bundle::read_directory(&recipe.start.dir)?;
-    if let Some(layers) = &recipe.start.layers {
+    let model = recipe.model.architecture()?.model();
+    let (config, weights, tokenizer) = start(recipe, &*model, progress)?;
+    let corpus = Corpus::read(recipe, &tokenizer, model.reads())?;
+    describe(&corpus, recipe, progress);
+    let labels = &corpus.valid.labels;
+    if !(labels.contains(&true) && labels.contains(&false)) {
+        let what = "validation needs matches and non-matches: give a source with both in a valid split, or data.split";
+        return Err(Error::setting("data.sources", format!("{} validation pairs", labels.len()), what));
+    }
+    let net = Net::training(config.clone(), &model.modules(), weights, recipe.train.dtype, recipe.train.seed)?;
+    if !begun {
+        begin(recipe, run_dir)?;
+    }
+    let mut objective =
+        RankingObjective { model: &*model, net, text: &tokenizer, corpus: &corpus, settings: &recipe.train };
+    let state = trainer::fit(&mut objective, &recipe.train, run_dir, resume, progress)?;
+
+    let scores = objective.scores(&corpus.valid)?;
+    let calibration = Calibration::fit(recipe.calibrate.method, &scores, labels)?;
+    let calibrated = |scores: &[f32]| scores.iter().map(|&s| calibration.probability(s)).collect::<Vec<f32>>();
+    let probabilities = calibrated(&scores);
+    let threshold = choose_threshold(&probabilities, labels, recipe.calibrate.goal, recipe.train.seed)?;
+    let valid = eval::report(&probabilities, labels, threshold.value)?;
+    let (mut test, mut uncalibrated) = (BTreeMap::new(), BTreeMap::new());
+    for (name, lists) in corpus.test.iter().filter(|(_, lists)| !lists.labels.is_empty()) {
+        let scores = objective.scores(lists)?;
+        test.insert(name.clone(), eval::report(&calibrated(&scores), &lists.labels, threshold.value)?);
+        let plain: Vec<f32> = scores.iter().map(|&s| sigmoid(f64::from(s)) as f32).collect();
+        uncalibrated.insert(name.clone(), eval::report(&plain, &lists.labels, 0.5)?);
+    }
+    let outcome = Outcome {
+        name: recipe.name.clone(),
+        steps: state.step,
+        best_step: state.best.map_or(state.step, |(_, step)| step),
+        items: state.items,
+        seconds: state.seconds,
+        validations: state.validations,
+        valid,
+        test,
+        uncalibrated,
+        calibration,
+        threshold,
+        data: corpus.counts.clone(),
+        fingerprint: corpus.fingerprint.clone(),
+        expected: recipe.expect.as_ref().map(|e| e.f1.clone()).unwrap_or_default(),
+    };
+    save_bundle(recipe, run_dir, &outcome, &config, objective.parameters())?;
+    write_json(&metrics, &outcome)?;
+    Ok(outcome)
+}
+
+/// The configuration, the weights and the tokenizer that a run begins with.
+fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<(Config, Weights, TextEncoder)> {
+    let from = &recipe.model;
+    let mut checkpoint = Checkpoint::read(&from.init)?;
+    checkpoint.select(model, Purpose::Start)?.iter().for_each(|note| progress.note(note));
+    let Checkpoint { mut config, mut weights, .. } = checkpoint;
+    if let Some(layers) = &from.layers {
         bundle::take_layers(&mut config, &mut weights, layers)?;
     }
-    let needed = recipe.text.segment_count().max(config.type_vocab_size);
-    bundle::grow_segments(&mut config, &mut weights, recipe.start.segments.unwrap_or(needed))?;
+    let needed = recipe.text.segment_count(model.reads().texts());
+    let rows = from.segments.unwrap_or(needed.max(config.type_vocab_size));
+    bundle::grow_segments(&mut config, &mut weights, rows, model.reads())?;
     if needed > config.type_vocab_size {
         let what = format!("[text] uses {needed} segments");
-        return Err(Error::setting("start.segments", config.type_vocab_size, what));
+        return Err(Error::setting("model.segments", config.type_vocab_size, what));
     }
     if let Some(dropout) = recipe.train.dropout {
         (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (dropout, dropout);
@@ -120,66 +179,12 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
         let what = format!("the start has {} positions", config.max_position_embeddings);
         return Err(Error::setting("text.max_tokens", recipe.text.max_tokens, what));
     }
-    let tokenizer = TextEncoder::open(&recipe.start.dir, recipe.text.clone())?;
+    let tokenizer = TextEncoder::open(&from.init, recipe.text.clone())?;
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("the tokenizer has {} tokens, the embedding {}", tokenizer.vocab_size(), config.vocab_size);
-        return Err(Error::model(&recipe.start.dir, "vocab_size", what, "the two files do not belong together"));
+        return Err(Error::model(&from.init, "vocab_size", what, "the two files do not belong together"));
     }
-    let corpus = Corpus::read(recipe, &tokenizer)?;
-    describe(&corpus, recipe, progress);
-    let labels = labels_of(&corpus.valid);
-    if !(labels.contains(&true) && labels.contains(&false)) {
-        let what = "validation needs matches and non-matches: give a source with both in a valid part, or data.split";
-        return Err(Error::setting("data.sources", format!("{} validation pairs", labels.len()), what));
-    }
-    let mut network = CrossEncoder::new(config.clone(), weights, recipe.train.dtype, recipe.train.seed)?;
-    if !begun {
-        begin(recipe, run_dir)?;
-    }
-    let epoch = |epoch| corpus.epoch(recipe, epoch);
-    let examples = trainer::Examples { train: &epoch, valid: &corpus.valid };
-    let state = trainer::fit(&mut network, &examples, &recipe.train, run_dir, resume, progress)?;
-
-    let logits = |examples: &[super::Example]| {
-        let encodings: Vec<&Encoding> = examples.iter().map(|e| &e.encoding).collect();
-        trainer::logits(&network, &encodings, recipe.train.tokens)
-    };
-    let scores = logits(&corpus.valid)?;
-    let calibration = Calibration::fit(recipe.calibrate.method, &scores, &labels)?;
-    let calibrated = |scores: &[f32]| scores.iter().map(|&s| calibration.probability(s)).collect::<Vec<f32>>();
-    let probabilities = calibrated(&scores);
-    let threshold = choose_threshold(&probabilities, &labels, recipe.calibrate.goal, recipe.train.seed)?;
-    let valid = eval::report(&probabilities, &labels, threshold.value)?;
-    let (mut test, mut uncalibrated) = (BTreeMap::new(), BTreeMap::new());
-    for (name, examples) in &corpus.test {
-        let (scores, labels) = (logits(examples)?, labels_of(examples));
-        test.insert(name.clone(), eval::report(&calibrated(&scores), &labels, threshold.value)?);
-        let plain: Vec<f32> = scores.iter().map(|&s| trainer::sigmoid(s)).collect();
-        uncalibrated.insert(name.clone(), eval::report(&plain, &labels, 0.5)?);
-    }
-    let outcome = Outcome {
-        name: recipe.name.clone(),
-        steps: state.step,
-        best_step: state.best.map_or(state.step, |(_, step)| step),
-        pairs: state.pairs,
-        seconds: state.seconds,
-        validations: state.validations,
-        valid,
-        test,
-        uncalibrated,
-        calibration,
-        threshold,
-        data: corpus.counts,
-        fingerprint: corpus.fingerprint,
-        expected: recipe.expect.as_ref().map(|e| e.f1.clone()).unwrap_or_default(),
-    };
-    save_bundle(recipe, run_dir, &outcome, &config, &network)?;
-    write_json(&metrics, &outcome)?;
-    Ok(outcome)
-}
-
-fn labels_of(examples: &[super::Example]) -> Vec<bool> {
-    examples.iter().map(|e| e.target > 0.5).collect()
+    Ok((config, weights, tokenizer))
 }
 
 /// Whether the run in the folder is this one and has begun; an error where something else is there.
@@ -187,7 +192,7 @@ fn is_begun(recipe: &Recipe, run_dir: &Path, resume: bool) -> Result<bool> {
     let path = run_dir.join("recipe.toml");
     if resume && path.exists() {
         let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let remedy = "start the run anew in another folder";
+        let remedy = "start the run again in another folder";
         let parse = |text: &str| {
             toml::from_str::<toml::Table>(text).map_err(|e| Error::data(&path, None, e.message().to_string(), remedy))
         };
@@ -249,15 +254,16 @@ fn describe(corpus: &Corpus, recipe: &Recipe, progress: &dyn Progress) {
     }
 }
 
-/// The bundle in `model/`, beside the run's own files.
+/// The bundle in `model/`, next to the run's own files.
 fn save_bundle(
     recipe: &Recipe,
     run_dir: &Path,
     outcome: &Outcome,
     config: &Config,
-    network: &CrossEncoder,
+    parameters: &Parameters,
 ) -> Result<()> {
     let manifest = Manifest {
+        architecture: recipe.model.architecture()?,
         rendering: recipe.text.clone(),
         calibration: Some(outcome.calibration.clone()),
         threshold: Some(outcome.threshold),
@@ -265,9 +271,16 @@ fn save_bundle(
         dtype: Some(recipe.train.dtype),
         ..Manifest::default()
     };
-    // A model that stands there is of this very run, killed between the bundle and its metrics.
-    let weights = network.parameters().weights();
-    bundle::save(&run_dir.join("model"), &manifest, config, &weights, &recipe.start.dir, Storage::F32, true)
+    let weights = parameters.weights();
+    let contents = Contents {
+        manifest: &manifest,
+        config,
+        weights: &weights,
+        tokenizer_from: &recipe.model.init,
+        storage: Storage::F32,
+    };
+    // a model that is there is of this very run, killed between the bundle and its metrics
+    bundle::save(&run_dir.join("model"), &contents, true)
 }
 
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {

@@ -15,6 +15,29 @@ pub fn mix(parts: &[u64]) -> u64 {
     })
 }
 
+/// What a draw is for; its number is part of the generator's seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The order of an epoch's items and batches.
+    Order = 0,
+    /// Which matches come again.
+    Oversample = 1,
+    /// Non-matches made for a source of matches only.
+    Negatives = 3,
+    /// Which of a source's pairs come in an epoch.
+    Draw = 4,
+    /// Whether a labelled pair's sides are swapped.
+    Swap = 5,
+    /// Augmented pairs of a record.
+    Augment = 6,
+    /// Whether an augmented pair's sides are swapped.
+    SwapAugmented = 7,
+    /// Words that a labelled pair loses.
+    WordDropout = 8,
+    /// Non-matches that a triple or a tower is trained against.
+    Contrast = 9,
+}
+
 /// A generator for one purpose.
 pub fn generator(parts: &[u64]) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(mix(parts))

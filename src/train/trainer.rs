@@ -1,9 +1,9 @@
 //! The loop: steps, validation, early stopping, checkpoints.
 //!
-//! It sees a network, examples and settings, and neither records nor tokenizers: any model with a [`Network`] face trains
-//! here. A run that was killed and resumed gives the same bits as one that was not, since a step is a function of the
-//! parameters, the optimiser's state and `(seed, epoch, place in it)` alone; time is only reported. Refused: threads that
-//! prepare batches ahead (an epoch's tokens are made at once, in parallel, and cost less than a step), and a global seed.
+//! It sees an [`Objective`] and settings, and knows neither records nor losses nor measures: whatever has a loss over items trains here. A run
+//! that was killed and resumed gives the same bits as one that was not, since a step is a function of the parameters, the optimizer's
+//! state and `(seed, epoch, place in it)` alone; time is only reported. Refused: threads that prepare batches ahead (an epoch's tokens are
+//! made at once, in parallel, and cost less than a step), and a global seed.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -14,39 +14,16 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::batches::{self, ClassBalance, Example};
+use super::batches;
 use super::checkpoint::{self, Floats, State};
+use super::objective::{Objective, Step, higher_is_better};
 use super::optimizer::{self, AdamW};
 use super::progress::{Progress, StepReport, Validation};
-use super::recipe::{Metric, TrainSettings};
+use super::recipe::TrainSettings;
 use super::schedule::Schedule;
 use super::seed::mix;
-use crate::eval::{self, Report};
-use crate::losses::bce_with_logits;
-use crate::models::{Mode, Network};
 use crate::nn::Values;
-use crate::text::{Batch, Encoding};
 use crate::{Error, Result};
-
-/// What a run learns from.
-pub struct Examples<'a> {
-    /// The training pairs of an epoch, a function of its number alone (made pairs and swaps are drawn anew each time).
-    pub train: &'a (dyn Fn(u64) -> Result<Vec<Example>> + Sync),
-    /// The validation pairs.
-    pub valid: &'a [Example],
-}
-
-/// One logit per encoding, in the order given, in batches of at most `tokens` tokens.
-pub fn logits(network: &dyn Network, encodings: &[&Encoding], tokens: usize) -> Result<Vec<f32>> {
-    let lengths: Vec<u32> = encodings.iter().map(|e| e.ids.len() as u32).collect();
-    let mut all = vec![0.0; encodings.len()];
-    for piece in batches::by_length(&lengths, tokens) {
-        let batch: Batch = piece.iter().map(|&i| encodings[i as usize]).collect();
-        let scores = network.forward(&batch, Mode::Infer)?.to_vec1::<f32>()?;
-        piece.iter().zip(scores).for_each(|(&i, score)| all[i as usize] = score);
-    }
-    Ok(all)
-}
 
 /// Trains until the epochs are over or validation no longer improves, and leaves the best weights in the network. Writes
 /// `log.jsonl` and `checkpoint/` into `dir`; with `resume` it goes on from the checkpoint there, if there is one.
@@ -55,23 +32,27 @@ pub fn logits(network: &dyn Network, encodings: &[&Encoding], tokens: usize) -> 
 /// A loss that is not a number, a full disk (both keep the last checkpoint), a checkpoint of another network, and a stop
 /// asked for by `progress`.
 pub fn fit(
-    network: &mut dyn Network,
-    examples: &Examples,
+    objective: &mut impl Objective,
     settings: &TrainSettings,
     dir: &Path,
     resume: bool,
     progress: &dyn Progress,
 ) -> Result<State> {
-    let mut run = Run::begin(network, settings, dir, resume, progress)?;
+    let measures = objective.measures();
+    if !measures.contains(&settings.metric.as_str()) {
+        let what = format!("is not measured here; there are {}", measures.join(", "));
+        return Err(Error::setting("train.metric", &settings.metric, what));
+    }
+    let mut run = Run::begin(objective, settings, dir, resume, progress)?;
     while !run.state.finished {
-        run.epoch(examples)?;
+        run.epoch()?;
     }
     run.keep_best();
     Ok(run.state)
 }
 
-struct Run<'a> {
-    network: &'a mut dyn Network,
+struct Run<'a, O: Objective> {
+    objective: &'a mut O,
     settings: &'a TrainSettings,
     progress: &'a dyn Progress,
     optimizer: AdamW,
@@ -86,12 +67,12 @@ struct Run<'a> {
     began: Instant,
     /// Seconds of earlier runs, and the share of the work they did.
     before: (f64, f64),
-    pairs_per_second: f64,
+    items_per_second: f64,
 }
 
-impl<'a> Run<'a> {
+impl<'a, O: Objective> Run<'a, O> {
     fn begin(
-        network: &'a mut dyn Network,
+        objective: &'a mut O,
         settings: &'a TrainSettings,
         dir: &Path,
         resume: bool,
@@ -104,13 +85,13 @@ impl<'a> Run<'a> {
         let log = OpenOptions::new().create(true).append(true).open(&log_path).map_err(Error::io("open", &log_path))?;
         let bytes = found.as_ref().map_or(0, |state| state.log_bytes);
         log.set_len(bytes).map_err(Error::io("write", &log_path))?;
-        let parameters = network.parameters();
+        let parameters = objective.parameters();
         let mut run = Run {
             optimizer: AdamW::new(parameters, settings.adamw()),
             average: settings.average.map(|_| parameters.list.iter().map(|p| p.value.clone()).collect()),
             best: None,
             state: State { version: checkpoint::VERSION, seed: settings.seed, ..State::default() },
-            network,
+            objective,
             settings,
             progress,
             folder,
@@ -118,7 +99,7 @@ impl<'a> Run<'a> {
             log,
             began: Instant::now(),
             before: (0.0, 0.0),
-            pairs_per_second: 0.0,
+            items_per_second: 0.0,
         };
         if let Some(state) = found {
             run.restore(state)?;
@@ -135,7 +116,7 @@ impl<'a> Run<'a> {
         }
         let path = self.folder.join(&state.arrays);
         let mut arrays = checkpoint::read_arrays(&path)?;
-        for (i, p) in self.network.parameters_mut().list.iter_mut().enumerate() {
+        for (i, p) in self.objective.parameters_mut().list.iter_mut().enumerate() {
             let mut take =
                 |kind: &str| checkpoint::take(&mut arrays, &path, &format!("{kind}/{}", p.name), p.value.len());
             self.optimizer.m[i].set(take("m")?)?;
@@ -148,7 +129,7 @@ impl<'a> Run<'a> {
         if let Some(name) = &state.best_arrays {
             let path = self.folder.join(name);
             let mut arrays = checkpoint::read_arrays(&path)?;
-            let list = &self.network.parameters().list;
+            let list = &self.objective.parameters().list;
             let best = list.iter().map(|p| checkpoint::take(&mut arrays, &path, &p.name, p.value.len()).map(Arc::new));
             self.best = Some(best.collect::<Result<_>>()?);
         }
@@ -159,30 +140,21 @@ impl<'a> Run<'a> {
     }
 
     /// The rest of the current epoch.
-    fn epoch(&mut self, examples: &Examples) -> Result<()> {
+    fn epoch(&mut self) -> Result<()> {
         let s = self.settings;
         let epoch = self.state.epoch;
-        let train = (examples.train)(epoch)?;
-        if train.is_empty() {
-            return Err(Error::setting(
-                "data.sources",
-                "[]",
-                "no training pairs are left; see the counts of dropped pairs",
-            ));
+        let items = self.objective.epoch(epoch)?;
+        if items.is_empty() {
+            let what = "nothing to train on is left; see the counts of dropped pairs";
+            return Err(Error::setting("data.sources", "[]", what));
         }
-        let lengths: Vec<u32> = train.iter().map(|e| e.encoding.ids.len() as u32).collect();
-        let drawn = match s.class_balance {
-            ClassBalance::Oversample => batches::oversampled(&train, s.positive_share, s.seed, epoch),
-            ClassBalance::None | ClassBalance::Weight => (0..train.len() as u32).collect(),
-        };
-        let class_weights = match s.class_balance {
-            ClassBalance::Weight => batches::class_weights(&train, s.positive_share),
-            ClassBalance::None | ClassBalance::Oversample => (1.0, 1.0),
-        };
-        let steps = batches::plan(&drawn, &lengths, s.batch, s.accumulate, s.tokens, s.seed, epoch);
+        let lengths: Vec<u32> = items.iter().map(|item| self.objective.tokens(item) as u32).collect();
+        let order = self.objective.order(&items, epoch);
+        let tokens = if self.objective.is_divisible() { s.tokens } else { usize::MAX };
+        let steps = batches::plan(&order, &lengths, s.batch, s.accumulate, tokens, s.seed, epoch);
         self.state.epoch_steps = steps.len() as u64;
         for step in steps.iter().skip(self.state.position as usize) {
-            let stop = self.step(&train, step, class_weights)?;
+            let stop = self.step(&items, step)?;
             let last = self.state.position == steps.len() as u64;
             let end = last && epoch + 1 == s.epochs;
             if last {
@@ -191,7 +163,7 @@ impl<'a> Run<'a> {
             }
             let due = s.validate_every.map_or(last, |n| end || self.state.step.is_multiple_of(n));
             if due {
-                self.validate(examples.valid)?;
+                self.validate()?;
             }
             self.state.finished |= end;
             if stop.is_break() || due || self.state.finished || self.state.step.is_multiple_of(s.checkpoint_every) {
@@ -209,37 +181,32 @@ impl<'a> Run<'a> {
     }
 
     /// One update from all pieces of a step.
-    fn step(&mut self, train: &[Example], step: &[Vec<u32>], class_weights: (f32, f32)) -> Result<ControlFlow<()>> {
+    fn step(&mut self, items: &[O::Item], step: &[Vec<u32>]) -> Result<ControlFlow<()>> {
         let s = self.settings;
         let started = Instant::now();
-        let pairs: usize = step.iter().map(Vec::len).sum();
-        self.network.parameters().zero_grad();
+        let count: usize = step.iter().map(Vec::len).sum();
+        self.objective.parameters().zero_grad();
         let mut loss = 0.0;
         for (k, piece) in step.iter().enumerate() {
-            let members = || piece.iter().map(|&i| &train[i as usize]);
-            let batch: Batch = members().map(|e| &e.encoding).collect();
-            let targets: Vec<f32> = members().map(|e| e.target).collect();
-            let class = |e: &Example| if e.target > 0.5 { class_weights.0 } else { class_weights.1 };
-            let weights: Vec<f32> = members().map(|e| e.weight * class(e) / pairs as f32).collect();
+            let members: Vec<&O::Item> = piece.iter().map(|&i| &items[i as usize]).collect();
             let seed = mix(&[s.seed, self.state.step, k as u64]);
-            let logits = self.network.forward(&batch, Mode::Train { seed })?;
-            let part = bce_with_logits(&logits, &targets, &weights, s.label_smoothing)?;
+            let part = self.objective.loss(&members, &Step { seed, items: count })?;
             loss += part.to_scalar::<f32>()?;
-            self.network.collect(&part.backward()?)?;
+            self.objective.parameters().collect(&part.backward()?)?;
         }
-        let norm = optimizer::global_norm(self.network.parameters());
+        let norm = optimizer::global_norm(self.objective.parameters());
         if !loss.is_finite() || !norm.is_finite() {
             return Err(self.diverged(if loss.is_finite() { "a gradient" } else { "the loss" }));
         }
         let middle = self.state.done_at(0.5, s.epochs);
         let lr = s.lr * Schedule { warmup: s.warmup, floor: s.final_lr }.factor(middle);
         let scale = optimizer::clip_scale(norm, s.clip);
-        self.optimizer.step(self.network.parameters_mut(), lr as f32, scale);
+        self.optimizer.step(self.objective.parameters_mut(), lr as f32, scale);
         self.state.step += 1;
         self.state.position += 1;
-        self.state.pairs += pairs as u64;
+        self.state.items += count as u64;
         self.follow();
-        self.report(loss, lr, norm, pairs as f64 / started.elapsed().as_secs_f64().max(1e-9))
+        self.report(loss, lr, norm, count as f64 / started.elapsed().as_secs_f64().max(1e-9))
     }
 
     /// Moves the average towards the values: `a <- d a + (1 - d) v`, with a short memory while the run is young.
@@ -247,63 +214,56 @@ impl<'a> Run<'a> {
         let (Some(average), Some(decay)) = (&mut self.average, self.settings.average) else { return };
         let t = self.state.step as f32;
         let d = decay.min((1.0 + t) / (10.0 + t));
-        for (average, p) in average.iter_mut().zip(&self.network.parameters().list) {
+        for (average, p) in average.iter_mut().zip(&self.objective.parameters().list) {
             Arc::make_mut(average).par_iter_mut().zip(&*p.value).for_each(|(a, v)| *a = d * *a + (1.0 - d) * v);
         }
     }
 
     fn report(&mut self, loss: f32, lr: f64, norm: f64, now: f64) -> Result<ControlFlow<()>> {
-        let kept = if self.pairs_per_second > 0.0 { 0.95 } else { 0.0 };
-        self.pairs_per_second = kept * self.pairs_per_second + (1.0 - kept) * now;
+        let kept = if self.items_per_second > 0.0 { 0.95 } else { 0.0 };
+        self.items_per_second = kept * self.items_per_second + (1.0 - kept) * now;
         let done = self.state.done(self.settings.epochs);
         let seconds = self.began.elapsed().as_secs_f64();
         let seconds_left = seconds / (done - self.before.1).max(1e-9) * (1.0 - done).max(0.0);
-        let pairs_per_second = self.pairs_per_second;
+        let items_per_second = self.items_per_second;
         let (step, epoch) = (self.state.step, self.state.epoch);
-        let report = StepReport { step, epoch, done, loss, lr: lr as f32, norm, pairs_per_second, seconds_left };
+        let report = StepReport { step, epoch, done, loss, lr: lr as f32, norm, items_per_second, seconds_left };
         self.write_log("step", &report)?;
         Ok(self.progress.step(&report))
     }
 
-    /// Scores the validation set, with the averaged weights where there are such.
-    fn validate(&mut self, valid: &[Example]) -> Result<()> {
+    /// Measures on held-out data, with the averaged weights if there are any.
+    fn validate(&mut self) -> Result<()> {
         self.swap_average();
-        let encodings: Vec<&Encoding> = valid.iter().map(|e| &e.encoding).collect();
-        let scores = logits(&*self.network, &encodings, self.settings.tokens)?;
-        if scores.iter().any(|s| !s.is_finite()) {
-            return Err(self.diverged("a validation score"));
+        let measures = self.objective.validate()?;
+        let metric = &self.settings.metric;
+        let value = measures.get(metric).copied().unwrap_or(f64::NAN);
+        if let Some((name, _)) = measures.iter().find(|(_, value)| !value.is_finite()) {
+            return Err(self.diverged(&format!("the validation's {name}")));
         }
-        let labels: Vec<bool> = valid.iter().map(|e| e.target > 0.5).collect();
-        let probabilities: Vec<f32> = scores.iter().map(|&z| sigmoid(z)).collect();
-        let Report { best_f1, pr_auc, .. } = eval::report(&probabilities, &labels, 0.5)?;
-        let loss = mean_loss(&scores, &labels);
-        let value = match self.settings.measure {
-            Metric::F1 => best_f1,
-            Metric::Ap => pr_auc,
-            Metric::Loss => -loss,
-        } as f32;
+        let value = if higher_is_better(metric) { value } else { -value } as f32;
         let best = self.state.best.is_none_or(|(so_far, _)| value > so_far);
         if best {
             self.state.best = Some((value, self.state.step));
             self.state.stale = 0;
-            self.best = Some(self.network.parameters().list.iter().map(|p| p.value.clone()).collect());
+            self.best = Some(self.objective.parameters().list.iter().map(|p| p.value.clone()).collect());
         } else {
             self.state.stale += 1;
         }
         self.swap_average();
         self.state.finished |= self.settings.early_stopping.is_some_and(|patience| self.state.stale >= patience);
         let epochs = self.state.done(self.settings.epochs) * self.settings.epochs as f64;
-        let validation = Validation { step: self.state.step, epochs, best_f1, pr_auc, loss, best };
-        self.state.validations.push(validation);
+        let validation = Validation { step: self.state.step, epochs, measures, best };
         self.write_log("validation", &validation)?;
         self.progress.validated(&validation);
+        self.state.validations.push(validation);
         Ok(())
     }
 
     /// Exchanges values and averages; a second call undoes it.
     fn swap_average(&mut self) {
         let Some(average) = &mut self.average else { return };
-        for (p, average) in self.network.parameters_mut().list.iter_mut().zip(average) {
+        for (p, average) in self.objective.parameters_mut().list.iter_mut().zip(average) {
             std::mem::swap(&mut p.value, average);
         }
     }
@@ -313,7 +273,7 @@ impl<'a> Run<'a> {
         self.state.log_bytes = self.log.metadata().map_err(Error::io("read", &self.log_path))?.len();
         self.state.updates = self.optimizer.steps;
         self.state.seconds = self.before.0 + self.began.elapsed().as_secs_f64();
-        let list = &self.network.parameters().list;
+        let list = &self.objective.parameters().list;
         if let (Some(best), Some((_, step))) = (&self.best, self.state.best) {
             let name = format!("best-{step}.safetensors");
             if self.state.best_arrays.as_ref() != Some(&name) {
@@ -343,7 +303,7 @@ impl<'a> Run<'a> {
 
     fn keep_best(&mut self) {
         let Some(best) = self.best.take() else { return };
-        for (p, value) in self.network.parameters_mut().list.iter_mut().zip(best) {
+        for (p, value) in self.objective.parameters_mut().list.iter_mut().zip(best) {
             p.value = value;
         }
     }
@@ -381,18 +341,4 @@ impl State {
         let within = (self.position as f64 + later) / self.epoch_steps.max(1) as f64;
         ((self.epoch as f64 + within) / epochs.max(1) as f64).min(1.0)
     }
-}
-
-/// The logistic function.
-pub(super) fn sigmoid(z: f32) -> f32 {
-    1.0 / (1.0 + (-z).exp())
-}
-
-/// Mean binary cross-entropy of raw logits.
-fn mean_loss(scores: &[f32], labels: &[bool]) -> f64 {
-    let one = |(&z, &y): (&f32, &bool)| {
-        let z = f64::from(if y { -z } else { z });
-        z.max(0.0) + (-z.abs()).exp().ln_1p()
-    };
-    scores.iter().zip(labels).map(one).sum::<f64>() / scores.len().max(1) as f64
 }

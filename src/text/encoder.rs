@@ -237,7 +237,8 @@ fn truncate(tokens: &mut [usize], room: usize) {
         let equal = tokens.iter().filter(|&&t| t == largest).count();
         let over = tokens.iter().sum::<usize>() - room;
         // all of the largest come down together as far as they may, the rest one by one
-        let (down, extra) = if over / equal >= largest - below { (largest - below, 0) } else { (over / equal, over % equal) };
+        let (down, extra) =
+            if over / equal >= largest - below { (largest - below, 0) } else { (over / equal, over % equal) };
         let mut extra = extra;
         for t in tokens.iter_mut().rev().filter(|t| **t == largest) {
             *t -= down + usize::from(extra > 0);
@@ -267,7 +268,14 @@ fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
 }
 
 /// Appends the first `kept` tokens of a text; `segments` are those of its plain, shared, near and differing words and its shared codes.
-fn push_side(encoding: &mut Encoding, input: u8, side: &TokenizedSide, kept: usize, marks: &[Mark], segments: [u32; 5]) {
+fn push_side(
+    encoding: &mut Encoding,
+    input: u8,
+    side: &TokenizedSide,
+    kept: usize,
+    marks: &[Mark],
+    segments: [u32; 5],
+) {
     let start = encoding.ids.len();
     push(encoding, &side.ids[..kept], segments[0]);
     let (first, end) = (start as u32, encoding.ids.len() as u32);
@@ -356,7 +364,7 @@ mod tests {
             let whole = open(name, TextConfig { max_tokens: 4096, ..Default::default() });
             assert_eq!(whole.vocab_size() as u64, expected[name]["vocab_size"].as_u64().unwrap());
             for pair in expected[name]["pairs"].as_array().unwrap() {
-                let encoding = whole.pair(text(&expected, &pair[0]), text(&expected, &pair[1])).unwrap();
+                let encoding = whole.encode(&[text(&expected, &pair[0]), text(&expected, &pair[1])]).unwrap();
                 assert_eq!(encoding.ids, numbers(&pair[2]), "{name} {pair}");
                 if name != "unigram" {
                     assert_eq!(encoding.segments, numbers(&pair[3]), "{name} {pair}");
@@ -365,7 +373,7 @@ mod tests {
             }
             let short = open(name, TextConfig { max_tokens: 24, ..Default::default() });
             for pair in expected[name]["cut_to_24"].as_array().unwrap() {
-                let encoding = short.pair(text(&expected, &pair[0]), text(&expected, &pair[1])).unwrap();
+                let encoding = short.encode(&[text(&expected, &pair[0]), text(&expected, &pair[1])]).unwrap();
                 assert_eq!(encoding.ids, numbers(&pair[2]), "{name} {pair}");
             }
         }
@@ -375,20 +383,20 @@ mod tests {
     fn unigram_segments_are_those_of_bert() {
         let tokenizer = open("unigram", TextConfig::default());
         let (left, right) = (Input::Text("черный чай"), Input::Text("чай"));
-        let encoding = tokenizer.pair(left, right).unwrap();
+        let encoding = tokenizer.encode(&[left, right]).unwrap();
         let l = tokenizer.prepare(left).unwrap().tokens();
         assert_eq!(encoding.segments.iter().position(|&s| s == 1), Some(1 + l + 2));
         assert!(encoding.segments.is_sorted());
-        assert_eq!(tokenizer.single(left).unwrap().segments, vec![0; l + 2]);
+        assert_eq!(tokenizer.encode(&[left]).unwrap().segments, vec![0; l + 2]);
     }
 
     #[test]
     fn cased_vocabulary_keeps_case() {
         let tokenizer = open("cased", TextConfig::default());
-        let [upper, lower] = ["Средство", "средство"].map(|t| tokenizer.single(Input::Text(t)).unwrap().ids);
+        let [upper, lower] = ["Средство", "средство"].map(|t| tokenizer.encode(&[Input::Text(t)]).unwrap().ids);
         assert_ne!(upper, lower);
         let tokenizer = open("uncased", TextConfig::default());
-        let [upper, lower] = ["Средство", "средство"].map(|t| tokenizer.single(Input::Text(t)).unwrap().ids);
+        let [upper, lower] = ["Средство", "средство"].map(|t| tokenizer.encode(&[Input::Text(t)]).unwrap().ids);
         assert_eq!(upper, lower);
     }
 
@@ -397,7 +405,7 @@ mod tests {
         for name in ["cased", "uncased", "unigram"] {
             let tokenizer = open(name, TextConfig { mark_shared: true, ..Default::default() });
             let (left, right) = ("sony dsc-w120 /b camera 500мл", "camera dscw120b 500 мл zoom");
-            let encoding = tokenizer.pair(Input::Text(left), Input::Text(right)).unwrap();
+            let encoding = tokenizer.encode(&[Input::Text(left), Input::Text(right)]).unwrap();
             let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 0)), "sony", "{name}");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 1)), "zoom", "{name}");
@@ -409,7 +417,7 @@ mod tests {
         let mut right = "zoom ".repeat(100);
         right.push_str("camera");
         let tokenizer = open("cased", TextConfig { mark_shared: true, max_tokens: 16, ..Default::default() });
-        let encoding = tokenizer.pair(Input::Text("camera"), Input::Text(&right)).unwrap();
+        let encoding = tokenizer.encode(&[Input::Text("camera"), Input::Text(&right)]).unwrap();
         assert_eq!(encoding.segments[1], 2, "the other camera is cut, and still known");
         assert!(encoding.truncated > 80);
     }
@@ -431,7 +439,7 @@ mod tests {
                 ..Default::default()
             };
             let tokenizer = open(name, rendering.clone());
-            let encoding = tokenizer.pair((&left).into(), (&right).into()).unwrap();
+            let encoding = tokenizer.encode(&[(&left).into(), (&right).into()]).unwrap();
             let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 2)), "camerablack");
             assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 3)), "blackcamera");
@@ -445,19 +453,19 @@ mod tests {
     fn empty_and_long_texts() {
         let tokenizer = open("cased", TextConfig { mark_shared: true, max_tokens: 64, ..Default::default() });
         let empty = Record { id: "1".into(), columns: vec!["title".to_string()].into(), values: vec![String::new()] };
-        let encoding = tokenizer.pair((&empty).into(), Input::Text("")).unwrap();
+        let encoding = tokenizer.encode(&[(&empty).into(), Input::Text("")]).unwrap();
         assert_eq!((encoding.ids.len(), encoding.segments, encoding.truncated), (3, vec![0, 0, 1], 0));
         for name in ["cased", "uncased", "unigram"] {
             let tokenizer = open(name, TextConfig { max_tokens: 64, ..Default::default() });
             let short = "Концентрат Prosept «Зелёный чай», 0,5 л ";
             let tokens = tokenizer.prepare(Input::Text(short)).unwrap().tokens();
             let long = short.repeat(1000); // some 60 kB: tokenised in pieces
-            let encoding = tokenizer.pair(Input::Text(&long), Input::Text(short)).unwrap();
+            let encoding = tokenizer.encode(&[Input::Text(&long), Input::Text(short)]).unwrap();
             assert_eq!(encoding.ids.len(), 64);
-            let special = tokenizer.pair(Input::Text(""), Input::Text("")).unwrap().ids.len();
+            let special = tokenizer.encode(&[Input::Text(""), Input::Text("")]).unwrap().ids.len();
             assert_eq!(encoding.truncated as usize, 1001 * tokens + special - 64, "{name}");
             let glued = "x".repeat(300_000);
-            assert!(tokenizer.single(Input::Text(&glued)).unwrap().ids.len() <= 64);
+            assert!(tokenizer.encode(&[Input::Text(&glued)]).unwrap().ids.len() <= 64);
         }
     }
 
@@ -534,7 +542,7 @@ mod tests {
             let whole = open(name, TextConfig { max_tokens: 4096, ..rendering.clone() });
             let tokenizer = open(name, rendering);
             let (left, right) = (Input::Text(&left), Input::Text(&right));
-            let (all, cut) = (whole.pair(left, right).unwrap(), tokenizer.pair(left, right).unwrap());
+            let (all, cut) = (whole.encode(&[left, right]).unwrap(), tokenizer.encode(&[left, right]).unwrap());
             prop_assert_eq!(cut.ids.len(), all.ids.len().min(max));
             prop_assert_eq!(cut.segments.len(), cut.ids.len());
             prop_assert_eq!(cut.ids.len() + cut.truncated as usize, all.ids.len());
@@ -547,7 +555,7 @@ mod tests {
             prop_assert_eq!(&cut.ids[start..][..kept_right], &all.ids[whole_start..][..kept_right]);
             prop_assert_eq!(&cut.segments[start..][..kept_right], &all.segments[whole_start..][..kept_right]);
             prop_assert!(kept_left.abs_diff(kept_right) <= 1 || kept_left == l.total || kept_right == r.total);
-            prop_assert_eq!(tokenizer.pair_prepared(&l, &r), cut);
+            prop_assert_eq!(tokenizer.join(&[&l, &r]), cut);
         }
     }
 }

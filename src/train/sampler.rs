@@ -1,0 +1,309 @@
+//! The training examples of an epoch: which pairs come, swapped or with words left out, which pairs are made from records, and for models that
+//! read more than pairs, which documents are compared.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+
+use super::augment::{Augment, made_pairs, thin_pair};
+use super::leakage::normalized;
+use super::recipe::{NamedSource, Recipe};
+use super::seed::{Purpose, generator};
+use super::sources::LoadedSource;
+use crate::index::Bm25;
+use crate::models::{Example, Reads};
+use crate::ranker::Input;
+use crate::records::{Pair, Record};
+use crate::text::{TextConfig, TextEncoder, TokenizedSide};
+use crate::{Error, Result};
+
+/// Neighbors in a list that a record's siblings are drawn from.
+const SIBLINGS: usize = 5;
+/// Non-matches that a match is compared with in an epoch.
+const CONTRASTS: usize = 4;
+
+/// A record of the training pairs, tokenized once.
+struct Side {
+    /// The fields that the network reads.
+    record: Record,
+    tokens: TokenizedSide,
+    /// Number of its source.
+    source: usize,
+    /// Sides of the same list that are near and other products.
+    siblings: Vec<u32>,
+}
+
+/// A labelled pair of two sides.
+struct Item {
+    left: u32,
+    right: u32,
+    label: bool,
+}
+
+/// A source, as far as sampling needs it.
+struct Sampled {
+    settings: NamedSource,
+    text: TextEncoder,
+}
+
+/// Draws the examples of an epoch.
+pub struct Sampler {
+    reads: Reads,
+    seed: u64,
+    swap: f64,
+    augment: Option<Augment>,
+    sources: Vec<Sampled>,
+    sides: Vec<Side>,
+    items: Vec<Item>,
+}
+
+/// A record with the fields that are shown, and no other: a pair made by changing a field that no text shows would teach
+/// a falsehood.
+fn visible(config: &TextConfig, record: &Record) -> Record {
+    let shown: Vec<(&String, &str)> =
+        config.fields.iter().filter_map(|field| Some((field, record.get(field)?))).collect();
+    if shown.is_empty() {
+        return record.clone();
+    }
+    let columns = shown.iter().map(|(field, _)| field.to_string()).collect();
+    Record { id: record.id.clone(), columns, values: shown.iter().map(|(_, value)| value.to_string()).collect() }
+}
+
+/// The records that each record of one side is known to match.
+fn partners(pairs: &[Pair], right: bool) -> BTreeMap<u32, BTreeSet<u32>> {
+    let mut partners: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    for pair in pairs.iter().filter(|p| p.label == Some(true)) {
+        let (own, other) = if right { (pair.right, pair.left) } else { (pair.left, pair.right) };
+        partners.entry(own).or_default().insert(other);
+    }
+    partners
+}
+
+impl Sampler {
+    pub(super) fn new(recipe: &Recipe, reads: Reads) -> Self {
+        Sampler {
+            reads,
+            seed: recipe.train.seed,
+            swap: recipe.train.swap,
+            augment: recipe.augment.clone(),
+            sources: Vec::new(),
+            sides: Vec::new(),
+            items: Vec::new(),
+        }
+    }
+
+    /// Adds the training pairs of a source.
+    pub(super) fn add(&mut self, source: LoadedSource, train: &[Pair], text: TextEncoder) -> Result<()> {
+        let LoadedSource { source: settings, config, set, .. } = source;
+        let number = self.sources.len();
+        let used = |side: &dyn Fn(&Pair) -> u32| train.iter().map(side).collect::<BTreeSet<u32>>();
+        let mut places = [BTreeMap::new(), BTreeMap::new()];
+        let lists = [(used(&|p| p.left), &set.left), (used(&|p| p.right), &set.right)];
+        for (places, (rows, records)) in places.iter_mut().zip(lists) {
+            let rows: Vec<u32> = rows.into_iter().collect();
+            let sides = rows.par_iter().map(|&row| {
+                let record = visible(&config, &records[row as usize]);
+                let tokens = text.prepare(Input::Record(&record))?;
+                Ok(Side { record, tokens, source: number, siblings: Vec::new() })
+            });
+            let sides: Vec<Side> = sides.collect::<Result<_>>()?;
+            places.extend(rows.into_iter().zip(self.sides.len() as u32..));
+            self.sides.extend(sides);
+        }
+        if settings.unique && self.augment.is_some() {
+            for (side, places) in places.iter().enumerate() {
+                self.find_siblings(places, &partners(train, side == 1))?;
+            }
+        }
+        for _ in 0..settings.repeat {
+            let item =
+                |p: &Pair| Item { left: places[0][&p.left], right: places[1][&p.right], label: p.label == Some(true) };
+            self.items.extend(train.iter().map(item));
+        }
+        self.sources.push(Sampled { settings, text });
+        Ok(())
+    }
+
+    /// Finds the neighbors of the records of one list (`places`: row to side) that share no match with them.
+    fn find_siblings(&mut self, places: &BTreeMap<u32, u32>, partners: &BTreeMap<u32, BTreeSet<u32>>) -> Result<()> {
+        let rows: Vec<(u32, u32)> = places.iter().map(|(row, side)| (*row, *side)).collect();
+        let texts: Vec<String> =
+            rows.iter().map(|r| normalized(&self.sides[r.1 as usize].record.values.join(" "))).collect();
+        let index = Bm25::build(texts.iter().cloned())?;
+        let none = BTreeSet::new();
+        let of = |row: &u32| partners.get(row).unwrap_or(&none);
+        for (i, (row, side)) in rows.iter().enumerate() {
+            let near = index.top(&texts[i], 2 * SIBLINGS)?.into_iter().map(|(at, _)| at as usize);
+            let other = |&at: &usize| texts[at] != texts[i] && of(row).is_disjoint(of(&rows[at].0));
+            self.sides[*side as usize].siblings = near.filter(other).take(SIBLINGS).map(|at| rows[at].1).collect();
+        }
+        Ok(())
+    }
+
+    /// Refuses data that the model can't learn from.
+    pub(super) fn check(&self) -> Result<()> {
+        let labels = |wanted: bool| self.items.iter().any(|item| item.label == wanted);
+        let refuse =
+            |what: &str| Err(Error::setting("data.sources", format!("{} training pairs", self.items.len()), what));
+        match self.reads {
+            _ if self.items.is_empty() => Ok(()), // the trainer says so, with the counts
+            Reads::Towers if !labels(true) => refuse("two towers learn from matches, and there is none"),
+            Reads::Triple if self.contrasts().next().is_none() => {
+                refuse("a duo learns from queries that have a match and a non-match, and there is none")
+            }
+            Reads::Pair if !(labels(true) && labels(false)) => refuse(
+                "a cross-encoder learns from matches and non-matches; add the other kind, or negatives = { hard = 4, random = 2 }",
+            ),
+            Reads::Towers | Reads::Triple if self.augment.is_some() => {
+                let what = "makes pairs, which only a model that reads pairs can learn from; leave it out";
+                Err(Error::setting("augment", "{..}", what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Matches of each query and its non-matches, by side; queries that have both.
+    fn contrasts(&self) -> impl Iterator<Item = (u32, Vec<u32>, Vec<u32>)> {
+        let mut queries: BTreeMap<u32, [BTreeSet<u32>; 2]> = BTreeMap::new();
+        for item in &self.items {
+            queries.entry(item.left).or_default()[usize::from(item.label)].insert(item.right);
+        }
+        let both = queries.into_iter().filter(|(_, [no, yes])| !no.is_empty() && !yes.is_empty());
+        both.map(|(query, [no, yes])| (query, yes.into_iter().collect(), no.into_iter().collect()))
+    }
+
+    fn text(&self, side: &Side) -> &TextEncoder {
+        &self.sources[side.source].text
+    }
+    fn side(&self, at: u32) -> &Side {
+        &self.sides[at as usize]
+    }
+
+    /// The examples of an epoch, a function of its number alone.
+    ///
+    /// # Errors
+    /// What the tokenizer refuses.
+    pub fn epoch(&self, epoch: u64) -> Result<Vec<Example>> {
+        match self.reads {
+            Reads::Pair => self.pairs(epoch),
+            Reads::Towers => Ok(self.towers(epoch)),
+            Reads::Triple => Ok(self.triples(epoch)),
+        }
+    }
+
+    /// The items of an epoch: of a source with `max_pairs` so many, drawn again each time.
+    fn drawn(&self, epoch: u64) -> Vec<usize> {
+        let source = |i: &usize| self.side(self.items[*i].left).source;
+        let all: Vec<usize> = (0..self.items.len()).collect();
+        let parts = all.chunk_by(|a, b| source(a) == source(b)).flat_map(|items| {
+            let number = source(&items[0]);
+            let of = &self.sources[number].settings;
+            let pairs = items.len() / of.repeat as usize;
+            let Some(most) = of.max_pairs.filter(|&most| most < pairs) else { return items.to_vec() };
+            let mut order: Vec<usize> = (0..pairs).collect();
+            order.shuffle(&mut generator(&[self.seed, epoch, Purpose::Draw as u64, number as u64]));
+            order.truncate(most);
+            order.sort_unstable();
+            (0..of.repeat as usize).flat_map(|copy| order.iter().map(move |at| items[copy * pairs + at])).collect()
+        });
+        parts.collect()
+    }
+
+    fn is_swapped(&self, epoch: u64, purpose: Purpose, i: usize) -> bool {
+        let mut rng = generator(&[self.seed, epoch, purpose as u64, i as u64]);
+        self.swap > 0.0 && rng.random_bool(self.swap.clamp(0.0, 1.0))
+    }
+
+    /// All pairs that were read, some swapped or with words left out, and the made ones.
+    fn pairs(&self, epoch: u64) -> Result<Vec<Example>> {
+        let target = |label: bool| f32::from(u8::from(label));
+        let drawn = self.drawn(epoch);
+        let read = drawn.par_iter().map(|&i| {
+            let item = &self.items[i];
+            let (left, right) = (self.side(item.left), self.side(item.right));
+            let (left, right) = if self.is_swapped(epoch, Purpose::Swap, i) { (right, left) } else { (left, right) };
+            let encoding = match &self.augment {
+                Some(augment) if augment.thin > 0.0 => {
+                    let mut rng = generator(&[self.seed, epoch, Purpose::WordDropout as u64, i as u64]);
+                    let (l, r) = thin_pair(&left.record, &right.record, item.label, &mut rng, augment);
+                    self.text(left).encode(&[Input::Record(&l), Input::Record(&r)])?
+                }
+                _ => self.text(left).join(&[&left.tokens, &right.tokens]),
+            };
+            Ok(Example { texts: vec![encoding], target: target(item.label) })
+        });
+        let mut examples: Vec<Example> = read.collect::<Result<_>>()?;
+        let Some(augment) = &self.augment else { return Ok(examples) };
+        let of = |source: usize| {
+            let first = self.sides.partition_point(|side| side.source < source);
+            first..self.sides.partition_point(|side| side.source <= source)
+        };
+        let lists: Vec<_> = (0..self.sources.len()).map(of).collect();
+        let in_use: HashSet<u32> = drawn.iter().flat_map(|&i| [self.items[i].left, self.items[i].right]).collect();
+        let used = self.sides.par_iter().enumerate().filter(|(i, _)| in_use.contains(&(*i as u32)));
+        let made = used.map(|(i, side)| {
+            let list = &lists[side.source];
+            let siblings: Vec<&Record> = side.siblings.iter().map(|&at| &self.side(at).record).collect();
+            let of_copy = |copy: u32| {
+                let mut rng = generator(&[self.seed, epoch, Purpose::Augment as u64, i as u64, u64::from(copy)]);
+                let other = &self.sides[rng.random_range(list.clone())].record;
+                made_pairs(&side.record, other, &siblings, &mut rng, augment)
+            };
+            let copies = self.sources[side.source].settings.repeat;
+            let pairs: Vec<_> = (0..copies).flat_map(of_copy).collect();
+            let encoded = pairs.iter().map(|(left, right, label)| {
+                let swapped = self.is_swapped(epoch, Purpose::SwapAugmented, i);
+                let (left, right) = if swapped { (right, left) } else { (left, right) };
+                let encoding = self.text(side).encode(&[Input::Record(left), Input::Record(right)])?;
+                Ok(Example { texts: vec![encoding], target: target(*label) })
+            });
+            encoded.collect::<Result<Vec<_>>>()
+        });
+        for made in made.collect::<Result<Vec<_>>>()? {
+            examples.extend(made);
+        }
+        Ok(examples)
+    }
+
+    /// Each match with a labelled non-match of its query, if there is one, as a hard negative.
+    fn towers(&self, epoch: u64) -> Vec<Example> {
+        let wrong: BTreeMap<u32, Vec<u32>> = self.contrasts().map(|(query, _, no)| (query, no)).collect();
+        let drawn = self.drawn(epoch);
+        let matches = drawn.par_iter().filter(|&&i| self.items[i].label);
+        let example = |&i: &usize| {
+            let item = &self.items[i];
+            let text = self.text(self.side(item.left));
+            let alone = |at: u32| text.join(&[&self.side(at).tokens]);
+            let mut texts = vec![alone(item.left), alone(item.right)];
+            if let Some(wrong) = wrong.get(&item.left) {
+                let mut rng = generator(&[self.seed, epoch, Purpose::Contrast as u64, i as u64]);
+                texts.push(alone(wrong[rng.random_range(0..wrong.len())]));
+            }
+            Example { texts, target: 1.0 }
+        };
+        matches.map(example).collect()
+    }
+
+    /// Each match against some non-matches of its query, in both orders.
+    fn triples(&self, epoch: u64) -> Vec<Example> {
+        let contrasts: Vec<_> = self.contrasts().collect();
+        let of_query = |(query, yes, no): &(u32, Vec<u32>, Vec<u32>)| {
+            let mut rng = generator(&[self.seed, epoch, Purpose::Contrast as u64, u64::from(*query)]);
+            let text = self.text(self.side(*query));
+            let mut examples = Vec::new();
+            for &better in yes {
+                let mut no = no.clone();
+                no.shuffle(&mut rng);
+                for &worse in no.iter().take(CONTRASTS) {
+                    let join = |a: u32, b: u32| text.join(&[query, &a, &b].map(|at| &self.side(*at).tokens));
+                    examples.push(Example { texts: vec![join(better, worse)], target: 1.0 });
+                    examples.push(Example { texts: vec![join(worse, better)], target: 0.0 });
+                }
+            }
+            examples
+        };
+        contrasts.par_iter().flat_map_iter(of_query).collect()
+    }
+}

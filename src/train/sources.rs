@@ -1,0 +1,108 @@
+//! A recipe's labelled sets, read and completed: every pair has a label and a split.
+
+use super::leakage::{HeldOut, Key, keys};
+use super::negatives;
+use super::recipe::{NamedSource, Recipe};
+use super::seed::{Purpose, mix};
+use super::splits;
+use crate::data::{ReadOptions, Skipped, Source, read_pairs};
+use crate::records::{Pair, PairSet, Split};
+use crate::text::TextConfig;
+use crate::{Error, Result};
+
+/// Seed of the non-matches made for validation and test: whatever seed a run has, it is measured on the same pairs.
+const HELD_OUT_SEED: u64 = 1;
+
+/// A source of a recipe, as training and measuring see it.
+pub struct LoadedSource {
+    /// What the recipe says of it.
+    pub source: NamedSource,
+    /// How its records become text, without marks.
+    pub config: TextConfig,
+    /// The pairs, the made ones last.
+    pub set: PairSet,
+    /// Pairs that had no label and were left out.
+    pub unlabelled: u64,
+    /// Non-matches made.
+    pub made: u64,
+    /// Broken rows left out.
+    pub skipped: Skipped,
+    /// Whether it is only measured on.
+    pub eval_only: bool,
+}
+
+/// The text of a source with its own fields, without marks.
+pub(super) fn fields_of(config: &TextConfig, fields: Option<&Vec<String>>) -> TextConfig {
+    let fields = fields.unwrap_or(&config.fields).clone();
+    TextConfig { fields, marks: false, mark_shared: false, ..config.clone() }
+}
+
+/// The pairs of a set's files.
+pub(super) fn read(source: &Source, recipe: &Recipe) -> Result<(PairSet, Skipped)> {
+    read_pairs(source, &ReadOptions { skip_bad_rows: recipe.data.skip_bad_rows, ..ReadOptions::default() })
+}
+
+impl LoadedSource {
+    /// Reads the `index`-th source of a recipe, with its splits (`data.split` if it has none) and its made non-matches.
+    ///
+    /// # Errors
+    /// What [`read_pairs`] refuses; a source of matches only without `negatives`.
+    pub fn read(recipe: &Recipe, index: usize) -> Result<Self> {
+        let source = recipe.data.sources[index].clone();
+        let config = fields_of(&recipe.text, source.fields.as_ref());
+        let (mut set, skipped) = read(&source.from, recipe)?;
+        let given = set.pairs.len();
+        set.pairs.retain(|p| p.label.is_some());
+        let unlabelled = (given - set.pairs.len()) as u64;
+        splits::assign(&mut set, &config, recipe.data.split);
+        let matches = set.pairs.iter().filter(|p| p.label == Some(true)).count();
+        let mut made = 0;
+        match &source.negatives {
+            Some(how) => {
+                let seed = |split| {
+                    let seed = if split == Split::Train { recipe.train.seed } else { HELD_OUT_SEED };
+                    mix(&[seed, Purpose::Negatives as u64, index as u64])
+                };
+                made = negatives::make(&mut set, how, &config, seed)?;
+            }
+            None if matches == set.pairs.len() && matches > 0 => {
+                let what = "has matches only; add negatives = { hard = 4, random = 2 } to have the rest made";
+                return Err(Error::setting("data.sources", &source.name, what));
+            }
+            None => {}
+        }
+        let eval_only = recipe.data.leave_out.contains(&source.name);
+        Ok(LoadedSource { source, config, set, unlabelled, made, skipped, eval_only })
+    }
+
+    /// Every source of a recipe.
+    ///
+    /// # Errors
+    /// As [`LoadedSource::read`].
+    pub fn read_all(recipe: &Recipe) -> Result<Vec<Self>> {
+        (0..recipe.data.sources.len()).map(|i| Self::read(recipe, i)).collect()
+    }
+
+    /// What a pair is used for; a set that is left out is only measured.
+    pub(super) fn is(&self, split: Split, pair: &Pair) -> bool {
+        (split == Split::Test || !self.eval_only) && self.source.role(pair) == Some(split)
+    }
+    pub(super) fn keys(&self, pair: &Pair) -> [Key; 2] {
+        let PairSet { left, right, .. } = &self.set;
+        keys(&self.config, &left[pair.left as usize], &right[pair.right as usize])
+    }
+}
+
+/// Every source of a recipe with the pairs that training takes for one split: none of a set that is left out but for its
+/// test split, and without those that are also in a split that is closed to this one.
+///
+/// # Errors
+/// As [`LoadedSource::read`].
+pub fn read_split(recipe: &Recipe, split: Split) -> Result<Vec<LoadedSource>> {
+    let mut all = LoadedSource::read_all(recipe)?;
+    let held_out = HeldOut::of(recipe, &all)?;
+    for source in &mut all {
+        source.set.pairs = held_out.allowed(source, split).0;
+    }
+    Ok(all)
+}
