@@ -3,7 +3,11 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::models::Reads;
+use crate::models::bert::WORDS;
 use crate::nn::weights::{Array, read_safetensors};
+use crate::ranker::List;
+use crate::{Input, Score};
 
 const NAMES: [&str; 3] = ["one-segment", "three-segments", "five-segments"];
 
@@ -28,17 +32,39 @@ fn manifest() -> Manifest {
     Manifest { rendering, trained_on: Some("abc".into()), ..Manifest::default() }
 }
 
+/// A cross-encoder's configuration and weights, to begin training with.
+fn read_directory(dir: &Path) -> Result<(Config, Weights)> {
+    let mut checkpoint = Checkpoint::read(dir)?;
+    checkpoint.select(&*Architecture::CrossEncoder.model(), Purpose::Start)?;
+    Ok((checkpoint.config, checkpoint.weights))
+}
+
+fn save_as(
+    out: &Path,
+    manifest: &Manifest,
+    config: &Config,
+    weights: &Weights,
+    from: &Path,
+    storage: Storage,
+) -> Result<()> {
+    save(out, &Contents { manifest, config, weights, tokenizer_from: from, storage }, false)
+}
+
+fn score(bundle: &Bundle, query: Input, candidates: &[Input]) -> Vec<Score> {
+    bundle.score(&[List { query, candidates: candidates.to_vec() }]).unwrap().remove(0)
+}
+
 /// A bundle of the RuBERT-style checkpoint.
 fn saved(storage: Storage) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("model");
     let (config, weights) = read_directory(&golden("rubert")).unwrap();
-    save(&out, &manifest(), &config, &weights, &golden("rubert"), storage, false).unwrap();
+    save_as(&out, &manifest(), &config, &weights, &golden("rubert"), storage).unwrap();
     (dir, out)
 }
 
 /// One line that names the file and the key, and is the user's business.
-fn assert_told<T>(result: Result<T>, file: &str, key: &str) {
+fn assert_refused<T>(result: Result<T>, file: &str, key: &str) {
     let Err(error) = result else { panic!("{file}: {key} was accepted") };
     let text = error.to_string();
     assert!(text.contains(file) && text.contains(key) && !text.contains('\n') && error.is_user_error(), "{text}");
@@ -63,7 +89,7 @@ fn every_spelling_has_the_same_names() {
         let (config, weights) = read_directory(&golden(name)).unwrap();
         assert_eq!(weights.0.len(), 5 + 16 * config.num_hidden_layers + 2 + if head { 2 } else { 0 }, "{name}");
         assert!(weights.0.contains_key("bert.encoder.layer.1.output.LayerNorm.weight"), "{name}");
-        assert_eq!(directory::complete(&weights), head, "{name}");
+        assert_eq!(weights.0.contains_key("classifier.weight"), head, "{name}");
     }
 }
 
@@ -138,8 +164,8 @@ fn an_output_that_exists_is_kept_unless_forced() {
     let mine = out.with_file_name("mine");
     fs::create_dir(&mine).unwrap();
     fs::write(mine.join("letters.txt"), "dear").unwrap();
-    assert_told(export(&golden("one-segment"), &mine, true), "mine", "another name");
-    assert_eq!(fs::read_dir(out.parent().unwrap()).unwrap().count(), 2, "nothing is left beside");
+    assert_refused(export(&golden("one-segment"), &mine, true), "mine", "another name");
+    assert_eq!(fs::read_dir(out.parent().unwrap()).unwrap().count(), 2, "nothing is left over");
 }
 
 #[test]
@@ -150,11 +176,11 @@ fn a_failure_leaves_nothing_behind() {
     let result = folder::write(&out, false, |to| {
         fs::write(to.join("a"), "b").map_err(Error::io("write", to)).and_then(|()| full())
     });
-    assert_told(result, "model", "write");
+    assert_refused(result, "model", "write");
     let inner = folder::write(&out, false, |to| {
         std::fs::write(to.join("no/a"), "b").map_err(Error::io("write", &to.join("no/a")))
     });
-    assert_told(inner, &out.join("no/a").to_string_lossy(), "write");
+    assert_refused(inner, &out.join("no/a").to_string_lossy(), "write");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
@@ -164,21 +190,27 @@ fn a_missing_or_misshapen_tensor_is_named() {
     let file = "model.safetensors";
     let (_dir, to) = copy("one-segment");
     change_weights(&to, |w| drop(w.0.remove(NAME)));
-    assert_told(read_directory(&to), file, &format!("{NAME}: is missing"));
+    assert_refused(read_directory(&to), file, &format!("{NAME}: is missing"));
     change_weights(&to, |w| drop(w.0.insert(NAME.into(), Array { shape: vec![2], data: vec![0.0; 2] })));
-    assert_told(read_directory(&to), file, &format!("{NAME}: has shape [2]"));
+    assert_refused(read_directory(&to), file, &format!("{NAME}: has shape [2]"));
     change_weights(&to, |w| drop(w.0.insert(NAME.into(), Array { shape: vec![37], data: vec![0.0; 37] })));
     read_directory(&to).unwrap();
     let strange = "bert.encoder.layer.2.output.dense.bias";
     change_weights(&to, |w| drop(w.0.insert(strange.into(), Array { shape: vec![16], data: vec![0.0; 16] })));
-    assert_told(read_directory(&to), file, strange);
+    assert_refused(read_directory(&to), file, strange);
     change_weights(&to, |w| {
         w.0.remove(strange);
         w.0.insert("classifier.weight".into(), Array { shape: vec![3, 16], data: vec![0.0; 48] });
+        w.0.insert("classifier.bias".into(), Array { shape: vec![3], data: vec![0.0; 3] });
     });
-    assert_told(read_directory(&to), file, "classifier.weight: has 3 labels");
+    let mut checkpoint = Checkpoint::read(&to).unwrap();
+    let model = Architecture::CrossEncoder.model();
+    assert_refused(checkpoint.clone().select(&*model, Purpose::Score), file, "classifier.weight: has 3 labels");
+    let notes = checkpoint.select(&*model, Purpose::Start).unwrap();
+    assert!(notes.len() == 1 && notes[0].contains("classifier has 3 labels"), "{notes:?}");
+    assert!(!checkpoint.weights.0.contains_key("classifier.weight"));
     fs::remove_file(to.join(file)).unwrap();
-    assert_told(read_directory(&to), file, "read");
+    assert_refused(read_directory(&to), file, "read");
 }
 
 #[test]
@@ -203,10 +235,10 @@ fn a_configuration_of_another_network_is_named() {
         let named = if key == "num_hidden_layers" { "bert.encoder.layer.2" } else { key };
         let file = if key == "num_hidden_layers" { "model.safetensors" } else { "config.json" };
         edit(&path, |config| config[key] = value);
-        assert_told(read_directory(&to), file, named);
+        assert_refused(read_directory(&to), file, named);
     }
     fs::write(&path, &good[..50]).unwrap();
-    assert_told(read_directory(&to), "config.json", "JSON");
+    assert_refused(read_directory(&to), "config.json", "JSON");
 }
 
 #[test]
@@ -214,10 +246,11 @@ fn a_manifest_that_can_not_be_used_is_named() {
     let (_dir, out) = saved(Storage::F32);
     let path = out.join("sverka.json");
     let good = fs::read(&path).unwrap();
-    let cases: [(&str, Value, &str); 6] = [
+    let cases: [(&str, Value, &str); 7] = [
         ("version", json!(VERSION + 1), "version: the bundle's version is 2"),
         ("version", json!("one"), "version"),
-        ("architecture", json!("dssm"), "architecture"),
+        ("architecture", json!("colbert"), "architecture: is colbert, this Sverka knows cross_encoder, dssm, duo"),
+        ("architecture", json!({"dssm": {"poling": "cls"}}), "poling"),
         ("rendering", json!({"max_tokens": 64, "colour": 1}), "colour"),
         ("storage", json!("int4"), "int4"),
         ("news", json!(1), "news"),
@@ -225,11 +258,11 @@ fn a_manifest_that_can_not_be_used_is_named() {
     for (key, value, named) in cases {
         fs::write(&path, &good).unwrap();
         edit(&path, |manifest| manifest[key] = value);
-        assert_told(Manifest::read(&out), "sverka.json", named);
-        assert_told(export(&out, &out.with_file_name("x"), false), "sverka.json", named);
+        assert_refused(Manifest::read(&out), "sverka.json", named);
+        assert_refused(export(&out, &out.with_file_name("x"), false), "sverka.json", named);
     }
     fs::write(&path, &good[..20]).unwrap();
-    assert_told(Manifest::read(&out), "sverka.json", "JSON");
+    assert_refused(Manifest::read(&out), "sverka.json", "JSON");
     assert_eq!(Manifest::read(&golden("rubert")).unwrap(), None);
 }
 
@@ -239,28 +272,70 @@ fn files_that_do_not_belong_together_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let save = |rendering: TextConfig, config: &Config, from: &str| {
         let manifest = Manifest { rendering, ..Manifest::default() };
-        save(&dir.path().join("x"), &manifest, config, &weights, &golden(from), Storage::F32, false)
+        save_as(&dir.path().join("x"), &manifest, config, &weights, &golden(from), Storage::F32)
     };
     let short = TextConfig { max_tokens: 513, ..TextConfig::default() };
-    assert_told(save(short, &config, "rubert"), "config.json", "rendering.max_tokens");
+    assert_refused(save(short, &config, "rubert"), "config.json", "rendering.max_tokens");
     let marked = TextConfig { mark_shared: true, ..TextConfig::default() };
-    assert_told(save(marked.clone(), &config, "rubert"), "config.json", "type_vocab_size");
+    assert_refused(save(marked.clone(), &config, "rubert"), "config.json", "type_vocab_size");
     let small = Config { vocab_size: 40, ..config.clone() };
-    assert_told(save(TextConfig::default(), &small, "rubert"), "config.json", "vocab_size");
-    // the file that has the key is the one that is named, beside a manifest too
+    assert_refused(save(TextConfig::default(), &small, "rubert"), "config.json", "vocab_size");
+    // the file that has the key is the one that is named, next to a manifest too
     let (_dir, out) = saved(Storage::F32);
     let open = |rendering: TextConfig| {
         edit(&out.join("sverka.json"), |v| v["rendering"] = serde_json::to_value(rendering).unwrap());
         Bundle::open(&out, None, Device::Cpu)
     };
-    assert_told(open(marked), "config.json", "type_vocab_size");
-    assert_told(open(TextConfig { max_tokens: 513, ..TextConfig::default() }), "sverka.json", "rendering.max_tokens");
+    assert_refused(open(marked), "config.json", "type_vocab_size");
+    assert_refused(
+        open(TextConfig { max_tokens: 513, ..TextConfig::default() }),
+        "sverka.json",
+        "rendering.max_tokens",
+    );
     // changed weights are found before they score
     let (_dir, out) = saved(Storage::F32);
     change_weights(&out, |w| w.0.get_mut("classifier.bias").unwrap().data[0] += 1.0);
-    assert_told(Bundle::open(&out, None, Device::Cpu), "model.safetensors", "SHA-256");
-    assert_told(Bundle::open(&golden("five-segments"), None, Device::Cpu), "model.safetensors", "classifier.weight");
-    assert_told(Bundle::open(&golden("one-segment"), None, Device::Cpu), "config.json", "type_vocab_size");
+    assert_refused(Bundle::open(&out, None, Device::Cpu), "model.safetensors", "SHA-256");
+    assert_refused(Bundle::open(&golden("five-segments"), None, Device::Cpu), "model.safetensors", "classifier.weight");
+    assert_refused(Bundle::open(&golden("one-segment"), None, Device::Cpu), "config.json", "type_vocab_size");
+}
+
+#[test]
+fn arrays_of_another_architecture_are_named_and_never_dropped_in_silence() {
+    let (_dir, to) = copy("three-segments");
+    change_weights(&to, |w| {
+        drop(w.0.insert("linear.weight".into(), Array { shape: vec![2, 30], data: vec![0.0; 60] }))
+    });
+    let model = Architecture::CrossEncoder.model();
+    assert_refused(
+        Checkpoint::read(&to).unwrap().select(&*model, Purpose::Score),
+        "model.safetensors",
+        "linear.weight",
+    );
+    let notes = Checkpoint::read(&to).unwrap().select(&*model, Purpose::Start).unwrap();
+    assert!(notes.len() == 1 && notes[0].contains("linear is left out"), "{notes:?}");
+    // a tower has no pooler and no classifier
+    let dssm = Architecture::Dssm(Default::default()).model();
+    let notes = Checkpoint::read(&golden("rubert")).unwrap().select(&*dssm, Purpose::Start).unwrap();
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert_refused(
+        Checkpoint::read(&golden("rubert")).unwrap().select(&*dssm, Purpose::Score),
+        "model.safetensors",
+        "pooler",
+    );
+    // half a head is no head
+    change_weights(&to, |w| drop(w.0.remove("classifier.bias")));
+    let mut half = Checkpoint::read(&to).unwrap();
+    assert_refused(half.select(&*model, Purpose::Start), "model.safetensors", "classifier.bias: is missing");
+}
+
+#[test]
+fn a_second_documents_segments_begin_as_the_firsts() {
+    let (mut config, mut weights) = read_directory(&golden("rubert")).unwrap();
+    let rows = |w: &Weights| w.0["bert.embeddings.token_type_embeddings.weight"].data.clone();
+    let before = rows(&weights);
+    grow_segments(&mut config, &mut weights, 3, Reads::Triple).unwrap();
+    assert_eq!(rows(&weights), [&before[..], &before[16..]].concat());
 }
 
 #[test]
@@ -268,15 +343,17 @@ fn a_bundle_scores_and_decides() {
     let (_dir, out) = saved(Storage::F32);
     let mut bundle = Bundle::open(&out, None, Device::Cpu).unwrap();
     let [left, right, other] = ["Монитор 27", "монитор LG 27", "Чай чёрный"].map(Input::Text);
-    let scores = bundle.ranker().score(left, &[right, other]).unwrap();
-    assert_eq!(bundle.ranker().score_pairs(&[(left, right), (left, other)]).unwrap(), scores);
-    assert_ne!(scores[0], scores[1]);
-    assert!(bundle.ranker().score(left, &[]).unwrap().is_empty());
-    assert_eq!(bundle.decide(0.0), (0.5, true));
-    assert_eq!(bundle.cut_pairs(), 0);
+    let scores = score(&bundle, left, &[right, other]);
+    assert_ne!(scores[0].value, scores[1].value);
+    assert!(scores.iter().all(|s| s.readable && !s.truncated));
+    assert!(score(&bundle, left, &[]).is_empty());
+    let of = |value: f32| Score { value, truncated: false, readable: true };
+    assert_eq!(bundle.decide(&of(0.0)), (0.5, true));
+    assert_eq!(bundle.decide(&Score { readable: false, ..of(5.0) }).1, false, "nothing to go by is never a match");
     let long = "монитор ".repeat(100);
-    bundle.clone().ranker().score(left, &[Input::Text(&long), right]).unwrap();
-    assert_eq!(bundle.cut_pairs(), 1, "a pair that is longer than the model reads");
+    let noted = score(&bundle, left, &[Input::Text(&long), right, Input::Text("")]);
+    assert_eq!(noted.iter().map(|s| s.truncated).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(noted.iter().map(|s| s.readable).collect::<Vec<_>>(), [true, true, false]);
     // a calibration and a threshold are kept
     bundle.manifest.calibration = Some(crate::calibrate::Calibration::Platt { slope: 1.0, intercept: -1.0 });
     let goal = crate::calibrate::ThresholdObjective::F1;
@@ -284,13 +361,13 @@ fn a_bundle_scores_and_decides() {
     bundle.write_manifest().unwrap();
     let again = Bundle::open(&out, None, Device::Cpu).unwrap();
     assert_eq!(again.manifest, bundle.manifest);
-    assert!(!again.decide(0.9).1 && again.decide(1.1).1);
+    assert!(!again.decide(&of(0.9)).1 && again.decide(&of(1.1)).1);
     // the plain directory scores the same, and becomes a bundle when a manifest is written
     let plain = out.with_file_name("plain");
     export(&out, &plain, false).unwrap();
     let plain_bundle = Bundle::open(&plain, None, Device::Cpu).unwrap();
     assert!(plain_bundle.is_plain() && !bundle.is_plain());
-    assert_eq!(plain_bundle.ranker().score(left, &[right, other]).unwrap(), scores);
+    assert_eq!(score(&plain_bundle, left, &[right, other]), scores);
     plain_bundle.write_manifest().unwrap();
     assert!(!Bundle::open(&plain, None, Device::Cpu).unwrap().is_plain());
 }
@@ -304,7 +381,7 @@ fn a_pruned_model_has_the_rows_of_its_words() {
     let (before, after) = prune(&out, &pruned, &small).unwrap();
     assert!(before > after && after == pruned.kept().len(), "{before} {after}");
     let (was, is) = (read_directory(&out).unwrap().1, read_directory(&small).unwrap().1);
-    let row = |w: &Weights, id: usize| w.0[directory::WORDS].data[id * 16..][..16].to_vec();
+    let row = |w: &Weights, id: usize| w.0[&format!("bert.{WORDS}")].data[id * 16..][..16].to_vec();
     let rendering = manifest().rendering;
     let ids = |dir: &Path| {
         TextEncoder::open(dir, rendering.clone()).unwrap().encode(&[Input::Text("Монитор 27")]).unwrap().ids

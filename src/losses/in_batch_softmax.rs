@@ -36,3 +36,52 @@ pub fn in_batch_softmax(
     let own = (&scores * Tensor::from_vec(own, (b, n), device)?)?.sum(D::Minus1)?;
     Ok(((total - own)? * Tensor::from_slice(weights, b, device)?)?.sum_all()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Var;
+
+    use super::*;
+
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        shape: [usize; 3],
+        scale: f32,
+        queries: Vec<f32>,
+        documents: Vec<f32>,
+        weights: Vec<f32>,
+        left_out: Vec<bool>,
+        loss: f32,
+        query_grad: Vec<f32>,
+        document_grad: Vec<f32>,
+    }
+
+    #[test]
+    fn equals_pytorch_in_value_and_gradient() {
+        let text = include_str!("../../tests/golden/in_batch_softmax/expected.json");
+        for case in serde_json::from_str::<Vec<Golden>>(text).unwrap() {
+            let [b, n, h] = case.shape;
+            let queries = Var::from_slice(&case.queries, (b, h), &Device::Cpu).unwrap();
+            let documents = Var::from_slice(&case.documents, (n, h), &Device::Cpu).unwrap();
+            let loss = in_batch_softmax(&queries, &documents, &case.left_out, case.scale, &case.weights).unwrap();
+            let value = loss.to_scalar::<f32>().unwrap();
+            assert!((value - case.loss).abs() <= 1e-5 * case.loss.abs().max(1.0), "{value} {}", case.loss);
+            let grads = loss.backward().unwrap();
+            for (var, expected) in [(&queries, &case.query_grad), (&documents, &case.document_grad)] {
+                let got = grads.get(var.as_tensor()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                for (got, want) in got.iter().zip(expected) {
+                    assert!((got - want).abs() <= 1e-5, "{got} {want}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_refused() {
+        let zeros = |rows: usize| Tensor::zeros((rows, 4), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let refused = |n: usize, out: usize, weights: usize| {
+            in_batch_softmax(&zeros(3), &zeros(n), &vec![false; out], 1.0, &vec![1.0; weights]).is_err()
+        };
+        assert!(!refused(3, 9, 3) && refused(2, 6, 3) && refused(3, 8, 3) && refused(3, 9, 2));
+    }
+}

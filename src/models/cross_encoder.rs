@@ -8,18 +8,12 @@
 //! expect [CLS]).
 
 use candle_core::{D, Tensor};
-use serde::{Deserialize, Serialize};
 
 use super::net::{ENCODER, Module, Pass};
 use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
 use crate::losses::bce_with_logits;
 use crate::text::{Batch, Encoding};
-
-/// It has no settings of its own.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {}
 
 /// The model.
 pub struct CrossEncoder;
@@ -30,7 +24,10 @@ pub(super) fn modules() -> Vec<Module> {
 }
 
 /// Logits `[b]` of joint sequences; two labels give the difference of their logits.
-pub(super) fn logits(pass: &Pass, batch: &Batch) -> Result<Tensor> {
+///
+/// # Errors
+/// Ids, segments or lengths past the model's tables; a sequence without a token.
+pub fn logits(pass: &Pass, batch: &Batch) -> Result<Tensor> {
     let pooled = pass.dropout(&pass.pooled(batch)?)?;
     let logits = pass.affine("classifier", &pooled)?;
     match logits.dim(D::Minus1)? {

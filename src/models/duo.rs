@@ -9,19 +9,12 @@
 //! ranked before: a list of n candidates costs n (n - 1) sequences. Scores are shares of won comparisons, (1/(n-1)) of the paper's SUM, so that
 //! lists of different lengths are comparable.
 
-use serde::{Deserialize, Serialize};
-
 use candle_core::Tensor;
 
 use super::cross_encoder::{logits, loss, modules};
 use super::net::{Module, Pass};
 use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::{Error, Result};
-
-/// It has no settings of its own.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {}
 
 /// The model.
 pub struct Duo;

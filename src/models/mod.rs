@@ -154,3 +154,6 @@ impl Scorer<'_> {
         sides.par_iter().map(|sides| self.text.join(sides)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,9 +105,10 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-    use crate::models::cross_encoder::Scorer;
+    use crate::models::cross_encoder::{CrossEncoder, logits as cross_encoder_logits};
+    use crate::models::{Mode, Model as _, Net};
+    use crate::nn::Array;
     use crate::nn::weights::{Storage, read_safetensors, write_safetensors};
-    use crate::nn::{Array, Device};
     use crate::text::Encoding;
 
     fn config() -> Config {
@@ -122,7 +123,7 @@ mod tests {
         let head = [("bert.pooler.dense", 32), ("classifier", 1)]
             .into_iter()
             .flat_map(|(name, n)| [(format!("{name}.weight"), vec![n, 32]), (format!("{name}.bias"), vec![n])]);
-        let arrays = config().arrays().into_iter().chain(head).map(|(name, shape)| {
+        let arrays = config().arrays("bert.").into_iter().chain(head).map(|(name, shape)| {
             let centre = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
             let mut draw = || centre + rng.random_range(-1.0..1.0f32).powi(3);
             let mut data: Vec<f32> = (0..shape.iter().product()).map(|_| draw()).collect();
@@ -148,7 +149,8 @@ mod tests {
     }
 
     fn logits(weights: &Weights, dtype: Dtype, batch: &Batch) -> Vec<f32> {
-        Scorer::new(config(), weights, dtype, Device::Cpu).unwrap().logits(batch).unwrap()
+        let net = Net::serving(config(), &CrossEncoder.modules(), weights, dtype, Device::Cpu).unwrap();
+        cross_encoder_logits(&net.pass(Mode::Infer), batch).unwrap().to_vec1().unwrap()
     }
 
     fn distance(a: &[f32], b: &[f32]) -> f32 {
@@ -158,7 +160,7 @@ mod tests {
     #[test]
     fn fitted_weights_score_nearer_to_f32_on_texts_outside_the_sample() {
         let (mut fitted, held_out) = (weights(), batch(200, 5));
-        let fits = quantize(&config(), &mut fitted, &batch(60, 4)).unwrap();
+        let fits = quantize(&config(), "bert.", &mut fitted, &batch(60, 4)).unwrap();
         assert_eq!(fits.len(), 3 * 6);
         for fit in &fits {
             assert!(fit.fitted <= fit.plain && fit.plain > 0.0 && fit.plain < 0.1, "{fit:?}");
@@ -174,7 +176,7 @@ mod tests {
     #[test]
     fn the_stored_artefact_scores_the_same_bits() {
         let (mut fitted, batch) = (weights(), batch(30, 6));
-        quantize(&config(), &mut fitted, &batch).unwrap();
+        quantize(&config(), "bert.", &mut fitted, &batch).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         write_safetensors(&path, &fitted, Storage::Int8).unwrap();
@@ -199,7 +201,7 @@ mod tests {
         let (mut folded, batch) = (weights(), batch(40, 7));
         let factors: Vec<f32> = (0..32).map(|i| ((i % 9) as f32 - 4.0).exp2()).collect();
         for layer in 0..3 {
-            let mut model = Model { weights: &mut folded, layer, fits: &mut Vec::new() };
+            let mut model = Layer { weights: &mut folded, prefix: "bert.", layer, fits: &mut Vec::new() };
             model.divide_rows("attention.self.value", &factors).unwrap();
             let out = model.array("attention.output.dense.weight").unwrap();
             out.iter_mut().zip(factors.iter().cycle()).for_each(|(w, factor)| *w *= factor);
@@ -212,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_sample_must_be_there_and_of_this_model() {
-        let refused = |batch: &Batch| quantize(&config(), &mut weights(), batch).unwrap_err();
+        let refused = |batch: &Batch| quantize(&config(), "bert.", &mut weights(), batch).unwrap_err();
         assert!(refused(&Batch::default()).to_string().contains("at least one pair"));
         let mut other = batch(3, 8);
         other.ids[5] = 50;
