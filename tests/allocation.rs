@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use sverka::bundle::{self, Bundle, Manifest, Storage};
+use sverka::bundle::{self, Bundle, Checkpoint, Contents, Manifest, Storage};
 use sverka::nn::{Device, Dtype};
 use sverka::text::TextConfig;
-use sverka::{Input, Record};
+use sverka::{Input, List, Ranker, Record};
 
 #[global_allocator]
 static COUNTED: dhat::Alloc = dhat::Alloc;
@@ -13,12 +13,18 @@ static COUNTED: dhat::Alloc = dhat::Alloc;
 /// Blocks that a warm model of so many layers allocates to score the candidates.
 fn blocks(folder: &Path, layers: usize, dtype: Dtype) -> u64 {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert/rubert");
-    let (mut config, mut weights) = bundle::read_directory(&from).unwrap();
+    let Checkpoint { mut config, mut weights, .. } = Checkpoint::read(&from).unwrap();
     bundle::take_layers(&mut config, &mut weights, &vec![0; layers]).unwrap();
-    let manifest =
-        Manifest { architecture: "cross_encoder".into(), rendering: TextConfig::default(), ..Manifest::default() };
+    let manifest = Manifest { rendering: TextConfig::default(), ..Manifest::default() };
     let out = folder.join(format!("{layers}-{dtype:?}"));
-    bundle::save(&out, &manifest, &config, &weights, &from, Storage::F32, false).unwrap();
+    let contents = Contents {
+        manifest: &manifest,
+        config: &config,
+        weights: &weights,
+        tokenizer_from: &from,
+        storage: Storage::F32,
+    };
+    bundle::save(&out, &contents, false).unwrap();
     let model = Bundle::open(&out, Some(dtype), Device::Cpu).unwrap();
     let texts: Vec<String> = (0..40).map(|i| format!("монитор {i} {}", "чай ".repeat(i % 7))).collect();
     let candidates: Vec<Input> = texts.iter().map(|text| Input::Text(text)).collect();
@@ -26,7 +32,8 @@ fn blocks(folder: &Path, layers: usize, dtype: Dtype) -> u64 {
         Record {
             id: "1".into(), columns: vec!["name".to_string()].into(), values: vec!["Монитор LG 27".into()]
         };
-    let score = || model.ranker().score(Input::Record(&query), &candidates).unwrap();
+    let list = [List { query: Input::Record(&query), candidates }];
+    let score = || model.score(&list).unwrap();
     let warm = score();
     (0..3).for_each(|_| assert_eq!(score(), warm));
     // the least of some: a task that a thread takes up while its buffers are lent gets fresh ones

@@ -1,16 +1,18 @@
 //! BERT against Python's transformers: the numbers in `tests/golden/bert/expected.json`, made by `make.py` beside it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::{IndexOp, Tensor, Var};
 use serde::Deserialize;
 use sverka::Input;
-use sverka::bundle::{export, read_directory};
+use sverka::bundle::{Architecture, Checkpoint, Purpose, export};
 use sverka::models::bert::{self, Config};
-use sverka::models::cross_encoder::Scorer;
+use sverka::models::cross_encoder::{CrossEncoder, logits};
+use sverka::models::{Mode, Model, Net};
+use sverka::nn::encoder::{Request, Rows, Start};
 use sverka::nn::reference::{Reference, tensors};
-use sverka::nn::{Array, Device, Dtype, Weights};
+use sverka::nn::{Device, Dtype, Weights};
 use sverka::text::{Batch, Encoding, TextConfig, TextEncoder};
 
 /// How far a number may be from transformers', and from a large one in relation to it.
@@ -42,6 +44,17 @@ impl Case {
     fn score(&self) -> Option<f32> {
         self.logits.as_ref().map(|l| if l.len() == 2 { l[1] - l[0] } else { l[0] })
     }
+}
+
+fn read_directory(dir: &Path) -> sverka::Result<(Config, Weights)> {
+    let mut checkpoint = Checkpoint::read(dir)?;
+    checkpoint.select(&*Architecture::CrossEncoder.model(), Purpose::Start)?;
+    Ok((checkpoint.config, checkpoint.weights))
+}
+
+fn score(config: Config, weights: &Weights, batch: &Batch, device: Device) -> Vec<f32> {
+    let net = Net::serving(config, &CrossEncoder.modules(), weights, Dtype::F32, device).unwrap();
+    logits(&net.pass(Mode::Infer), batch).unwrap().to_vec1().unwrap()
 }
 
 fn golden() -> PathBuf {
@@ -182,29 +195,26 @@ fn reference_has_the_gradients_of_pytorch() {
 }
 
 fn scorer_logits(config: Config, weights: &Weights, batch: &Batch) -> Vec<f32> {
-    Scorer::new(config, weights, Dtype::F32, Device::Cpu).unwrap().logits(batch).unwrap()
+    score(config, weights, batch, Device::Cpu)
 }
 
-/// Holds an encoder's states against the expected ones. It hands out its last states only, so a state is had by leaving out the
-/// layers above.
-fn fast_states(name: &str, encode: impl Fn(&Config, &Weights, &Batch) -> Vec<f32>) {
-    let Some((dir, mut cases)) = checkpoint(name) else { return };
+/// All states of an encoder against the expected ones, embeddings first.
+fn fast_states(name: &str, device: Device) {
+    let Some((dir, cases)) = checkpoint(name) else { return };
     let (config, weights) = read_directory(&dir).unwrap();
-    let states = (1..=config.num_hidden_layers).map(|layers| {
-        let config = Config { num_hidden_layers: layers, ..config.clone() };
-        encode(&config, &weights, &batch(&cases)).chunks(config.hidden_size).map(<[f32]>::to_vec).collect()
-    });
-    let states: Vec<Vec<Vec<f32>>> = states.collect();
-    cases.iter_mut().for_each(|case| drop(case.hidden.remove(0)));
-    assert_states(name, &states, &cases);
+    let encoder = bert::encoder(&config, bert::PREFIX, &weights, Dtype::F32, device).unwrap();
+    let (batch, layers) = (batch(&cases), config.num_hidden_layers);
+    let keep: Vec<usize> = (0..=layers).collect();
+    let request = Request { start: Start::Tokens(&batch), layers: 0..layers, rows: Rows::All, keep: &keep };
+    let states = encoder.run(&request).unwrap();
+    assert_eq!(states.rows, states.kept[layers]);
+    let rows = |state: &Vec<f32>| state.chunks(config.hidden_size).map(<[f32]>::to_vec).collect();
+    assert_states(name, &states.kept.iter().map(rows).collect::<Vec<_>>(), &cases);
 }
 
 #[test]
 fn the_fast_encoder_has_the_states() {
-    let encode = |config: &Config, weights: &Weights, batch: &Batch| {
-        bert::encoder(config, weights, Dtype::F32).unwrap().encode(batch, false).unwrap()
-    };
-    RANDOM.into_iter().chain(REAL).for_each(|name| fast_states(name, encode));
+    RANDOM.into_iter().chain(REAL).for_each(|name| fast_states(name, Device::Cpu));
 }
 
 #[test]
@@ -219,25 +229,14 @@ fn the_fast_scorer_has_the_logits() {
 fn a_gpu_has_the_states_and_logits() {
     let gpu = Device::Cuda(0);
     let (config, weights) = read_directory(&golden().join(WITH_HEAD[0])).unwrap();
-    if let Err(e) = bert::pooled(&config, &weights, Dtype::F32, gpu) {
+    if let Err(e) = bert::encoder(&config, bert::PREFIX, &weights, Dtype::F32, gpu) {
         assert!(e.is_user_error(), "{e}");
         eprintln!("skipped: {e}");
         return;
     }
-    let encode = |config: &Config, weights: &Weights, batch: &Batch| {
-        // states need no pooler, and some checkpoints have none
-        let (h, mut weights) = (config.hidden_size, Weights(weights.0.clone()));
-        for (name, shape) in bert::POOLER.into_iter().zip([vec![h, h], vec![h]]) {
-            let data = vec![0.0; shape.iter().product()];
-            weights.0.entry(name.into()).or_insert(Array { shape, data });
-        }
-        bert::pooled(config, &weights, Dtype::F32, gpu).unwrap().encode(batch).unwrap()
-    };
-    RANDOM.into_iter().chain(REAL).for_each(|name| fast_states(name, encode));
+    RANDOM.into_iter().chain(REAL).for_each(|name| fast_states(name, gpu));
     for name in WITH_HEAD {
-        let logits = |config, weights: &Weights, batch: &Batch| {
-            Scorer::new(config, weights, Dtype::F32, gpu).unwrap().logits(batch).unwrap()
-        };
+        let logits = |config, weights: &Weights, batch: &Batch| score(config, weights, batch, gpu);
         assert!(assert_logits(name, logits), "{name} has a head");
     }
 }

@@ -1,0 +1,128 @@
+//! Rankers against independent implementations in Python (transformers and PyTorch): `tests/golden/{dssm,duo}/make.py` made the numbers.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sverka::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Manifest, Purpose, Storage};
+use sverka::models::{Reads, dssm, net};
+use sverka::nn::{Device, Dtype};
+use sverka::ranker::DualEncoder;
+use sverka::text::TextConfig;
+use sverka::{Input, List, Ranker};
+
+/// How far a score may be from Python's, and from a large one in relation to it.
+const TOLERANCE: f32 = 1e-4;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn read<T: for<'a> Deserialize<'a>>(name: &str) -> T {
+    serde_json::from_str(&std::fs::read_to_string(golden(name).join("expected.json")).unwrap()).unwrap()
+}
+
+/// A bundle of an architecture over the RuBERT-style checkpoint, as training would begin with it; arrays of a second encoder are `0.9` times the first's.
+fn bundle(dir: &Path, architecture: Architecture) -> Bundle {
+    let model = architecture.model();
+    let mut checkpoint = Checkpoint::read(&golden("bert/rubert")).unwrap();
+    checkpoint.select(&*model, Purpose::Start).unwrap();
+    let Checkpoint { mut config, mut weights, .. } = checkpoint;
+    if model.reads() == Reads::Triple {
+        bundle::grow_segments(&mut config, &mut weights, 3, Reads::Triple).unwrap();
+    }
+    net::complete(&model.modules(), &config, &mut weights, 1);
+    for (name, array) in &mut weights.0 {
+        if name.starts_with("document.") {
+            array.data.iter_mut().for_each(|x| *x *= 0.9);
+        }
+    }
+    let rendering = TextConfig { max_tokens: 128, ..TextConfig::default() };
+    let manifest = Manifest { architecture, rendering, ..Manifest::default() };
+    let from = golden("bert/rubert");
+    let contents = Contents {
+        manifest: &manifest,
+        config: &config,
+        weights: &weights,
+        tokenizer_from: &from,
+        storage: Storage::F32,
+    };
+    bundle::save(dir, &contents, true).unwrap();
+    Bundle::open(dir, Some(Dtype::F32), Device::Cpu).unwrap()
+}
+
+fn list<'a>(query: &'a str, documents: &'a [String]) -> List<'a> {
+    List { query: Input::Text(query), candidates: documents.iter().map(|d| Input::Text(d)).collect() }
+}
+
+fn assert_near(what: &str, got: &[f32], expected: &[f32]) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    for (got, want) in got.iter().zip(expected) {
+        assert!((got - want).abs() <= TOLERANCE * want.abs().max(1.0), "{what}: {got}, Python {want}");
+    }
+}
+
+#[derive(Deserialize)]
+struct Towers {
+    queries: Vec<String>,
+    documents: Vec<String>,
+    cases: Vec<TowersCase>,
+}
+
+#[derive(Deserialize)]
+struct TowersCase {
+    pooling: dssm::Pooling,
+    similarity: dssm::Similarity,
+    shared: bool,
+    scores: Vec<Vec<f32>>,
+}
+
+#[test]
+fn dssm_scores_as_python_does_and_its_documents_can_be_encoded_ahead() {
+    let expected: Towers = read("dssm");
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(expected.cases.len(), 8);
+    for TowersCase { pooling, similarity, shared, scores: wanted } in expected.cases {
+        let what = format!("{pooling:?}, {similarity:?}, shared: {shared}");
+        let config = dssm::Config { pooling, similarity, shared, ..dssm::Config::default() };
+        let bundle = bundle(&dir.path().join("model"), Architecture::Dssm(config));
+        let lists: Vec<List> = expected.queries.iter().map(|query| list(query, &expected.documents)).collect();
+        let scores = bundle.score(&lists).unwrap();
+        for (scores, wanted) in scores.iter().zip(&wanted) {
+            assert_near(&what, &scores.iter().map(|s| s.value).collect::<Vec<_>>(), wanted);
+        }
+        let towers = bundle.dual_encoder().expect("query and document are encoded apart");
+        let documents = towers.encode_documents(&lists[0].candidates).unwrap();
+        let queries = towers.encode_queries(&lists.iter().map(|l| l.query).collect::<Vec<_>>()).unwrap();
+        for (i, scores) in scores.iter().enumerate() {
+            let ahead = towers.interact(&queries, i, &documents);
+            assert_eq!(ahead, scores.iter().map(|s| s.value).collect::<Vec<_>>(), "{what}: the same bits");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Triples {
+    documents: Vec<String>,
+    cases: Vec<TriplesCase>,
+}
+
+#[derive(Deserialize)]
+struct TriplesCase {
+    query: String,
+    scores: Vec<f32>,
+}
+
+#[test]
+fn duo_scores_as_python_does() {
+    let expected: Triples = read("duo");
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = bundle(&dir.path().join("model"), Architecture::Duo);
+    assert!(bundle.is_listwise() && bundle.dual_encoder().is_none());
+    for TriplesCase { query, scores: wanted } in &expected.cases {
+        let scores = bundle.score(&[list(query, &expected.documents)]).unwrap().remove(0);
+        assert_near(query, &scores.iter().map(|s| s.value).collect::<Vec<_>>(), wanted);
+    }
+    let error = bundle.score(&[list("чай", &expected.documents[..1])]).unwrap_err();
+    assert!(error.is_user_error() && error.to_string().contains("give at least 2"), "{error}");
+    assert_eq!(bundle.score(&[list("чай", &[])]).unwrap(), [[]]);
+}
