@@ -1,7 +1,7 @@
 //! This engine's side of `benches/peers`: one JSON command a line on stdin, one JSON answer a line on stdout.
 //!
-//! The script keeps one such process beside those of the peers and sends each a short piece of work in turn, so that all of
-//! them meet the same weather. Every answer to a measurement is a list of milliseconds; the script makes figures of them.
+//! The script keeps one such process next to those of the peers and sends each a short piece of work in turn, so that all of them are
+//! measured under the same load. Every answer to a measurement is a list of milliseconds; the script makes figures of them.
 //! Threads: `RAYON_NUM_THREADS`. Unit: `SVERKA_CPU`. `SVERKA_BENCH_DEVICE=cuda`: scoring on a GPU.
 
 use std::collections::{HashMap, HashSet};
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sverka::bundle::read_directory;
+use sverka::bundle::{Architecture, Checkpoint, Purpose};
 use sverka::losses::bce_with_logits;
-use sverka::models::cross_encoder::{CrossEncoder, Scorer};
-use sverka::models::{Mode, Network};
+use sverka::models::cross_encoder::logits;
+use sverka::models::{Mode, Net};
 use sverka::nn::kernels::{self, Left, Out, Panels, Unit};
 use sverka::nn::{Device, Dtype};
 use sverka::text::{Batch, Encoding, TextConfig, TextEncoder};
@@ -38,25 +38,25 @@ enum Command {
     Texts { file: PathBuf, model: PathBuf, max_tokens: usize },
     /// Scores `batch` drawn sequences of `tokens` again and again.
     Shape { key: String, batch: usize, tokens: usize, seconds: f64 },
-    /// Tokenises and scores the first `pairs` texts in batches, in the order they come.
+    /// Tokenizes and scores the first `pairs` texts in batches, in the order they come.
     Stream { key: String, batch: usize, pairs: usize },
     /// Training steps on drawn sequences.
     Train { key: String, batch: usize, tokens: usize, seconds: f64 },
-    /// A training step on each batch of the first `pairs` texts, tokenised before.
+    /// A training step on each batch of the first `pairs` texts, tokenized before.
     TrainStream { key: String, batch: usize, pairs: usize },
     /// Resident bytes, now and at most since the last `reset`.
     Memory { reset: bool },
 }
 
-/// A network with its optimiser.
+/// A cross-encoder with its optimizer.
 struct Trained {
-    network: CrossEncoder,
+    net: Net,
     optimizer: AdamW,
 }
 
 #[derive(Default)]
 struct Worker {
-    scorers: HashMap<String, (Scorer, usize)>,
+    scorers: HashMap<String, Net>,
     trained: HashMap<String, Trained>,
     texts: Vec<(String, String, f32)>,
     tokenizer: Option<TextEncoder>,
@@ -97,24 +97,28 @@ fn timed(seconds: f64, mut run: impl FnMut() -> Result<()>) -> Result<Vec<f64>> 
 }
 
 impl Trained {
-    fn new(network: CrossEncoder, dtype: Dtype) -> Self {
+    fn new(net: Net, dtype: Dtype) -> Self {
         let half = dtype == Dtype::Bf16;
         let settings = Settings { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01, half };
-        let optimizer = AdamW::new(network.parameters(), settings);
-        Trained { network, optimizer }
+        let optimizer = AdamW::new(net.parameters(), settings);
+        Trained { net, optimizer }
     }
 
     /// Forward, backward and AdamW, as the trainer does it, but for the clipping that the peer's loop has not.
     fn step(&mut self, batch: &Batch, labels: &[f32]) -> Result<()> {
-        let network = &mut self.network;
-        network.parameters().zero_grad();
-        let logits = network.forward(batch, Mode::Train { seed: self.optimizer.steps })?;
+        self.net.parameters().zero_grad();
+        let logits = logits(&self.net.pass(Mode::Train { seed: self.optimizer.steps }), batch)?;
         let loss = bce_with_logits(&logits, labels, &vec![1.0 / labels.len() as f32; labels.len()], 0.0)?;
-        network.collect(&loss.backward()?)?;
+        self.net.parameters().collect(&loss.backward()?)?;
         drop((logits, loss)); // the graph shares the parameters, which are about to change
-        self.optimizer.step(network.parameters_mut(), 2e-5, 1.0);
+        self.optimizer.step(self.net.parameters_mut(), 2e-5, 1.0);
         Ok(())
     }
+}
+
+/// Logits of a cross-encoder.
+fn score(net: &Net, batch: &Batch) -> Result<Vec<f32>> {
+    Ok(logits(&net.pass(Mode::Infer), batch)?.to_vec1()?)
 }
 
 /// The fastest product of a precision over small shapes whose both sides stay in the first two caches.
@@ -135,7 +139,7 @@ fn best_product(dtype: Dtype, seconds: f64) -> f64 {
             panels.pack(dtype, &[&w], k);
             kernels::units(dtype, &x, k, rows, k, &mut units, &mut scale);
             let left = Left { units: &units, stride: depth, rows, scale: &scale };
-            // the fastest hundred in a row: whatever else runs here is not the unit's doing
+            // the fastest hundred in a row: whatever else runs here does not count
             let (began, mut fastest) = (Instant::now(), f64::MAX);
             while began.elapsed().as_secs_f64() < seconds {
                 let start = Instant::now();
@@ -183,14 +187,16 @@ impl Worker {
             }
             Command::Load { key, model, setting, train } => {
                 let began = Instant::now();
-                let (mut config, weights) = read_directory(&model)?;
-                let vocabulary = config.vocab_size;
+                let model_kind = Architecture::CrossEncoder.model();
+                let mut checkpoint = Checkpoint::read(&model)?;
+                checkpoint.select(&*model_kind, if train { Purpose::Start } else { Purpose::Score })?;
+                let (Checkpoint { mut config, weights, .. }, modules) = (checkpoint, model_kind.modules());
                 if train {
                     (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.0, 0.0);
-                    let network = CrossEncoder::new(config, weights, setting, 1)?;
-                    self.trained.insert(key, Trained::new(network, setting));
+                    let net = Net::training(config, &modules, weights, setting, 1)?;
+                    self.trained.insert(key, Trained::new(net, setting));
                 } else {
-                    self.scorers.insert(key, (Scorer::new(config, &weights, setting, device()?)?, vocabulary));
+                    self.scorers.insert(key, Net::serving(config, &modules, &weights, setting, device()?)?);
                 }
                 Ok(json!({ "seconds": began.elapsed().as_secs_f64() }))
             }
@@ -208,33 +214,33 @@ impl Worker {
                 Ok(json!({ "tokens": tokens }))
             }
             Command::Shape { key, batch, tokens, seconds } => {
-                let (scorer, vocabulary) = self.scorers.get(&key).ok_or_else(|| missing(&key))?;
-                let drawn = drawn(*vocabulary, batch, tokens);
+                let net = self.scorers.get(&key).ok_or_else(|| missing(&key))?;
+                let drawn = drawn(net.config().vocab_size, batch, tokens);
                 if self.warm.insert((key, batch, tokens)) {
-                    scorer.logits(&drawn)?;
+                    score(net, &drawn)?;
                 }
-                let mut logits = Vec::new();
+                let mut scores = Vec::new();
                 let ms = timed(seconds, || {
-                    logits = scorer.logits(&drawn)?;
+                    scores = score(net, &drawn)?;
                     Ok(())
                 })?;
-                Ok(json!({ "ms": ms, "logit": logits[0] }))
+                Ok(json!({ "ms": ms, "logit": scores[0] }))
             }
             Command::Stream { key, batch, pairs } => {
-                let (scorer, _) = self.scorers.get(&key).ok_or_else(|| missing(&key))?;
+                let net = self.scorers.get(&key).ok_or_else(|| missing(&key))?;
                 let texts = &self.texts[..pairs.min(self.texts.len())];
                 let (began, mut ms, mut first) = (Instant::now(), Vec::new(), None);
                 for texts in texts.chunks(batch) {
                     let start = Instant::now();
-                    let logits = scorer.logits(&self.encode(texts)?.iter().collect())?;
+                    let scores = score(net, &self.encode(texts)?.iter().collect())?;
                     ms.push(start.elapsed().as_secs_f64() * 1e3);
-                    first = first.or(logits.first().copied());
+                    first = first.or(scores.first().copied());
                 }
                 Ok(json!({ "ms": ms, "seconds": began.elapsed().as_secs_f64(), "logit": first }))
             }
             Command::Train { key, batch, tokens, seconds } => {
                 let trained = self.trained.get_mut(&key).ok_or_else(|| missing(&key))?;
-                let drawn = drawn(trained.network.config().vocab_size, batch, tokens);
+                let drawn = drawn(trained.net.config().vocab_size, batch, tokens);
                 let labels: Vec<f32> = (0..batch).map(|i| (i % 2) as f32).collect();
                 if self.warm.insert((key, batch, tokens)) {
                     trained.step(&drawn, &labels)?;

@@ -220,6 +220,73 @@ fn tracked_files_name_no_machine_and_no_registry() {
     none(faults);
 }
 
+/// The architectures that `bundle` knows, read off their one list.
+fn architectures() -> Vec<String> {
+    let code = read("src/bundle/architecture.rs");
+    let list = code.split("NAMES").nth(1).and_then(|rest| rest.split(']').nth(1)).unwrap_or_default();
+    let names: Vec<String> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(names.contains(&"cross_encoder".into()), "the list of architectures was not understood: {names:?}");
+    names
+}
+
+#[test]
+fn an_architecture_has_five_places() {
+    let recipes = std::fs::read_dir(root().join("recipes")).unwrap().map(|e| e.unwrap().path());
+    let recipes: Vec<String> = recipes.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let (papers, arms) = (read("docs/papers.md"), read("src/bundle/architecture.rs"));
+    let mut faults = Vec::new();
+    for name in architectures() {
+        let file = format!("src/models/{name}.rs");
+        let golden = if name == "cross_encoder" { "bert" } else { &name };
+        let named = |recipe: &String| recipe.contains(&format!("architecture = \"{name}\""));
+        for (is_there, place) in [
+            (root().join(&file).is_file(), file.clone()),
+            (arms.contains(&format!("{name}::")), format!("an arm for {name} in src/bundle/architecture.rs")),
+            (root().join(format!("tests/golden/{golden}/make.py")).is_file(), format!("tests/golden/{golden}/make.py")),
+            (recipes.iter().any(named), format!("a recipe in recipes/ with architecture = \"{name}\"")),
+            (papers.contains(&format!("`{file}`")), format!("a row with {file} in docs/papers.md")),
+        ] {
+            if !is_there {
+                faults.push(format!("{name}: {place} is missing"));
+            }
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn a_model_file_is_its_idea() {
+    let mut faults = Vec::new();
+    for name in architectures() {
+        let file = format!("src/models/{name}.rs");
+        let code = without_comments(&read(&file));
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        let words: Vec<&str> = code.split(|c| !is_name(c)).collect();
+        for word in ["Dtype", "Device", "Path", "PathBuf", "Mutex", "Weights", "Parameters"] {
+            if words.contains(&word) {
+                faults.push(format!("{file}: names {word}, which belongs below it"));
+            }
+        }
+        let lines = code.lines().count();
+        if name == "cross_encoder" && lines > 100 {
+            faults.push(format!("{file}: {lines} lines, at most 100"));
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn one_match_knows_the_architectures() {
+    let variant = |line: &str| line.contains("Architecture::") && line.contains("=>");
+    let mut faults = Vec::new();
+    for file in rust_files().into_iter().filter(|f| f != "src/bundle/architecture.rs") {
+        let code = without_comments(&read(&file));
+        let lines = code.lines().enumerate().filter(|(_, line)| variant(line));
+        faults.extend(lines.map(|(i, _)| format!("{file}:{}: matches on an architecture", i + 1)));
+    }
+    none(faults);
+}
+
 #[test]
 fn golden_numbers_stand_beside_their_program() {
     let folders = std::fs::read_dir(root().join("tests/golden")).unwrap().map(|e| e.unwrap().path());
