@@ -170,4 +170,6 @@ fn check(probabilities: &[f32], labels: &[bool]) -> Result<()> {
 }
 
 #[cfg(test)]
+mod list_tests;
+#[cfg(test)]
 mod tests;

@@ -95,7 +95,9 @@ impl Scores<'_> {
         pairs.iter().for_each(|pair| *lengths.entry(pair.0).or_default() += 1);
         let listwise = self.stage.ranker.is_listwise();
         let alone = |pair: &&(u32, u32)| listwise && lengths[&pair.0] == 1;
-        if self.is_first && let Some(pair) = pairs.iter().find(alone) {
+        if self.is_first
+            && let Some(pair) = pairs.iter().find(alone)
+        {
             let what = "has one candidate, and the model compares candidates with each other: give it a larger top-k, \
                         or put a model that scores one candidate at a time before it";
             return Err(Error::setting("record", &queries[pair.0 as usize].id, what));

@@ -118,8 +118,7 @@ impl Sampler {
             }
         }
         for _ in 0..settings.repeat {
-            let item =
-                |p: &Pair| Item { left: places[0][&p.left], right: places[1][&p.right], label: p.is_match() };
+            let item = |p: &Pair| Item { left: places[0][&p.left], right: places[1][&p.right], label: p.is_match() };
             self.items.extend(train.iter().map(item));
         }
         self.sources.push(Sampled { settings, text });
