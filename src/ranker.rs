@@ -1,8 +1,10 @@
 //! The traits everything plugs into. Matching and ranking are the same act: a query is the left record, its candidates are the
 //! right ones.
 
-use crate::Result;
+use std::collections::HashMap;
+
 use crate::records::Record;
+use crate::{Error, Result};
 
 /// What a person has: a record with named fields, or a plain text. Nobody outside `text` turns it into tokens.
 #[derive(Debug, Clone, Copy)]
@@ -114,5 +116,96 @@ pub trait DualEncoder: Ranker {
     /// One score per document for one of the queries: what [`Ranker::score`] gives for the same texts.
     fn interact(&self, queries: &Vectors, query: usize, documents: &Vectors) -> Vec<f32> {
         (0..documents.len()).map(|document| queries.dot(query, documents, document)).collect()
+    }
+}
+
+/// Pairs given to a ranker in one call, unless one list has more. A text of several pairs of a call is tokenized once.
+const PAIRS_AT_ONCE: usize = 1024;
+
+/// Scores pairs of rows of two lists. All pairs of one left row are one [`List`]. The scores come in the order of the pairs.
+/// `progress` gets the pairs done and the pairs in all.
+///
+/// # Errors
+/// The ranker's; a number of scores other than that of the candidates; a score that is not a number.
+pub fn score_rows(
+    ranker: &dyn Ranker,
+    left: &[Record],
+    right: &[Record],
+    pairs: &[(u32, u32)],
+    progress: &dyn Fn(u64, u64),
+) -> Result<Vec<Score>> {
+    let total = pairs.len() as u64;
+    progress(0, total);
+    const NONE: Score = Score { value: f32::NAN, truncated: false, readable: false };
+    let mut scores = vec![NONE; pairs.len()];
+    let mut done = 0;
+    for lists in grouped(pairs) {
+        let inputs: Vec<List> = lists
+            .iter()
+            .map(|list| {
+                let candidates = list.iter().map(|&i| Input::from(&right[pairs[i].1 as usize]));
+                List { query: (&left[pairs[list[0]].0 as usize]).into(), candidates: candidates.collect() }
+            })
+            .collect();
+        let new = ranker.score(&inputs)?;
+        let fits = new.len() == lists.len() && new.iter().zip(&lists).all(|(scores, list)| scores.len() == list.len());
+        if !fits {
+            let lengths = |all: &mut dyn Iterator<Item = usize>| format!("{:?} scores", all.collect::<Vec<_>>());
+            let expected = lengths(&mut lists.iter().map(Vec::len));
+            return Err(Error::Shape { op: "score", expected, got: lengths(&mut new.iter().map(Vec::len)) });
+        }
+        for (i, score) in lists.iter().flatten().zip(new.into_iter().flatten()) {
+            if score.value.is_nan() {
+                let (l, r) = (&left[pairs[*i].0 as usize].id, &right[pairs[*i].1 as usize].id);
+                return Err(Error::Internal { op: "score", what: format!("not a number for the pair {l}, {r}") });
+            }
+            scores[*i] = score;
+            done += 1;
+        }
+        progress(done, total);
+    }
+    Ok(scores)
+}
+
+/// Places of the pairs, by left row in the order of first appearance, some lists at a time.
+fn grouped(pairs: &[(u32, u32)]) -> Vec<Vec<Vec<usize>>> {
+    let mut lists: Vec<Vec<usize>> = Vec::new();
+    let mut list_of: HashMap<u32, usize> = HashMap::new();
+    for (place, (left, _)) in pairs.iter().enumerate() {
+        let list = *list_of.entry(*left).or_insert(lists.len());
+        if list == lists.len() {
+            lists.push(Vec::new());
+        }
+        lists[list].push(place);
+    }
+    let mut calls: Vec<Vec<Vec<usize>>> = Vec::new();
+    let mut room = 0;
+    for list in lists {
+        if calls.is_empty() || list.len() > room {
+            calls.push(Vec::new());
+            room = PAIRS_AT_ONCE;
+        }
+        room = room.saturating_sub(list.len());
+        calls.last_mut().expect("one was just pushed").push(list);
+    }
+    calls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_of_one_left_row_are_one_list_and_no_call_is_larger_than_it_must_be() {
+        let pairs = [(3, 0), (1, 1), (3, 2)];
+        assert_eq!(grouped(&pairs), [vec![vec![0, 2], vec![1]]]);
+        let many: Vec<(u32, u32)> = (0..5000).map(|i| (i / 10, i % 10)).collect();
+        let calls = grouped(&many);
+        assert!(calls.iter().all(|lists| lists.iter().map(Vec::len).sum::<usize>() <= PAIRS_AT_ONCE));
+        assert!(calls.iter().flatten().all(|list| list.len() == 10));
+        assert_eq!(calls.iter().flatten().flatten().copied().collect::<Vec<_>>(), (0..5000).collect::<Vec<_>>());
+        let long: Vec<(u32, u32)> = (0..2 * PAIRS_AT_ONCE as u32).map(|i| (0, i)).collect();
+        assert_eq!(grouped(&long).len(), 1, "a list is never divided");
+        assert!(grouped(&[]).is_empty());
     }
 }

@@ -1,5 +1,6 @@
-//! Plain data that everything passes around: records, tables, labelled pairs, matches.
+//! Plain data that everything passes around: records, tables, labelled pairs, judgements and runs, matches.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub struct Table {
     pub records: Vec<Record>,
 }
 
-/// Which split of a labelled set a pair belongs to.
+/// Which split of a labelled set a pair belongs to, so that what is fitted on one is measured on another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
@@ -49,16 +50,31 @@ pub enum Split {
 }
 
 /// A pair of rows of [`PairSet::left`] and [`PairSet::right`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pair {
     /// Index into `left`.
     pub left: u32,
     /// Index into `right`.
     pub right: u32,
-    /// `true` is a match; `None` where nobody said.
-    pub label: Option<bool>,
+    /// How relevant the right record is to the left one: 1 is a match and 0 is none; `None` if it is not known.
+    pub grade: Option<f32>,
     /// The split, `None` if the source has none.
     pub split: Option<Split>,
+}
+
+impl Pair {
+    /// Whether it is a match, if its grade is known.
+    pub fn label(&self) -> Option<bool> {
+        self.grade.map(|grade| grade >= 0.5)
+    }
+    /// True for a known match.
+    pub fn is_match(&self) -> bool {
+        self.label() == Some(true)
+    }
+    /// The grade of a label.
+    pub fn grade_of(label: bool) -> f32 {
+        f32::from(u8::from(label))
+    }
 }
 
 /// Two lists and labelled pairs between them. A source whose lines hold both texts has one record per line and side.
@@ -73,14 +89,41 @@ pub struct PairSet {
 }
 
 impl PairSet {
-    /// The pairs of one split, with their two records.
+    /// The pairs of one split, with their two records and label.
     pub fn split(&self, split: Split) -> impl Iterator<Item = (&Record, &Record, Option<bool>)> {
         self.pairs.iter().filter(move |p| p.split == Some(split)).map(|p| self.sides(p))
     }
     /// The two records of a pair and its label.
     pub fn sides(&self, pair: &Pair) -> (&Record, &Record, Option<bool>) {
-        (&self.left[pair.left as usize], &self.right[pair.right as usize], pair.label)
+        (&self.left[pair.left as usize], &self.right[pair.right as usize], pair.label())
     }
+}
+
+/// A query of a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// Its id.
+    pub id: String,
+    /// What is looked for.
+    pub text: String,
+}
+
+/// How relevant a document is to a query (a line of TREC's "qrels").
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// The query's id.
+    pub query: String,
+    /// The document's id.
+    pub document: String,
+    /// 0: not relevant; 1 and more: relevant, the higher the more.
+    pub grade: f32,
+}
+
+/// What a ranker gave for some queries (TREC's "run").
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Run {
+    /// Scores of documents by the ids of query and document; higher is better.
+    pub scores: BTreeMap<String, BTreeMap<String, f32>>,
 }
 
 /// One scored candidate of `match`, ready to be written.

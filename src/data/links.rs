@@ -98,7 +98,7 @@ fn pair(reader: &Reader, row: &Row, columns: &Columns, part: Option<Split>, side
     Ok(Pair {
         left: find(columns.left, &sides.left)?,
         right: find(columns.right, &sides.right)?,
-        label: judged,
+        grade: judged.map(Pair::grade_of),
         split: part,
     })
 }

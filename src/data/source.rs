@@ -131,6 +131,6 @@ pub(super) fn push(set: &mut PairSet, left: Record, right: Record, label: Option
     };
     set.left.push(left);
     set.right.push(right);
-    set.pairs.push(Pair { left: row, right: row, label, split: Some(part) });
+    set.pairs.push(Pair { left: row, right: row, grade: label.map(Pair::grade_of), split: Some(part) });
     Ok(())
 }

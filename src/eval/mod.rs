@@ -1,33 +1,49 @@
 //! Judgements and runs to numbers, with no model in sight: any tool's probabilities can be measured.
 //!
 //! One measure, one file: [`counts`] (F1, precision, recall of decisions), [`curve`] (everything that tries all
-//! thresholds), [`reliability`] (calibration error and its table), [`proper`] (Brier score, log loss), [`mcnemar`] (are two
-//! runs different, or lucky?). [`report`] takes them together.
+//! thresholds), [`reliability`] (calibration error and its table), [`scoring_rules`] (Brier score, log loss), [`mcnemar`] (are
+//! two runs different, or lucky?). [`report`] takes them together. Ranked lists are measured by [`mod@ndcg`],
+//! [`mod@reciprocal_rank`], [`mod@average_precision`], [`mod@recall`], [`mod@precision`] and [`mod@success`], over the
+//! [`rankings`] of judgements and a run.
 //!
-//! Two F1s are easily confused. [`Report::f1`] stands at a threshold that was chosen elsewhere (validation) and is what a
-//! user gets. [`Report::best_f1`] is the highest over all thresholds *of the measured pairs themselves*: it has seen the
-//! answers, and is printed only under that name, beside the honest one.
+//! Two F1s are easily confused. [`Report::f1`] is at a threshold that was chosen elsewhere (validation) and is what a user
+//! gets. [`Report::best_f1`] is the highest over all thresholds *of the measured pairs themselves*: it has seen the answers,
+//! and is printed only under that name, next to the honest one.
 //!
 //! Undefined shares (the recall of no matches, the precision of no accepted pairs) are 0, as in scikit-learn; `pairs` and
-//! `positives` stand beside them. Refused: ROC AUC and accuracy, which look excellent on candidate lists where one pair in
+//! `positives` say how many there are. Refused: ROC AUC and accuracy, which look excellent on candidate lists where one pair in
 //! fifty is a match.
 
+pub mod average_precision;
 pub mod counts;
 pub mod curve;
 pub mod mcnemar;
-pub mod proper;
+pub mod ndcg;
+pub mod precision;
+pub mod ranking;
+pub mod recall;
+pub mod reciprocal_rank;
 pub mod reliability;
+pub mod scoring_rules;
+pub mod success;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use average_precision::average_precision;
 pub use counts::Counts;
 pub use curve::Curve;
 pub use mcnemar::{McNemar, mcnemar};
-pub use proper::{brier, nll};
+pub use ndcg::{Gain, ndcg};
+pub use precision::precision;
+pub use ranking::{Ranking, mean, rankings};
+pub use recall::recall;
+pub use reciprocal_rank::reciprocal_rank;
 pub use reliability::{BINS, Bin, Bins, ece, reliability};
+pub use scoring_rules::{brier, nll};
+pub use success::success;
 
 use crate::{Error, Result};
 
@@ -153,5 +169,7 @@ fn check(probabilities: &[f32], labels: &[bool]) -> Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod list_tests;
 #[cfg(test)]
 mod tests;

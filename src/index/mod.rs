@@ -2,15 +2,16 @@
 //!
 //! A transformer that reads two records together can't read every pair of two lists (1,000 x 1,000 is a million passes), so
 //! BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009) proposes the top k rows for each record and
-//! the model judges only those. A true match that is not proposed is lost for good, so this room is tuned for recall at k.
+//! the model judges only those. A true match that is not proposed is lost for good, so this module is tuned for recall at k.
 //!
 //! Two fields carry a row, both made by [`analyse`]: its words (numbers and codes whole and split, quantities in one unit)
 //! and, at a tenth of the weight, the trigrams of those words, which bridge inflections, typing errors and words glued
 //! together. tantivy holds both in memory with its own constants (k1 = 1.2, b = 0.75), and its postings are summed here term
-//! by term in a fixed order, so that equal rows get equal scores to the bit and ties fall to the earlier row.
+//! by term in a fixed order, so that equal rows get equal scores to the bit. Of equal rows the one whose id is first in the
+//! alphabet comes first, so that the order of the list does not decide which rows are among the k best.
 //!
 //! Refused: a query parser (a product called `AND (-x)` is text, not syntax); stemmers and stop words per language (trigrams
-//! did better on Russian and English alike, and need no language); dense vectors (they need a model, and this room has none).
+//! did better on Russian and English alike, and need no language); dense vectors (they need a model, and this module has none).
 pub mod analyse;
 
 use std::sync::Arc;
@@ -24,9 +25,12 @@ use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextO
 use tantivy::tokenizer::{TextAnalyzer, Token, TokenStream, Tokenizer};
 use tantivy::{DocSet, Index, InvertedIndexReader, ReloadPolicy, TERMINATED, TantivyDocument, Term};
 
+use crate::ranker::{Hit, Input, Retriever};
+use crate::records::Record;
+use crate::text::{TextConfig, shown};
 use crate::{Error, Result};
 
-/// What a trigram counts beside a word.
+/// What a trigram counts, if a word counts 1.
 const TRIGRAM_WEIGHT: f32 = 0.1;
 /// The arena tantivy starts with; it grows with the texts.
 const ARENA: usize = 50_000_000;
@@ -34,8 +38,12 @@ const ARENA: usize = 50_000_000;
 /// An inverted index over the texts of one table, held in memory.
 pub struct Bm25 {
     rows: usize,
-    /// `None` where there is no row.
+    /// `None` without a row.
     fields: Option<[IndexedField; 2]>,
+    /// How records become text.
+    config: TextConfig,
+    /// Each row's place among equal scores, `[rows]`; empty: in the order of the rows.
+    tie: Vec<u32>,
 }
 
 /// One field of the index, ready to be summed.
@@ -51,6 +59,16 @@ struct IndexedField {
 }
 
 impl Bm25 {
+    /// Indexes the chosen fields of records. Of equal scores the one of the lower id comes first.
+    pub fn of_records(records: &[Record], config: &TextConfig) -> Result<Self> {
+        let index = Self::build(records.iter().map(|record| shown(config, record.into())))?;
+        let mut order: Vec<u32> = (0..records.len() as u32).collect();
+        order.sort_by(|a, b| records[*a as usize].id.cmp(&records[*b as usize].id));
+        let mut tie = vec![0; order.len()];
+        (0u32..).zip(order).for_each(|(place, row)| tie[row as usize] = place);
+        Ok(Bm25 { config: config.clone(), tie, ..index })
+    }
+
     /// Indexes one text per row, in order.
     pub fn build(texts: impl Iterator<Item = String>) -> Result<Self> {
         let mut schema = Schema::builder();
@@ -78,7 +96,7 @@ impl Bm25 {
             rows += 1;
         }
         if rows == 0 {
-            return Ok(Bm25 { rows, fields: None });
+            return Ok(Bm25 { rows, fields: None, config: TextConfig::default(), tie: Vec::new() });
         }
         let index = writer.finalize().map_err(failed)?;
         let reader: tantivy::IndexReader =
@@ -97,10 +115,10 @@ impl Bm25 {
             open(words, analyse::words, 1.0, u32::MAX)?,
             open(trigrams, analyse::trigrams, TRIGRAM_WEIGHT, (rows / 20).max(1000) as u32)?,
         ];
-        Ok(Bm25 { rows, fields: Some(fields) })
+        Ok(Bm25 { rows, fields: Some(fields), config: TextConfig::default(), tie: Vec::new() })
     }
 
-    /// The `k` best rows for a text with their scores, best first; equal scores in the order of the rows. A row that shares
+    /// The `k` best rows for a text with their scores, best first; equal scores by id, or in the order of texts without one. A row that shares
     /// nothing with the text is never among them, so an empty text has no candidates.
     pub fn top(&self, text: &str, k: usize) -> Result<Vec<(u32, f32)>> {
         let Some(fields) = &self.fields else { return Ok(Vec::new()) };
@@ -109,10 +127,13 @@ impl Bm25 {
             field.add(text, self.rows as u64, &mut scores)?;
         }
         let mut found: Vec<(u32, f32)> = (0u32..).zip(scores).filter(|(_, score)| *score > 0.0).collect();
-        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let place = |row: u32| self.tie.get(row as usize).copied().unwrap_or(row);
+        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(place(a.0).cmp(&place(b.0)));
         if found.len() > k {
             found.select_nth_unstable_by(k, order);
             found.truncate(k);
+            // a vector that is cut keeps the memory of what was cut off: 8 bytes for every row of the list
+            found.shrink_to_fit();
         }
         found.sort_unstable_by(order);
         Ok(found)
@@ -134,8 +155,18 @@ impl Bm25 {
     }
 }
 
+impl Retriever for Bm25 {
+    fn retrieve(&self, queries: &[Input], k: usize) -> Result<Vec<Vec<Hit>>> {
+        let hits = |query: &Input| -> Result<Vec<Hit>> {
+            let top = self.top(&shown(&self.config, *query), k)?;
+            Ok(top.into_iter().map(|(document, score)| Hit { document, score }).collect())
+        };
+        queries.par_iter().map(hits).collect()
+    }
+}
+
 impl IndexedField {
-    /// Adds this field's score of every row, `[rows]`. A term that stands twice in the text counts twice.
+    /// Adds this field's score of every row, `[rows]`. A term that is in the text twice counts twice.
     fn add(&self, text: &str, rows: u64, scores: &mut [f32]) -> Result<()> {
         let mut terms = (self.analyse)(text);
         terms.sort_unstable();
@@ -163,7 +194,7 @@ fn failed(error: impl std::fmt::Display) -> Error {
     Error::Internal { op: "bm25", what: error.to_string() }
 }
 
-/// Our analysis in tantivy's clothes.
+/// Our analysis behind tantivy's interface.
 #[derive(Clone)]
 struct Analyser(fn(&str) -> Vec<String>);
 
@@ -235,6 +266,38 @@ mod tests {
         let top = index.top("lamp red 40 w", 3).unwrap();
         assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [0, 2, 3]);
         assert!(top.iter().all(|t| t.1.to_bits() == top[0].1.to_bits()));
+    }
+
+    fn records(rows: &[(&str, &str)]) -> Vec<Record> {
+        let columns: Arc<[String]> = ["name".to_string()].into();
+        let record = |(id, name): &(&str, &str)| Record {
+            id: id.to_string(),
+            columns: columns.clone(),
+            values: vec![name.to_string()],
+        };
+        rows.iter().map(record).collect()
+    }
+
+    #[test]
+    fn a_tie_at_place_k_goes_by_id_whatever_the_order_of_the_list() {
+        let mut list = records(&[("d", "red lamp"), ("b", "red lamp"), ("c", "blue lamp"), ("a", "red lamp")]);
+        let ids = |list: &[Record], k: usize| -> Vec<(String, u32)> {
+            let index = Bm25::of_records(list, &TextConfig::default()).unwrap();
+            let hits = index.retrieve(&[Input::Text("red lamp")], k).unwrap().remove(0);
+            hits.iter().map(|hit| (list[hit.document as usize].id.clone(), hit.score.to_bits())).collect()
+        };
+        let expected = ids(&list, 2);
+        assert_eq!(expected.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        for _ in 0..list.len() {
+            list.rotate_left(1);
+            assert_eq!(ids(&list, 2), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_keeps_no_memory() {
+        let index = index(&vec!["red lamp"; 5000]);
+        assert!(index.top("red lamp", 3).unwrap().capacity() < 100);
     }
 
     #[test]

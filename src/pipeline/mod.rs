@@ -1,50 +1,78 @@
 //! Retrieve, score, decide: two lists in, matches out.
 //!
 //! ```text
-//! left record -> index: k candidates -> ranker: a score each -> decision: probability, yes or no -> at most one each
+//! left record -> retriever: k candidates -> stages: a score each -> decision: probability, yes or no -> at most one each
 //! ```
-//! Everything above a pair is counted here and reported: how many candidates a record had, how many were accepted and, where
-//! somebody knows the truth, how much of it the candidates kept and the decisions found ([`quality`]).
+//! Everything above a pair is counted here and reported: how many candidates a record had, how many were accepted and, if
+//! labels are given, how much of them the candidates kept and the decisions found ([`quality`]).
 //!
-//! Only numbers of rows and scores are held in memory (some 40 bytes a pair), so 100,000 records with ten candidates each need
-//! little beside the lists themselves; texts are rendered by the caller when a match is written.
+//! Only numbers of rows and scores are in memory (about a hundred bytes a pair), so 100,000 records with ten candidates each
+//! need little in addition to the lists; texts are rendered by the caller when a match is written.
 //!
-//! Refused: an index of its own kind for one list against itself (each record asks for its neighbours and the unordered
+//! A model's answer for `(a, b)` is not its answer for `(b, a)`: it learned which side is whose. In two lists the sides say
+//! something (my list, the supplier's), so the left record is the query, and [`MatchOptions::both_orders`] averages the two
+//! where they do not. Within one list they say nothing: every pair is scored in both orders, at twice the time, and the mean
+//! is its score, so that the order of the rows changes neither pairs nor probabilities.
+//!
+//! Refused: an index of its own kind for one list against itself (each record looks for its neighbours and the unordered
 //! pairs are taken once), and duplicates merged into clusters (a chain of likely pairs is not a likely cluster).
 pub mod assignment;
 pub mod candidates;
-pub mod links;
 pub mod quality;
+pub mod ranking;
+pub mod stages;
 
-pub use links::{LinkReport, rank_links};
 pub use quality::{Labels, MatchQuality, Shares};
+pub use ranking::{RankingOptions, RetrievalReport, evaluate_ranking};
+pub use stages::Stage;
 
-use candidates::Candidates;
+use stages::{Candidate, Sides};
 
+use crate::ranker::{Retriever, Score};
 use crate::records::{Match, Record, Table};
-use crate::{Error, List, Ranker, Result};
-
-/// Pairs handed to the ranker at once.
-const PAIRS_AT_ONCE: usize = 256;
+use crate::{Error, Result};
 
 /// How `match` goes about it.
 #[derive(Debug, Clone)]
 pub struct MatchOptions {
     /// Candidates per record.
-    pub k: usize,
+    pub top_k: usize,
     /// Each record of either list is matched at most once: the accepted pairs with the largest sum of probabilities.
     pub one_to_one: bool,
     /// Hands every candidate to the sink, not only the accepted ones.
     pub all: bool,
-    /// What BM25's score weighs beside the ranker's where candidates are put in order ([`fused`]); decisions are the ranker's
-    /// alone. Two lists only.
-    pub bm25: f32,
+    /// What the retriever's score weighs where candidates are put in order ([`fused`]); decisions are the ranker's alone. Two
+    /// lists only.
+    pub retriever_weight: f32,
+    /// Scores each pair in both orders and takes the mean. One list always does.
+    pub both_orders: bool,
 }
 
 impl Default for MatchOptions {
     fn default() -> Self {
-        MatchOptions { k: 10, one_to_one: false, all: false, bm25: 0.0 }
+        MatchOptions { top_k: 10, one_to_one: false, all: false, retriever_weight: 0.0, both_orders: false }
     }
+}
+
+/// What is matched, and with what.
+#[derive(Clone, Copy)]
+pub struct Matching<'a> {
+    /// The left (or only) list.
+    pub left: &'a Table,
+    /// The right list; `None`: duplicates within the left one.
+    pub right: Option<&'a Table>,
+    /// Finds candidates in the right (or only) list.
+    pub retriever: &'a dyn Retriever,
+    /// Score them, one after the other; the last one's score is decided on.
+    pub stages: &'a [Stage<'a>],
+    /// A score as a probability, and whether the pair is accepted.
+    pub decide: &'a dyn Fn(&Score) -> (f32, bool),
+    /// Known pairs. They are only measured against and change nothing.
+    pub labels: Option<&'a Labels>,
+    /// How.
+    pub options: &'a MatchOptions,
+    /// Gets the pairs done and the pairs in all.
+    pub progress: &'a dyn Fn(u64, u64),
 }
 
 /// What happened in [`run_match`].
@@ -52,11 +80,13 @@ impl Default for MatchOptions {
 pub struct MatchReport {
     /// Records of the left (or only) list.
     pub left: u64,
-    /// Records of the right list; of the only list where there is one.
+    /// Records of the right list, or of the only one.
     pub right: u64,
-    /// Candidates the index proposed per left record.
+    /// Candidates per left record.
     pub candidates: Spread,
-    /// Pairs the ranker scored.
+    /// Left records without a candidate.
+    pub without_candidates: u64,
+    /// Pairs that were scored.
     pub pairs: u64,
     /// Accepted pairs.
     pub accepted: u64,
@@ -64,7 +94,11 @@ pub struct MatchReport {
     pub unmatched: u64,
     /// Accepted pairs that the one-to-one assignment did not look at (see [`assignment`]); 0 unless lists are very ambiguous.
     pub not_assigned: u64,
-    /// Measured against labels, where they were given.
+    /// Pairs longer than the model reads, whose ends it did not see.
+    pub truncated_pairs: u64,
+    /// Pairs with a text that the model can't read (no word, or mostly unknown ones). None of them is accepted.
+    pub unreadable_pairs: u64,
+    /// Measured against labels, if they were given.
     pub labels: Option<MatchQuality>,
 }
 
@@ -88,49 +122,43 @@ pub(crate) struct Scored {
     pub accepted: bool,
 }
 
-/// Matches `left` against `right`, or one list against itself where `right` is `None`: then each unordered pair comes once,
-/// the earlier record on the left, and no record meets itself.
+/// Matches two lists, or one against itself: then each unordered pair comes once, the lower id on the left, and no record is
+/// compared with itself.
 ///
-/// `decide` turns a score into a probability and a decision, `text` is what the index sees of a record, `progress` is called
-/// with pairs done and pairs in all. `sink` gets the matches with their two records, by left row, then by rank; the
-/// rank counts from 1 down the probabilities of the left record (ties by score, then by the index), or down the fused scores
-/// where BM25 has a weight. `labels` are only measured against and change nothing.
+/// `sink` gets the matches with their two records, by left row, then by rank; the rank counts from 1 down the probabilities of
+/// the left record (ties by score, then by the retriever), or down the fused scores if the retriever has a weight.
+///
+/// # Errors
+/// Options that do not go together; what the retriever, a ranker or the sink refuses.
 pub fn run_match(
-    left: &Table,
-    right: Option<&Table>,
-    ranker: &dyn Ranker,
-    decide: &dyn Fn(f32) -> (f32, bool),
-    text: &(dyn Fn(&Record) -> String + Sync),
-    options: &MatchOptions,
-    labels: Option<&Labels>,
-    progress: &dyn Fn(u64, u64),
+    matching: &Matching,
     sink: &mut dyn FnMut(&Match, &Record, &Record) -> Result<()>,
 ) -> Result<MatchReport> {
-    if options.k == 0 {
-        return Err(Error::setting("k", 0, "a record needs at least one candidate; 10 is usual"));
-    }
-    if options.one_to_one && right.is_none() {
-        return Err(Error::setting("one-to-one", "true", "needs two lists; leave it out, or give a second list"));
-    }
-    if options.bm25 != 0.0 && right.is_none() {
-        return Err(Error::setting("bm25", options.bm25, "needs two lists; leave it out, or give a second list"));
-    }
-    check_weight(options.bm25)?;
-    let unordered = labels.filter(|_| right.is_none()).map(Labels::unordered).transpose()?;
+    let &Matching { left, right, options, labels, .. } = matching;
+    let one_list = right.is_none();
+    check(options, one_list)?;
+    let unordered = labels.filter(|_| one_list).map(Labels::unordered).transpose()?;
     let labels = unordered.as_ref().or(labels);
     let (lefts, rights) = (&left.records[..], &right.unwrap_or(left).records[..]);
-    let found = match right {
-        Some(_) => candidates::between(lefts, rights, text, options.k)?,
-        None => candidates::within(lefts, text, options.k)?,
+    let found = match one_list {
+        false => candidates::between(matching.retriever, lefts, rights.len(), options.top_k)?,
+        true => candidates::within(matching.retriever, lefts, options.top_k)?,
     };
-    let scores = score(ranker, lefts, rights, &found.pairs, progress)?;
-    let mut scored = ranked(&found, &scores, options.bm25, decide);
+    let sides = match (one_list, options.both_orders) {
+        (true, _) => Sides::OneList,
+        (false, true) => Sides::Both,
+        (false, false) => Sides::Given,
+    };
+    let pool = stages::run(matching.stages, lefts, rights, &found, sides, matching.progress)?;
+    let count = |of: fn(&Candidate) -> bool| pool.iter().filter(|c| of(c)).count() as u64;
+    let (truncated_pairs, unreadable_pairs) = (count(|c| c.score.truncated), count(|c| !c.score.readable));
+    let mut scored = ranked(&pool, options.retriever_weight, matching.decide);
     let not_assigned = if options.one_to_one { assignment::one_to_one(&mut scored) as u64 } else { 0 };
 
     let mut matched = vec![false; lefts.len()];
     for s in scored.iter().filter(|s| s.accepted) {
         matched[s.left as usize] = true;
-        if right.is_none() {
+        if one_list {
             matched[s.right as usize] = true;
         }
     }
@@ -147,71 +175,54 @@ pub fn run_match(
         left: lefts.len() as u64,
         right: rights.len() as u64,
         candidates: found.per_record,
+        without_candidates: found.without,
         pairs: scored.len() as u64,
         accepted: scored.iter().filter(|s| s.accepted).count() as u64,
         unmatched: matched.iter().filter(|m| !**m).count() as u64,
         not_assigned,
-        labels: labels.map(|labels| labels.measure(&scored, right.is_none())),
+        truncated_pairs,
+        unreadable_pairs,
+        labels: labels.map(|labels| labels.measure(&scored, one_list)),
     })
 }
 
-/// One score per pair of rows, in the order given.
-pub(crate) fn score(
-    ranker: &dyn Ranker,
-    left: &[Record],
-    right: &[Record],
-    pairs: &[(u32, u32)],
-    progress: &dyn Fn(u64, u64),
-) -> Result<Vec<f32>> {
-    let mut scores = Vec::with_capacity(pairs.len());
-    let total = pairs.len() as u64;
-    progress(0, total);
-    for some in pairs.chunks(PAIRS_AT_ONCE) {
-        let lists: Vec<List> = some
-            .chunk_by(|a, b| a.0 == b.0)
-            .map(|of| List {
-                query: (&left[of[0].0 as usize]).into(),
-                candidates: of.iter().map(|&(_, r)| (&right[r as usize]).into()).collect(),
-            })
-            .collect();
-        let new: Vec<f32> = ranker.score(&lists)?.into_iter().flatten().map(|score| score.value).collect();
-        if new.len() != some.len() {
-            let (expected, got) = (format!("{} scores", some.len()), new.len().to_string());
-            return Err(Error::Shape { op: "score", expected, got });
-        }
-        if let Some(i) = new.iter().position(|s| s.is_nan()) {
-            let (l, r) = (&left[some[i].0 as usize].id, &right[some[i].1 as usize].id);
-            return Err(Error::Internal { op: "score", what: format!("not a number for the pair {l}, {r}") });
-        }
-        scores.extend(new);
-        progress(scores.len() as u64, total);
+fn check(options: &MatchOptions, one_list: bool) -> Result<()> {
+    let needs_two = "needs two lists; leave it out, or give a second list";
+    if options.top_k == 0 {
+        return Err(Error::setting("top-k", 0, "a record needs at least one candidate; 10 is usual"));
     }
-    Ok(scores)
+    if options.one_to_one && one_list {
+        return Err(Error::setting("one-to-one", "true", needs_two));
+    }
+    if options.retriever_weight != 0.0 && one_list {
+        return Err(Error::setting("bm25-weight", options.retriever_weight, needs_two));
+    }
+    check_weight(options.retriever_weight)
 }
 
-/// Pairs that come sorted by left row, each left record's candidates now by probability, then score, best first.
-fn ranked(found: &Candidates, scores: &[f32], bm25: f32, decide: &dyn Fn(f32) -> (f32, bool)) -> Vec<Scored> {
-    let mut order: Vec<(Scored, f32, f32)> = Vec::with_capacity(scores.len());
-    for ((&(left, right), &lexical), &score) in found.pairs.iter().zip(&found.scores).zip(scores) {
-        let (probability, accepted) = decide(score);
-        let first_by = if bm25 > 0.0 { fused(score, bm25, lexical) } else { probability };
-        order.push((Scored { left, right, probability, accepted }, first_by, score));
+/// Candidates sorted by left row, each row's now by probability, then score, best first.
+fn ranked(pool: &[Candidate], weight: f32, decide: &dyn Fn(&Score) -> (f32, bool)) -> Vec<Scored> {
+    let mut order: Vec<(Scored, f32, f32)> = Vec::with_capacity(pool.len());
+    for c in pool {
+        let (probability, accepted) = decide(&c.score);
+        let first_by = if weight > 0.0 { fused(c, weight) } else { probability };
+        order.push((Scored { left: c.left, right: c.right, probability, accepted }, first_by, c.score.value));
     }
-    // Stable: what is equal stays in the index's order.
+    // Stable: what is equal stays in the retriever's order.
     order.sort_by(|(a, x, s), (b, y, t)| a.left.cmp(&b.left).then(y.total_cmp(x)).then(t.total_cmp(s)));
     order.into_iter().map(|(scored, ..)| scored).collect()
 }
 
-/// The ranker's score and BM25's in one sum. A cross-encoder reads a pair by itself; how rare the shared words are in the whole
-/// list only the index knows (interpolation as in Wang, Zhuang and Zuccon, ICTIR 2021, there for dense retrievers).
-fn fused(score: f32, bm25: f32, lexical: f32) -> f32 {
-    score + bm25 * lexical
+/// The ranker's score and the retriever's in one sum. A cross-encoder reads a pair by itself; how rare the shared words are in
+/// the whole list only the index knows (interpolation as in Wang, Zhuang and Zuccon, ICTIR 2021, there for dense retrievers).
+fn fused(candidate: &Candidate, weight: f32) -> f32 {
+    candidate.score.value + weight * candidate.retrieved
 }
 
-fn check_weight(bm25: f32) -> Result<()> {
-    match bm25.is_finite() && bm25 >= 0.0 {
+fn check_weight(weight: f32) -> Result<()> {
+    match weight.is_finite() && weight >= 0.0 {
         true => Ok(()),
-        false => Err(Error::setting("bm25", bm25, "a weight, 0 or more")),
+        false => Err(Error::setting("bm25-weight", weight, "a weight, 0 or more")),
     }
 }
 

@@ -1,10 +1,10 @@
-//! What the end of the pipeline is worth, measured against what somebody knows.
+//! How good the matches of a pipeline are, measured against labels.
 //!
 //! Nobody labels a million pairs. An accepted pair without a label is neither right nor wrong: it is left out of precision
 //! and counted. A true match is lost wherever it is lost: not proposed, scored low, or given away by the assignment.
 //!
-//! Labels that hold matches only can call nothing wrong. Then there is no precision, and not one of 100 %: what can be said
-//! is what it would be if they held *every* match ([`MatchQuality::if_complete`]).
+//! Labels of matches alone can call nothing wrong. Then precision is unknown, and not 100 %: what can be said is what it would
+//! be if they were *every* match ([`MatchQuality::assuming_complete`]).
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,7 +26,7 @@ impl Labels {
     pub fn of(pairs: &[Pair], part: Option<Split>) -> Result<Self> {
         let mut labels = Labels::default();
         for pair in pairs.iter().filter(|pair| part.is_none() || pair.split == part) {
-            let Some(label) = pair.label else { continue };
+            let Some(label) = pair.label() else { continue };
             labels.insert((pair.left, pair.right), label)?;
         }
         labels.left = part.map(|_| labels.pairs.keys().map(|pair| pair.0).collect());
@@ -45,10 +45,15 @@ impl Labels {
     pub(crate) fn unordered(&self) -> Result<Self> {
         let mut labels = Labels { pairs: HashMap::new(), left: self.left.clone() };
         for (&(l, r), &label) in self.pairs.iter().filter(|((l, r), _)| l != r) {
-            labels.insert((l.min(r), l.max(r)), label)?;
+            labels.insert(unordered((l, r)), label)?;
         }
         Ok(labels)
     }
+}
+
+/// A pair of one list with the earlier row first.
+fn unordered((a, b): (u32, u32)) -> (u32, u32) {
+    (a.min(b), a.max(b))
 }
 
 /// The pipeline against the labels.
@@ -68,8 +73,8 @@ pub struct MatchQuality {
     pub f1: Option<f64>,
     /// Accepted pairs without a label, left out of the shares.
     pub unlabelled: u64,
-    /// Precision and F1 if the labels held every match there is, so that accepted pairs without a label were wrong.
-    pub if_complete: Shares,
+    /// Precision and F1 if the labels were every match there is, so that accepted pairs without a label were wrong.
+    pub assuming_complete: Shares,
 }
 
 /// Precision and F1.
@@ -91,7 +96,8 @@ impl Labels {
         let (positives, negatives) = (labelled(true), labelled(false));
         let (mut proposed, mut right, mut wrong, mut unlabelled) = (0, 0, 0, 0);
         for s in scored.iter().filter(|s| measures(s.left, s.right)) {
-            match self.pairs.get(&(s.left, s.right)) {
+            let pair = if one_list { unordered((s.left, s.right)) } else { (s.left, s.right) };
+            match self.pairs.get(&pair) {
                 Some(true) => {
                     proposed += 1;
                     right += u64::from(s.accepted);
@@ -114,7 +120,7 @@ impl Labels {
             recall: share(right, positives),
             f1: known.map(|s| s.f1),
             unlabelled,
-            if_complete: shares(wrong + unlabelled),
+            assuming_complete: shares(wrong + unlabelled),
         }
     }
 }

@@ -87,7 +87,7 @@ impl Lists {
         for (left, pairs) in &lists {
             let candidates = pairs.iter().map(|p| number(true, p.right)).collect();
             self.lists.push((number(false, *left), candidates));
-            self.labels.extend(pairs.iter().map(|p| p.label == Some(true)));
+            self.labels.extend(pairs.iter().map(|p| p.is_match()));
         }
         let sides = records.par_iter().map(|record| text.prepare(Input::Record(record))).collect::<Result<Vec<_>>>()?;
         self.sides.extend(sides);
@@ -127,7 +127,7 @@ impl Corpus {
             counts.push(Counts {
                 name: source.source.name.clone(),
                 train: train_pairs.len() as u64,
-                train_matches: train_pairs.iter().filter(|p| p.label == Some(true)).count() as u64,
+                train_matches: train_pairs.iter().filter(|p| p.is_match()).count() as u64,
                 valid: valid_pairs.len() as u64,
                 test: test_pairs.len() as u64,
                 dropped_train,
@@ -138,7 +138,7 @@ impl Corpus {
             });
             for pair in &train_pairs {
                 fingerprint.update(source.keys(pair)[0]);
-                fingerprint.update([u8::from(pair.label == Some(true))]);
+                fingerprint.update([u8::from(pair.is_match())]);
             }
             let text = match &source.source.fields {
                 Some(fields) => text.with_fields(fields.clone()),

@@ -26,7 +26,7 @@ pub fn make(set: &mut PairSet, how: &Negatives, config: &TextConfig, seed: impl 
     }
     let mut made = Vec::new();
     for part in [Split::Train, Split::Valid, Split::Test] {
-        let matches: Vec<&Pair> = set.pairs.iter().filter(|p| p.split == Some(part) && p.label == Some(true)).collect();
+        let matches: Vec<&Pair> = set.pairs.iter().filter(|p| p.split == Some(part) && p.is_match()).collect();
         let catalogue: Vec<u32> = matches.iter().map(|p| p.right).collect::<BTreeSet<_>>().into_iter().collect();
         if catalogue.is_empty() {
             continue;
@@ -48,7 +48,7 @@ pub fn make(set: &mut PairSet, how: &Negatives, config: &TextConfig, seed: impl 
             // Where BM25 finds too few, chance fills up.
             let missing = hard - chosen.len();
             chosen.extend(rest.into_iter().take(random + missing));
-            let pair = |place| Pair { left, right: catalogue[place], label: Some(false), split: Some(part) };
+            let pair = |place| Pair { left, right: catalogue[place], grade: Some(0.0), split: Some(part) };
             made.extend(chosen.into_iter().map(pair));
         }
     }
@@ -76,7 +76,7 @@ mod tests {
         let mut right: Vec<Record> = (0..20).map(|i| record(i, names(i))).collect();
         right.push(record(20, names(0))); // reads the same as the true link of left 0
         let left: Vec<Record> = (0..20).map(|i| record(i, format!("{} by Acme", names(i)))).collect();
-        let link = |l: u32, r: u32, part| Pair { left: l, right: r, label: Some(true), split: Some(part) };
+        let link = |l: u32, r: u32, part| Pair { left: l, right: r, grade: Some(1.0), split: Some(part) };
         let mut pairs: Vec<Pair> =
             (0..20).map(|i| link(i, i, if i < 15 { Split::Train } else { Split::Test })).collect();
         pairs.push(link(1, 20, Split::Train));
@@ -86,7 +86,7 @@ mod tests {
         let new = &set.pairs[links.len()..];
         assert_eq!((made as usize, new.len()), (4 * 21, 4 * 21));
         for pair in new {
-            assert_eq!(pair.label, Some(false));
+            assert_eq!(pair.label(), Some(false));
             assert!(!links.iter().any(|l| (l.left, l.right) == (pair.left, pair.right)));
             // wood (15..20) is the test part's catalogue, and stays there
             assert_eq!(pair.right >= 15 && pair.right < 20, pair.split == Some(Split::Test));

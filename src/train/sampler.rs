@@ -74,7 +74,7 @@ fn visible(config: &TextConfig, record: &Record) -> Record {
 /// The records that each record of one side is known to match.
 fn partners(pairs: &[Pair], right: bool) -> BTreeMap<u32, BTreeSet<u32>> {
     let mut partners: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-    for pair in pairs.iter().filter(|p| p.label == Some(true)) {
+    for pair in pairs.iter().filter(|p| p.is_match()) {
         let (own, other) = if right { (pair.right, pair.left) } else { (pair.left, pair.right) };
         partners.entry(own).or_default().insert(other);
     }
@@ -118,8 +118,7 @@ impl Sampler {
             }
         }
         for _ in 0..settings.repeat {
-            let item =
-                |p: &Pair| Item { left: places[0][&p.left], right: places[1][&p.right], label: p.label == Some(true) };
+            let item = |p: &Pair| Item { left: places[0][&p.left], right: places[1][&p.right], label: p.is_match() };
             self.items.extend(train.iter().map(item));
         }
         self.sources.push(Sampled { settings, text });

@@ -52,10 +52,10 @@ impl LoadedSource {
         let config = fields_of(&recipe.text, source.fields.as_ref());
         let (mut set, skipped) = read(&source.from, recipe)?;
         let given = set.pairs.len();
-        set.pairs.retain(|p| p.label.is_some());
+        set.pairs.retain(|p| p.grade.is_some());
         let unlabelled = (given - set.pairs.len()) as u64;
         splits::assign(&mut set, &config, recipe.data.split);
-        let matches = set.pairs.iter().filter(|p| p.label == Some(true)).count();
+        let matches = set.pairs.iter().filter(|p| p.is_match()).count();
         let mut made = 0;
         match &source.negatives {
             Some(how) => {

@@ -190,7 +190,7 @@ fn links_with_labels_parts_and_other_ids() {
         right_id: Some("code".into()),
     };
     let set = pairs(&source);
-    let seen: Vec<_> = set.pairs.iter().map(|p| (p.left, p.right, p.label, p.split)).collect();
+    let seen: Vec<_> = set.pairs.iter().map(|p| (p.left, p.right, p.label(), p.split)).collect();
     let wanted = [
         (0, 0, Some(true), Some(Split::Train)),
         (1, 1, Some(false), Some(Split::Valid)),
@@ -202,7 +202,7 @@ fn links_with_labels_parts_and_other_ids() {
     let bare = folder.write("bare.csv", "a,b\nB,2\n");
     let set = pairs(&guess_links(&left, &right, &bare).unwrap());
     assert_eq!(
-        (set.pairs[0].left, set.pairs[0].right, set.pairs[0].label, set.pairs[0].split),
+        (set.pairs[0].left, set.pairs[0].right, set.pairs[0].label(), set.pairs[0].split),
         (1, 1, Some(true), None)
     );
 }
