@@ -1,15 +1,15 @@
 //! `sverka bench`: how fast a model is here, on the three shapes of `docs/results.md`. Token ids are drawn, so tokenisation
-//! is not part of it. `--against` hands the model to the script in `benches/`, which measures peers beside it, in turns.
+//! is not part of it. `--against` hands the model to the script in `benches/`, which measures peers in the same run, in turns.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use sverka::bundle::{Manifest, export, read_directory};
+use sverka::bundle::{Architecture, Checkpoint, Purpose, export};
 use sverka::models::bert::Config;
-use sverka::models::cross_encoder::Scorer;
-use sverka::nn::{Array, Dtype};
+use sverka::models::{Mode, Net, cross_encoder, net};
+use sverka::nn::Dtype;
 use sverka::text::{Batch, Encoding};
 
 use crate::args::Resolved;
@@ -27,7 +27,7 @@ of ours and of the peers, on the same weights, in turns.";
 /// Pairs and tokens of each batch.
 const SHAPES: [(usize, usize); 3] = [(32, 64), (8, 128), (1, 32)];
 
-/// Metric a model's speed on this machine
+/// Measure a model's speed on this machine
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
@@ -36,7 +36,7 @@ pub struct Args {
     /// Seconds to measure each shape
     #[arg(long, default_value_t = 3.0, value_name = "S")]
     seconds: f64,
-    /// Metric these beside it, in turns [from a checkout]
+    /// Measure these in the same run, in turns [from a checkout]
     #[arg(long, value_delimiter = ',', value_name = "PEERS")]
     against: Vec<Peer>,
 }
@@ -74,24 +74,20 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     if !args.against.is_empty() {
         return against(&args, global, output);
     }
-    let (config, mut weights) = read_directory(&args.model)?;
-    let stored = Manifest::read(&args.model)?.and_then(|m| m.dtype);
-    let dtype = global.device.dtype(global.dtype, stored);
-    // an encoder without a head is as fast as one with a head that says nothing
-    let h = config.hidden_size;
-    for (name, shape) in [("bert.pooler.dense", vec![h, h]), ("classifier", vec![1, h])] {
-        for (name, shape) in [(format!("{name}.bias"), vec![shape[0]]), (format!("{name}.weight"), shape)] {
-            let zeros = Array { data: vec![0.0; shape.iter().product()], shape };
-            weights.0.entry(name).or_insert(zeros);
-        }
-    }
-    let scorer = Scorer::new(config.clone(), &weights, dtype, global.device)?;
+    let model = Architecture::CrossEncoder.model();
+    let mut checkpoint = Checkpoint::read(&args.model)?;
+    checkpoint.select(&*model, Purpose::Start)?;
+    let Checkpoint { manifest, config, mut weights, .. } = checkpoint;
+    let dtype = global.device.dtype(global.dtype, manifest.and_then(|m| m.dtype));
+    // an encoder without a head is as fast as one with a head of drawn weights
+    net::complete(&model.modules(), &config, &mut weights, 1);
+    let net = Net::serving(config.clone(), &model.modules(), &weights, dtype, global.device)?;
     drop(weights);
     let bar = output.bar(SHAPES.len() as u64, "measuring {bar:30} {pos}/{len}");
     let mut shapes = Vec::new();
     for (pairs, tokens) in SHAPES {
         let batch = drawn(&config, pairs, tokens.min(config.max_position_embeddings));
-        shapes.push(measure(&scorer, &batch, Duration::from_secs_f64(args.seconds))?);
+        shapes.push(measure(&net, &batch, Duration::from_secs_f64(args.seconds))?);
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -100,7 +96,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     Ok(())
 }
 
-/// Exports the model and lets `benches/peers` measure it beside the peers; its table is the result.
+/// Exports the model and lets `benches/peers` measure it next to the peers; its table is the result.
 fn against(args: &Args, global: &Resolved, output: &Output) -> Outcome {
     let wanted: Vec<String> = args.against.iter().map(|peer| format!("{peer:?}").to_lowercase()).collect();
     let wanted = wanted.join(",");
@@ -123,7 +119,7 @@ fn against(args: &Args, global: &Resolved, output: &Output) -> Outcome {
     }
     let status = command.status().map_err(sverka::Error::io("start", &script))?;
     if !status.success() {
-        let what = format!("benches/peers ended with {status}; its own words stand above");
+        let what = format!("benches/peers ended with {status}; its own message is above");
         return Err(sverka::Error::Internal { op: "bench", what }.into());
     }
     if output.is_json() {
@@ -160,15 +156,16 @@ fn drawn(config: &Config, pairs: usize, tokens: usize) -> Batch {
     batch
 }
 
-fn measure(scorer: &Scorer, batch: &Batch, time: Duration) -> sverka::Result<Timing> {
+fn measure(net: &Net, batch: &Batch, time: Duration) -> sverka::Result<Timing> {
+    let score = || cross_encoder::logits(&net.pass(Mode::Infer), batch);
     for _ in 0..3 {
-        scorer.logits(batch)?;
+        score()?;
     }
     let start = Instant::now();
     let mut took = Vec::new();
     while start.elapsed() < time || took.len() < 5 {
         let run = Instant::now();
-        scorer.logits(batch)?;
+        score()?;
         took.push(run.elapsed().as_secs_f64());
     }
     took.sort_by(f64::total_cmp);

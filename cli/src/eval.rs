@@ -25,7 +25,7 @@ JSON keys: f1 precision recall threshold ece, and more; shares of one. `best_f1`
 answers; `uncalibrated` holds ece, ece_mass, brier and nll of the bare scores (a sigmoid).
 With --rank: queries k recall_at_k accuracy_at_1 index_accuracy_at_1 mrr.";
 
-/// Metric a model on labelled pairs
+/// Measure a model on labelled pairs
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {

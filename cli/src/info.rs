@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sverka::Error;
-use sverka::bundle::{Manifest, read_directory};
+use sverka::bundle::{Checkpoint, Manifest};
 use sverka::calibrate::Calibration;
 use sverka::models::bert::Config;
 
@@ -34,8 +34,7 @@ struct Answer {
 }
 
 pub fn run(args: Args, output: &Output) -> Outcome {
-    let (config, weights) = read_directory(&args.model)?;
-    let manifest = Manifest::read(&args.model)?;
+    let Checkpoint { manifest, config, weights, .. } = Checkpoint::read(&args.model)?;
     let parameters = weights.0.values().map(|a| a.data.len() as u64).sum();
     let answer = Answer { parameters, bytes: size(&args.model)?, config, manifest, model: args.model };
     output.result(&answer, &told(&answer, output))?;
@@ -59,7 +58,7 @@ fn told(answer: &Answer, output: &Output) -> String {
         line("bundle", "no: a plain Hugging Face directory, to start training from".into());
         return text;
     };
-    line("architecture", m.architecture.clone());
+    line("architecture", m.architecture.name());
     let fields = if m.rendering.fields.is_empty() { "all but the id".into() } else { m.rendering.fields.join(", ") };
     line("reads", format!("{fields}; pairs of up to {} tokens", m.rendering.max_tokens));
     line("probability", m.calibration.as_ref().map_or("not calibrated", method).into());

@@ -37,7 +37,7 @@ pub struct Args {
     resume: bool,
 }
 
-/// Draws what a run tells.
+/// Draws what a run reports.
 struct Bar<'a> {
     output: &'a Output,
     bar: ProgressBar,
@@ -51,10 +51,10 @@ impl Progress for Bar<'_> {
         self.bar.set_position((report.done * STEPS as f64) as u64);
         let best = self.best.lock().ok().and_then(|b| *b).map_or("-".into(), |f1| format!("{:.1}%", 100.0 * f1));
         self.bar.set_message(format!(
-            "epoch {} loss {:.4}, validation F1 {best}, {:.0} pairs/s, {} left",
+            "epoch {} loss {:.4}, validation F1 {best}, {:.0} examples/s, {} left",
             report.epoch + 1,
             report.loss,
-            report.pairs_per_second,
+            report.items_per_second,
             clock(report.seconds_left)
         ));
         ControlFlow::Continue(())
@@ -63,16 +63,12 @@ impl Progress for Bar<'_> {
         if v.best
             && let Ok(mut best) = self.best.lock()
         {
-            *best = Some(v.best_f1);
+            *best = v.measures.get("f1").copied();
         }
         let mark = if v.best { ", the best so far" } else { "" };
-        self.say(&format!(
-            "after {:.1} epochs: validation F1 {:.1}%, PR-AUC {:.1}%, loss {:.4}{mark}",
-            v.epochs,
-            100.0 * v.best_f1,
-            100.0 * v.pr_auc,
-            v.loss
-        ));
+        let measures = v.measures.iter().map(|(name, value)| format!("{name} {value:.4}"));
+        let measures = measures.collect::<Vec<_>>().join(", ");
+        self.say(&format!("after {:.1} epochs: validation {measures}{mark}", v.epochs));
     }
     fn note(&self, message: &str) {
         self.say(message);

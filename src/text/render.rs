@@ -16,7 +16,7 @@ use crate::ranker::Input;
 use crate::records::Record;
 use crate::{Error, Result};
 
-/// How a record becomes text and a pair becomes tokens. Split of a recipe and of a bundle, so that training and serving agree.
+/// How a record becomes text and a pair becomes tokens. Part of a recipe and of a bundle, so that training and serving agree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TextConfig {

@@ -110,8 +110,8 @@ fn a_deepmatcher_folder() {
     let source = detect(folder.0.path()).unwrap();
     assert_eq!(source, Source::Deepmatcher { dir: folder.0.path().into() });
     let set = pairs(&source);
-    let train: Vec<_> = set.part(Split::Train).collect();
-    assert_eq!((train.len(), set.part(Split::Valid).count(), set.part(Split::Test).count()), (1, 0, 1));
+    let train: Vec<_> = set.split(Split::Train).collect();
+    assert_eq!((train.len(), set.split(Split::Valid).count(), set.split(Split::Test).count()), (1, 0, 1));
     assert_eq!(
         (&*train[0].0.id, fields(train[0].0), fields(train[0].1), train[0].2),
         ("5", vec![("name", "b")], vec![("title", "c")], Some(true))
@@ -127,7 +127,7 @@ fn joined_rows_under_both_prefixes() {
         let source = detect(&path).unwrap();
         assert_eq!(source, Source::Joined(Parts { train: Some(path), valid: None, test: None }));
         let set = pairs(&source);
-        let rows: Vec<_> = set.part(Split::Train).collect();
+        let rows: Vec<_> = set.split(Split::Train).collect();
         assert_eq!((&*rows[1].0.id, &*rows[1].1.id, rows[1].2), ("a1", "b2", Some(false)));
         assert_eq!((fields(rows[0].0), fields(rows[0].1)), (vec![("name", "x"), ("price", "3")], vec![("name", "y")]));
     }
@@ -150,7 +150,7 @@ fn wdc_lines_plain_and_packed_without_the_cluster() {
     assert_eq!(source, Source::Wdc(Parts { train: Some(plain), valid: None, test: Some(packed) }));
     let set = pairs(&source);
     for part in [Split::Train, Split::Test] {
-        let rows: Vec<_> = set.part(part).collect();
+        let rows: Vec<_> = set.split(part).collect();
         assert_eq!((rows.len(), &*rows[0].0.id, &*rows[0].1.id), (2, "12", "13"));
         assert_eq!((rows[0].2, rows[1].2), (Some(true), Some(false)));
         assert_eq!(fields(rows[0].0), [("title", "l \"24\""), ("keyValuePairs", "{\"Brand\":\"K\"}")]);
@@ -166,7 +166,7 @@ fn ditto_lines_may_repeat() {
     let source = detect(&path).unwrap();
     assert_eq!(source, Source::Ditto(Parts { train: None, valid: Some(path), test: None }));
     let set = pairs(&source);
-    let rows: Vec<_> = set.part(Split::Valid).collect();
+    let rows: Vec<_> = set.split(Split::Valid).collect();
     assert_eq!(rows.iter().map(|r| r.2).collect::<Vec<_>>(), [Some(true), Some(true), Some(false)]);
     assert_eq!(fields(rows[1].0), [("title", "\"Fire, 7\" Display\"@en"), ("price", ""), ("x", "2")]);
     assert_eq!((fields(rows[2].0), &*rows[2].0.id), (vec![("title", "b")], "3"));

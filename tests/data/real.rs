@@ -14,7 +14,7 @@ fn pairs(source: &Source) -> PairSet {
 /// Pairs and matches of the three parts.
 fn counts(set: &PairSet) -> [(usize, usize); 3] {
     [Split::Train, Split::Valid, Split::Test]
-        .map(|part| (set.part(part).count(), set.part(part).filter(|p| p.2 == Some(true)).count()))
+        .map(|part| (set.split(part).count(), set.split(part).filter(|p| p.2 == Some(true)).count()))
 }
 
 #[test]
