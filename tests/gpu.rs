@@ -24,7 +24,7 @@ fn weights(config: &Config) -> Weights {
         let centre = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
         let spread = if shape.len() == 2 { 1.7 / (shape[1] as f32).sqrt() } else { 0.2 };
         let data = (0..shape.iter().product()).map(|_| centre + spread * rng.random_range(-1.0..1.0)).collect();
-        (name, Array { shape, data })
+        (name, Array::new(shape, data))
     });
     Weights(arrays.collect())
 }

@@ -35,7 +35,7 @@ struct Answer {
 
 pub fn run(args: Args, output: &Output) -> Outcome {
     let Checkpoint { manifest, config, weights, .. } = Checkpoint::read(&args.model)?;
-    let parameters = weights.0.values().map(|a| a.data.len() as u64).sum();
+    let parameters = weights.0.values().map(|a| a.len() as u64).sum();
     let answer = Answer { parameters, bytes: size(&args.model)?, config, manifest, model: args.model };
     output.result(&answer, &told(&answer, output))?;
     Ok(())

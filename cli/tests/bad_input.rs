@@ -184,7 +184,7 @@ fn broken_weights() {
         let broken = info(|model| {
             let path = model.join("model.safetensors");
             let mut weights = read_safetensors(&path).unwrap();
-            weights.0.get_mut("bert.encoder.layer.1.output.dense.weight").unwrap().data[70] = value;
+            weights.0.get_mut("bert.encoder.layer.1.output.dense.weight").unwrap().values_mut()[70] = value;
             write_safetensors(&path, &weights, Storage::F32).unwrap();
         });
         let key = format!("bert.encoder.layer.1.output.dense.weight: value 70 is {said}");

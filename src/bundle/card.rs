@@ -6,7 +6,7 @@ use crate::nn::Weights;
 
 /// The model card that every bundle begins with; a person may write more.
 pub(super) fn card(manifest: &Manifest, config: &Config, weights: &Weights) -> String {
-    let parameters: usize = weights.0.values().map(|a| a.data.len()).sum();
+    let parameters: usize = weights.0.values().map(|a| a.len()).sum();
     let fields = match manifest.rendering.fields.as_slice() {
         [] => "all fields but the id".to_string(),
         fields => fields.join(", "),

@@ -93,15 +93,14 @@ fn pick_tables(weights: &mut Weights, name: &str, rows: &[usize]) -> Result<()> 
 /// Some rows of a matrix.
 fn pick(table: &Array, rows: &[usize], name: &str) -> Result<Array> {
     let wrong = |got: String| Error::Shape { op: "surgery", expected: format!("rows that {name} has"), got };
-    let &[have, columns] = table.shape.as_slice() else { return Err(wrong(format!("{:?}", table.shape))) };
+    let &[have, _] = table.shape.as_slice() else { return Err(wrong(format!("{:?}", table.shape))) };
     if let Some(beyond) = rows.iter().find(|&&row| row >= have) {
         return Err(wrong(format!("row {beyond} of {have}")));
     }
     if rows.is_empty() {
         return Err(wrong("none".into()));
     }
-    let data = rows.iter().flat_map(|&row| &table.data[row * columns..(row + 1) * columns]).copied().collect();
-    Ok(Array { shape: vec![rows.len(), columns], data })
+    Ok(table.select_rows(rows))
 }
 
 #[cfg(test)]
@@ -112,11 +111,11 @@ mod tests {
         let text = r#"{"vocab_size": 4, "hidden_size": 2, "num_hidden_layers": 12, "num_attention_heads": 1,
             "intermediate_size": 4, "max_position_embeddings": 8, "pad_token_id": 1}"#;
         let mut weights = Weights::default();
-        let counted = |rows: usize| Array { shape: vec![rows, 2], data: (0..rows * 2).map(|v| v as f32).collect() };
+        let counted = |rows: usize| Array::new(vec![rows, 2], (0..rows * 2).map(|v| v as f32).collect());
         weights.0.insert(format!("bert.{SEGMENTS}"), counted(2));
         weights.0.insert(format!("bert.{WORDS}"), counted(4));
         for layer in 0..12 {
-            let array = Array { shape: vec![1], data: vec![layer as f32] };
+            let array = Array::new(vec![1], vec![layer as f32]);
             weights.0.insert(format!("bert.{LAYER}{layer}.output.dense.bias"), array);
         }
         (serde_json::from_str(text).unwrap(), weights)
@@ -126,7 +125,10 @@ mod tests {
     fn new_segments_copy_the_old_in_turn() {
         let (mut config, mut weights) = model();
         grow_segments(&mut config, &mut weights, 5).unwrap();
-        assert_eq!(weights.0[&format!("bert.{SEGMENTS}")].data, [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 0.0, 1.0]);
+        assert_eq!(
+            weights.0[&format!("bert.{SEGMENTS}")].values()[..],
+            [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 0.0, 1.0]
+        );
         assert_eq!((config.type_vocab_size, &weights.0[&format!("bert.{SEGMENTS}")].shape), (5, &vec![5, 2]));
         assert!(grow_segments(&mut config, &mut weights, 4).unwrap_err().is_user_error());
     }
@@ -136,7 +138,7 @@ mod tests {
         let (mut config, mut weights) = model();
         take_layers(&mut config, &mut weights, &[1, 11, 1]).unwrap();
         let taken: Vec<f32> =
-            (0..3).map(|l| weights.0[&format!("bert.{LAYER}{l}.output.dense.bias")].data[0]).collect();
+            (0..3).map(|l| weights.0[&format!("bert.{LAYER}{l}.output.dense.bias")].values()[0]).collect();
         assert_eq!((taken, config.num_hidden_layers, weights.0.len()), (vec![1.0, 11.0, 1.0], 3, 5));
         assert!(take_layers(&mut config, &mut weights, &[3]).unwrap_err().to_string().contains("no layer 3"));
         assert!(take_layers(&mut config, &mut weights, &[]).is_err());
@@ -148,7 +150,7 @@ mod tests {
         let (mut config, mut weights) = model();
         assert!(prune_embeddings(&mut config, &mut weights, &[0, 4]).is_err());
         prune_embeddings(&mut config, &mut weights, &[0, 1, 3]).unwrap();
-        assert_eq!(weights.0[&format!("bert.{WORDS}")].data, [0.0, 1.0, 2.0, 3.0, 6.0, 7.0]);
+        assert_eq!(weights.0[&format!("bert.{WORDS}")].values()[..], [0.0, 1.0, 2.0, 3.0, 6.0, 7.0]);
         assert_eq!((config.vocab_size, config.pad_token_id), (3, 1));
     }
 }

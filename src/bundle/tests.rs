@@ -98,7 +98,7 @@ fn a_masked_language_head_is_left_out() {
     let (_dir, to) = copy("five-segments");
     change_weights(&to, |w| {
         w.0.retain(|name, _| !name.starts_with("pooler"));
-        w.0.insert("cls.predictions.bias".into(), Array { shape: vec![48], data: vec![0.0; 48] });
+        w.0.insert("cls.predictions.bias".into(), Array::new(vec![48], vec![0.0; 48]));
     });
     let (_, weights) = read_directory(&to).unwrap();
     assert!(weights.0.keys().all(|name| name.starts_with("bert.") && !name.contains("pooler")));
@@ -191,17 +191,17 @@ fn a_missing_or_misshapen_tensor_is_named() {
     let (_dir, to) = copy("one-segment");
     change_weights(&to, |w| drop(w.0.remove(NAME)));
     assert_refused(read_directory(&to), file, &format!("{NAME}: is missing"));
-    change_weights(&to, |w| drop(w.0.insert(NAME.into(), Array { shape: vec![2], data: vec![0.0; 2] })));
+    change_weights(&to, |w| drop(w.0.insert(NAME.into(), Array::new(vec![2], vec![0.0; 2]))));
     assert_refused(read_directory(&to), file, &format!("{NAME}: has shape [2]"));
-    change_weights(&to, |w| drop(w.0.insert(NAME.into(), Array { shape: vec![37], data: vec![0.0; 37] })));
+    change_weights(&to, |w| drop(w.0.insert(NAME.into(), Array::new(vec![37], vec![0.0; 37]))));
     read_directory(&to).unwrap();
     let strange = "bert.encoder.layer.2.output.dense.bias";
-    change_weights(&to, |w| drop(w.0.insert(strange.into(), Array { shape: vec![16], data: vec![0.0; 16] })));
+    change_weights(&to, |w| drop(w.0.insert(strange.into(), Array::new(vec![16], vec![0.0; 16]))));
     assert_refused(read_directory(&to), file, strange);
     change_weights(&to, |w| {
         w.0.remove(strange);
-        w.0.insert("classifier.weight".into(), Array { shape: vec![3, 16], data: vec![0.0; 48] });
-        w.0.insert("classifier.bias".into(), Array { shape: vec![3], data: vec![0.0; 3] });
+        w.0.insert("classifier.weight".into(), Array::new(vec![3, 16], vec![0.0; 48]));
+        w.0.insert("classifier.bias".into(), Array::new(vec![3], vec![0.0; 3]));
     });
     let mut checkpoint = Checkpoint::read(&to).unwrap();
     let model = Architecture::CrossEncoder.model();
@@ -294,7 +294,7 @@ fn files_that_do_not_belong_together_are_refused() {
     );
     // changed weights are found before they score
     let (_dir, out) = saved(Storage::F32);
-    change_weights(&out, |w| w.0.get_mut("classifier.bias").unwrap().data[0] += 1.0);
+    change_weights(&out, |w| w.0.get_mut("classifier.bias").unwrap().values_mut()[0] += 1.0);
     assert_refused(Bundle::open(&out, None, Device::Cpu), "model.safetensors", "SHA-256");
     assert_refused(Bundle::open(&golden("five-segments"), None, Device::Cpu), "model.safetensors", "classifier.weight");
     assert_refused(Bundle::open(&golden("one-segment"), None, Device::Cpu), "config.json", "type_vocab_size");
@@ -303,9 +303,7 @@ fn files_that_do_not_belong_together_are_refused() {
 #[test]
 fn arrays_of_another_architecture_are_named_and_never_dropped_in_silence() {
     let (_dir, to) = copy("three-segments");
-    change_weights(&to, |w| {
-        drop(w.0.insert("linear.weight".into(), Array { shape: vec![2, 30], data: vec![0.0; 60] }))
-    });
+    change_weights(&to, |w| drop(w.0.insert("linear.weight".into(), Array::new(vec![2, 30], vec![0.0; 60]))));
     let model = Architecture::CrossEncoder.model();
     assert_refused(
         Checkpoint::read(&to).unwrap().select(&*model, Purpose::Score),
@@ -332,7 +330,7 @@ fn arrays_of_another_architecture_are_named_and_never_dropped_in_silence() {
 #[test]
 fn a_second_documents_segments_begin_as_the_firsts() {
     let (mut config, mut weights) = read_directory(&golden("rubert")).unwrap();
-    let rows = |w: &Weights| w.0["bert.embeddings.token_type_embeddings.weight"].data.clone();
+    let rows = |w: &Weights| w.0["bert.embeddings.token_type_embeddings.weight"].values().to_vec();
     let before = rows(&weights);
     grow_segments(&mut config, &mut weights, 3, Reads::Triple).unwrap();
     assert_eq!(rows(&weights), [&before[..], &before[16..]].concat());
@@ -381,7 +379,7 @@ fn a_pruned_model_has_the_rows_of_its_words() {
     let (before, after) = prune(&out, &pruned, &small).unwrap();
     assert!(before > after && after == pruned.kept().len(), "{before} {after}");
     let (was, is) = (read_directory(&out).unwrap().1, read_directory(&small).unwrap().1);
-    let row = |w: &Weights, id: usize| w.0[&format!("bert.{WORDS}")].data[id * 16..][..16].to_vec();
+    let row = |w: &Weights, id: usize| w.0[&format!("bert.{WORDS}")].values()[id * 16..][..16].to_vec();
     let rendering = manifest().rendering;
     let ids = |dir: &Path| {
         TextEncoder::open(dir, rendering.clone()).unwrap().encode(&[Input::Text("Монитор 27")]).unwrap().ids

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::nn::embedding::Embedding;
 use crate::nn::encoder::Encoder;
 use crate::nn::graph::Graph;
-use crate::nn::layer::{LayerArrays, LayerShape, NAMES, Norm};
-use crate::nn::layer_grad::Leaf;
+use crate::nn::layer::LayerShape;
+use crate::nn::layer_grad::ParamRef;
+use crate::nn::layer_weights::{Affine, EmbeddingWeights, LayerArrays, LayerWeights, Norm};
+use crate::nn::quantized::Matrix;
 use crate::nn::{Device, Dtype, Parameters, Weights};
 use crate::{Error, Result};
 
@@ -77,13 +79,24 @@ pub const SEGMENTS: &str = "embeddings.token_type_embeddings.weight";
 pub const LAYER: &str = "encoder.layer.";
 
 /// Names of the embedding's arrays after an encoder's prefix.
-const EMBEDDING: [&str; 5] = [
-    WORDS,
-    SEGMENTS,
-    "embeddings.position_embeddings.weight",
-    "embeddings.LayerNorm.weight",
-    "embeddings.LayerNorm.bias",
-];
+pub const EMBEDDING_NAMES: EmbeddingWeights<&str> = EmbeddingWeights {
+    words: WORDS,
+    segments: SEGMENTS,
+    positions: "embeddings.position_embeddings.weight",
+    norm: Norm { gamma: "embeddings.LayerNorm.weight", beta: "embeddings.LayerNorm.bias" },
+};
+
+/// Names of a layer's arrays after [`LAYER`], its number and a dot.
+pub const LAYER_NAMES: LayerWeights<&str> = LayerWeights {
+    query: Affine { weight: "attention.self.query.weight", bias: "attention.self.query.bias" },
+    key: Affine { weight: "attention.self.key.weight", bias: "attention.self.key.bias" },
+    value: Affine { weight: "attention.self.value.weight", bias: "attention.self.value.bias" },
+    attention_output: Affine { weight: "attention.output.dense.weight", bias: "attention.output.dense.bias" },
+    attention_norm: Norm { gamma: "attention.output.LayerNorm.weight", beta: "attention.output.LayerNorm.bias" },
+    up: Affine { weight: "intermediate.dense.weight", bias: "intermediate.dense.bias" },
+    down: Affine { weight: "output.dense.weight", bias: "output.dense.bias" },
+    output_norm: Norm { gamma: "output.LayerNorm.weight", beta: "output.LayerNorm.bias" },
+};
 
 /// The pooler's name: `.weight [h, h]` and `.bias [h]`.
 pub const POOLER: &str = "bert.pooler.dense";
@@ -94,22 +107,19 @@ pub const PREFIX: &str = "bert.";
 impl Config {
     /// Names and shapes of an encoder's arrays, prefix included, without pooler and heads.
     pub fn arrays(&self, prefix: &str) -> Vec<(String, Vec<usize>)> {
-        let (h, f) = (self.hidden_size, self.intermediate_size);
-        let tables = [self.vocab_size, self.type_vocab_size, self.max_position_embeddings];
-        let mut list: Vec<(String, Vec<usize>)> =
-            tables.iter().zip(EMBEDDING).map(|(&rows, name)| (format!("{prefix}{name}"), vec![rows, h])).collect();
-        list.extend(EMBEDDING[3..].iter().map(|name| (format!("{prefix}{name}"), vec![h])));
+        let h = self.hidden_size;
+        let table = |rows: usize| vec![rows, h];
+        let embedding = EmbeddingWeights {
+            words: table(self.vocab_size),
+            segments: table(self.type_vocab_size),
+            positions: table(self.max_position_embeddings),
+            norm: Norm { gamma: vec![h], beta: vec![h] },
+        };
+        let names = EMBEDDING_NAMES.into_array().map(|name| format!("{prefix}{name}"));
+        let mut list: Vec<(String, Vec<usize>)> = names.into_iter().zip(embedding.into_array()).collect();
         for layer in 0..self.num_hidden_layers {
-            for name in NAMES {
-                let shape = match name {
-                    "intermediate.dense.weight" => vec![f, h],
-                    "intermediate.dense.bias" => vec![f],
-                    "output.dense.weight" => vec![h, f],
-                    _ if name.ends_with("bias") || name.contains("LayerNorm") => vec![h],
-                    _ => vec![h, h],
-                };
-                list.push((layer_array(prefix, layer, name), shape));
-            }
+            let names = LAYER_NAMES.into_array().map(|name| layer_array(prefix, layer, name));
+            list.extend(names.into_iter().zip(self.shape().arrays().into_array()));
         }
         list
     }
@@ -125,31 +135,47 @@ impl Config {
     }
 }
 
-/// The full name of one of layer `layer`'s arrays, named as in [`NAMES`].
+/// The full name of one of layer `layer`'s arrays, named as in [`LAYER_NAMES`].
 pub fn layer_array(prefix: &str, layer: usize, name: &str) -> String {
     format!("{prefix}{LAYER}{layer}.{name}")
 }
 
 /// Where an encoder's arrays come from: loaded weights or parameters in training.
 pub trait Source {
-    /// Values of an array.
-    fn values(&self, name: &str) -> Result<&[f32]>;
-    /// Values of an array to be kept.
+    /// An array.
+    ///
+    /// # Errors
+    /// It is not there.
+    fn matrix(&self, name: &str) -> Result<Matrix<'_>>;
+    /// An f32 array.
+    ///
+    /// # Errors
+    /// It is not there, or int8.
+    fn vector(&self, name: &str) -> Result<&[f32]> {
+        match self.matrix(name)? {
+            Matrix::F32(values) => Ok(values),
+            Matrix::Int8(_) => Err(Error::Internal { op: "weights", what: format!("{name} is int8") }),
+        }
+    }
+    /// Values of an array, to be kept.
+    ///
+    /// # Errors
+    /// It is not there.
     fn kept(&self, name: &str) -> Result<Arc<Vec<f32>>> {
-        Ok(Arc::new(self.values(name)?.to_vec()))
+        Ok(Arc::new(self.matrix(name)?.values().into_owned()))
     }
 }
 
 impl Source for Weights {
-    fn values(&self, name: &str) -> Result<&[f32]> {
-        let found = self.0.get(name).map(|a| a.data.as_slice());
-        found.ok_or_else(|| Error::Internal { op: "weights", what: format!("no array {name}") })
+    fn matrix(&self, name: &str) -> Result<Matrix<'_>> {
+        let missing = || Error::Internal { op: "weights", what: format!("no array {name}") };
+        self.0.get(name).map(|array| array.matrix()).ok_or_else(missing)
     }
 }
 
 impl Source for Parameters {
-    fn values(&self, name: &str) -> Result<&[f32]> {
-        Ok(&self.get(name)?.value)
+    fn matrix(&self, name: &str) -> Result<Matrix<'_>> {
+        Ok(Matrix::F32(&self.get(name)?.value))
     }
     fn kept(&self, name: &str) -> Result<Arc<Vec<f32>>> {
         Ok(self.get(name)?.value.clone())
@@ -157,13 +183,11 @@ impl Source for Parameters {
 }
 
 fn embedding(config: &Config, prefix: &str, source: &dyn Source) -> Result<Embedding> {
-    let name = |i: usize| format!("{prefix}{}", EMBEDDING[i]);
     Ok(Embedding {
         hidden: config.hidden_size,
         eps: config.layer_norm_eps,
         dropout: config.hidden_dropout_prob,
-        tables: [source.kept(&name(0))?, source.kept(&name(1))?, source.kept(&name(2))?],
-        norm: Norm::new(source.values(&name(3))?, source.values(&name(4))?),
+        weights: EMBEDDING_NAMES.try_map(|name| source.kept(&format!("{prefix}{name}")))?,
     })
 }
 
@@ -173,32 +197,29 @@ fn embedding(config: &Config, prefix: &str, source: &dyn Source) -> Result<Embed
 /// A missing array; `SVERKA_CPU` names a unit that this CPU does not have; a device that is not there, or does not compute in `dtype`.
 pub fn encoder(config: &Config, prefix: &str, source: &dyn Source, dtype: Dtype, device: Device) -> Result<Encoder> {
     let arrays = |layer: usize| {
-        let mut arrays: LayerArrays = [&[]; 16];
-        for (array, name) in arrays.iter_mut().zip(NAMES) {
-            *array = source.values(&layer_array(prefix, layer, name))?;
-        }
-        Ok(arrays)
+        let name = |name: &str| layer_array(prefix, layer, name);
+        LAYER_NAMES.try_map(|matrix| source.matrix(&name(matrix)), |vector| source.vector(&name(vector)))
     };
     let layers: Vec<LayerArrays> = (0..config.num_hidden_layers).map(arrays).collect::<Result<_>>()?;
     Encoder::new(device, dtype, config.shape(), embedding(config, prefix, source)?, &layers)
 }
 
 /// An encoder's arrays for one training graph. It shares the parameters' values while it lives.
+///
+/// # Errors
+/// A missing array.
 pub fn graph(config: &Config, prefix: &str, parameters: &Parameters, dtype: Dtype) -> Result<Graph> {
-    let leaf = |name: &str| -> Result<Leaf> {
-        let p = parameters.get(name)?;
-        Ok(Leaf { value: p.value.clone(), grad: p.grad.clone() })
-    };
-    let leaves = |names: &mut dyn Iterator<Item = String>| names.map(|name| leaf(&name)).collect::<Result<Vec<_>>>();
-    let grads = leaves(&mut EMBEDDING.iter().map(|name| format!("{prefix}{name}")))?;
-    let Ok(grads) = <[Leaf; 5]>::try_from(grads) else { unreachable!("five names give five leaves") };
-    let layer = |i: usize| -> Result<[Leaf; 16]> {
-        let leaves = leaves(&mut NAMES.iter().map(|name| layer_array(prefix, i, name)))?;
-        Ok(leaves.try_into().unwrap_or_else(|_| unreachable!("sixteen names give sixteen leaves")))
+    let layer = |layer: usize| {
+        let param = |name: &str| -> Result<ParamRef> {
+            let p = parameters.get(&layer_array(prefix, layer, name))?;
+            Ok(ParamRef { value: p.value.clone(), grad: p.grad.clone() })
+        };
+        LAYER_NAMES.try_map(param, param)
     };
     Ok(Graph {
         embedding: embedding(config, prefix, parameters)?,
-        grads: grads.map(|leaf| leaf.grad),
+        grads: EMBEDDING_NAMES
+            .try_map(|name| Ok::<_, Error>(parameters.get(&format!("{prefix}{name}"))?.grad.clone()))?,
         layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
         shape: config.shape(),
         dtype,

@@ -100,7 +100,7 @@ pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed
                 1 => vec![0.0; n],
                 _ => normal(&mut rng, n, config.initializer_range),
             };
-            weights.0.entry(name).or_insert(Array { shape, data });
+            weights.0.entry(name).or_insert(Array::new(shape, data));
         }
     }
 }
@@ -175,8 +175,8 @@ impl Packed {
 
 fn linear(name: &str, from: &dyn bert::Source) -> Result<Linear> {
     let mut linear = Linear::default();
-    let (weight, bias) = (from.values(&format!("{name}.weight"))?, from.values(&format!("{name}.bias"))?);
-    linear.pack(Dtype::F32, &[&weight], &[&bias]);
+    let (weight, bias) = (from.matrix(&format!("{name}.weight"))?, from.vector(&format!("{name}.bias"))?);
+    linear.pack(Dtype::F32, &[weight], &[bias]);
     Ok(linear)
 }
 

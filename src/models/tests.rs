@@ -26,7 +26,7 @@ fn weights(config: &Config) -> Weights {
     let arrays = config.arrays("bert.").into_iter().map(|(name, shape)| {
         let centre = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
         let data = (0..shape.iter().product()).map(|_| centre + rng.random_range(-0.4..0.4)).collect();
-        (name, Array { shape, data })
+        (name, Array::new(shape, data))
     });
     Weights(arrays.collect())
 }

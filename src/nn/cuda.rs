@@ -13,7 +13,9 @@ use super::Dtype;
 use super::embedding::{Embedding, check};
 use super::encoder::{Request, Rows, Start, States};
 use super::kernels::cuda::{Array, Gpu, Packed, Real};
-use super::layer::{LayerArrays, LayerShape};
+use super::layer::LayerShape;
+use super::layer_weights::{Affine, EmbeddingWeights, LayerArrays, Norm};
+use super::quantized::Matrix;
 use crate::{Error, Result};
 
 /// Tokens that go through at once: enough to fill the device, little memory.
@@ -41,11 +43,11 @@ struct Layer<T> {
     qkv: Array<T>,
     /// Of queries and of values.
     biases: [Array<f32>; 2],
-    out: (Array<T>, Array<f32>),
-    norm1: [Array<f32>; 2],
+    attention_output: (Array<T>, Array<f32>),
+    attention_norm: [Array<f32>; 2],
     up: (Array<T>, Array<f32>),
     down: (Array<T>, Array<f32>),
-    norm2: [Array<f32>; 2],
+    output_norm: [Array<f32>; 2],
 }
 
 /// Buffers for so many tokens and sequences, reused from batch to batch.
@@ -104,23 +106,25 @@ impl<T: Real> Model<T> {
     fn new(ordinal: usize, shape: LayerShape, embedding: &Embedding, layers: &[LayerArrays]) -> Result<Self> {
         let gpu = Gpu::<T>::open(ordinal, shape)?;
         let floats = |values: &[f32]| gpu.upload(values);
-        let two = |[a, b]: [&[f32]; 2]| Ok::<_, Error>([floats(a)?, floats(b)?]);
-        let linear = |weight: &[f32], bias: &[f32]| Ok::<_, Error>((gpu.upload_reals(&[weight])?, floats(bias)?));
+        let norm = |n: &Norm<&[f32]>| Ok::<_, Error>([floats(n.gamma)?, floats(n.beta)?]);
+        let linear =
+            |a: &Affine<Matrix, &[f32]>| Ok::<_, Error>((gpu.upload_reals(&[&a.weight.values()])?, floats(a.bias)?));
         let layer = |a: &LayerArrays| {
+            let [query, key, value] = [&a.query, &a.key, &a.value].map(|a| a.weight.values());
             Ok(Layer {
-                qkv: gpu.upload_reals(&[a[0], a[2], a[4]])?,
-                biases: two([a[1], a[5]])?,
-                out: linear(a[6], a[7])?,
-                norm1: two([a[8], a[9]])?,
-                up: linear(a[10], a[11])?,
-                down: linear(a[12], a[13])?,
-                norm2: two([a[14], a[15]])?,
+                qkv: gpu.upload_reals(&[&query, &key, &value])?,
+                biases: [floats(a.query.bias)?, floats(a.value.bias)?],
+                attention_output: linear(&a.attention_output)?,
+                attention_norm: norm(&a.attention_norm)?,
+                up: linear(&a.up)?,
+                down: linear(&a.down)?,
+                output_norm: norm(&a.output_norm)?,
             })
         };
-        let [words, segments, positions] = &embedding.tables;
+        let EmbeddingWeights { words, segments, positions, norm: sum } = &embedding.weights;
         Ok(Model {
             tables: [floats(words)?, floats(segments)?, floats(positions)?],
-            norm: two([&embedding.norm.gamma, &embedding.norm.beta])?,
+            norm: norm(&Norm { gamma: &sum.gamma, beta: &sum.beta })?,
             layers: layers.iter().map(layer).collect::<Result<_>>()?,
             work: Mutex::new(Work::new(&gpu, shape, 1, 1)?),
             gpu,
@@ -238,12 +242,19 @@ impl<T: Real> Model<T> {
             gpu.product(&x.as_view(), t, &layer.qkv.as_view(), 3 * h, qkv)?;
             gpu.attention(context, (qkv.as_view(), 3 * h), (qkv.slice(h..), 3 * h), biases, packed, false)?;
         }
-        gpu.product(&context.as_view(), rows, &layer.out.0.as_view(), h, y)?;
-        gpu.add_norm(middle, y, &layer.out.1, if first { first_rows } else { x }, &layer.norm1, rows)?;
+        gpu.product(&context.as_view(), rows, &layer.attention_output.0.as_view(), h, y)?;
+        gpu.add_norm(
+            middle,
+            y,
+            &layer.attention_output.1,
+            if first { first_rows } else { x },
+            &layer.attention_norm,
+            rows,
+        )?;
         gpu.product(&middle.as_view(), rows, &layer.up.0.as_view(), f, z)?;
         gpu.gelu(z, &layer.up.1, rows)?;
         gpu.product(&z.as_view(), rows, &layer.down.0.as_view(), h, y)?;
-        gpu.add_norm(x, y, &layer.down.1, middle, &layer.norm2, rows)
+        gpu.add_norm(x, y, &layer.down.1, middle, &layer.output_norm, rows)
     }
 }
 

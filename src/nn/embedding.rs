@@ -7,13 +7,14 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::kernels;
-use super::layer::{Group, Norm, Workspace};
+use super::layer::{Group, Workspace};
+use super::layer_weights::EmbeddingWeights;
 use super::plan::Plan;
 use super::values::Values;
 use crate::text::Batch;
 use crate::{Error, Result};
 
-/// The three tables `[rows, h]` and the norm behind their sum.
+/// The three tables `[rows, h]` and the norm of their sum.
 pub struct Embedding {
     /// Width, `h`.
     pub hidden: usize,
@@ -21,10 +22,8 @@ pub struct Embedding {
     pub eps: f32,
     /// Dropout of the result, in training.
     pub dropout: f32,
-    /// Word, segment and position embeddings; in training they are the parameters' own.
-    pub tables: [Arc<Vec<f32>>; 3],
-    /// LayerNorm.
-    pub norm: Norm,
+    /// The tables and the norm; in training they are the parameters' own.
+    pub weights: EmbeddingWeights<Arc<Vec<f32>>>,
 }
 
 const SITE: u64 = 0x5bd1_e995_0000_0004;
@@ -70,7 +69,8 @@ pub fn check(batch: &Batch, rows: [usize; 3]) -> Result<()> {
 impl Embedding {
     /// What [`check`] refuses.
     pub fn check(&self, batch: &Batch) -> Result<()> {
-        check(batch, [0, 1, 2].map(|table| self.tables[table].len() / self.hidden))
+        let EmbeddingWeights { words, segments, positions, .. } = &self.weights;
+        check(batch, [words, segments, positions].map(|table| table.len() / self.hidden))
     }
 
     /// Rows `tokens` of the batch: the sum into `x`, the normalised rows stay there, the result into `out`, `[t, h]` both.
@@ -84,6 +84,7 @@ impl Embedding {
         rstd: &mut [f32],
     ) {
         let h = self.hidden;
+        let EmbeddingWeights { words, segments, positions, norm } = &self.weights;
         let mut row = 0;
         for &t in lengths {
             for place in 0..t as usize {
@@ -91,13 +92,13 @@ impl Embedding {
                 let position = batch.positions.get(token).map_or(place, |&at| at as usize);
                 let x = &mut x[row * h..][..h];
                 let ids = [batch.ids[token] as usize, batch.segments[token] as usize, position];
-                x.copy_from_slice(&self.tables[0][ids[0] * h..][..h]);
-                kernels::add(x, &self.tables[1][ids[1] * h..][..h]);
-                kernels::add(x, &self.tables[2][ids[2] * h..][..h]);
+                x.copy_from_slice(&words[ids[0] * h..][..h]);
+                kernels::add(x, &segments[ids[1] * h..][..h]);
+                kernels::add(x, &positions[ids[2] * h..][..h]);
                 row += 1;
             }
         }
-        kernels::layer_norm(x, None, &self.norm.gamma, &self.norm.beta, self.eps, out, &mut rstd[..row], true);
+        kernels::layer_norm(x, None, &norm.gamma, &norm.beta, self.eps, out, &mut rstd[..row], true);
     }
     /// Serving: rows of a group straight into `out [t, h]`.
     pub(super) fn group(&self, w: &mut Workspace, batch: &Batch, group: Group, out: &mut [f32]) {
@@ -108,8 +109,8 @@ impl Embedding {
     }
 }
 
-/// Gradients of word, segment and position tables, of the norm's scale and shift.
-pub type EmbeddingGrads = [Arc<Mutex<Values>>; 5];
+/// The gradients.
+pub type EmbeddingGrads = EmbeddingWeights<Arc<Mutex<Values>>>;
 
 /// The sum as an operation: its argument is a scalar variable that only ties it to the graph.
 pub struct EmbeddingOp {
@@ -164,9 +165,9 @@ impl CustomOp1 for EmbeddingOp {
         let h = self.embedding.hidden;
         let mut grad = grad_res.flatten_all()?.to_vec1::<f32>()?;
         kernels::dropout(&mut grad, self.seed ^ SITE, 0, self.embedding.dropout);
-        let [mut word, mut segment, mut position, mut gamma, mut beta] =
-            self.grads.each_ref().map(|grad| grad.lock().expect("no panic holds a gradient"));
-        let scale = &self.embedding.norm.gamma;
+        let lock = |grad| Mutex::lock(grad).expect("no panic holds a gradient");
+        let [mut word, mut segment, mut position, mut gamma, mut beta] = self.grads.each().map(|grad| lock(grad));
+        let scale = &self.embedding.weights.norm.gamma;
         kernels::layer_norm_backward(&mut grad, &hat, &rstd, scale, gamma.whole_mut(), beta.whole_mut());
         let (segment, position) = (segment.whole_mut(), position.whole_mut());
         let Values::Rows(word) = &mut *word else { candle_core::bail!("bert-embedding: the word table goes by rows") };
@@ -186,10 +187,13 @@ impl CustomOp1 for EmbeddingOp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::layer_weights::Norm;
 
     fn embedding() -> Embedding {
-        let tables = [10, 2, 4].map(|rows| Arc::new(vec![0.5; rows * 3]));
-        Embedding { hidden: 3, eps: 1e-12, dropout: 0.0, tables, norm: Norm::new(&[1.0; 3], &[0.0; 3]) }
+        let [words, segments, positions] = [10, 2, 4].map(|rows| Arc::new(vec![0.5; rows * 3]));
+        let norm = Norm { gamma: Arc::new(vec![1.0; 3]), beta: Arc::new(vec![0.0; 3]) };
+        let weights = EmbeddingWeights { words, segments, positions, norm };
+        Embedding { hidden: 3, eps: 1e-12, dropout: 0.0, weights }
     }
 
     fn batch(ids: &[u32], segments: &[u32], offsets: &[u32]) -> Batch {

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use super::embedding::Embedding;
 use super::encoder_cpu::CpuEncoder;
-use super::layer::{LayerArrays, LayerShape};
+use super::layer::LayerShape;
+use super::layer_weights::LayerArrays;
 use super::{Device, Dtype};
 use crate::text::Batch;
 use crate::{Error, Result};
@@ -163,5 +164,207 @@ impl Encoder {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::nn::Values;
+    use crate::nn::graph::Graph;
+    use crate::nn::layer_grad::ParamRef;
+    use crate::nn::layer_weights::{EmbeddingWeights, LayerWeights, Norm};
+    use crate::nn::quantized::Matrix;
+    use crate::nn::values::Rows as SparseRows;
+
+    const SHAPE: LayerShape =
+        LayerShape { hidden: 12, heads: 2, ff: 20, eps: 1e-12, hidden_dropout: 0.0, attention_dropout: 0.0 };
+    const LAYERS: usize = 3;
+    const POSITIONS: usize = 150;
+    /// Several groups on any number of threads, and sequences of one token.
+    const LENGTHS: [usize; 7] = [1, 7, 63, 130, 2, 40, 1];
+
+    /// A small random model.
+    struct Model {
+        embedding: EmbeddingWeights<Arc<Vec<f32>>>,
+        layers: Vec<LayerWeights<Arc<Vec<f32>>>>,
+    }
+
+    fn model() -> Model {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut draw = |shape: Vec<usize>| {
+            let values = (0..shape.iter().product()).map(|_| rng.random_range(-0.5..0.5f32));
+            Arc::new(values.collect::<Vec<_>>())
+        };
+        let h = SHAPE.hidden;
+        let norm = Norm { gamma: vec![h], beta: vec![h] };
+        let tables = EmbeddingWeights { words: vec![30, h], segments: vec![2, h], positions: vec![POSITIONS, h], norm };
+        let embedding = tables.try_map(|shape| Ok::<_, Error>(draw(shape))).unwrap();
+        let layers = (0..LAYERS).map(|_| {
+            let draw = std::cell::RefCell::new(&mut draw);
+            SHAPE.arrays().map(|shape| (draw.borrow_mut())(shape), |shape| (draw.borrow_mut())(shape))
+        });
+        Model { embedding, layers: layers.collect() }
+    }
+
+    impl Model {
+        fn embedding(&self) -> Embedding {
+            Embedding { hidden: SHAPE.hidden, eps: SHAPE.eps, dropout: 0.0, weights: self.embedding.clone() }
+        }
+        fn encoder(&self, dtype: Dtype) -> Encoder {
+            let arrays = self.layers.iter().map(|l| l.as_ref().map(|m| Matrix::F32(m), |v| v.as_slice()));
+            let layers: Vec<LayerArrays> = arrays.collect();
+            Encoder::new(Device::Cpu, dtype, SHAPE, self.embedding(), &layers).unwrap()
+        }
+        /// The states of the training graph, and the gradient of the position table for the sum of the last one.
+        fn trained(&self, batch: &Batch) -> (Vec<Vec<f32>>, Vec<f32>) {
+            let zeros = |values: Arc<Vec<f32>>| Ok::<_, Error>(Arc::new(Mutex::new(Values::Zero(values.len()))));
+            let mut grads = self.embedding.clone().try_map(zeros).unwrap();
+            grads.words = Arc::new(Mutex::new(Values::Rows(SparseRows::new(30, SHAPE.hidden))));
+            let param = |value: Arc<Vec<f32>>| {
+                let grad = Arc::new(Mutex::new(Values::Zero(value.len())));
+                ParamRef { value, grad }
+            };
+            let layers = self.layers.iter().cloned().map(|layer| layer.map(param, param)).collect();
+            let positions = grads.positions.clone();
+            let graph = Graph { embedding: self.embedding(), grads, layers, shape: SHAPE, dtype: Dtype::F32 };
+            let states = graph.states(batch, false, 1, &Arc::default()).unwrap();
+            let weights = (0..batch.tokens() * SHAPE.hidden).map(|i| (i % 7) as f32 - 3.0).collect::<Vec<_>>();
+            let weights = candle_core::Tensor::from_vec(weights, states[0].shape(), states[0].device()).unwrap();
+            (states.last().unwrap() * weights).unwrap().sum_all().unwrap().backward().unwrap();
+            let values = states.iter().map(|s| s.flatten_all().unwrap().to_vec1().unwrap()).collect();
+            let grad = positions.lock().unwrap().to_vec();
+            (values, grad)
+        }
+    }
+
+    fn batch(positions: impl Fn(usize) -> Option<u32>) -> Batch {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let mut batch = Batch { offsets: vec![0], ..Batch::default() };
+        for length in LENGTHS {
+            batch.ids.extend((0..length).map(|_| rng.random_range(0..30u32)));
+            batch.segments.extend((0..length).map(|i| u32::from(2 * i > length)));
+            batch.positions.extend((0..length).filter_map(&positions));
+            batch.offsets.push(batch.ids.len() as u32);
+        }
+        batch
+    }
+
+    fn run(encoder: &Encoder, start: Start, layers: Range<usize>, rows: Rows, keep: &[usize]) -> States {
+        encoder.run(&Request { start, layers, rows, keep }).unwrap()
+    }
+
+    fn assert_near(a: &[f32], b: &[f32]) {
+        assert_eq!(a.len(), b.len());
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5 * b.abs().max(1.0)), "{a:?}\n{b:?}");
+    }
+
+    #[test]
+    fn a_run_in_two_parts_gives_the_bits_of_one() {
+        let batch = batch(|_| None);
+        let (start, offsets) = (Start::Tokens(&batch), &batch.offsets[..]);
+        for dtype in [Dtype::F32, Dtype::Bf16, Dtype::Int8] {
+            let encoder = model().encoder(dtype);
+            for rows in [Rows::All, Rows::First] {
+                let whole = run(&encoder, start, 0..LAYERS, rows, &[]).rows;
+                for middle in 0..=LAYERS {
+                    let states = run(&encoder, start, 0..middle, Rows::All, &[]).rows;
+                    let rest = run(&encoder, Start::States { states: &states, offsets }, middle..LAYERS, rows, &[]);
+                    assert_eq!(rest.rows, whole, "{dtype:?} {rows:?} {middle}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn kept_states_are_those_of_the_training_graph_and_change_no_bit_of_the_rows() {
+        let (batch, model) = (batch(|_| None), model());
+        let (encoder, (trained, _)) = (model.encoder(Dtype::F32), model.trained(&batch));
+        for rows in [Rows::All, Rows::First] {
+            let all = run(&encoder, Start::Tokens(&batch), 0..LAYERS, rows, &[3, 0, 1, 2]);
+            for (state, kept) in [3, 0, 1, 2].into_iter().zip(&all.kept) {
+                assert_near(kept, &trained[state]);
+            }
+            assert_eq!(all.rows, run(&encoder, Start::Tokens(&batch), 0..LAYERS, rows, &[]).rows, "{rows:?}");
+            let part = run(&encoder, Start::Tokens(&batch), 0..2, rows, &[1]);
+            assert_eq!(part.kept, [all.kept[2].clone()], "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn positions_choose_the_rows_of_the_table_in_serving_and_training() {
+        let model = model();
+        let encoder = model.encoder(Dtype::F32);
+        let last =
+            |encoder: &Encoder, batch: &Batch| run(encoder, Start::Tokens(batch), 0..LAYERS, Rows::All, &[]).rows;
+        let (counted, shifted) = (batch(|i| Some(i as u32)), batch(|i| Some(i as u32 + 20)));
+        assert_eq!(last(&encoder, &counted), last(&encoder, &batch(|_| None)));
+        // the same as a table whose rows are shifted
+        let mut rolled = super::tests::model();
+        Arc::make_mut(&mut rolled.embedding.positions).rotate_left(20 * SHAPE.hidden);
+        let expected = last(&rolled.encoder(Dtype::F32), &counted);
+        assert_eq!(last(&encoder, &shifted), expected);
+        assert_ne!(last(&encoder, &counted), expected);
+        let (states, grad) = model.trained(&shifted);
+        assert_near(&states[LAYERS], &expected);
+        let is_touched: Vec<bool> = grad.chunks(SHAPE.hidden).map(|row| row.iter().any(|g| *g != 0.0)).collect();
+        assert_eq!(is_touched, (0..POSITIONS).map(|at| (20..150).contains(&at)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_empty_range_gives_the_rows_of_its_start() {
+        let (batch, model) = (batch(|_| None), model());
+        let encoder = model.encoder(Dtype::F32);
+        let firsts = |states: &[f32]| super::super::encoder_cpu::first_rows(states, &batch.offsets, SHAPE.hidden);
+        let embedded = run(&encoder, Start::Tokens(&batch), 0..0, Rows::All, &[0]);
+        assert_near(&embedded.rows, &model.trained(&batch).0[0]);
+        assert_eq!(embedded.kept, [embedded.rows.clone()]);
+        let first = run(&encoder, Start::Tokens(&batch), 0..0, Rows::First, &[]).rows;
+        assert_eq!(first, firsts(&embedded.rows));
+        let states = run(&encoder, Start::Tokens(&batch), 0..2, Rows::All, &[]).rows;
+        let start = Start::States { states: &states, offsets: &batch.offsets };
+        assert_eq!(
+            run(&encoder, start, 2..2, Rows::All, &[2]),
+            States { rows: states.clone(), kept: vec![states.clone()] }
+        );
+        assert_eq!(run(&encoder, start, 3..3, Rows::First, &[]).rows, firsts(&states));
+        let nothing = Batch { offsets: vec![0], ..Batch::default() };
+        assert!(run(&encoder, Start::Tokens(&nothing), 0..LAYERS, Rows::First, &[]).rows.is_empty());
+    }
+
+    #[test]
+    fn a_request_that_an_encoder_cannot_serve_is_refused() {
+        let batch = batch(|_| None);
+        let encoder = model().encoder(Dtype::F32);
+        let refused = |start: Start, layers: Range<usize>, keep: &[usize], part: &str| {
+            let error = encoder.run(&Request { start, layers, rows: Rows::All, keep }).unwrap_err().to_string();
+            assert!(error.contains(part) && !error.contains('\n'), "{error}");
+        };
+        let tokens = Start::Tokens(&batch);
+        refused(tokens, 0..4, &[], "layers within 0..3");
+        #[allow(clippy::reversed_empty_ranges)]
+        refused(tokens, 2..1, &[], "layers within 0..3");
+        refused(tokens, 0..2, &[1, 3], "states from 0 to 2 to keep");
+        refused(tokens, 1..2, &[], "states before a layer past the first");
+        let states = vec![0.0; 2 * SHAPE.hidden];
+        let with = |states, offsets, keep: &[usize], part| refused(Start::States { states, offsets }, 1..3, keep, part);
+        with(&states, &[0, 2], &[0], "states from 1 to 3 to keep");
+        with(&states[1..], &[0, 2], &[], "12 values a token");
+        with(&states, &[0, 1], &[], "12 values a token");
+        with(&states, &[1, 2], &[], "offsets from 0");
+        with(&[], &[], &[], "offsets from 0");
+        with(&states, &[0, 0, 2], &[], "at least one token");
+        let positions = |positions: Vec<u32>, part| {
+            let batch =
+                Batch { ids: vec![1; 2], segments: vec![0; 2], offsets: vec![0, 2], positions, ..Batch::default() };
+            refused(Start::Tokens(&batch), 0..3, &[], part);
+        };
+        positions(vec![0, POSITIONS as u32], "150: position past the table of 150");
+        positions(vec![0], "2 positions, or none");
     }
 }

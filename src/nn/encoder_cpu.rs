@@ -8,7 +8,8 @@ use super::Dtype;
 use super::embedding::Embedding;
 use super::encoder::{Request, Rows, Start, States};
 use super::kernels::{Team, Unit};
-use super::layer::{Group, Layer, LayerArrays, LayerShape, Run};
+use super::layer::{Group, Layer, LayerShape, Run};
+use super::layer_weights::LayerArrays;
 use super::plan::{Plan, with_workspace};
 use crate::Result;
 

@@ -7,7 +7,8 @@ use candle_core::{Device, Tensor, Var};
 use super::Dtype;
 use super::embedding::{Embedding, EmbeddingGrads, EmbeddingOp};
 use super::layer::{LayerShape, Run};
-use super::layer_grad::{LayerOp, Leaf, Pool};
+use super::layer_grad::{LayerOp, ParamRef, Pool};
+use super::layer_weights::LayerWeights;
 use super::plan::Plan;
 use crate::Result;
 use crate::text::Batch;
@@ -18,8 +19,8 @@ pub struct Graph {
     pub embedding: Embedding,
     /// Where its gradients go.
     pub grads: EmbeddingGrads,
-    /// Each layer's sixteen arrays.
-    pub layers: Vec<[Leaf; 16]>,
+    /// Each layer's arrays.
+    pub layers: Vec<LayerWeights<ParamRef>>,
     /// Shape of the layers.
     pub shape: LayerShape,
     /// f32 or bf16.
@@ -35,10 +36,10 @@ impl Graph {
         let op = EmbeddingOp::new(self.embedding, batch.clone(), plan.clone(), seed, self.grads);
         let mut states = vec![tie.apply_op1(op)?];
         let last = self.layers.len().saturating_sub(1);
-        for (i, leaves) in self.layers.into_iter().enumerate() {
+        for (i, params) in self.layers.into_iter().enumerate() {
             let seed = seed.wrapping_add((i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let run = Run { first_only: first_only && i == last, seed: Some(seed), team: None };
-            let op = LayerOp::new((self.dtype, self.shape), leaves, plan.clone(), run, pool.clone());
+            let op = LayerOp::new((self.dtype, self.shape), params, plan.clone(), run, pool.clone());
             states.push(states[i].apply_op1(op)?);
         }
         Ok(states)

@@ -6,7 +6,7 @@
 //! - **clipping** ([`fit`]): a channel's step may be smaller than its largest weight / 127. The few weights beyond are cut, all
 //!   others are rounded more finely. Steps of 0.7 to 1 of the largest are tried with the kernels' own int8 product, and each
 //!   channel takes the one whose outputs are nearest to f32's, in squares.
-//! - **folding** ([`balance`], SmoothQuant: Xiao et al., ICML 2023): a channel of the input that is far larger than the others
+//! - **folding** ([`smooth`], SmoothQuant: Xiao et al., ICML 2023): a channel of the input that is far larger than the others
 //!   spoils the step of every token. It may be divided by a factor that the weights are multiplied by, where what stands before
 //!   can take the factor. In BERT that is the attention's output alone: its input is a mean of values, and the value
 //!   projection's rows take the factor. Factors are powers of two, so f32 and bf16 scores stay the same to the bit.
@@ -15,8 +15,7 @@
 //! the factor would be in the residual, and nothing undoes it there. GELU lets no factor through either. Moving an output's mean error into the bias (Nagel et al., ICCV 2019) made scores
 //! worse on Abt-Buy (root mean square against f32 0.0227 with it, 0.0207 without).
 //!
-//! The values that come out are whole numbers times the channel's step, and a channel's largest is always 127 steps. So
-//! storing them, and packing them again at load, gives the same bytes and steps.
+//! What comes out is stored and packed as it is.
 
 use rayon::prelude::*;
 
@@ -25,7 +24,7 @@ use super::encoder_cpu::CpuEncoder;
 use super::kernels::{self, Left, Out, Panels};
 use super::layer::{Group, Layer, Run};
 use super::plan::{Plan, with_workspace};
-use super::weights::whole_numbers;
+use super::quantized::{Matrix, QuantizedMatrix};
 use crate::Result;
 use crate::text::Batch;
 
@@ -126,11 +125,11 @@ impl Sample {
     }
 }
 
-/// A matrix that int8 holds exactly.
+/// A fitted matrix.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
-    /// `[n, k]`, whole numbers times a step per row.
-    pub weight: Vec<f32>,
+    /// `[n, k]`.
+    pub matrix: QuantizedMatrix,
     /// Squared error of the outputs on the sample, in shares of the outputs' squares.
     pub error: f64,
     /// The same without a sample: nothing cut.
@@ -145,27 +144,38 @@ pub fn fit(weight: &[f32], k: usize, x: &[f32]) -> Fitted {
     kernels::units(Dtype::Int8, x, k, rows, k, &mut units, &mut scale);
     let left = Left { units: &units, stride: depth, rows, scale: &scale };
     let exact = Left { units: bytemuck::cast_slice(x), stride: k, rows, scale: &[] };
-    let parts: Vec<(Fitted, f64)> =
-        weight.par_chunks(CHANNELS * k).map(|part| channels(part, k, left, exact)).collect();
-    let size: f64 = parts.iter().map(|(_, size)| size).sum::<f64>().max(f64::MIN_POSITIVE);
-    let sum = |of: fn(&Fitted) -> f64| parts.iter().map(|(part, _)| of(part)).sum::<f64>() / size;
-    let (error, plain) = (sum(|p| p.error), sum(|p| p.plain));
-    Fitted { weight: parts.into_iter().flat_map(|(part, _)| part.weight).collect(), error, plain }
+    let parts: Vec<Channels> = weight.par_chunks(CHANNELS * k).map(|part| channels(part, k, left, exact)).collect();
+    let size: f64 = parts.iter().map(|part| part.size).sum::<f64>().max(f64::MIN_POSITIVE);
+    let sum = |of: fn(&Channels) -> f64| parts.iter().map(of).sum::<f64>() / size;
+    let (error, plain) = (sum(|part| part.error), sum(|part| part.plain));
+    let values = parts.iter().flat_map(|part| part.matrix.values()).copied().collect();
+    let scales = parts.iter().flat_map(|part| part.matrix.scales()).copied().collect();
+    Fitted { matrix: QuantizedMatrix::new(k, values, scales), error, plain }
 }
 
-/// [`fit`] for a few channels: errors not yet divided by the outputs' squares, which stand beside.
-fn channels(weight: &[f32], k: usize, left: Left, exact: Left) -> (Fitted, f64) {
+/// A few output channels, fitted.
+struct Channels {
+    matrix: QuantizedMatrix,
+    /// Squared errors of the outputs, fitted and without a sample.
+    error: f64,
+    plain: f64,
+    /// The outputs' squares.
+    size: f64,
+}
+
+/// [`fit`] for a few channels.
+fn channels(weight: &[f32], k: usize, left: Left, exact: Left) -> Channels {
     let (rows, n) = (left.rows, weight.len() / k);
     let mut panels = Panels::default();
     let (mut want, mut got) = (vec![0f32; rows * n], vec![0f32; rows * n]);
-    panels.pack(Dtype::F32, &[weight], k);
+    panels.pack(Dtype::F32, &[Matrix::F32(weight)], k);
     kernels::product(exact, &panels, None, Out::Write(&mut want), n);
     let size = want.iter().map(|y| f64::from(*y).powi(2)).sum();
-    let mut best = Fitted { weight: weight.to_vec(), error: 0.0, plain: 0.0 };
-    let mut errors = vec![f64::INFINITY; n];
+    let mut best = QuantizedMatrix::quantize(weight, k);
+    let (mut plain, mut errors) = (0.0, vec![f64::INFINITY; n]);
     for clip in CLIPS {
-        let steps: Vec<f32> = weight.chunks_exact(k).flat_map(|row| on_grid(row, clip)).collect();
-        panels.pack(Dtype::Int8, &[&steps], k);
+        let matrix = QuantizedMatrix::clipped(weight, k, clip);
+        panels.pack(Dtype::Int8, &[Matrix::Int8(&matrix)], k);
         kernels::product(left, &panels, None, Out::Write(&mut got), n);
         let mut squares = vec![0f64; n];
         for (want, got) in want.chunks_exact(n).zip(got.chunks_exact(n)) {
@@ -174,28 +184,21 @@ fn channels(weight: &[f32], k: usize, left: Left, exact: Left) -> (Fitted, f64) 
             }
         }
         if clip == 1.0 {
-            best.plain = squares.iter().sum();
+            plain = squares.iter().sum();
         }
         for (i, (least, error)) in errors.iter_mut().zip(squares).enumerate() {
             if error < *least {
                 *least = error;
-                best.weight[i * k..][..k].copy_from_slice(&steps[i * k..][..k]);
+                best.set_row(i, matrix.row(i));
             }
         }
     }
-    best.error = errors.iter().sum();
-    (best, size)
-}
-
-/// The values that int8 makes of a row.
-fn on_grid(row: &[f32], clip: f32) -> impl Iterator<Item = f32> {
-    let (numbers, step) = whole_numbers(row, clip);
-    numbers.into_iter().map(move |q| f32::from(q) * step)
+    Channels { matrix: best, error: errors.iter().sum(), plain, size }
 }
 
 /// [`fit`] where the `k` channels of the input may be divided by factors: gives the factors too, powers of two, all 1 where
 /// folding does not help. The weights are already multiplied.
-pub fn balance(weight: &[f32], k: usize, x: &[f32]) -> (Fitted, Vec<f32>) {
+pub fn smooth(weight: &[f32], k: usize, x: &[f32]) -> (Fitted, Vec<f32>) {
     let largest = |values: &[f32]| {
         let mut most = vec![0f32; k];
         for row in values.chunks_exact(k) {
@@ -265,39 +268,34 @@ mod tests {
         x.chunks_exact_mut(k).for_each(|row| row[0] *= 1e-3);
         let fitted = fit(&weight, k, &x);
         assert!(fitted.error < 0.8 * fitted.plain, "{} {}", fitted.error, fitted.plain);
-        let error = measured(&weight, &fitted.weight, k, &x);
+        let error = measured(&weight, &fitted.matrix.to_f32(), k, &x);
         assert!((error / fitted.error - 1.0).abs() < 0.02, "{error} {}", fitted.error);
-        let plain: Vec<f32> = weight.chunks_exact(k).flat_map(|row| on_grid(row, 1.0)).collect();
+        let plain = QuantizedMatrix::quantize(&weight, k).to_f32();
         let error = measured(&weight, &plain, k, &x);
         assert!((error / fitted.plain - 1.0).abs() < 0.02, "{error} {}", fitted.plain);
         // on other inputs of the same kind too
         let mut other = draw(rows * k, 3);
         other.chunks_exact_mut(k).for_each(|row| row[0] *= 1e-3);
-        let chosen = measured(&weight, &fitted.weight, k, &other);
+        let chosen = measured(&weight, &fitted.matrix.to_f32(), k, &other);
         assert!(chosen < 0.85 * measured(&weight, &plain, k, &other), "{chosen}");
     }
 
     #[test]
-    fn what_was_fitted_packs_to_the_same_bytes_and_steps() {
+    fn channels_are_cut_where_their_largest_weights_meet_small_inputs_and_zeros_stay_zeros() {
         let (n, k) = (40, 19);
         let (mut weight, mut x) = (draw(n * k, 4), draw(200 * k, 5));
-        // far weights that meet inputs of almost nothing: worth cutting
         weight.chunks_exact_mut(k).for_each(|row| row[0] = 3.0);
         x.chunks_exact_mut(k).for_each(|row| row[0] *= 1e-3);
         weight[..k].fill(0.0);
         weight[k..2 * k].fill(1e-41);
-        let fitted = fit(&weight, k, &x).weight;
-        assert!(fitted[..2 * k].iter().all(|w| *w == 0.0));
-        let mut cut = 0;
-        for (was, row) in weight.chunks_exact(k).zip(fitted.chunks_exact(k)).skip(2) {
-            let (stored, step) = whole_numbers(row, 1.0);
-            let (packed, scale) = kernels::quantise_row(row);
-            assert_eq!((&stored, step.to_bits()), (&packed, scale.to_bits()), "the kernels pack what is stored");
-            assert!(row.iter().zip(&stored).all(|(w, q)| *w == f32::from(*q) * step), "nothing is lost on the way");
-            let largest = |row: &[f32]| row.iter().fold(0f32, |m, v| m.max(v.abs()));
-            cut += usize::from(largest(row) < 0.98 * largest(was));
-        }
-        assert!(cut > 0, "no channel was cut: the test shows nothing");
+        let fitted = fit(&weight, k, &x).matrix;
+        assert!((0..2).all(|row| fitted.row(row) == (&[0; 19][..], 0.0)));
+        let is_cut = |row: usize| {
+            let (numbers, scale) = fitted.row(row);
+            assert!(numbers.contains(&127), "the largest value takes the whole range");
+            scale * 127.0 < 0.98 * 3.0
+        };
+        assert!((2..n).any(is_cut), "no channel was cut: the test shows nothing");
     }
 
     #[test]
@@ -305,13 +303,13 @@ mod tests {
         let (n, k, rows) = (33, 32, 200);
         let (weight, mut x) = (draw(n * k, 6), draw(rows * k, 7));
         x.chunks_exact_mut(k).for_each(|row| row[5] *= 60.0);
-        let (fitted, factors) = balance(&weight, k, &x);
+        let (fitted, factors) = smooth(&weight, k, &x);
         assert!(fitted.error < 0.5 * fit(&weight, k, &x).error, "{}", fitted.error);
         assert!(factors[5] >= 4.0 * factors[6], "{factors:?}");
         assert!(factors.iter().all(|f| f.log2().fract() == 0.0), "powers of two: {factors:?}");
         let inputs: Vec<f32> = x.iter().zip(factors.iter().cycle()).map(|(x, f)| x / f).collect();
         let weights: Vec<f32> = weight.iter().zip(factors.iter().cycle()).map(|(w, f)| w * f).collect();
-        let error = measured(&weights, &fitted.weight, k, &inputs);
+        let error = measured(&weights, &fitted.matrix.to_f32(), k, &inputs);
         assert!((error / fitted.error - 1.0).abs() < 0.02, "{error} {}", fitted.error);
     }
 
@@ -319,7 +317,6 @@ mod tests {
     fn a_sample_without_rows_leaves_plain_rounding() {
         let weight = draw(3 * 8, 8);
         let fitted = fit(&weight, 8, &[]);
-        let plain: Vec<f32> = weight.chunks_exact(8).flat_map(|row| on_grid(row, 1.0)).collect();
-        assert_eq!((fitted.weight, fitted.error), (plain, 0.0));
+        assert_eq!((fitted.matrix, fitted.error), (QuantizedMatrix::quantize(&weight, 8), 0.0));
     }
 }

@@ -8,6 +8,7 @@
 use super::Dtype;
 use super::attention::Attention;
 use super::kernels::{self, Buffer, Left, Out, Team};
+use super::layer_weights::{Affine, LayerArrays, LayerWeights, Norm};
 use super::linear::Linear;
 
 /// Shape and settings of a layer.
@@ -28,6 +29,22 @@ pub struct LayerShape {
 }
 
 impl LayerShape {
+    /// The shapes of a layer's arrays.
+    pub fn arrays(&self) -> LayerWeights<Vec<usize>> {
+        let (h, f) = (self.hidden, self.ff);
+        let affine = |inputs: usize, outputs: usize| Affine { weight: vec![outputs, inputs], bias: vec![outputs] };
+        let norm = || Norm { gamma: vec![h], beta: vec![h] };
+        LayerWeights {
+            query: affine(h, h),
+            key: affine(h, h),
+            value: affine(h, h),
+            attention_output: affine(h, h),
+            attention_norm: norm(),
+            up: affine(h, f),
+            down: affine(f, h),
+            output_norm: norm(),
+        }
+    }
     /// What queries, keys and values are stored in and attention computes with: bf16 in bf16 and int8 layers, where each head
     /// is whole units.
     pub(super) fn attention_dtype(&self, dtype: Dtype) -> Dtype {
@@ -36,43 +53,6 @@ impl LayerShape {
     }
 }
 
-/// LayerNorm's scale and shift, `[h]` each.
-#[derive(Debug, Clone, Default)]
-pub struct Norm {
-    pub(super) gamma: Vec<f32>,
-    pub(super) beta: Vec<f32>,
-}
-
-impl Norm {
-    /// From its two arrays.
-    pub fn new(gamma: &[f32], beta: &[f32]) -> Self {
-        Norm { gamma: gamma.to_vec(), beta: beta.to_vec() }
-    }
-}
-
-/// The arrays of a layer in the order of [`NAMES`]; linear weights are `[out, in]`.
-pub type LayerArrays<'a> = [&'a [f32]; 16];
-
-/// Names within `encoder.layer.{i}.` of a Hugging Face BERT.
-pub const NAMES: [&str; 16] = [
-    "attention.self.query.weight",
-    "attention.self.query.bias",
-    "attention.self.key.weight",
-    "attention.self.key.bias",
-    "attention.self.value.weight",
-    "attention.self.value.bias",
-    "attention.output.dense.weight",
-    "attention.output.dense.bias",
-    "attention.output.LayerNorm.weight",
-    "attention.output.LayerNorm.bias",
-    "intermediate.dense.weight",
-    "intermediate.dense.bias",
-    "output.dense.weight",
-    "output.dense.bias",
-    "output.LayerNorm.weight",
-    "output.LayerNorm.bias",
-];
-
 /// A layer with packed weights.
 pub struct Layer {
     /// Its shape.
@@ -80,11 +60,11 @@ pub struct Layer {
     pub(super) dtype: Dtype,
     pub(super) query: Linear,
     pub(super) key_value: Linear,
-    pub(super) out: Linear,
+    pub(super) attention_output: Linear,
+    pub(super) attention_norm: Norm,
     pub(super) up: Linear,
     pub(super) down: Linear,
-    pub(super) norm1: Norm,
-    pub(super) norm2: Norm,
+    pub(super) output_norm: Norm,
 }
 
 /// Buffers of one thread, reused from group to group.
@@ -182,34 +162,31 @@ impl Layer {
         let sizes = [(h, h), (2 * h, h), (h, h), (f, h), (h, f)]
             .map(|(n, k)| kernels::panels_len(dtype, n, k).max(kernels::panels_len(dtype, k, n)));
         let mut parts = Buffer::<u32>::new(kernels::cut_len(&sizes)).cut(&sizes).into_iter();
-        let [query, key_value, out, up, down] =
+        let [query, key_value, attention_output, up, down] =
             std::array::from_fn(|_| Linear::within(parts.next().expect("five were cut")));
-        Layer { shape, dtype, query, key_value, out, up, down, norm1: Norm::default(), norm2: Norm::default() }
+        let (attention_norm, output_norm) = (Norm::default(), Norm::default());
+        Layer { shape, dtype, query, key_value, attention_output, attention_norm, up, down, output_norm }
     }
     /// Packs arrays for the forward pass into the buffers at hand.
     pub(super) fn pack(&mut self, a: &LayerArrays) {
-        self.query.pack(self.dtype, &[a[0]], &[a[1]]);
-        self.key_value.pack(self.dtype, &[a[2], a[4]], &[a[3], a[5]]);
-        self.out.pack(self.dtype, &[a[6]], &[a[7]]);
-        self.norm1 = Norm::new(a[8], a[9]);
-        self.up.pack(self.dtype, &[a[10]], &[a[11]]);
-        self.down.pack(self.dtype, &[a[12]], &[a[13]]);
-        self.norm2 = Norm::new(a[14], a[15]);
+        self.query.pack(self.dtype, &[a.query.weight], &[a.query.bias]);
+        self.key_value.pack(self.dtype, &[a.key.weight, a.value.weight], &[a.key.bias, a.value.bias]);
+        self.attention_output.pack(self.dtype, &[a.attention_output.weight], &[a.attention_output.bias]);
+        self.attention_norm = a.attention_norm.to_owned();
+        self.up.pack(self.dtype, &[a.up.weight], &[a.up.bias]);
+        self.down.pack(self.dtype, &[a.down.weight], &[a.down.bias]);
+        self.output_norm = a.output_norm.to_owned();
     }
     /// Packs arrays for the backward pass into the same buffers. f32 or bf16.
-    pub(super) fn pack_turned(&mut self, a: &LayerArrays) {
+    pub(super) fn pack_transposed(&mut self, a: &LayerWeights<&[f32]>) {
         let (h, f) = (self.shape.hidden, self.shape.ff);
-        self.query.pack_turned(self.dtype, &[a[0]], h);
-        self.key_value.pack_turned(self.dtype, &[a[2], a[4]], 2 * h);
-        self.out.pack_turned(self.dtype, &[a[6]], h);
-        self.norm1 = Norm::new(a[8], a[9]);
-        self.up.pack_turned(self.dtype, &[a[10]], f);
-        self.down.pack_turned(self.dtype, &[a[12]], h);
-        self.norm2 = Norm::new(a[14], a[15]);
-    }
-    /// Bytes of packed weights.
-    pub fn bytes(&self) -> usize {
-        [&self.query, &self.key_value, &self.out, &self.up, &self.down].iter().map(|l| l.bytes()).sum()
+        self.query.pack_transposed(self.dtype, &[a.query.weight], h);
+        self.key_value.pack_transposed(self.dtype, &[a.key.weight, a.value.weight], 2 * h);
+        self.attention_output.pack_transposed(self.dtype, &[a.attention_output.weight], h);
+        self.attention_norm = a.attention_norm.to_owned();
+        self.up.pack_transposed(self.dtype, &[a.up.weight], f);
+        self.down.pack_transposed(self.dtype, &[a.down.weight], h);
+        self.output_norm = a.output_norm.to_owned();
     }
     pub(super) fn attention(&self, run: Run) -> Attention {
         let dtype = self.shape.attention_dtype(self.dtype);
@@ -312,9 +289,9 @@ impl Layer {
             k.context.copy_from_slice(&w.units[..m * wide]);
         }
         let left = Left { units: &w.units, stride: wide, rows: m, scale: &w.scale };
-        self.out.forward(left, Out::Write(&mut w.y), h, team());
+        self.attention_output.forward(left, Out::Write(&mut w.y), h, team());
         self.drop(&mut w.y[..m * h], run, first, AFTER_ATTENTION);
-        let Norm { gamma, beta } = &self.norm1;
+        let Norm { gamma, beta } = &self.attention_norm;
         kernels::layer_norm(
             &mut w.y,
             Some(residual),
@@ -347,7 +324,7 @@ impl Layer {
         let left = Left { units: &w.units, stride: deep, rows: m, scale: &w.scale };
         self.down.forward(left, Out::Write(&mut w.y), h, team());
         self.drop(&mut w.y[..m * h], run, first, AFTER_FEED_FORWARD);
-        let Norm { gamma, beta } = &self.norm2;
+        let Norm { gamma, beta } = &self.output_norm;
         kernels::layer_norm(&mut w.y, Some(&w.x1), gamma, beta, self.shape.eps, out, &mut w.rstd[..m], keep.is_some());
         if let Some(k) = &mut keep {
             kernels::units(dtype, &w.y, h, m, h, k.hat2, &mut []);

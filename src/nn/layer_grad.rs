@@ -10,22 +10,22 @@
 //! backward pass ends, and the gradients of the layer before take its memory. Packed weights and the gradients of activations
 //! are one layer's, whichever is at work: weights are packed when a pass comes by, as they had to be once a step anyway.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::kernels::{self, Blocks, Buffer, Left, Out, Panels};
-use super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, Group, Keep, Layer, LayerArrays, LayerShape, Run, Workspace};
+use super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, Group, Keep, Layer, LayerShape, Run, Workspace};
+use super::layer_weights::{LayerWeights, Norm};
 use super::plan::{Plan, with_workspace};
+use super::quantized::Matrix;
 use super::{Dtype, Values};
 
 /// Tokens whose share of a weight's gradient is summed in registers.
 const BLOCK: usize = 1024;
 /// Rows of a weight's gradient that one task computes.
 const CHUNK: usize = 96;
-/// Which of [`super::layer::NAMES`] are matrices.
-const MATRICES: [usize; 6] = [0, 2, 4, 6, 10, 12];
 
 /// What the forward pass keeps for the backward pass, for all tokens of a batch, in one piece of memory that comes and goes:
 /// units of `qkv`, `context`, `hat1`, `u` and `hat2`, then both `rstd`. The backward pass reads `hat1`, `u` and `hat2` once and
@@ -67,11 +67,20 @@ impl Saved {
 
 /// An array in training: values that the graph shares until it is dropped, and where the gradient goes.
 #[derive(Clone)]
-pub struct Leaf {
+pub struct ParamRef {
     /// Its values.
     pub value: Arc<Vec<f32>>,
     /// Its gradient.
     pub grad: Arc<Mutex<Values>>,
+}
+
+impl ParamRef {
+    fn values(&self) -> &[f32] {
+        &self.value
+    }
+    fn grad(&self) -> MutexGuard<'_, Values> {
+        self.grad.lock().expect("no panic holds a gradient")
+    }
 }
 
 /// Memory that the layers of a network lend each other and take again in the next step.
@@ -99,7 +108,7 @@ impl Pool {
 pub struct LayerOp {
     shape: LayerShape,
     dtype: Dtype,
-    leaves: [Leaf; 16],
+    params: LayerWeights<ParamRef>,
     plan: Arc<Plan>,
     run: Run<'static>,
     pool: Arc<Pool>,
@@ -124,15 +133,15 @@ fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&
 }
 
 impl LayerOp {
-    /// A layer whose arrays are `leaves`, in the order of [`super::layer::NAMES`], over the groups of `plan`. f32 or bf16.
+    /// A layer over the groups of `plan`. f32 or bf16.
     pub fn new(
         (dtype, shape): (Dtype, LayerShape),
-        leaves: [Leaf; 16],
+        params: LayerWeights<ParamRef>,
         plan: Arc<Plan>,
         run: Run<'static>,
         pool: Arc<Pool>,
     ) -> Self {
-        LayerOp { shape, dtype, leaves, plan, run, pool, state: Mutex::default() }
+        LayerOp { shape, dtype, params, plan, run, pool, state: Mutex::default() }
     }
 }
 
@@ -146,7 +155,9 @@ impl CustomOp1 for LayerOp {
         let h = self.shape.hidden;
         let (groups, tokens, rows) = self.groups();
         let (t, m) = (tokens.iter().sum::<usize>(), rows.iter().sum::<usize>());
-        let layer = self.packed(|layer, arrays| layer.pack(arrays));
+        let layer = self.packed(|layer, params| {
+            layer.pack(&params.as_ref().map(|matrix| Matrix::F32(&matrix.value), ParamRef::values))
+        });
         let mut saved = Saved { all: self.block(t, m), widths: Saved::widths(self.dtype, self.shape) };
         let mut out = vec![0f32; m * h];
         let outs = parts(&mut out, &rows, h);
@@ -168,7 +179,8 @@ impl CustomOp1 for LayerOp {
         let grad = grad_res.contiguous()?;
         let (storage, grad_layout) = grad.storage_and_layout();
         let candle_core::Storage::Cpu(storage) = &*storage else { candle_core::bail!("bert-layer: CPU only") };
-        let layer = self.packed(|layer, arrays| layer.pack_turned(arrays));
+        let layer = self
+            .packed(|layer, params| layer.pack_transposed(&params.as_ref().map(ParamRef::values, ParamRef::values)));
         let mut deltas = std::mem::take(&mut *self.pool.deltas.lock().expect("no panic holds the pool"));
         let d_x = self.backward(&layer, &mut saved, floats(x, layout)?, floats(storage, grad_layout)?, &mut deltas);
         *self.pool.deltas.lock().expect("no panic holds the pool") = deltas;
@@ -183,18 +195,19 @@ struct Deltas {
     x: Buffer<u32>,
     query: Buffer<u32>,
     key_value: Buffer<u32>,
-    out: Buffer<u32>,
+    attention_output: Buffer<u32>,
     up: Buffer<u32>,
 }
 
-/// Sums of one group for the small arrays: biases of query, key and value, out, up, down; scale and shift of both norms.
-struct Small {
+/// Gradients of biases and norms, summed over one group.
+struct BiasGrads {
+    /// Of queries, keys and values, `[3h]`.
     qkv: Vec<f32>,
-    out: Vec<f32>,
+    attention_output: Vec<f32>,
+    attention_norm: Norm,
     up: Vec<f32>,
     down: Vec<f32>,
-    norm1: [Vec<f32>; 2],
-    norm2: [Vec<f32>; 2],
+    output_norm: Norm,
 }
 
 impl LayerOp {
@@ -207,10 +220,10 @@ impl LayerOp {
     }
 
     /// The layer, packed for one of the passes.
-    fn packed(&self, pack: impl FnOnce(&mut Layer, &LayerArrays)) -> Layer {
+    fn packed(&self, pack: impl FnOnce(&mut Layer, &LayerWeights<ParamRef>)) -> Layer {
         let lent = self.pool.layer.lock().expect("no panic holds the pool").take();
         let mut layer = lent.unwrap_or_else(|| Layer::empty(self.dtype, self.shape));
-        pack(&mut layer, &self.leaves.each_ref().map(|leaf| leaf.value.as_slice()));
+        pack(&mut layer, &self.params);
         layer
     }
     fn give_back(&self, layer: Layer) {
@@ -221,18 +234,19 @@ impl LayerOp {
     fn block(&self, t: usize, m: usize) -> Buffer<u32> {
         let [qkv, others @ ..] = Saved::widths(self.dtype, self.shape);
         let saved = t * qkv + m * others.iter().sum::<usize>();
-        let grads = kernels::cut_len(&self.leaves.each_ref().map(|leaf| leaf.value.len()));
+        let grads = kernels::cut_len(&self.params.each().map(|param| param.value.len()));
         self.pool.blocks.lock().expect("no panic holds the pool").take(saved.max(grads))
     }
 
     /// Makes room for the gradients where none is there, and says whether it did: the matrices' are to be written, if a row is.
     fn make_room(&self, t: usize, m: usize) -> bool {
-        let mut grads = self.leaves.each_ref().map(|leaf| leaf.grad.lock().expect("no panic holds a gradient"));
+        let mut grads = self.params.each().map(ParamRef::grad);
         let fresh = grads.iter().all(|grad| matches!(**grad, Values::Zero(_)));
         if fresh {
-            let sizes = self.leaves.each_ref().map(|leaf| leaf.value.len());
-            for (array, (grad, mut part)) in grads.iter_mut().zip(self.block(t, m).cut(&sizes)).enumerate() {
-                if m == 0 || !MATRICES.contains(&array) {
+            let sizes = self.params.each().map(|param| param.value.len());
+            let is_matrix = self.params.as_ref().map(|_| true, |_| false).into_array();
+            for ((grad, mut part), is_matrix) in grads.iter_mut().zip(self.block(t, m).cut(&sizes)).zip(is_matrix) {
+                if m == 0 || !is_matrix {
                     part.fill(0.0);
                 }
                 **grad = Values::Whole(part);
@@ -251,15 +265,15 @@ impl LayerOp {
         deltas.x.reserve(t * wide);
         deltas.query.reserve(m * wide);
         deltas.key_value.reserve(t * twice);
-        deltas.out.reserve(m * wide);
+        deltas.attention_output.reserve(m * wide);
         deltas.up.reserve(m * deep);
         let mut d_x = vec![0f32; t * h];
-        let small: Vec<Small> = {
+        let small: Vec<BiasGrads> = {
             let outs = parts(&mut d_x, &tokens, h).into_iter();
             let x_units = parts(&mut deltas.x, &tokens, wide);
             let query = parts(&mut deltas.query, &rows, wide);
             let key_value = parts(&mut deltas.key_value, &tokens, twice);
-            let out = parts(&mut deltas.out, &rows, wide);
+            let out = parts(&mut deltas.attention_output, &rows, wide);
             let up = parts(&mut deltas.up, &rows, deep);
             let deltas = outs.zip(x_units).zip(query).zip(key_value).zip(out).zip(up);
             let mut row = 0;
@@ -294,25 +308,26 @@ impl LayerOp {
             &deltas.x[..]
         };
         let fresh = self.make_room(t, m);
-        self.weight_grad(&deltas.query, query_x, m, h, h, &[0], fresh);
-        self.weight_grad(&deltas.key_value, &deltas.x, t, 2 * h, h, &[2, 4], fresh);
-        self.weight_grad(&deltas.out, context, m, h, h, &[6], fresh);
-        self.weight_grad(&deltas.up, hat1, m, f, h, &[10], fresh);
-        self.weight_grad(hat2, u, m, h, f, &[12], fresh);
+        let p = &self.params;
+        self.weight_grad(&deltas.query, query_x, m, h, h, &[&p.query.weight], fresh);
+        self.weight_grad(&deltas.key_value, &deltas.x, t, 2 * h, h, &[&p.key.weight, &p.value.weight], fresh);
+        self.weight_grad(&deltas.attention_output, context, m, h, h, &[&p.attention_output.weight], fresh);
+        self.weight_grad(&deltas.up, hat1, m, f, h, &[&p.up.weight], fresh);
+        self.weight_grad(hat2, u, m, h, f, &[&p.down.weight], fresh);
         for s in &small {
-            for (index, values) in [
-                (1, &s.qkv[..h]),
-                (3, &s.qkv[h..2 * h]),
-                (5, &s.qkv[2 * h..]),
-                (7, &s.out),
-                (8, &s.norm1[0]),
-                (9, &s.norm1[1]),
-                (11, &s.up),
-                (13, &s.down),
-                (14, &s.norm2[0]),
-                (15, &s.norm2[1]),
+            for (param, values) in [
+                (&p.query.bias, &s.qkv[..h]),
+                (&p.key.bias, &s.qkv[h..2 * h]),
+                (&p.value.bias, &s.qkv[2 * h..]),
+                (&p.attention_output.bias, &s.attention_output),
+                (&p.attention_norm.gamma, &s.attention_norm.gamma),
+                (&p.attention_norm.beta, &s.attention_norm.beta),
+                (&p.up.bias, &s.up),
+                (&p.down.bias, &s.down),
+                (&p.output_norm.gamma, &s.output_norm.gamma),
+                (&p.output_norm.beta, &s.output_norm.beta),
             ] {
-                kernels::add(self.leaves[index].grad.lock().expect("no panic holds a gradient").whole_mut(), values);
+                kernels::add(param.grad().whole_mut(), values);
             }
         }
         d_x
@@ -329,19 +344,20 @@ impl LayerOp {
         kept: Keep,
         d_x: &mut [f32],
         deltas: [&mut [u32]; 5],
-    ) -> Small {
+    ) -> BiasGrads {
         let [x_units, d_query, d_key_value, d_out, d_up] = deltas;
         let (h, f, dtype, run) = (self.shape.hidden, self.shape.ff, self.dtype, self.run);
         let (t, m) = (group.tokens(), group.rows(run.first_only));
         let (wide, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, f));
         let twice = kernels::steps(dtype, 2 * h);
-        let mut small = Small {
+        let zeros = || Norm { gamma: vec![0.0; h], beta: vec![0.0; h] };
+        let mut small = BiasGrads {
             qkv: vec![0.0; 3 * h],
-            out: vec![0.0; h],
+            attention_output: vec![0.0; h],
+            attention_norm: zeros(),
             up: vec![0.0; f],
             down: vec![0.0; h],
-            norm1: [vec![0.0; h], vec![0.0; h]],
-            norm2: [vec![0.0; h], vec![0.0; h]],
+            output_norm: zeros(),
         };
         w.y.reserve(m * h);
         w.x1.reserve(m * h);
@@ -354,8 +370,8 @@ impl LayerOp {
         y.copy_from_slice(grad);
         let hat = &mut w.x1[..m * h];
         kernels::rows_of_units(dtype, kept.hat2, m, h, hat);
-        let [d_gamma, d_beta] = &mut small.norm2;
-        kernels::layer_norm_backward(y, hat, kept.rstd2, &layer.norm2.gamma, d_gamma, d_beta);
+        let Norm { gamma: d_gamma, beta: d_beta } = &mut small.output_norm;
+        kernels::layer_norm_backward(y, hat, kept.rstd2, &layer.output_norm.gamma, d_gamma, d_beta);
         // feed-forward
         let dropped = &mut w.context[..m * h];
         dropped.copy_from_slice(y);
@@ -379,13 +395,15 @@ impl LayerOp {
         kernels::rows_of_units(dtype, kept.hat1, m, h, hat);
         let x1 = &mut w.context[..m * h];
         for (x1, hat) in x1.chunks_exact_mut(h).zip(hat.chunks_exact(h)) {
-            for (((x, &hat), &g), &b) in x1.iter_mut().zip(hat).zip(&layer.norm1.gamma).zip(&layer.norm1.beta) {
+            for (((x, &hat), &g), &b) in
+                x1.iter_mut().zip(hat).zip(&layer.attention_norm.gamma).zip(&layer.attention_norm.beta)
+            {
                 *x = hat * g + b;
             }
         }
         kernels::units(dtype, x1, h, m, h, kept.hat1, &mut []);
-        let [d_gamma, d_beta] = &mut small.norm1;
-        kernels::layer_norm_backward(y, hat, kept.rstd1, &layer.norm1.gamma, d_gamma, d_beta);
+        let Norm { gamma: d_gamma, beta: d_beta } = &mut small.attention_norm;
+        kernels::layer_norm_backward(y, hat, kept.rstd1, &layer.attention_norm.gamma, d_gamma, d_beta);
         // the residual's share of d_x
         if run.first_only {
             d_x.fill(0.0);
@@ -397,10 +415,12 @@ impl LayerOp {
         }
         // attention
         layer.drop(y, run, group.first_row(run.first_only), AFTER_ATTENTION);
-        kernels::column_sums(y, &mut small.out);
+        kernels::column_sums(y, &mut small.attention_output);
         kernels::units(dtype, y, h, m, h, d_out, &mut []);
         let d_context = &mut w.context[..m * h];
-        layer.out.backward(Left { units: d_out, stride: wide, rows: m, scale: &[] }, Out::Write(d_context));
+        layer
+            .attention_output
+            .backward(Left { units: d_out, stride: wide, rows: m, scale: &[] }, Out::Write(d_context));
         let d_qkv = &mut w.residual[..t * 3 * h];
         let attention = layer.attention(run);
         let triple = kernels::steps(attention.dtype, 3 * h);
@@ -430,12 +450,20 @@ impl LayerOp {
 
     /// Adds `delta^T x` to the gradient of a weight `[n, k]`, or of several stacked ones: units `[rows, n]` and `[rows, k]`.
     /// What is `fresh` is written.
-    fn weight_grad(&self, delta: &[u32], x: &[u32], rows: usize, n: usize, k: usize, arrays: &[usize], fresh: bool) {
+    fn weight_grad(
+        &self,
+        delta: &[u32],
+        x: &[u32],
+        rows: usize,
+        n: usize,
+        k: usize,
+        params: &[&ParamRef],
+        fresh: bool,
+    ) {
         let dtype = self.dtype;
         let (n_steps, k_steps) = (kernels::steps(dtype, n), kernels::steps(dtype, k));
-        let share = n / arrays.len();
-        let mut grads: Vec<_> =
-            arrays.iter().map(|&i| self.leaves[i].grad.lock().expect("no panic holds a gradient")).collect();
+        let share = n / params.len();
+        let mut grads: Vec<_> = params.iter().map(|param| param.grad()).collect();
         let mut chunks: Vec<(usize, &mut [f32])> = Vec::new();
         for (array, grad) in grads.iter_mut().enumerate() {
             let numbered = grad.whole_mut().chunks_mut(CHUNK * k).enumerate();

@@ -1,14 +1,15 @@
-//! A linear layer: the only brick that knows what its weights are made of.
+//! A linear layer: the only module that knows how its weights are packed.
 
 use rayon::prelude::*;
 
 use super::Dtype;
 use super::kernels::{self, Buffer, Left, Out, Panels, Team};
+use super::quantized::Matrix;
 
 /// Multiplications that are not worth a second thread.
 const SMALL: usize = 1 << 20;
 
-/// `y = x W^T + b`, packed for products with rows of `k` values, or turned, for gradients with rows of `n`.
+/// `y = x W^T + b`, packed for products with rows of `k` values, or transposed, for gradients with rows of `n`.
 #[derive(Default)]
 pub struct Linear {
     /// Outputs.
@@ -17,7 +18,7 @@ pub struct Linear {
     pub k: usize,
     bias: Vec<f32>,
     panels: Panels,
-    turned: bool,
+    transposed: bool,
 }
 
 impl Linear {
@@ -25,26 +26,22 @@ impl Linear {
     pub fn within(memory: Buffer<u32>) -> Self {
         Linear { panels: Panels::within(memory), ..Self::default() }
     }
-    /// Packs weights `[n, k]` for [`Linear::forward`]; several matrices stand one below the other.
-    pub fn pack(&mut self, dtype: Dtype, weights: &[&[f32]], biases: &[&[f32]]) {
+    /// Packs weights `[n, k]` for [`Linear::forward`]; several matrices are stacked.
+    pub fn pack(&mut self, dtype: Dtype, weights: &[Matrix], biases: &[&[f32]]) {
         self.bias.clear();
         biases.iter().for_each(|bias| self.bias.extend_from_slice(bias));
         self.n = self.bias.len();
-        (self.k, self.turned) = (weights.iter().map(|w| w.len()).sum::<usize>() / self.n.max(1), false);
+        (self.k, self.transposed) = (weights.iter().map(|w| w.len()).sum::<usize>() / self.n.max(1), false);
         self.panels.pack(dtype, weights, self.k);
     }
     /// Packs weights `[n, k]` for [`Linear::backward`], into the same memory.
-    pub fn pack_turned(&mut self, dtype: Dtype, weights: &[&[f32]], n: usize) {
-        (self.n, self.k, self.turned) = (n, weights.iter().map(|w| w.len()).sum::<usize>() / n.max(1), true);
-        self.panels.pack_turned(dtype, weights, self.k);
-    }
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        self.panels.bytes() + self.bias.len() * 4
+    pub fn pack_transposed(&mut self, dtype: Dtype, weights: &[&[f32]], n: usize) {
+        (self.n, self.k, self.transposed) = (n, weights.iter().map(|w| w.len()).sum::<usize>() / n.max(1), true);
+        self.panels.pack_transposed(dtype, weights, self.k);
     }
     /// `[rows, k]` to `[rows, n]`, rows of the result `stride` apart; a `team` shares the columns.
     pub fn forward(&self, left: Left, out: Out, stride: usize, team: Option<&Team>) {
-        assert!(!self.turned, "packed for gradients");
+        assert!(!self.transposed, "packed for gradients");
         match team {
             Some(team) => kernels::product_shared(team, left, &self.panels, Some(&self.bias), out, stride),
             None => kernels::product(left, &self.panels, Some(&self.bias), out, stride),
@@ -70,7 +67,7 @@ impl Linear {
     }
     /// Gradient of the input, `[rows, n]` to `[rows, k]`.
     pub fn backward(&self, left: Left, out: Out) {
-        assert!(self.turned, "packed for products");
+        assert!(self.transposed, "packed for products");
         kernels::product(left, &self.panels, None, out, self.k);
     }
 }

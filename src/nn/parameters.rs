@@ -36,7 +36,8 @@ pub struct Parameters {
 impl Parameters {
     /// From loaded weights. Every array becomes a parameter.
     pub fn new(weights: Weights) -> Self {
-        let list = weights.0.into_iter().map(|(name, Array { shape, data })| {
+        let list = weights.0.into_iter().map(|(name, array)| {
+            let (shape, data) = (array.shape.clone(), array.into_values());
             let decay = shape.len() > 1;
             let grad = Arc::new(Mutex::new(Values::Zero(data.len())));
             Parameter { name, shape, value: Arc::new(data), grad, decay }
@@ -59,8 +60,7 @@ impl Parameters {
     }
     /// A copy of the values.
     pub fn weights(&self) -> Weights {
-        let arrays =
-            self.list.iter().map(|p| (p.name.clone(), Array { shape: p.shape.clone(), data: p.value.to_vec() }));
+        let arrays = self.list.iter().map(|p| (p.name.clone(), Array::new(p.shape.clone(), p.value.to_vec())));
         Weights(arrays.collect())
     }
     /// Index of a parameter.

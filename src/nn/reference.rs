@@ -44,8 +44,10 @@ pub struct States {
 
 /// Copies weights to a device.
 pub fn tensors(weights: &Weights, device: &Device) -> Result<Tensors> {
-    let copied =
-        weights.0.iter().map(|(name, a)| Ok((name.clone(), Tensor::from_slice(&a.data, a.shape.as_slice(), device)?)));
+    let copied = weights
+        .0
+        .iter()
+        .map(|(name, a)| Ok((name.clone(), Tensor::from_slice(&a.values(), a.shape.as_slice(), device)?)));
     copied.collect()
 }
 

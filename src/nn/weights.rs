@@ -1,13 +1,12 @@
-//! Named arrays of a model, in f32, as they stand in a safetensors file.
+//! Named arrays of a model, as they are in a safetensors file.
 //!
 //! A file is untrusted: its header is checked against its length by the safetensors library before anything is allocated, every
 //! array must have one of four types, and every value must be finite, so that a broken file is named here and not found out
-//! by scores that are NaN. Storage is smaller than memory: f32, f16 and bf16 files are read, and our own int8.
+//! by scores that are NaN. f32, f16 and bf16 files are read as f32, and our own int8 stays int8.
 //!
 //! **int8 per output channel**: a matrix `X [out, in]` is stored as `X` (int8) and `X.scale` (f32, `[out]`); a value is
-//! `X[o, i] * scale[o]`, with `scale[o] = max |row| / 127`, cut to 17 bits so that the product is exact: reading and writing
-//! again gives the same bytes. For a table of embeddings an output channel is a row. Vectors, and matrices of few rows (heads, segments), stay f32: they weigh nothing and
-//! each of their values counts.
+//! `X[o, i] * scale[o]` ([`QuantizedMatrix`]). Vectors, and matrices of few rows (heads, segments), stay f32: they weigh nothing
+//! and each of their values counts.
 //!
 //! Refused: a memory map (a file cut short under a running server kills it), pickles (they run code), f64.
 
@@ -15,19 +14,93 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
+use std::rc::Rc;
 
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
+use super::quantized::{Matrix, QuantizedMatrix};
 use crate::{Error, Result};
 
-/// A dense row-major array.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// A dense row-major array, f32 or int8.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Array {
     /// Its axes.
     pub shape: Vec<usize>,
-    /// Its values, as many as the product of `shape`.
-    pub data: Vec<f32>,
+    data: Data,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Data {
+    F32(Vec<f32>),
+    Int8(QuantizedMatrix),
+}
+
+impl Array {
+    /// f32 values.
+    ///
+    /// # Panics
+    /// If there are not as many as the product of `shape`.
+    pub fn new(shape: Vec<usize>, values: Vec<f32>) -> Self {
+        assert_eq!(values.len(), shape.iter().product::<usize>(), "values of shape {shape:?}");
+        Array { shape, data: Data::F32(values) }
+    }
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.matrix().len()
+    }
+    /// Without a value?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// As it is stored.
+    pub fn matrix(&self) -> Matrix<'_> {
+        match &self.data {
+            Data::F32(values) => Matrix::F32(values),
+            Data::Int8(matrix) => Matrix::Int8(matrix),
+        }
+    }
+    /// Its values; a copy if it is int8.
+    pub fn values(&self) -> Cow<'_, [f32]> {
+        self.matrix().values()
+    }
+    /// Its values, to be changed: an int8 array becomes f32.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        if let Data::Int8(matrix) = &self.data {
+            self.data = Data::F32(matrix.to_f32());
+        }
+        match &mut self.data {
+            Data::F32(values) => values,
+            Data::Int8(_) => unreachable!("it has just become f32"),
+        }
+    }
+    /// Its values.
+    pub fn into_values(self) -> Vec<f32> {
+        match self.data {
+            Data::F32(values) => values,
+            Data::Int8(matrix) => matrix.to_f32(),
+        }
+    }
+    /// The rows of these numbers of a matrix, in this order.
+    ///
+    /// # Panics
+    /// If it has no such row, or is no matrix.
+    pub fn select_rows(&self, rows: &[usize]) -> Self {
+        let &[_, columns] = self.shape.as_slice() else { panic!("no matrix: {:?}", self.shape) };
+        let data = match &self.data {
+            Data::F32(values) => {
+                Data::F32(rows.iter().flat_map(|row| &values[row * columns..][..columns]).copied().collect())
+            }
+            Data::Int8(matrix) => Data::Int8(matrix.select(rows)),
+        };
+        Array { shape: vec![rows.len(), columns], data }
+    }
+}
+
+impl From<QuantizedMatrix> for Array {
+    fn from(matrix: QuantizedMatrix) -> Self {
+        Array { shape: vec![matrix.rows(), matrix.columns()], data: Data::Int8(matrix) }
+    }
 }
 
 /// A model's arrays by name. Linear weights are `[out, in]`, as Hugging Face stores them.
@@ -66,15 +139,17 @@ pub fn read_safetensors(path: &Path) -> Result<Weights> {
         let channels = || file.tensor(&format!("{name}{SCALE}")).ok();
         let bytes = tensor.data();
         let data: Vec<f32> = match tensor.dtype() {
-            Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            Dtype::F32 => floats(bytes),
             Dtype::F16 => bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
             Dtype::BF16 => bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
             Dtype::I8 => {
                 let scales = channels().ok_or_else(|| {
                     let what = format!("is int8 and has no {name}{SCALE}");
-                    Error::model(path, *name, what, "quantise it with `sverka quantize`, or save it as f32")
+                    Error::model(path, *name, what, "quantize it with `sverka quantize`, or save it as f32")
                 })?;
-                int8(path, name, tensor.shape(), bytes, &scales)?
+                let matrix = int8(path, name, tensor.shape(), bytes, &scales)?;
+                weights.0.insert(name.to_string(), matrix.into());
+                continue;
             }
             Dtype::I64 | Dtype::I32 if name.ends_with("position_ids") => continue,
             other => {
@@ -83,42 +158,47 @@ pub fn read_safetensors(path: &Path) -> Result<Weights> {
             }
         };
         let scale_of = name.strip_suffix(SCALE).and_then(|of| file.tensor(of).ok());
-        if let Some(index) = data.iter().position(|v| !v.is_finite()) {
+        let is_scale = scale_of.is_some_and(|t| t.dtype() == Dtype::I8);
+        // a number of up to 128 times its scale must be finite too
+        let largest = if is_scale { f32::MAX / 128.0 } else { f32::MAX };
+        if let Some(index) = data.iter().position(|v| v.is_nan() || v.abs() > largest) {
             let what = format!("value {index} is {}", data[index]);
-            return Err(Error::model(path, *name, what, "the file is damaged or its training diverged; fetch it anew"));
+            return Err(Error::model(
+                path,
+                *name,
+                what,
+                "the file is damaged or its training diverged; fetch it again",
+            ));
         }
-        if scale_of.is_none_or(|t| t.dtype() != Dtype::I8) {
-            weights.0.insert(name.to_string(), Array { shape: tensor.shape().to_vec(), data });
+        if !is_scale {
+            weights.0.insert(name.to_string(), Array::new(tensor.shape().to_vec(), data));
         }
     }
     Ok(weights)
 }
 
-/// `X * scale`, row by row.
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+/// A matrix and its scales.
 fn int8(
     path: &Path,
     name: &str,
     shape: &[usize],
     bytes: &[u8],
     scales: &safetensors::tensor::TensorView,
-) -> Result<Vec<f32>> {
+) -> Result<QuantizedMatrix> {
     let &[rows, columns] = shape else {
         let what = format!("is int8 with {} axes; only matrices are stored so", shape.len());
         return Err(Error::model(path, name, what, "save it as f32"));
     };
-    let key = format!("{name}{SCALE}");
     if scales.dtype() != Dtype::F32 || scales.shape() != [rows] {
         let what = format!("is {:?} {:?}, and {name} takes F32 [{rows}]", scales.dtype(), scales.shape());
-        return Err(Error::model(path, key, what, "the file is damaged; write it anew with `sverka quantize`"));
+        let key = format!("{name}{SCALE}");
+        return Err(Error::model(path, key, what, "the file is damaged; write it again with `sverka quantize`"));
     }
-    let mut data = Vec::with_capacity(bytes.len());
-    if columns > 0 {
-        for (row, scale) in bytes.chunks_exact(columns).zip(scales.data().chunks_exact(4)) {
-            let scale = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
-            data.extend(row.iter().map(|&q| f32::from(q as i8) * scale));
-        }
-    }
-    Ok(data)
+    Ok(QuantizedMatrix::new(columns, bytes.iter().map(|&q| q as i8).collect(), floats(scales.data())))
 }
 
 fn broken(path: &Path, length: usize, e: SafeTensorError) -> Error {
@@ -143,24 +223,19 @@ fn broken(path: &Path, length: usize, e: SafeTensorError) -> Error {
 pub fn write_safetensors(path: &Path, weights: &Weights, storage: Storage) -> Result<()> {
     let mut stored = Vec::with_capacity(weights.0.len());
     for (name, array) in &weights.0 {
-        let matrix = array.shape.len() == 2 && array.shape[0] >= FEW_ROWS;
+        let is_large = array.shape.len() == 2 && array.shape[0] >= FEW_ROWS;
         match storage {
-            Storage::Bf16 if matrix => {
-                let bytes = array.data.iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()).collect();
-                stored
-                    .push((name.clone(), Stored { dtype: Dtype::BF16, shape: &array.shape, bytes: Cow::Owned(bytes) }));
-            }
-            Storage::Int8 if matrix => {
-                let (bytes, scales) = quantised(array);
-                let scales = scales.iter().flat_map(|s| s.to_le_bytes()).collect();
-                stored.push((name.clone(), Stored { dtype: Dtype::I8, shape: &array.shape, bytes: Cow::Owned(bytes) }));
-                let scales = Stored { dtype: Dtype::F32, shape: &array.shape[..1], bytes: Cow::Owned(scales) };
+            Storage::Bf16 if is_large => stored.push((name.clone(), Stored::bf16(array))),
+            Storage::Int8 if is_large => {
+                let matrix = match array.matrix() {
+                    Matrix::Int8(matrix) => Cow::Borrowed(matrix),
+                    Matrix::F32(values) => Cow::Owned(QuantizedMatrix::quantize(values, array.shape[1])),
+                };
+                let [numbers, scales] = Stored::int8(array, matrix);
+                stored.push((name.clone(), numbers));
                 stored.push((format!("{name}{SCALE}"), scales));
             }
-            _ => {
-                let bytes = Cow::Borrowed(bytemuck::cast_slice(&array.data));
-                stored.push((name.clone(), Stored { dtype: Dtype::F32, shape: &array.shape, bytes }));
-            }
+            _ => stored.push((name.clone(), Stored::f32(array))),
         }
     }
     // transformers refuses a file that does not say so
@@ -172,33 +247,36 @@ pub fn write_safetensors(path: &Path, weights: &Weights, storage: Storage) -> Re
     File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("write", path))
 }
 
-/// Whole numbers `[out, in]` (as bytes) and scales `[out]` of a matrix.
-fn quantised(array: &Array) -> (Vec<u8>, Vec<f32>) {
-    let (rows, columns) = (array.shape[0], array.shape[1]);
-    let (mut bytes, mut scales) = (Vec::with_capacity(array.data.len()), Vec::with_capacity(rows));
-    for row in array.data.chunks_exact(columns.max(1)) {
-        let (numbers, scale) = whole_numbers(row, 1.0);
-        bytes.extend(numbers.into_iter().map(|q| q as u8));
-        scales.push(scale);
-    }
-    scales.resize(rows, 0.0);
-    (bytes, scales)
-}
-
-/// A row as whole numbers of -127 to 127 and their scale: `clip` of the largest magnitude / 127, cut to 17 bits. What lies
-/// beyond is cut to 127; a row too small for a scale is 0.
-pub(super) fn whole_numbers(row: &[f32], clip: f32) -> (Vec<i8>, f32) {
-    let scale = clip * row.iter().fold(0.0f32, |most, v| most.max(v.abs())) / 127.0;
-    let scale = if scale < 1e-30 { 0.0 } else { f32::from_bits(scale.to_bits() & !0x7f) };
-    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    (row.iter().map(|v| (v * inverse).round().clamp(-127.0, 127.0) as i8).collect(), scale)
-}
-
-/// An array's bytes on their way to a file.
+/// An array on its way to a file. Its bytes are made when they are written, so that only one converted array is in memory.
 struct Stored<'a> {
     dtype: Dtype,
     shape: &'a [usize],
-    bytes: Cow<'a, [u8]>,
+    bytes: Box<dyn Fn() -> Cow<'a, [u8]> + 'a>,
+}
+
+impl<'a> Stored<'a> {
+    fn f32(array: &'a Array) -> Self {
+        let bytes = || match array.values() {
+            Cow::Borrowed(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Cow::Owned(values) => Cow::Owned(bytemuck::cast_slice(&values).to_vec()),
+        };
+        Stored { dtype: Dtype::F32, shape: &array.shape, bytes: Box::new(bytes) }
+    }
+    fn bf16(array: &'a Array) -> Self {
+        let bytes = || array.values().iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()).collect();
+        Stored { dtype: Dtype::BF16, shape: &array.shape, bytes: Box::new(bytes) }
+    }
+    /// The numbers and the scales.
+    fn int8(array: &'a Array, matrix: Cow<'a, QuantizedMatrix>) -> [Self; 2] {
+        let matrix = Rc::new(matrix);
+        let scales = matrix.clone();
+        let numbers = move || Cow::Owned(bytemuck::cast_slice(matrix.values()).to_vec());
+        let scales = move || Cow::Owned(bytemuck::cast_slice(scales.scales()).to_vec());
+        [
+            Stored { dtype: Dtype::I8, shape: &array.shape, bytes: Box::new(numbers) },
+            Stored { dtype: Dtype::F32, shape: &array.shape[..1], bytes: Box::new(scales) },
+        ]
+    }
 }
 
 impl View for Stored<'_> {
@@ -209,10 +287,10 @@ impl View for Stored<'_> {
         self.shape
     }
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
+        (self.bytes)()
     }
     fn data_len(&self) -> usize {
-        self.bytes.len()
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
     }
 }
 
@@ -223,9 +301,9 @@ mod tests {
     fn weights() -> Weights {
         let matrix = (0..20 * 3).map(|i| ((i * 37 % 101) as f32 - 50.0) / 7.0).collect();
         let arrays = [
-            ("m.weight", Array { shape: vec![20, 3], data: matrix }),
-            ("m.bias", Array { shape: vec![3], data: vec![0.1, -1e-9, 3e8] }),
-            ("head.weight", Array { shape: vec![1, 3], data: vec![0.123, 4.5, -6.0] }),
+            ("m.weight", Array::new(vec![20, 3], matrix)),
+            ("m.bias", Array::new(vec![3], vec![0.1, -1e-9, 3e8])),
+            ("head.weight", Array::new(vec![1, 3], vec![0.123, 4.5, -6.0])),
         ];
         Weights(arrays.map(|(name, array)| (name.to_string(), array)).into())
     }
@@ -267,8 +345,8 @@ mod tests {
             let (read, was) = (read_safetensors(&path).unwrap().0, weights().0);
             assert_eq!((&read["m.bias"], &read["head.weight"]), (&was["m.bias"], &was["head.weight"]));
             assert_eq!(read.keys().collect::<Vec<_>>(), was.keys().collect::<Vec<_>>());
-            let rows = read["m.weight"].data.chunks(3).zip(was["m.weight"].data.chunks(3));
-            for (a, b) in rows {
+            let (matrix, exact) = (read["m.weight"].values(), was["m.weight"].values());
+            for (a, b) in matrix.chunks(3).zip(exact.chunks(3)) {
                 let most = b.iter().fold(0.0f32, |m, v| m.max(v.abs()));
                 assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= most * step * 1.001), "{storage:?} {a:?} {b:?}");
             }
@@ -290,7 +368,7 @@ mod tests {
         let path = dir.path().join("x");
         let data = [1.5f32, -0.25].map(|v| half::f16::from_f32(v).to_le_bytes()).concat();
         std::fs::write(&path, raw("F16", &[2], "a", &data)).unwrap();
-        assert_eq!(read_safetensors(&path).unwrap().0["a"].data, [1.5, -0.25]);
+        assert_eq!(read_safetensors(&path).unwrap().0["a"].values()[..], [1.5, -0.25]);
     }
 
     #[test]

@@ -192,8 +192,8 @@ mod tests {
     fn equals_pytorch_with_groups_and_clipping() {
         let golden: Golden = serde_json::from_str(include_str!("../../tests/golden/adamw/expected.json")).unwrap();
         let arrays = [
-            ("bias".to_string(), Array { shape: vec![3], data: golden.start.bias }),
-            ("matrix".to_string(), Array { shape: vec![3, 4], data: golden.start.matrix }),
+            ("bias".to_string(), Array::new(vec![3], golden.start.bias)),
+            ("matrix".to_string(), Array::new(vec![3, 4], golden.start.matrix)),
         ];
         let mut parameters = Parameters::new(Weights(arrays.into()));
         let settings =
@@ -220,7 +220,7 @@ mod tests {
             pool.install(|| {
                 let n = 3 * PIECE + 17;
                 let data = (0..n).map(|i| (i as f32 * 0.37).sin()).collect();
-                let weights = Weights([("w".to_string(), Array { shape: vec![1, n], data })].into());
+                let weights = Weights([("w".to_string(), Array::new(vec![1, n], data))].into());
                 let mut parameters = Parameters::new(weights);
                 let settings = Settings { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weight_decay: 0.01, half: false };
                 let mut optimizer = AdamW::new(&parameters, settings);
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_gradient_that_is_not_a_number_shows_in_the_norm() {
-        let weights = Weights([("w".to_string(), Array { shape: vec![2], data: vec![0.0; 2] })].into());
+        let weights = Weights([("w".to_string(), Array::new(vec![2], vec![0.0; 2]))].into());
         let parameters = Parameters::new(weights);
         parameters.list[0].grad.lock().unwrap().whole_mut()[1] = f32::NAN;
         assert!(!global_norm(&parameters).is_finite());
@@ -248,7 +248,7 @@ mod tests {
         for width in [16, 30, 384] {
             let rows = 2 * PIECE / width + 3;
             let data: Vec<f32> = (0..rows * width).map(|i| (i as f32 * 0.37).sin()).collect();
-            let array = Array { shape: vec![rows, width], data };
+            let array = Array::new(vec![rows, width], data);
             let make = || Parameters::new(Weights([("table".to_string(), array.clone())].into()));
             let (mut whole, mut by_rows) = (make(), make());
             by_rows.by_rows("table").unwrap();

@@ -1,16 +1,16 @@
 //! A cross-encoder's weights for int8, fitted to a sample of its own data (`nn::int8` says how).
 //!
-//! Layer by layer: the sample runs through the f32 encoder, each linear brick's inputs are kept, and its weights become the
-//! whole numbers whose outputs are nearest to f32's. What comes out are still f32 arrays of the same names, and
-//! [`Storage::Int8`](crate::nn::weights::Storage) holds them without loss. Labels are not looked at. Calibration and threshold
-//! stay those of f32, so that a loss is the weights' doing alone; `sverka calibrate` fits them anew.
+//! Layer by layer: the sample runs through the f32 encoder, each linear layer's inputs are kept, and its weights become the
+//! whole numbers whose outputs are nearest to f32's. What comes out are int8 arrays of the same names. Labels are not looked at.
+//! Calibration and threshold stay those of f32, so that a loss is the weights' doing alone; `sverka calibrate` fits them again.
 //!
 //! Embeddings and the pooler are stored as int8 with the plain step of each row, and computed in f32. Refused: training with
 //! rounding in the graph (epochs, where a sample takes seconds).
 
-use crate::models::bert::{self, Config, layer_array};
-use crate::nn::int8::{Fitted, Sample, balance, fit};
-use crate::nn::{Device, Dtype, Weights};
+use crate::models::bert::{self, Config, LAYER_NAMES, layer_array};
+use crate::nn::int8::{Fitted, Sample, fit, smooth};
+use crate::nn::layer_weights::Affine;
+use crate::nn::{Array, Device, Dtype, Weights};
 use crate::text::Batch;
 use crate::{Error, Result};
 
@@ -42,19 +42,19 @@ pub fn quantize(config: &Config, prefix: &str, weights: &mut Weights, sample: &B
         let inputs = passing.through(layer, i + 1 == encoder.layers.len());
         let mut model = Layer { weights, prefix, layer: i, fits: &mut fits };
         // before the value projection is rounded: its rows take the factors
-        let out = model.values("attention.output.dense.weight")?;
-        let (fitted, factors) = balance(&out, h, &inputs.context);
-        model.divide_rows("attention.self.value", &factors)?;
-        model.put("attention.output.dense", fitted)?;
-        for (brick, k, x) in [
-            ("attention.self.query", h, &inputs.asking),
-            ("attention.self.key", h, &inputs.states),
-            ("attention.self.value", h, &inputs.states),
-            ("intermediate.dense", h, &inputs.normed),
-            ("output.dense", f, &inputs.inner),
+        let out = model.values(LAYER_NAMES.attention_output.weight)?;
+        let (fitted, factors) = smooth(&out, h, &inputs.context);
+        model.divide_rows(LAYER_NAMES.value, &factors)?;
+        model.put(LAYER_NAMES.attention_output.weight, fitted)?;
+        for (linear, k, x) in [
+            (LAYER_NAMES.query, h, &inputs.asking),
+            (LAYER_NAMES.key, h, &inputs.states),
+            (LAYER_NAMES.value, h, &inputs.states),
+            (LAYER_NAMES.up, h, &inputs.normed),
+            (LAYER_NAMES.down, f, &inputs.inner),
         ] {
-            let fitted = fit(&model.values(&format!("{brick}.weight"))?, k, x);
-            model.put(brick, fitted)?;
+            let fitted = fit(&model.values(linear.weight)?, k, x);
+            model.put(linear.weight, fitted)?;
         }
     }
     Ok(fits)
@@ -69,31 +69,30 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    fn array(&mut self, name: &str) -> Result<&mut Vec<f32>> {
+    fn array(&mut self, name: &str) -> Result<&mut Array> {
         let name = layer_array(self.prefix, self.layer, name);
         match self.weights.0.get_mut(&name) {
-            Some(array) => Ok(&mut array.data),
+            Some(array) => Ok(array),
             None => Err(Error::Internal { op: "quantize", what: format!("no array {name}") }),
         }
     }
     fn values(&mut self, name: &str) -> Result<Vec<f32>> {
-        Ok(self.array(name)?.clone())
+        Ok(self.array(name)?.values().into_owned())
     }
-    /// A brick whose outputs are divided by `factors`, one per row.
-    fn divide_rows(&mut self, brick: &str, factors: &[f32]) -> Result<()> {
-        let weight = self.array(&format!("{brick}.weight"))?;
+    /// Divides the outputs of a linear layer by `factors`, one per output.
+    fn divide_rows(&mut self, linear: Affine<&str>, factors: &[f32]) -> Result<()> {
+        let weight = self.array(linear.weight)?.values_mut();
         let columns = weight.len() / factors.len();
         for (row, factor) in weight.chunks_exact_mut(columns).zip(factors) {
             row.iter_mut().for_each(|w| *w /= factor);
         }
-        let bias = self.array(&format!("{brick}.bias"))?;
+        let bias = self.array(linear.bias)?.values_mut();
         bias.iter_mut().zip(factors).for_each(|(b, factor)| *b /= factor);
         Ok(())
     }
-    fn put(&mut self, brick: &str, fitted: Fitted) -> Result<()> {
-        let name = format!("{brick}.weight");
-        *self.array(&name)? = fitted.weight;
-        let name = layer_array(self.prefix, self.layer, &name);
+    fn put(&mut self, name: &str, fitted: Fitted) -> Result<()> {
+        *self.array(name)? = fitted.matrix.into();
+        let name = layer_array(self.prefix, self.layer, name);
         log::debug!("{name}: squared error {:.2e}, fitted {:.2e}", fitted.plain, fitted.error);
         self.fits.push(Fit { name, plain: fitted.plain, fitted: fitted.error });
         Ok(())
@@ -107,7 +106,6 @@ mod tests {
     use super::*;
     use crate::models::cross_encoder::{CrossEncoder, logits as cross_encoder_logits};
     use crate::models::{Mode, Model as _, Net};
-    use crate::nn::Array;
     use crate::nn::weights::{Storage, read_safetensors, write_safetensors};
     use crate::text::Encoding;
 
@@ -133,7 +131,7 @@ mod tests {
             if name.ends_with("attention.output.dense.weight") {
                 data.chunks_mut(32).flat_map(|row| row.iter_mut().step_by(11)).for_each(|w| *w /= 20.0);
             }
-            (name, Array { shape, data })
+            (name, Array::new(shape, data))
         });
         Weights(arrays.collect())
     }
@@ -202,8 +200,8 @@ mod tests {
         let factors: Vec<f32> = (0..32).map(|i| ((i % 9) as f32 - 4.0).exp2()).collect();
         for layer in 0..3 {
             let mut model = Layer { weights: &mut folded, prefix: "bert.", layer, fits: &mut Vec::new() };
-            model.divide_rows("attention.self.value", &factors).unwrap();
-            let out = model.array("attention.output.dense.weight").unwrap();
+            model.divide_rows(LAYER_NAMES.value, &factors).unwrap();
+            let out = model.array(LAYER_NAMES.attention_output.weight).unwrap().values_mut();
             out.iter_mut().zip(factors.iter().cycle()).for_each(|(w, factor)| *w *= factor);
         }
         assert_ne!(folded.0, weights().0);

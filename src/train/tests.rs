@@ -37,7 +37,7 @@ impl Bag {
         let mut rng = generator(&[42]);
         let mut array = |shape: &[usize]| {
             let data = (0..shape.iter().product()).map(|_| rng.random_range(-0.1..0.1f32)).collect();
-            Array { shape: shape.to_vec(), data }
+            Array::new(shape.to_vec(), data)
         };
         let arrays = [
             ("embed".to_string(), array(&[VOCABULARY, HIDDEN])),

@@ -73,7 +73,7 @@ fn weights(c: &Config) -> Weights {
                 ((state >> 40) as f32 / (1 << 23) as f32 - 1.0) * spread
             })
             .collect();
-        Array { shape: shape.to_vec(), data }
+        Array::new(shape.to_vec(), data)
     };
     let mut all = BTreeMap::new();
     let (h, inner) = (c.hidden_size, c.intermediate_size);
@@ -99,8 +99,8 @@ fn weights(c: &Config) -> Weights {
     linear("bert.pooler.dense".into(), h, h);
     linear("classifier".into(), 1, h);
     for norm in norms {
-        all.insert(format!("{norm}.weight"), Array { shape: vec![h], data: vec![1.0; h] });
-        all.insert(format!("{norm}.bias"), Array { shape: vec![h], data: vec![0.0; h] });
+        all.insert(format!("{norm}.weight"), Array::new(vec![h], vec![1.0; h]));
+        all.insert(format!("{norm}.bias"), Array::new(vec![h], vec![0.0; h]));
     }
     Weights(all)
 }

@@ -73,7 +73,7 @@ macro_rules! run {
 
 // behind the macro, which it uses
 mod panels;
-pub use panels::{Panels, panels_len, quantise_row};
+pub use panels::{Panels, panels_len};
 
 /// Units of 32 bits that hold `k` values.
 pub fn steps(dtype: Dtype, k: usize) -> usize {

@@ -1,11 +1,12 @@
 //! The right sides of products, and the ways to them: from weights, from values, from stored units.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::gemm::WIDTH;
 use super::*;
+use crate::nn::quantized::Matrix;
 
 /// The right side of a product, packed once: `n` columns in panels of 32, `steps` units deep.
 #[derive(Default)]
@@ -29,10 +30,6 @@ impl Panels {
     pub fn within(units: Buffer<u32>) -> Self {
         Panels { units, ..Self::default() }
     }
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        self.units.len() * 4 + self.scale.len() * 8
-    }
     fn shape(&mut self, dtype: Dtype, n: usize, k: usize) {
         (self.dtype, self.n, self.steps) = (Some(dtype), n, steps(dtype, k));
         self.units.reserve(panels_len(dtype, n, k));
@@ -48,21 +45,21 @@ impl Panels {
         self.shape(dtype, n, k);
         panels_of_columns(dtype, x, stride, k, n, &mut self.units);
     }
-    /// A matrix `[n, k]` for products with rows of `k`, by all threads. int8 takes one scale per row. Its rows are those of
-    /// `parts`, one behind the other.
-    pub fn pack(&mut self, dtype: Dtype, parts: &[&[f32]], k: usize) {
-        let n = parts.iter().map(|part| part.len()).sum::<usize>() / k;
+    /// A matrix `[n, k]` for products with rows of `k`, by all threads. Its rows are those of `parts`, one after the other. For
+    /// int8 an f32 row is rounded with a scale of its own.
+    pub fn pack(&mut self, dtype: Dtype, parts: &[Matrix], k: usize) {
+        let n = parts.iter().map(Matrix::len).sum::<usize>() / k;
         self.shape(dtype, n, k);
         let (panel, panels) = (self.panel(), n.div_ceil(WIDTH));
         let lines = self.scale.par_chunks_mut(WIDTH).zip(self.offset.par_chunks_mut(WIDTH));
         let outs = self.units.par_chunks_exact_mut(panel).zip(lines).take(panels).enumerate();
         outs.for_each_init(Buffer::default, |rows, (i, (out, line))| {
-            let count = (n - i * WIDTH).min(WIDTH);
-            panel_of_rows(dtype, &values(parts, i * WIDTH * k, count * k), count, k, out, line, rows);
+            let first = i * WIDTH;
+            panel_of_rows(dtype, parts, first..(first + WIDTH).min(n), k, out, line, rows);
         });
     }
     /// A matrix `[k, n]` for products with rows of `k`, by all threads. Its rows are those of `parts`. f32 or bf16.
-    pub fn pack_turned(&mut self, dtype: Dtype, parts: &[&[f32]], n: usize) {
+    pub fn pack_transposed(&mut self, dtype: Dtype, parts: &[&[f32]], n: usize) {
         // a unit of bf16 holds two rows, which must not be of two parts
         let before = &parts[..parts.len().saturating_sub(1)];
         let whole = before.iter().any(|part| !(part.len() / n).is_multiple_of(2)).then(|| parts.concat());
@@ -125,46 +122,52 @@ fn panels_of_rows(x: &[u32], stride: usize, n: usize, steps: usize, to: &mut [u3
     run!(gemm::panels_of_rows[](x: *const u32 = x, s: usize = stride, n: usize = n, d: usize = steps, to: *mut u32 = to));
 }
 
-/// `len` values from `first` on, of arrays that are thought of as one behind the other.
-fn values<'a>(parts: &[&'a [f32]], first: usize, len: usize) -> Cow<'a, [f32]> {
-    let mut start = first;
+/// Which part a row of stacked matrices is in, and its number there.
+fn place<'a>(parts: &[Matrix<'a>], mut row: usize, k: usize) -> (Matrix<'a>, usize) {
     for part in parts {
-        if start + len <= part.len() {
-            return Cow::Borrowed(&part[start..][..len]);
+        match part.len() / k {
+            rows if row < rows => return (*part, row),
+            rows => row -= rows,
         }
-        if start < part.len() {
-            break;
-        }
-        start -= part.len();
     }
-    parts.iter().copied().flatten().skip(first).take(len).copied().collect()
+    unreachable!("the parts have this row")
 }
 
-/// A panel from up to 32 rows of `w`; `scale` and `offset` of its columns are int8's. `rows` is scratch.
+/// A panel from up to 32 rows of stacked matrices; `scale` and `offset` of its columns are int8's. `buffer` is scratch.
 fn panel_of_rows(
     dtype: Dtype,
-    w: &[f32],
-    n: usize,
+    parts: &[Matrix],
+    rows: Range<usize>,
     k: usize,
     out: &mut [u32],
     (scale, offset): (&mut [f32], &mut [i32]),
-    rows: &mut Buffer<u32>,
+    buffer: &mut Buffer<u32>,
 ) {
-    let steps = steps(dtype, k);
-    rows.reserve(n * steps);
+    let (n, steps) = (rows.len(), steps(dtype, k));
+    buffer.reserve(n * steps);
     if dtype == Dtype::Int8 {
-        for (row, units) in rows.chunks_exact_mut(steps.max(1)).enumerate().take(n) {
-            let (bytes, by) = quantise_row(&w[row * k..][..k]);
-            scale[row] = by;
-            offset[row] = 128 * bytes.iter().map(|&b| i32::from(b)).sum::<i32>();
-            for (unit, four) in units.iter_mut().zip(bytes.chunks(4)) {
-                *unit = four.iter().rev().fold(0, |u, &b| (u << 8) | u32::from(b as u8));
+        let mut numbers: Vec<i8> = Vec::with_capacity(k);
+        for ((row, units), at) in rows.zip(buffer.chunks_exact_mut(steps.max(1))).zip(0..) {
+            let (part, row) = place(parts, row, k);
+            numbers.clear();
+            scale[at] = part.quantized_row(row, k, &mut numbers);
+            offset[at] = 128 * numbers.iter().map(|&q| i32::from(q)).sum::<i32>();
+            for (unit, four) in units.iter_mut().zip(numbers.chunks(4)) {
+                *unit = four.iter().rev().fold(0, |u, &q| (u << 8) | u32::from(q as u8));
             }
         }
     } else {
-        units(dtype, w, k, n, k, rows, &mut []);
+        // as many rows at once as lie in one part
+        let mut at = rows.start;
+        while at < rows.end {
+            let (part, row) = place(parts, at, k);
+            let count = (part.len() / k - row).min(rows.end - at);
+            let to = &mut buffer[(at - rows.start) * steps..];
+            units(dtype, &part.values_of_rows(row, count, k), k, count, k, to, &mut []);
+            at += count;
+        }
     }
-    panels_of_rows(rows, steps, n, steps, out);
+    panels_of_rows(buffer, steps, n, steps, out);
 }
 
 /// Panels from values `[k, n]` with `stride`.
@@ -179,13 +182,4 @@ fn panels_of_columns(dtype: Dtype, x: &[f32], stride: usize, k: usize, n: usize,
         _ => run!(gemm::panels_kn[BF16](x: *const f32 = x, s: usize = stride, k: usize = k, n: usize = n,
             to: *mut u32 = to, depth: usize = depth)),
     }
-}
-
-/// A row of weights as signed bytes: `round(w / scale)`, scale = largest magnitude / 127.
-pub fn quantise_row(w: &[f32]) -> (Vec<i8>, f32) {
-    let largest = w.iter().fold(0f32, |m, x| m.max(x.abs()));
-    let by = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-    // to even at a tie, as `round_ties_even`, which is a call for each value where the compiler may not use SSE4.1
-    const MIDDLE: f32 = 12_582_912.0; // 1.5 * 2^23: there the steps of f32 are whole numbers
-    (w.iter().map(|x| (x * by + MIDDLE - MIDDLE) as i8).collect(), largest / 127.0)
 }

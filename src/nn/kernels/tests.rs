@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::nn::quantized::{Matrix, QuantizedMatrix, quantize_row};
 
 /// Values whose last (or first) byte lies against a page that may not be touched.
 struct Guarded<T> {
@@ -107,8 +108,9 @@ fn naive(dtype: Dtype, x: &[f32], w: &[f32], bias: &[f32], m: usize, n: usize, k
             Dtype::F32 => row.iter().map(|&x| f64::from(x)).collect(),
             Dtype::Bf16 => row.iter().map(|&x| f64::from(bf16(x))).collect(),
             Dtype::Int8 => {
-                let (bytes, scale) = quantise_row(row);
-                bytes.iter().map(|&b| f64::from(b) * f64::from(scale)).collect()
+                let mut numbers = Vec::new();
+                let scale = quantize_row(row, 1.0, &mut numbers);
+                numbers.iter().map(|&q| f64::from(q) * f64::from(scale)).collect()
             }
         }
     };
@@ -121,7 +123,7 @@ fn product_of(dtype: Dtype, x: &[f32], w: &[f32], bias: &[f32], m: usize, n: usi
     let (x, w, bias) = (Guarded::new(x, end), Guarded::new(w, end), Guarded::new(bias, end));
     let depth = steps(dtype, k);
     let mut panels = Panels::default();
-    panels.pack(dtype, &[&w], k);
+    panels.pack(dtype, &[Matrix::F32(&w)], k);
     let mut left = Guarded::new(&vec![0u32; m * depth], end);
     let mut scale = Guarded::new(&vec![0f32; m], end);
     units(dtype, &x, k, m, k, &mut left, &mut scale);
@@ -167,7 +169,7 @@ fn a_row_of_a_product_is_the_same_among_any_rows() {
             on_each(|| {
                 let depth = steps(dtype, k);
                 let mut panels = Panels::default();
-                panels.pack(dtype, &[&w], k);
+                panels.pack(dtype, &[Matrix::F32(&w)], k);
                 let (mut left, mut scale) = (vec![0; M * depth], vec![0.0; M]);
                 units(dtype, &x, k, M, k, &mut left, &mut scale);
                 let rows = |first: usize, rows: usize| {
@@ -189,9 +191,26 @@ fn a_row_of_a_product_is_the_same_among_any_rows() {
 #[test]
 fn weights_are_rounded_to_even_at_a_tie() {
     let row: Vec<f32> = (-254..=254).map(|i| i as f32 / 2.0).chain(random(1000, 8).iter().map(|x| x * 127.0)).collect();
-    let (bytes, scale) = quantise_row(&row);
-    assert_eq!(scale, 1.0);
-    assert_eq!(bytes, row.iter().map(|x| x.round_ties_even() as i8).collect::<Vec<_>>());
+    let mut numbers = Vec::new();
+    assert_eq!(quantize_row(&row, 1.0, &mut numbers), 1.0);
+    assert_eq!(numbers, row.iter().map(|x| x.round_ties_even() as i8).collect::<Vec<_>>());
+}
+
+#[test]
+fn panels_of_int8_weights_are_those_of_the_rows_that_were_rounded() {
+    let (k, rows) = (19, random(70 * 19, 9));
+    let (above, below) = rows.split_at(33 * k);
+    let [above8, below8] = [above, below].map(|part| QuantizedMatrix::quantize(part, k));
+    let (mut exact, mut stored) = (Panels::default(), Panels::default());
+    exact.pack(Dtype::Int8, &[Matrix::F32(above), Matrix::F32(below)], k);
+    stored.pack(Dtype::Int8, &[Matrix::Int8(&above8), Matrix::Int8(&below8)], k);
+    assert_eq!((&exact.units, &exact.scale, &exact.offset), (&stored.units, &stored.scale, &stored.offset));
+    for dtype in [Dtype::F32, Dtype::Bf16] {
+        let values = [above8.to_f32(), below8.to_f32()];
+        exact.pack(dtype, &[Matrix::F32(&values[0]), Matrix::F32(&values[1])], k);
+        stored.pack(dtype, &[Matrix::Int8(&above8), Matrix::Int8(&below8)], k);
+        assert_eq!(exact.units, stored.units, "{dtype:?}");
+    }
 }
 
 /// Panels `[n / 32, steps, 32]` of the units of columns, `[n, steps]`.
@@ -227,10 +246,10 @@ fn panels_are_the_units_of_their_columns() {
                     assert_eq!(&panels.units[..want.len()], want, "{what}: {dtype:?} {n} {k}");
                 };
                 let mut panels = Panels::default();
-                panels.pack(dtype, &[&random(600 * 200, 6)], 200);
+                panels.pack(dtype, &[Matrix::F32(&random(600 * 200, 6))], 200);
                 for cut in [0, 1, n / 2, n / 64 * 32] {
                     let (above, below) = w.split_at(cut * k);
-                    panels.pack(dtype, &[above, below], k);
+                    panels.pack(dtype, &[Matrix::F32(above), Matrix::F32(below)], k);
                     equal(&panels, "pack");
                 }
                 if dtype == Dtype::Int8 {
@@ -242,7 +261,7 @@ fn panels_are_the_units_of_their_columns() {
                     let (above, below) = turned.split_at(cut * n);
                     let parts =
                         if above.is_empty() || below.is_empty() { vec![&turned[..]] } else { vec![above, below] };
-                    panels.pack_turned(dtype, &parts, n);
+                    panels.pack_transposed(dtype, &parts, n);
                     equal(&panels, "turned");
                 }
                 panels.from_columns(dtype, &turned, n, k, n);

@@ -27,7 +27,7 @@ fn folder() -> Folder {
     let array = |(name, shape): (String, Vec<usize>)| {
         let scale = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
         let data = (0..shape.iter().product()).map(|_| scale + rng.random_range(-0.1..0.1f32)).collect();
-        (name, Array { shape, data })
+        (name, Array::new(shape, data))
     };
     let weights = Weights(config.arrays().into_iter().map(array).collect());
     write_safetensors(&folder.path("start/model.safetensors"), &weights, Storage::F32).unwrap();
