@@ -70,7 +70,7 @@ impl Bag {
 
     /// One score an item; with a seed, tokens are dropped.
     fn scores(&self, items: &[&Item], seed: Option<u64>) -> Result<Tensor> {
-        let (b, t) = (items.len(), items.iter().map(|item| item.0.len()).sum());
+        let (b, t) = (items.len(), items.iter().map(|item| item.0.len()).sum::<usize>());
         let mut pool = vec![0.0f32; b * t];
         let mut at = 0;
         for (i, (ids, _)) in items.iter().enumerate() {
