@@ -27,6 +27,8 @@ pub mod nn;
 pub mod pipeline;
 pub mod ranker;
 pub mod records;
+#[doc(hidden)]
+pub mod testing;
 pub mod text;
 pub mod train;
 

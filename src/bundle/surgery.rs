@@ -124,13 +124,13 @@ mod tests {
     #[test]
     fn new_segments_copy_the_old_in_turn() {
         let (mut config, mut weights) = model();
-        grow_segments(&mut config, &mut weights, 5).unwrap();
+        grow_segments(&mut config, &mut weights, 5, Reads::Pair).unwrap();
         assert_eq!(
             weights.0[&format!("bert.{SEGMENTS}")].values()[..],
             [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 0.0, 1.0]
         );
         assert_eq!((config.type_vocab_size, &weights.0[&format!("bert.{SEGMENTS}")].shape), (5, &vec![5, 2]));
-        assert!(grow_segments(&mut config, &mut weights, 4).unwrap_err().is_user_error());
+        assert!(grow_segments(&mut config, &mut weights, 4, Reads::Pair).unwrap_err().is_user_error());
     }
 
     #[test]

@@ -493,8 +493,8 @@ mod tests {
 
     const TEXT: &str = r#"
 name = "toy"
-[start]
-dir = "weights"
+[model]
+init = "weights"
 [[data.sources]]
 name = "shop"
 from = { format = "deepmatcher", dir = "data/shop" }
@@ -515,7 +515,7 @@ epochs = 3
         let recipe = read(TEXT, &[]).unwrap();
         let resolved = recipe.resolved().unwrap();
         assert!(resolved.contains("batch = 32") && resolved.contains("max_tokens"), "{resolved}");
-        assert!(recipe.start.dir.is_absolute());
+        assert!(recipe.model.init.is_absolute());
         assert_eq!(toml::from_str::<Recipe>(&resolved).unwrap(), recipe);
         assert_eq!(recipe.data.sources[0].negatives, Some(Negatives { hard: 3, random: 2 }));
     }
@@ -523,11 +523,11 @@ epochs = 3
     #[test]
     fn settings_go_above_the_file() {
         let sets =
-            ["train.lr=1e-4", "train.dtype=bf16", "data.sources.0.max_pairs=7", "start.layers=[0, 2]", "name=x y"];
+            ["train.lr=1e-4", "train.dtype=bf16", "data.sources.0.max_pairs=7", "model.layers=[0, 2]", "name=x y"];
         let recipe = read(TEXT, &sets).unwrap();
         assert_eq!((recipe.train.lr, recipe.train.dtype, recipe.train.epochs), (1e-4, Dtype::Bf16, 3));
         assert_eq!(recipe.data.sources[0].max_pairs, Some(7));
-        assert_eq!(recipe.start.layers, Some(vec![0, 2]));
+        assert_eq!(recipe.model.layers, Some(vec![0, 2]));
         assert_eq!(recipe.name, "x y");
     }
 
@@ -591,7 +591,7 @@ epochs = 3
             }
         }
         let all = TEXT
-            .replace("dir = \"weights\"", "dir = \"weights\"\nsegments = 6\nlayers = [0]")
+            .replace("init = \"weights\"", "init = \"weights\"\nsegments = 6\nlayers = [0]")
             .replace("negatives =", "fields = [\"name\"]\nmax_pairs = 1\nnegatives =")
             + "dropout = 0.1\naverage = 0.9\nearly_stopping = 1\nvalidate_every = 1\n[text]\nsegments.price = 2\n\
                [expect]\nf1.shop = 0.5\nhardware = \"x\"\nminutes = 1.0\n";

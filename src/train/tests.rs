@@ -10,26 +10,33 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use candle_core::{Device, Tensor};
 use rand::RngExt;
 
-use super::batches::{ClassBalance, Example};
+use super::batches;
 use super::checkpoint::State;
+use super::objective::{Measures, Objective, Step};
 use super::progress::{Progress, Silent, StepReport};
 use super::recipe::TrainSettings;
 use super::seed::generator;
-use super::trainer::{Examples, fit, logits};
-use crate::models::{Mode, Network};
+use super::trainer::fit;
+use crate::losses::bce_with_logits;
 use crate::nn::{Array, Dtype, Parameters, Weights};
-use crate::text::{Batch, Encoding};
 use crate::{Error, Result};
 
 const VOCABULARY: usize = 24;
 const HIDDEN: usize = 8;
 
+/// Token ids, and whether they are a match.
+type Item = (Vec<u32>, bool);
+
 struct Bag {
     parameters: Parameters,
+    settings: TrainSettings,
     dropout: f64,
-    /// Training passes after which logits are not numbers.
+    divisible: bool,
+    /// Training passes after which the loss is not a number.
     breaks_after: u64,
     passes: AtomicU64,
+    /// Items of the largest piece so far.
+    largest: AtomicU64,
 }
 
 impl Bag {
@@ -44,53 +51,98 @@ impl Bag {
             ("head.bias".to_string(), array(&[1])),
             ("head.weight".to_string(), array(&[HIDDEN, 1])),
         ];
-        let parameters = Parameters::new(Weights(arrays.into()));
-        Bag { parameters, dropout: 0.2, breaks_after: u64::MAX, passes: AtomicU64::new(0) }
+        Bag {
+            parameters: Parameters::new(Weights(arrays.into())),
+            settings: settings(),
+            dropout: 0.2,
+            divisible: true,
+            breaks_after: u64::MAX,
+            passes: AtomicU64::new(0),
+            largest: AtomicU64::new(0),
+        }
     }
     fn bits(&self) -> Vec<u32> {
         self.parameters.list.iter().flat_map(|p| p.value.iter()).map(|v| v.to_bits()).collect()
     }
-}
+    fn values(&self, name: &str) -> Vec<f32> {
+        self.parameters.get(name).unwrap().value.to_vec()
+    }
 
-impl Network for Bag {
-    fn forward(&self, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        let (b, t) = (batch.len(), batch.tokens());
+    /// One score an item; with a seed, tokens are dropped.
+    fn scores(&self, items: &[&Item], seed: Option<u64>) -> Result<Tensor> {
+        let (b, t) = (items.len(), items.iter().map(|item| item.0.len()).sum::<usize>());
         let mut pool = vec![0.0f32; b * t];
-        for (i, span) in batch.offsets.windows(2).enumerate() {
-            for at in span[0] as usize..span[1] as usize {
-                pool[i * t + at] = 1.0 / (span[1] - span[0]) as f32;
-            }
+        let mut at = 0;
+        for (i, (ids, _)) in items.iter().enumerate() {
+            pool[i * t + at..][..ids.len()].fill(1.0 / ids.len() as f32);
+            at += ids.len();
         }
-        let mut nan = 0.0;
-        if let Mode::Train { seed } = mode {
+        if let Some(seed) = seed {
             let mut rng = generator(&[seed]);
             pool.iter_mut().filter(|_| rng.random_bool(self.dropout)).for_each(|p| *p = 0.0);
-            if self.passes.fetch_add(1, Ordering::Relaxed) >= self.breaks_after {
-                nan = f64::NAN;
-            }
         }
-        let ids = Tensor::from_slice(&batch.ids, t, &Device::Cpu)?;
-        let tokens = self.parameters.var("embed")?.index_select(&ids, 0)?;
+        let ids: Vec<u32> = items.iter().flat_map(|item| item.0.iter().copied()).collect();
+        let tokens = self.parameters.var("embed")?.index_select(&Tensor::from_vec(ids, t, &Device::Cpu)?, 0)?;
         let pooled = Tensor::from_vec(pool, (b, t), &Device::Cpu)?.matmul(&tokens)?.tanh()?;
         let scores = pooled.matmul(&self.parameters.var("head.weight")?)?.squeeze(1)?;
-        Ok((scores.broadcast_add(&self.parameters.var("head.bias")?)? + nan)?)
+        Ok(scores.broadcast_add(&self.parameters.var("head.bias")?)?)
     }
+}
+
+impl Objective for Bag {
+    type Item = Item;
+
     fn parameters(&self) -> &Parameters {
         &self.parameters
     }
     fn parameters_mut(&mut self) -> &mut Parameters {
         &mut self.parameters
     }
+    fn epoch(&self, epoch: u64) -> Result<Vec<Item>> {
+        Ok(items(200, 100 + epoch))
+    }
+    fn order(&self, items: &[Item], epoch: u64) -> Vec<u32> {
+        let is_match: Vec<bool> = items.iter().map(|item| item.1).collect();
+        batches::oversampled(&is_match, 0.5, self.settings.seed, epoch)
+    }
+    fn tokens(&self, item: &Item) -> usize {
+        item.0.len()
+    }
+    fn is_divisible(&self) -> bool {
+        self.divisible
+    }
+    fn loss(&self, items: &[&Item], step: &Step) -> Result<Tensor> {
+        self.largest.fetch_max(items.len() as u64, Ordering::Relaxed);
+        let targets: Vec<f32> = items.iter().map(|item| f32::from(u8::from(item.1))).collect();
+        let weights = vec![1.0 / step.items as f32; items.len()];
+        let scores = self.scores(items, Some(step.seed))?;
+        let loss = bce_with_logits(&scores, &targets, &weights, self.settings.label_smoothing)?;
+        let breaks = self.passes.fetch_add(1, Ordering::Relaxed) >= self.breaks_after;
+        Ok((loss + if breaks { f64::NAN } else { 0.0 })?)
+    }
+    fn measures(&self) -> &'static [&'static str] {
+        &["accuracy", "surprise_loss"]
+    }
+    fn validate(&self) -> Result<Measures> {
+        let valid = items(120, 7);
+        let scores: Vec<f32> = self.scores(&valid.iter().collect::<Vec<_>>(), None)?.to_vec1()?;
+        self.parameters.forget();
+        let mean = |of: &dyn Fn(f32, bool) -> f64| {
+            scores.iter().zip(&valid).map(|(&z, item)| of(z, item.1)).sum::<f64>() / valid.len() as f64
+        };
+        let accuracy = mean(&|z, y| f64::from(u8::from((z > 0.0) == y)));
+        let loss = mean(&|z, y| f64::from(if y { -z } else { z }).exp().ln_1p());
+        Ok([("accuracy".to_string(), accuracy), ("surprise_loss".to_string(), loss)].into())
+    }
 }
 
 /// A match holds more of the first six tokens than of the next six.
-fn examples(count: usize, seed: u64) -> Vec<Example> {
+fn items(count: usize, seed: u64) -> Vec<Item> {
     let mut rng = generator(&[seed]);
     let mut one = || {
         let ids: Vec<u32> = (0..rng.random_range(5..20)).map(|_| rng.random_range(0..VOCABULARY as u32)).collect();
         let votes: i32 = ids.iter().map(|&id| i32::from(id < 6) - i32::from((6..12).contains(&id))).sum();
-        let target = f32::from(u8::from(votes > 1));
-        Example { encoding: Encoding { segments: vec![0; ids.len()], ids, ..Encoding::default() }, target, weight: 1.0 }
+        (ids, votes > 1)
     };
     (0..count).map(|_| one()).collect()
 }
@@ -103,7 +155,7 @@ fn settings() -> TrainSettings {
         accumulate: 2,
         tokens: 70,
         lr: 0.03,
-        class_balance: ClassBalance::Oversample,
+        metric: "accuracy".into(),
         label_smoothing: 0.05,
         average: Some(0.9),
         checkpoint_every: 8,
@@ -111,10 +163,9 @@ fn settings() -> TrainSettings {
     }
 }
 
-fn run(network: &mut Bag, settings: &TrainSettings, dir: &Path, resume: bool, p: &dyn Progress) -> Result<State> {
-    let epoch = |epoch| Ok(examples(200, 100 + epoch));
-    let valid = examples(120, 7);
-    fit(network, &Examples { train: &epoch, valid: &valid }, settings, dir, resume, p)
+fn run(bag: &mut Bag, settings: &TrainSettings, dir: &Path, resume: bool, p: &dyn Progress) -> Result<State> {
+    bag.settings = settings.clone();
+    fit(bag, settings, dir, resume, p)
 }
 
 /// The log without what depends on the clock.
@@ -158,15 +209,11 @@ fn it_learns_and_keeps_the_best_weights() {
     let mut network = Bag::new();
     let state = run(&mut network, &settings(), dir.path(), false, &Silent).unwrap();
     let (best, step) = state.best.unwrap();
-    assert!(best > 0.8, "best F1 {best}");
+    assert!(best > 0.8, "best accuracy {best}");
     assert!(state.finished && state.validations.len() == 4);
-    assert!(state.validations.iter().any(|v| v.step == step && v.best && v.best_f1 as f32 == best));
-    // What is in the network now scores validation as the best validation said.
-    let valid = examples(120, 7);
-    let scores = logits(&network, &valid.iter().map(|e| &e.encoding).collect::<Vec<_>>(), 50).unwrap();
-    let probabilities: Vec<f32> = scores.iter().map(|&z| super::trainer::sigmoid(z)).collect();
-    let labels: Vec<bool> = valid.iter().map(|e| e.target > 0.5).collect();
-    assert_eq!(crate::eval::report(&probabilities, &labels, 0.5).unwrap().best_f1 as f32, best);
+    assert!(state.validations.iter().any(|v| v.step == step && v.best && v.measures["accuracy"] as f32 == best));
+    // what is in the network now measures as the best validation did
+    assert_eq!(network.validate().unwrap()["accuracy"] as f32, best);
     let lines = log(dir.path());
     assert_eq!(lines.iter().filter(|l| l["kind"] == "step").count() as u64, state.step);
     let loss = |l: &serde_json::Value| l["loss"].as_f64().unwrap();
@@ -227,14 +274,36 @@ fn another_seed_gives_other_bits_and_cannot_resume() {
 fn the_bound_on_tokens_limits_memory_and_not_the_mathematics() {
     let train = |tokens: usize| {
         let dir = tempfile::tempdir().unwrap();
-        let mut network = Bag { dropout: 0.0, ..Bag::new() };
-        let one = TrainSettings { epochs: 1, tokens, class_balance: ClassBalance::Weight, ..settings() };
-        run(&mut network, &one, dir.path(), false, &Silent).unwrap();
-        network.parameters.list.iter().flat_map(|p| p.value.iter().copied()).collect::<Vec<f32>>()
+        let mut bag = Bag { dropout: 0.0, ..Bag::new() };
+        let one = TrainSettings { epochs: 1, tokens, ..settings() };
+        run(&mut bag, &one, dir.path(), false, &Silent).unwrap();
+        (bag.parameters.list.iter().flat_map(|p| p.value.iter().copied()).collect::<Vec<f32>>(), bag.largest)
     };
-    for (a, b) in train(25).iter().zip(train(100_000)) {
+    let (cut, whole) = (train(25), train(100_000));
+    for (a, b) in cut.0.iter().zip(whole.0) {
         assert!((a - b).abs() < 1e-3, "{a} {b}");
     }
+    assert_eq!((cut.1.into_inner(), whole.1.into_inner()), (5, 8), "25 tokens are five items at most");
+}
+
+#[test]
+fn a_batch_whose_items_see_each_other_is_never_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bag = Bag { divisible: false, ..Bag::new() };
+    run(&mut bag, &TrainSettings { epochs: 1, tokens: 25, ..settings() }, dir.path(), false, &Silent).unwrap();
+    assert_eq!(bag.largest.into_inner(), 8);
+}
+
+#[test]
+fn the_metric_is_one_that_the_objective_measures_and_a_loss_is_better_when_lower() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |metric: &str| TrainSettings { metric: metric.into(), ..settings() };
+    let error = run(&mut Bag::new(), &with("f1"), dir.path(), false, &Silent).unwrap_err().to_string();
+    assert!(error.contains("train.metric = f1") && error.contains("accuracy, surprise_loss"), "{error}");
+    let state = run(&mut Bag::new(), &with("surprise_loss"), dir.path(), false, &Silent).unwrap();
+    let lowest =
+        state.validations.iter().min_by(|a, b| a.measures["surprise_loss"].total_cmp(&b.measures["surprise_loss"]));
+    assert_eq!(state.best.unwrap().1, lowest.unwrap().step);
 }
 
 #[test]

@@ -3,34 +3,20 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use rand::RngExt;
-
 use super::corpus::{Folder, WORDS, lines};
-use crate::bundle::{Bundle, Storage};
+use crate::bundle::{Architecture, Bundle};
 use crate::models::bert::Config;
-use crate::nn::weights::write_safetensors;
-use crate::nn::{Array, Device, Weights};
-use crate::train::seed::generator;
-use crate::train::{Outcome, Progress, Recipe, Silent, StepReport, Validation, train};
+use crate::nn::Device;
+use crate::testing;
+use crate::train::objective::higher_is_better;
+use crate::train::{Outcome, Progress, Recipe, Silent, StepReport, train};
 
 /// A start of random weights, and a set where the same number on both sides makes a match.
 fn folder() -> Folder {
     let folder = Folder::new();
-    let config = format!(
-        r#"{{"vocab_size": {}, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
-            "max_position_embeddings": 32, "type_vocab_size": 2, "model_type": "bert"}}"#,
-        WORDS.len()
-    );
-    folder.write("start/config.json", &config);
-    let config: Config = serde_json::from_str(&config).unwrap();
-    let mut rng = generator(&[5]);
-    let array = |(name, shape): (String, Vec<usize>)| {
-        let scale = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
-        let data = (0..shape.iter().product()).map(|_| scale + rng.random_range(-0.1..0.1f32)).collect();
-        (name, Array::new(shape, data))
-    };
-    let weights = Weights(config.arrays().into_iter().map(array).collect());
-    write_safetensors(&folder.path("start/model.safetensors"), &weights, Storage::F32).unwrap();
+    let config = Config { max_position_embeddings: 32, ..testing::config(WORDS.len()) };
+    let weights = testing::weights(&config, &*Architecture::default().model(), 0.1, 5);
+    testing::write_checkpoint(&folder.path("start"), &config, &weights).unwrap();
     let mut pairs = Vec::new();
     for colour in ["red", "blue", "green"] {
         for thing in ["floor", "glass", "cleaner"] {
@@ -59,7 +45,7 @@ fn folder() -> Folder {
         "recipe.toml",
         r#"
 name = "tiny"
-start = { dir = "start", layers = [1, 0] }
+model = { init = "start", layers = [1, 0] }
 text = { mark_shared = true, max_tokens = 24 }
 [[data.sources]]
 name = "toy"
@@ -145,23 +131,23 @@ fn settings_that_do_not_fit_the_start_are_named() {
         error.to_string()
     };
     assert!(error("text.max_tokens=33").contains("32 positions"));
-    assert!(error("start.layers=[2]").contains("no layer 2"));
-    assert!(error("start.segments=3").contains("start.segments = 3"));
+    assert!(error("model.layers=[2]").contains("no layer 2"));
+    assert!(error("model.segments=3").contains("model.segments = 3"));
 }
 
 #[test]
 fn the_best_weights_are_kept_by_the_measure_that_is_asked_for() {
     let folder = folder();
     let mut steps = Vec::new();
-    for (measure, value) in
-        [("f1", (|v| v.best_f1) as fn(&Validation) -> f64), ("ap", |v| v.pr_auc), ("loss", |v| -v.loss)]
-    {
+    for metric in ["f1", "ap", "loss"] {
         // so fast that it soon falls apart
-        let set = ["train.lr=0.03".into(), "train.epochs=6".into(), format!("train.measure=\"{measure}\"")];
+        let set = ["train.lr=0.03".into(), "train.epochs=6".into(), format!("train.metric=\"{metric}\"")];
         let recipe = Recipe::read(&folder.path("recipe.toml"), &set).unwrap();
-        let outcome = train(&recipe, &folder.path(measure), false, &Silent).unwrap();
+        let outcome = train(&recipe, &folder.path(metric), false, &Silent).unwrap();
+        let value =
+            |v: &&crate::train::Validation| v.measures[metric] * if higher_is_better(metric) { 1.0 } else { -1.0 };
         let best = outcome.validations.iter().rev().max_by(|a, b| value(a).total_cmp(&value(b))).unwrap();
-        assert_eq!(outcome.best_step, best.step, "{measure}: {:?}", outcome.validations);
+        assert_eq!(outcome.best_step, best.step, "{metric}: {:?}", outcome.validations);
         steps.push(best.step);
     }
     steps.dedup();
