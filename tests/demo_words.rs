@@ -3,8 +3,8 @@
 //!
 //! The rule. The demo's words are those of every text in `make.py` between its two marker lines: goods, attributes, advertising
 //! words, lines. The library's words are those of its lists, in every file under the folders of [`LISTS`]: all of a `.toml` file; of
-//! a `.rs` file above its tests, texts inside square brackets and texts of a single word. Two words are one if their first six letters
-//! are (so `белая` and `белые` differ, but `лимонный` and `лимонная` do not). Left out: words of one or two letters, a unit after a
+//! a `.rs` file above its tests, texts inside square brackets and texts of a single word. Two words are one if their first five letters
+//! are (`лимонный` is `лимонная`). Left out: words of one or two letters, a unit after a
 //! number, and [`GRAMMAR`], without which nothing can be said.
 use std::collections::HashMap;
 use std::fs;
@@ -76,7 +76,10 @@ fn quoted(program: &str) -> Vec<(String, bool)> {
 }
 
 fn without_comments(program: &str, mark: &str) -> String {
-    program.lines().filter(|line| !line.trim_start().starts_with(mark)).fold(String::new(), |all, line| all + line + "\n")
+    program
+        .lines()
+        .filter(|line| !line.trim_start().starts_with(mark))
+        .fold(String::new(), |all, line| all + line + "\n")
 }
 
 /// The words of a file's lists.
@@ -87,7 +90,10 @@ fn listed(path: &Path) -> Vec<String> {
         Some("rs") => {
             let program = without_comments(text.split("#[cfg(test)]").next().unwrap(), "//");
             let texts = quoted(&program).into_iter();
-            texts.filter(|(text, list)| *list || !text.trim().contains(' ')).flat_map(|(text, _)| words(&text)).collect()
+            texts
+                .filter(|(text, list)| *list || !text.trim().contains(' '))
+                .flat_map(|(text, _)| words(&text))
+                .collect()
         }
         _ => Vec::new(),
     }
@@ -123,7 +129,11 @@ fn no_word_of_the_demo_goods_is_in_a_list_of_the_library() {
     }
     // the lists were read: a scent, a surface, a colour, a phrase of shops
     for known in ["лаванда", "glossy", "turquoise", "новинка", "беспроводной"] {
-        assert!(lists.contains_key(&prefix(known)), "{known} is in no list: where are they now? ({} words)", lists.len());
+        assert!(
+            lists.contains_key(&prefix(known)),
+            "{known} is in no list: where are they now? ({} words)",
+            lists.len()
+        );
     }
     let texts = demo_texts();
     assert!(texts.len() > 300, "{} texts in make.py", texts.len());
