@@ -36,7 +36,7 @@ pub fn weights(config: &Config, model: &dyn Model, spread: f32, seed: u64) -> We
     let arrays = net::arrays(&model.modules(), config, &Weights::default()).into_iter().map(|(name, shape)| {
         let center = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
         let data = (0..shape.iter().product()).map(|_| center + rng.random_range(-spread..spread)).collect();
-        (name, Array { shape, data })
+        (name, Array::new(shape, data))
     });
     Weights(arrays.collect())
 }
