@@ -5,8 +5,8 @@
 //!
 //! | room | what happens there |
 //! | --- | --- |
-//! | [`error`], [`records`] | one error type; plain data that everything passes around |
-//! | [`ranker`] | the two traits |
+//! | [`error`], [`files`], [`records`] | one error type; files that are whole or not there; plain data that everything passes around |
+//! | [`ranker`] | rankers, retrievers, and the list that both are called with |
 //! | [`text`], [`data`] | raw text to token ids, one way for training and serving; files to records |
 //! | [`index`], [`calibrate`], [`eval`] | candidates; score to probability to decision; numbers. No model in sight |
 //! | [`nn`] | bricks without opinions on ranking; precision and device live here and nowhere else |
@@ -20,6 +20,7 @@ pub mod calibrate;
 pub mod data;
 pub mod error;
 pub mod eval;
+pub mod files;
 pub mod index;
 pub mod losses;
 pub mod models;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// The floors, from the bottom up. A room may use any lower floor and itself.
 const FLOORS: [&[&str]; 8] = [
-    &["records", "error"],
+    &["records", "error", "files"],
     &["ranker"],
     &["text", "data"],
     &["index", "calibrate", "eval"],

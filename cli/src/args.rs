@@ -1,7 +1,5 @@
 //! The command line as typed, and the flags that every verb shares as resolved ([`Global::resolve`]): two types, so that
-//! no verb ever meets a thread count that the machine has not.
-
-use std::path::PathBuf;
+//! no verb ever gets a thread count that the machine has not.
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use sverka::Error;
@@ -13,12 +11,7 @@ Exit codes:
   0  done
   1  our mistake (please report it)
   2  your data, model, settings or arguments; the message says where and what to do
-  3  a quality gate said no: `quantize --max-loss`, or a recipe's [expect] after `train`
-
-Settings:
-  a TOML file (--settings FILE, else ./sverka.toml): its keys are long flags without dashes,
-  at the top for all verbs, in a table for one ([match], [tokenizer.prune]); flags as typed
-  stand above them.";
+  3  a quality gate said no: `quantize --max-loss`, or a recipe's [expect] after `train`";
 
 /// Which records of two lists are the same thing? Trains, measures and runs transformer matchers.
 #[derive(Debug, Parser)]
@@ -36,6 +29,7 @@ pub enum Verb {
     Match(crate::matching::Args),
     Train(crate::train::Args),
     Eval(crate::eval::Args),
+    Rank(crate::rank::Args),
     Score(crate::score::Args),
     Calibrate(crate::calibrate::Args),
     Quantize(crate::quantize::Args),
@@ -63,9 +57,6 @@ pub struct Global {
     /// Where a trained model computes: cpu, cuda (an NVIDIA GPU) or cuda:N
     #[arg(long, global = true, value_name = "DEVICE", default_value = "cpu")]
     pub device: Device,
-    /// TOML file of settings, below the flags [default: ./sverka.toml where it is]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub settings: Option<PathBuf>,
     /// Say nothing but results and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -83,7 +74,7 @@ pub enum Precision {
     Auto,
 }
 
-/// Flags of every verb, as they hold.
+/// Flags of every verb, checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Resolved {
     /// `None` leaves the choice to the model.

@@ -1,5 +1,5 @@
 //! `sverka bench`: how fast a model is here, on the three shapes of `docs/results.md`. Token ids are drawn, so tokenisation
-//! is not part of it. `--against` hands the model to the script in `benches/`, which measures peers in the same run, in turns.
+//! is not part of it. `--peers` hands the model to the script in `benches/`, which measures peers in the same run, in turns.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,9 +19,9 @@ use crate::output::Output;
 const EXAMPLE: &str = "\
 Examples:
   sverka bench models/matcher --dtype int8 --threads 2
-  sverka bench models/matcher --against onnxruntime,openvino,torch
+  sverka bench models/matcher --peers onnxruntime,openvino,torch
 
---against runs benches/peers of a checkout (it needs Python and cargo, and installs the peers into target/): every precision
+--peers runs benches/peers of a checkout (it needs Python and cargo, and installs the peers into target/): every precision
 of ours and of the peers, on the same weights, in turns.";
 
 /// Pairs and tokens of each batch.
@@ -37,8 +37,8 @@ pub struct Args {
     #[arg(long, default_value_t = 3.0, value_name = "S")]
     seconds: f64,
     /// Measure these in the same run, in turns [from a checkout]
-    #[arg(long, value_delimiter = ',', value_name = "PEERS")]
-    against: Vec<Peer>,
+    #[arg(long, value_delimiter = ',', value_name = "PEERS", alias = "against")]
+    peers: Vec<Peer>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -71,8 +71,8 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     if !(args.seconds > 0.0 && args.seconds <= 600.0) {
         return Err(sverka::Error::setting("--seconds", args.seconds, "give more than 0, 600 at most").into());
     }
-    if !args.against.is_empty() {
-        return against(&args, global, output);
+    if !args.peers.is_empty() {
+        return with_peers(&args, global, output);
     }
     let model = Architecture::CrossEncoder.model();
     let mut checkpoint = Checkpoint::read(&args.model)?;
@@ -97,12 +97,12 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
 }
 
 /// Exports the model and lets `benches/peers` measure it next to the peers; its table is the result.
-fn against(args: &Args, global: &Resolved, output: &Output) -> Outcome {
-    let wanted: Vec<String> = args.against.iter().map(|peer| format!("{peer:?}").to_lowercase()).collect();
+fn with_peers(args: &Args, global: &Resolved, output: &Output) -> Outcome {
+    let wanted: Vec<String> = args.peers.iter().map(|peer| format!("{peer:?}").to_lowercase()).collect();
     let wanted = wanted.join(",");
     let Some(root) = checkout() else {
         let remedy = "there is no benches/peers here: clone the repository of Sverka and give the command within it";
-        return Err(sverka::Error::setting("--against", wanted, remedy).into());
+        return Err(sverka::Error::setting("--peers", wanted, remedy).into());
     };
     let work = root.join("target/peers");
     std::fs::create_dir_all(&work).map_err(sverka::Error::io("create", &work))?;

@@ -11,7 +11,7 @@ use sverka::eval::{Report, report};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
-use crate::labelled::{Given, Labelled};
+use crate::labelled::{DataArgs, Unseen, described, scores};
 use crate::output::Output;
 
 const EXAMPLE: &str = "\
@@ -27,13 +27,13 @@ Use pairs that the model was not trained on. The change is written into MODEL/sv
 #[command(after_help = EXAMPLE, mut_arg("split", |split| split.default_value("valid")))]
 pub struct Args {
     #[command(flatten)]
-    given: Given,
+    data: DataArgs,
     /// How a score becomes a probability
-    #[arg(long, value_enum, default_value_t = Fit::Beta)]
-    method: Fit,
+    #[arg(long, value_enum, default_value_t = MethodArg::Beta)]
+    method: MethodArg,
     /// What the threshold is chosen for: f1, precision=SHARE, or cost=WRONG:MISSED
-    #[arg(long, default_value = "f1", value_parser = Aim::from_str)]
-    goal: Aim,
+    #[arg(long, default_value = "f1", value_parser = GoalArg::from_str)]
+    goal: GoalArg,
     /// Seed of the threshold's bootstrap interval
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -41,7 +41,7 @@ pub struct Args {
 
 /// `--method`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Fit {
+enum MethodArg {
     /// one divisor
     Temperature,
     /// slope and intercept
@@ -54,18 +54,21 @@ enum Fit {
 
 /// `--goal`.
 #[derive(Debug, Clone, Copy)]
-struct Aim(ThresholdObjective);
+struct GoalArg(ThresholdObjective);
 
-impl FromStr for Aim {
+impl FromStr for GoalArg {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |t: &str| t.parse::<f32>().map_err(|_| format!("`{t}` is not a number"));
         match text.split_once('=') {
-            None if text == "f1" => Ok(Aim(ThresholdObjective::F1)),
-            Some(("precision", share)) => Ok(Aim(ThresholdObjective::Precision(number(share)?))),
+            None if text == "f1" => Ok(GoalArg(ThresholdObjective::F1)),
+            Some(("precision", share)) => Ok(GoalArg(ThresholdObjective::Precision(number(share)?))),
             Some(("cost", costs)) => {
                 let (wrong, missed) = costs.split_once(':').ok_or("cost=WRONG:MISSED, for example cost=5:1")?;
-                Ok(Aim(ThresholdObjective::Cost { false_positive: number(wrong)?, false_negative: number(missed)? }))
+                Ok(GoalArg(ThresholdObjective::Cost {
+                    false_positive: number(wrong)?,
+                    false_negative: number(missed)?,
+                }))
             }
             _ => Err("f1, precision=SHARE or cost=WRONG:MISSED".into()),
         }
@@ -73,7 +76,9 @@ impl FromStr for Aim {
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct CalibrateOutput {
+    #[serde(flatten)]
+    unseen: Unseen,
     calibration: Calibration,
     threshold: Threshold,
     before: Report,
@@ -81,22 +86,25 @@ struct Answer {
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
-    let model = &args.given.model;
+    let model = &args.data.model;
     let mut bundle = Bundle::open(model, global.dtype, global.device)?;
     if bundle.is_plain() {
         let what = "a plain Hugging Face directory, not a bundle";
         return Err(Error::model(model, "sverka.json", what, "train with it first, then calibrate the result").into());
     }
-    let labelled = Labelled::read(&args.given, output)?;
-    let scores = labelled.scores(&bundle, output)?;
+    let labelled = args.data.read(output)?;
+    let all = scores(&labelled, &bundle, output)?;
+    let unseen = Unseen::of(&all);
+    unseen.lines().iter().for_each(|line| output.note(line));
+    let scores: Vec<f32> = all.iter().map(|score| score.value).collect();
     let labels = &labelled.labels;
     let method = match args.method {
-        Fit::Temperature => Method::Temperature,
-        Fit::Platt => Method::Platt,
-        Fit::Isotonic => Method::Isotonic,
-        Fit::Beta => Method::Beta,
+        MethodArg::Temperature => Method::Temperature,
+        MethodArg::Platt => Method::Platt,
+        MethodArg::Isotonic => Method::Isotonic,
+        MethodArg::Beta => Method::Beta,
     };
-    let before: Vec<f32> = scores.iter().map(|s| bundle.decide(*s).0).collect();
+    let before: Vec<f32> = all.iter().map(|score| bundle.decide(score).0).collect();
     let before = report(&before, labels, bundle.threshold())?;
     let calibration = Calibration::fit(method, &scores, labels)?;
     let probabilities: Vec<f32> = scores.iter().map(|s| calibration.probability(*s)).collect();
@@ -106,7 +114,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     bundle.manifest.threshold = Some(threshold);
     bundle.write_manifest()?;
     let line = |name: &str, b: f64, a: f64| format!("  {name:10} {b:>8.4} {a:>8.4}\n");
-    let mut text = format!("{}\n", output.strong(format!("{}: {method} on {}", model.display(), labelled.said())));
+    let mut text = format!("{}\n", output.strong(format!("{}: {method} on {}", model.display(), described(&labelled))));
     text += &output.dim("  measured on the same pairs; use `sverka eval` on others\n");
     text += &format!("  {:10} {:>8} {:>8}\n", "", "before", "after");
     text += &line("F1", before.f1, after.f1);
@@ -117,6 +125,6 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     text += &line("NLL", before.nll, after.nll);
     text +=
         &format!("  threshold  {:.4}, 95% interval {:.4} to {:.4}\n", threshold.value, threshold.low, threshold.high);
-    output.summary(&Answer { calibration, threshold, before, after }, &text)?;
+    output.summary(&CalibrateOutput { unseen, calibration, threshold, before, after }, &text)?;
     Ok(())
 }

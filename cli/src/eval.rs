@@ -3,34 +3,33 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use sverka::Score;
 use sverka::bundle::Bundle;
 use sverka::calibrate::sigmoid;
 use sverka::eval::{BINS, Bin, Bins, McNemar, Report, mcnemar, reliability, report, report_by_category};
-use sverka::pipeline::{LinkReport, rank_links};
-use sverka::text::shown;
-use sverka::{Error, Record};
+use sverka::train::Labelled;
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
-use crate::labelled::{Given, Labelled};
-use crate::output::{Output, counted, cut};
+use crate::labelled::{DataArgs, Unseen, described, scores};
+use crate::output::{Output, cut};
+use crate::rank::{RankArgs, rank};
 
 const EXAMPLE: &str = "\
 Examples:
   sverka eval models/matcher ../shared/data/products/abt-buy --split test
-  sverka eval runs/new/model pairs.csv --against models/matcher --json
-  sverka eval models/matcher recipes/matcher.toml --source prosept --rank 10
+  sverka eval runs/new/model pairs.csv --compare models/matcher --json
+  sverka eval models/matcher recipes/matcher.toml --source prosept
 
 JSON keys: f1 precision recall threshold ece, and more; shares of one. `best_f1` has seen the
-answers; `uncalibrated` holds ece, ece_mass, brier and nll of the bare scores (a sigmoid).
-With --rank: queries k recall_at_k accuracy_at_1 index_accuracy_at_1 mrr.";
+answers; `uncalibrated` holds ece, ece_mass, brier and nll of the bare scores (a sigmoid).";
 
 /// Measure a model on labelled pairs
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
     #[command(flatten)]
-    given: Given,
+    data: DataArgs,
     /// Also measure each value of this field on its own
     #[arg(long, value_name = "FIELD")]
     category: Option<String>,
@@ -38,46 +37,48 @@ pub struct Args {
     #[arg(long)]
     reliability: bool,
     /// Another model, measured on the same pairs: are the two different, or lucky (McNemar's test)?
-    #[arg(long, value_name = "MODEL")]
-    against: Option<PathBuf>,
-    /// Instead: does each left record find its match first, among the N best of the whole right table?
-    #[arg(long, value_name = "N", conflicts_with_all = ["category", "against", "reliability"])]
+    #[arg(long, value_name = "MODEL", alias = "against")]
+    compare: Option<PathBuf>,
+    /// The verb `rank`, by its old name
+    #[arg(long, hide = true, value_name = "N", conflicts_with_all = ["category", "compare", "reliability"])]
     rank: Option<usize>,
-    /// With --rank: what BM25's score weighs beside the model's, in the order of candidates; choose it on validation
-    #[arg(long, value_name = "WEIGHT", requires = "rank", default_value_t = 0.0, allow_negative_numbers = true)]
-    bm25: f32,
+    /// For `--rank`
+    #[arg(long, hide = true, alias = "bm25", requires = "rank", default_value_t = 0.0, allow_negative_numbers = true)]
+    bm25_weight: f32,
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct EvalOutput {
     #[serde(flatten)]
     report: Report,
-    uncalibrated: Trust,
+    uncalibrated: CalibrationError,
     unlabelled: u64,
-    cut_pairs: u64,
+    #[serde(flatten)]
+    unseen: Unseen,
     #[serde(skip_serializing_if = "Option::is_none")]
     reliability: Option<Vec<Bin>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    against: Option<Against>,
+    #[serde(rename = "against")]
+    compared: Option<Compared>,
 }
 
 /// How far probabilities are from the truth.
 #[derive(Serialize)]
-struct Trust {
+struct CalibrationError {
     ece: f64,
     ece_mass: f64,
     brier: f64,
     nll: f64,
 }
 
-impl From<&Report> for Trust {
+impl From<&Report> for CalibrationError {
     fn from(r: &Report) -> Self {
-        Trust { ece: r.ece, ece_mass: r.ece_mass, brier: r.brier, nll: r.nll }
+        CalibrationError { ece: r.ece, ece_mass: r.ece_mass, brier: r.brier, nll: r.nll }
     }
 }
 
 #[derive(Serialize)]
-struct Against {
+struct Compared {
     model: PathBuf,
     #[serde(flatten)]
     report: Report,
@@ -85,102 +86,55 @@ struct Against {
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
-    let labelled = Labelled::read(&args.given, output)?;
-    if let Some(k) = args.rank {
-        let report = rank(&args.given.model, k, args.bm25, &labelled, global, output)?;
-        return Ok(output.result(&report, &told_links(&args.given.title(), &report, output))?);
+    if let Some(top_k) = args.rank {
+        let ranking = RankArgs { top_k, bm25_weight: args.bm25_weight };
+        return rank(&args.data, ranking, "--rank", global, output);
     }
-    let run = decide(&args.given.model, &labelled, global, output)?;
+    let labelled = args.data.read(output)?;
+    let run = decide(&args.data.model, &labelled, global, output)?;
     let (labels, threshold) = (&labelled.labels, run.threshold);
     let report = match &args.category {
         None => report(&run.probabilities, labels, threshold)?,
         Some(field) => report_by_category(&run.probabilities, labels, &labelled.categories(field)?, threshold)?,
     };
-    let bare: Vec<f32> = run.scores.iter().map(|s| sigmoid(f64::from(*s)) as f32).collect();
-    let uncalibrated = Trust::from(&sverka::eval::report(&bare, labels, threshold)?);
-    let against = match args.against {
+    let bare: Vec<f32> = run.scores.iter().map(|s| sigmoid(f64::from(s.value)) as f32).collect();
+    let uncalibrated = CalibrationError::from(&sverka::eval::report(&bare, labels, threshold)?);
+    let compared = match args.compare {
         None => None,
         Some(model) => {
             let other = decide(&model, &labelled, global, output)?;
             let report = sverka::eval::report(&other.probabilities, labels, other.threshold)?;
             let mcnemar = mcnemar(&run.decisions, &other.decisions, labels)?;
-            Some(Against { model, report, mcnemar })
+            Some(Compared { model, report, mcnemar })
         }
     };
     let table = args.reliability.then(|| reliability(&run.probabilities, labels, BINS, Bins::Width));
-    let (unlabelled, cut_pairs) = (labelled.unlabelled, run.cut_pairs);
-    let answer = Answer { report, uncalibrated, unlabelled, cut_pairs, reliability: table, against };
-    output.result(&answer, &told(&args.given.title(), &answer, &labelled, output))?;
+    let (unlabelled, unseen) = (labelled.unlabelled, Unseen::of(&run.scores));
+    let answer = EvalOutput { report, uncalibrated, unlabelled, unseen, reliability: table, compared };
+    output.result(&answer, &render(&args.data.title(), &answer, &labelled, output))?;
     Ok(())
 }
 
 /// A model's scores, probabilities and decisions.
-struct Run {
-    scores: Vec<f32>,
+struct Decided {
+    scores: Vec<Score>,
     probabilities: Vec<f32>,
     decisions: Vec<bool>,
     threshold: f32,
-    cut_pairs: u64,
 }
 
-fn decide(model: &Path, labelled: &Labelled, global: &Resolved, output: &Output) -> sverka::Result<Run> {
+fn decide(model: &Path, labelled: &Labelled, global: &Resolved, output: &Output) -> sverka::Result<Decided> {
     let bundle = Bundle::open(model, global.dtype, global.device)?;
-    let scores = labelled.scores(&bundle, output)?;
-    let (probabilities, decisions) = scores.iter().map(|s| bundle.decide(*s)).unzip();
-    Ok(Run { scores, probabilities, decisions, threshold: bundle.threshold(), cut_pairs: bundle.cut_pairs() })
+    let scores = scores(labelled, &bundle, output)?;
+    let (probabilities, decisions) = scores.iter().map(|score| bundle.decide(score)).unzip();
+    Ok(Decided { scores, probabilities, decisions, threshold: bundle.threshold() })
 }
 
-/// Ranks the right table for each left record that has a match.
-fn rank(
-    model: &Path,
-    k: usize,
-    bm25: f32,
-    labelled: &Labelled,
-    global: &Resolved,
-    output: &Output,
-) -> sverka::Result<LinkReport> {
-    if k == 0 {
-        return Err(Error::setting("--rank", k, "give at least 1 candidate"));
-    }
-    let [of] = &labelled.sets[..] else {
-        return Err(Error::setting("--rank", k, "works on one source at a time; name it with --source"));
-    };
-    if !of.has_tables {
-        return Err(Error::setting("--rank", k, "needs two tables; these pairs hold both records in one line"));
-    }
-    let reader = of.reader(&Bundle::open(model, global.dtype, global.device)?);
-    let rendering = reader.tokenizer().rendering();
-    let text = |record: &Record| shown(rendering, record.into());
-    let bar = output.bar(0, "ranking {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
-    let progress = |done: u64, total: u64| {
-        bar.set_length(total);
-        bar.set_position(done);
-    };
-    let report = rank_links(&of.set, None, reader.ranker(), &text, k, bm25, &progress)?;
-    bar.finish_and_clear();
-    Ok(report)
-}
-
-fn told_links(title: &str, r: &LinkReport, output: &Output) -> String {
-    let percent = |share: f64| format!("{:5.1}%", 100.0 * share);
-    let records = counted(r.queries, "left record with a match", "left records with a match");
-    let mut text = format!("{}\n  {records}, {} candidates each\n\n", output.strong(title), r.k);
-    text += &format!("    recall@{:<4} {}   of them have a match among the candidates\n", r.k, percent(r.recall_at_k));
-    let first = output.strong(percent(r.accuracy_at_1));
-    text += &format!("    accuracy@1  {first}   have it first; a match that is no candidate is an error\n");
-    text += &format!("    before      {}   have it first by BM25 alone\n", percent(r.index_accuracy_at_1));
-    text += &format!("    MRR         {:6.4}\n", r.mrr);
-    text
-}
-
-fn told(title: &str, answer: &Answer, labelled: &Labelled, output: &Output) -> String {
+fn render(title: &str, answer: &EvalOutput, labelled: &Labelled, output: &Output) -> String {
     let r = &answer.report;
     let percent = |share: f64| format!("{:5.1}%", 100.0 * share);
-    let mut text = format!("{}\n  {}\n", output.strong(title), labelled.said());
-    if answer.cut_pairs > 0 {
-        let pairs = counted(answer.cut_pairs, "pair is", "pairs are");
-        text += &format!("  {pairs} longer than the model reads, and lost the ends\n");
-    }
+    let mut text = format!("{}\n  {}\n", output.strong(title), described(labelled));
+    answer.unseen.lines().iter().for_each(|line| text += &format!("  {line}\n"));
     text += "\n";
     text += &format!("  at the stored threshold {:.3}\n", r.threshold);
     text += &format!("    F1        {}\n", output.strong(percent(r.f1)));
@@ -227,9 +181,9 @@ fn told(title: &str, answer: &Answer, labelled: &Labelled, output: &Output) -> S
             );
         }
     }
-    if let Some(other) = &answer.against {
+    if let Some(other) = &answer.compared {
         let m = &other.mcnemar;
-        text += &format!("\n  against {}: F1 {}\n", other.model.display(), percent(other.report.f1).trim());
+        text += &format!("\n  compared with {}: F1 {}\n", other.model.display(), percent(other.report.f1).trim());
         text += &format!(
             "    right where the other is wrong {}, wrong where it is right {}, ",
             m.only_first, m.only_second

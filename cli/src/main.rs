@@ -2,11 +2,11 @@
 //!
 //! One file per verb. Manners that all of them share:
 //! - the result goes to stdout, talk (logs, bars, notes) to stderr; with `--json` stdout holds JSON and nothing else;
-//! - settings come from a TOML file ([`settings`]), flags stand above them;
 //! - an error is one line with the place and the remedy, and an exit code says whose it is ([`failure`]);
 //! - a file appears under its final name only when it is complete.
 //!
-//! Refused: `anyhow` (the library's error has place and remedy already), a second configuration language, prompts.
+//! Refused: `anyhow` (the library's error has place and remedy already), a configuration file for flags (a recipe is one
+//! already, and a shell has aliases), prompts.
 
 mod args;
 mod bench;
@@ -22,8 +22,9 @@ mod matching;
 mod model;
 mod output;
 mod quantize;
+mod rank;
 mod score;
-mod settings;
+mod signals;
 mod tokenizer;
 mod train;
 
@@ -31,7 +32,7 @@ use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::Parser;
 
 use args::{Cli, Verb};
 use failure::{Failure, Outcome};
@@ -48,11 +49,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// `json` is what the arguments say, and the settings where they are read.
+/// `json` is what the arguments say, before they are parsed and after.
 fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
-    let command = settings::under_flags(Cli::command(), arguments)?;
-    let matches = command.try_get_matches_from(arguments).map_err(Failure::Usage)?;
-    let cli = Cli::from_arg_matches(&matches).map_err(Failure::Usage)?;
+    let cli = Cli::try_parse_from(arguments).map_err(Failure::Usage)?;
     *json = cli.global.json;
     let output = Output::new(&cli.global);
     output.start_log();
@@ -61,6 +60,7 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Match(args) => matching::run(args, &global, &output),
         Verb::Train(args) => train::run(args, &global, &output),
         Verb::Eval(args) => eval::run(args, &global, &output),
+        Verb::Rank(args) => rank::run(args, &global, &output),
         Verb::Score(args) => score::run(args, &global, &output),
         Verb::Calibrate(args) => calibrate::run(args, &global, &output),
         Verb::Quantize(args) => quantize::run(args, &global, &output),

@@ -8,15 +8,16 @@ use std::time::Instant;
 use serde::Serialize;
 use sverka::bundle::Bundle;
 use sverka::data::{self, MatchWriter, ReadOptions, Skipped, read_folder_pairs};
-use sverka::pipeline::{Labels, MatchOptions, MatchReport, run_match};
-use sverka::text::{differing_tokens, shown};
+use sverka::index::Bm25;
+use sverka::pipeline::{Labels, MatchOptions, MatchReport, Matching, Stage, run_match};
+use sverka::text::{FieldSelection, TextConfig, differing_tokens, shown};
 use sverka::{Error, Match, Pair, Record, Result, Table};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
-use crate::labelled::SplitArg;
+use crate::labelled::{SplitArg, Unseen};
 use crate::output::{Output, counted};
-use summary::{Told, summary};
+use summary::Summary;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -50,23 +51,27 @@ pub struct Args {
     #[arg(long, value_name = "COLUMN")]
     id: Option<String>,
     /// Candidates that the model looks at, for each left record
-    #[arg(long, default_value_t = 10, value_name = "N")]
-    k: usize,
+    #[arg(long, default_value_t = 10, value_name = "N", alias = "k")]
+    top_k: usize,
     /// Match each record once at most
     #[arg(long)]
     one_to_one: bool,
     /// Write all candidates, not only accepted pairs
     #[arg(long)]
     all: bool,
-    /// What BM25's score weighs beside the model's in the order of candidates; choose it with `eval --rank` on validation
-    #[arg(long, value_name = "WEIGHT", default_value_t = 0.0, allow_negative_numbers = true)]
-    bm25: f32,
+    /// What BM25's score weighs, if the model's weighs 1, in the order of candidates; choose it with `rank` on validation
+    #[arg(long, value_name = "WEIGHT", alias = "bm25", default_value_t = 0.0, allow_negative_numbers = true)]
+    bm25_weight: f32,
+    /// Score each pair in both orders and take the mean: twice the time, and neither list is the query's side. One list
+    /// against itself always does
+    #[arg(long, requires = "right")]
+    both_orders: bool,
     /// Also write both texts
     #[arg(long)]
     texts: bool,
     /// Also write the words in which the two differ
-    #[arg(long)]
-    why: bool,
+    #[arg(long, alias = "why")]
+    explain: bool,
     /// Known pairs (two ids, perhaps a label and a split; or a DeepMatcher folder): says how many were found
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
@@ -87,29 +92,30 @@ struct Lists {
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct MatchOutput {
     out: PathBuf,
     model: PathBuf,
     #[serde(flatten)]
     report: MatchReport,
     /// Sum of the accepted pairs' probabilities: so many of them should be right.
-    expected_right: f64,
+    expected_true_positives: f64,
     /// Accepted pairs of probability .99 and more, of .9 to .99, and below.
-    sure: [u64; 3],
+    by_confidence: [u64; 3],
     skipped_rows: u64,
-    /// Pairs longer than the model reads, whose ends it did not see.
-    cut_pairs: u64,
+    /// What a person should know before trusting the result.
+    notes: Vec<String>,
     seconds: f64,
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let start = Instant::now();
-    if args.k == 0 {
-        return Err(Error::setting("--k", 0, "give at least 1 candidate").into());
+    if args.top_k == 0 {
+        return Err(Error::setting("--top-k", 0, "give at least 1 candidate").into());
     }
     if args.one_to_one && args.right.is_none() {
         return Err(Error::setting("--one-to-one", true, "needs two lists; leave it out, or give a second list").into());
     }
+    crate::signals::end_without_a_trace("nothing is written");
     let file = |path: &Path| path.canonicalize().ok();
     if let Some(out) = file(&args.out)
         && [Some(&args.left), args.right.as_ref(), args.labels.as_ref()]
@@ -122,45 +128,81 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     }
     let model = crate::model::locate(args.model.clone())?;
     let mut lists = read(&args, output)?;
-    let mut writer = MatchWriter::create(&args.out, args.texts, args.why)?;
+    let mut writer = MatchWriter::create(&args.out, args.texts, args.explain)?;
     let bundle = Bundle::open(&model, global.dtype, global.device)?;
-    let fields = arrange(&mut lists, &bundle.manifest.rendering.fields, &args.fields)?;
-    let bundle = bundle.with_fields(fields);
-    let rendering = bundle.tokenizer().rendering().clone();
-    let text = |record: &Record| shown(&rendering, record.into());
+    let selection = match args.fields.as_slice() {
+        [] => {
+            let right = lists.right.as_ref().map(|table| &table.columns[..]);
+            FieldSelection::resolve(&bundle.manifest.rendering.fields, &lists.left.columns, right)
+        }
+        wanted => FieldSelection::named(wanted, &lists.left, lists.right.as_ref())?,
+    };
+    selection.apply(&mut lists.left, lists.right.as_mut());
+    let bundle = bundle.with_fields(selection.fields);
+    let config = bundle.tokenizer().rendering().clone();
+    let text = |record: &Record| shown(&config, record.into());
 
-    let options = MatchOptions { k: args.k, one_to_one: args.one_to_one, all: args.all, bm25: args.bm25 };
+    let options = MatchOptions {
+        top_k: args.top_k,
+        one_to_one: args.one_to_one,
+        all: args.all,
+        retriever_weight: args.bm25_weight,
+        both_orders: args.both_orders,
+    };
     let bar = output.bar(0, "matching {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
     let progress = |done: u64, total: u64| {
         bar.set_length(total);
         bar.set_position(done);
     };
-    let (left, right) = (&lists.left, lists.right.as_ref());
-    let mut told = Told::default();
+    let mut summary = Summary::default();
     let mut sink = |found: &Match, left: &Record, right: &Record| -> Result<()> {
-        told.add(found, left, right, &rendering);
-        let texts = (args.texts || args.why).then(|| (text(left), text(right)));
-        let why = texts.as_ref().filter(|_| args.why).map(|(l, r)| reason(l, r));
+        summary.add(found, left, right, &config);
+        let texts = (args.texts || args.explain).then(|| (text(left), text(right)));
+        let why = texts.as_ref().filter(|_| args.explain).map(|(l, r)| reason(l, r));
         let texts = texts.as_ref().filter(|_| args.texts).map(|(l, r)| (l.as_str(), r.as_str()));
         writer.write(found, texts, why.as_deref())
     };
-    let decide = |score: f32| bundle.decide(score);
-    let labels = lists.labels.as_ref();
-    let report = run_match(left, right, bundle.ranker(), &decide, &text, &options, labels, &progress, &mut sink)?;
+    let right = lists.right.as_ref();
+    let matching = Matching {
+        left: &lists.left,
+        right,
+        retriever: &Bm25::of_records(&right.unwrap_or(&lists.left).records, &config)?,
+        stages: &[Stage { ranker: &bundle, keep: usize::MAX }],
+        decide: &|score| bundle.decide(score),
+        labels: lists.labels.as_ref(),
+        options: &options,
+        progress: &progress,
+    };
+    let report = run_match(&matching, &mut sink)?;
     bar.finish_and_clear();
     writer.finish()?;
-    let answer = Answer {
+    let notes = notes(&report, &config);
+    notes.iter().for_each(|note| output.note(output.yellow(format_args!("note: {note}"))));
+    let answer = MatchOutput {
         out: args.out,
         model,
         report,
-        expected_right: told.expected,
-        sure: told.sure,
+        expected_true_positives: summary.expected_true_positives,
+        by_confidence: summary.by_confidence,
         skipped_rows: lists.skipped,
-        cut_pairs: bundle.cut_pairs(),
+        notes,
         seconds: start.elapsed().as_secs_f64(),
     };
-    output.summary(&answer, &summary(&answer, &lists, &told, output))?;
+    output.summary(&answer, &summary.render(&answer, &lists, output))?;
     Ok(())
+}
+
+/// What a person should know before trusting a result: records that nothing was compared with, pairs that nobody read.
+fn notes(report: &MatchReport, config: &TextConfig) -> Vec<String> {
+    let mut notes = Vec::new();
+    if report.left > 0 && report.pairs == 0 {
+        let fields = if config.fields.is_empty() { "all columns".into() } else { config.fields.join(", ") };
+        let remedy = "check that these are the columns that say what a thing is (--fields A,B)";
+        notes.push(format!("no record has a word in common with another one, compared by {fields}: {remedy}"));
+    }
+    let unseen = Unseen { truncated_pairs: report.truncated_pairs, unreadable_pairs: report.unreadable_pairs };
+    notes.extend(unseen.lines());
+    notes
 }
 
 /// Reads the lists, and the known pairs. With labels the lists come with them, so that nothing is held twice.
@@ -200,14 +242,14 @@ fn read(args: &Args, output: &Output) -> Result<Lists> {
 
 /// The known pairs that count.
 fn known(pairs: &[Pair], args: &Args, path: &Path) -> Result<Labels> {
-    let part = args.split.and_then(SplitArg::part);
-    if let (Some(split), Some(_)) = (args.split, part)
-        && !pairs.iter().any(|p| p.split == part && p.label.is_some())
+    let wanted = args.split.and_then(SplitArg::split);
+    if let (Some(split), Some(_)) = (args.split, wanted)
+        && !pairs.iter().any(|p| p.split == wanted && p.grade.is_some())
     {
         let what = format!("no labelled pairs in split {split}");
         return Err(Error::data(path, None, what, "name another --split, or leave it out"));
     }
-    Labels::of(pairs, part)
+    Labels::of(pairs, wanted)
 }
 
 /// Says what `--skip-bad-rows` left out.
@@ -218,121 +260,11 @@ pub fn note_skipped(output: &Output, path: &Path, skipped: &Skipped) {
     }
 }
 
-/// Decides what the model reads of each list, and gives the fields to render (empty: all columns, in order).
-///
-/// `--fields` where given. Else each list with all the columns that the model was trained on is cut to them, and one
-/// with other names is read whole. Two lists that have them all together, and neither alone, are lists like those of the
-/// training, whose two sides had other names: then each shows what it has of them.
-fn arrange(lists: &mut Lists, trained: &[String], wanted: &[String]) -> Result<Vec<String>> {
-    let tables = std::iter::once(&mut lists.left).chain(&mut lists.right);
-    if !wanted.is_empty() {
-        let mut missing: Vec<&String> = wanted.iter().collect();
-        for table in tables {
-            let columns = table.columns.join(", ");
-            if !wanted.iter().any(|f| table.columns.contains(f)) {
-                let what = format!("none of them is a column of {}; it has {columns}", table.path.display());
-                return Err(Error::setting("--fields", wanted.join(","), what));
-            }
-            missing.retain(|f| !table.columns.contains(f));
-        }
-        if let Some(field) = missing.first() {
-            let columns = lists.left.columns.join(", ");
-            return Err(Error::setting(
-                "--fields",
-                field,
-                format!("no list has this column; the left one has {columns}"),
-            ));
-        }
-        return Ok(wanted.to_vec());
-    }
-    let tables: Vec<&mut Table> = tables.collect();
-    let fits = |table: &Table| trained.iter().all(|f| table.columns.contains(f));
-    let share = |table: &Table| trained.iter().any(|f| table.columns.contains(f));
-    let together = trained.iter().all(|f| tables.iter().any(|t| t.columns.contains(f)));
-    let as_trained = together && tables.iter().all(|t| share(t) && !fits(t));
-    if as_trained || tables.iter().all(|t| fits(t)) {
-        return Ok(trained.to_vec());
-    }
-    for table in tables {
-        if fits(table) && !trained.is_empty() {
-            keep(table, trained);
-        }
-    }
-    Ok(Vec::new())
-}
-
-/// Cuts a table to some of its columns.
-fn keep(table: &mut Table, columns: &[String]) {
-    let places: Vec<usize> = columns.iter().filter_map(|f| table.columns.iter().position(|c| c == f)).collect();
-    let columns: std::sync::Arc<[String]> = columns.into();
-    for record in &mut table.records {
-        record.values = places.iter().map(|&i| std::mem::take(&mut record.values[i])).collect();
-        record.columns = columns.clone();
-    }
-    table.columns = columns;
-}
-
 /// The words in which two texts differ, for people.
 fn reason(left: &str, right: &str) -> String {
     let (left, right) = differing_tokens(left, right);
     match (left.is_empty(), right.is_empty()) {
         (true, true) => "same words".into(),
         _ => format!("{} | {}", left.join(" "), right.join(" ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(path: &str, columns: &[&str]) -> Table {
-        let columns: std::sync::Arc<[String]> = columns.iter().map(|c| c.to_string()).collect();
-        let values = columns.iter().map(|c| format!("a {c}")).collect();
-        Table { path: path.into(), records: vec![Record { id: "1".into(), columns: columns.clone(), values }], columns }
-    }
-    fn lists(left: &[&str], right: &[&str]) -> Lists {
-        Lists { left: table("l.csv", left), right: Some(table("r.csv", right)), labels: None, skipped: 0 }
-    }
-    fn strings(all: &[&str]) -> Vec<String> {
-        all.iter().map(|s| s.to_string()).collect()
-    }
-
-    #[test]
-    fn lists_with_the_training_columns_are_read_by_them() {
-        let mut lists = lists(&["url", "name", "price"], &["price", "name"]);
-        let trained = strings(&["name", "price"]);
-        assert_eq!(arrange(&mut lists, &trained, &[]).unwrap(), trained);
-    }
-
-    #[test]
-    fn a_list_with_other_columns_is_read_whole_beside_one_that_fits() {
-        let mut lists = lists(&["url", "name", "price"], &["price", "title"]);
-        assert!(arrange(&mut lists, &strings(&["name", "price"]), &[]).unwrap().is_empty());
-        assert_eq!(lists.left.records[0].values, ["a name", "a price"]);
-        assert_eq!(lists.left.records[0].get("price"), Some("a price"));
-        assert_eq!(lists.right.unwrap().records[0].values, ["a price", "a title"]);
-    }
-
-    #[test]
-    fn lists_whose_names_differ_as_in_training_show_what_was_trained_on() {
-        let mut two = lists(&["url", "name", "brand"], &["title", "vendor", "stock"]);
-        let trained = strings(&["name", "brand", "title", "vendor"]);
-        assert_eq!(arrange(&mut two, &trained, &[]).unwrap(), trained);
-        // a column of the training that neither list has: other lists, read whole
-        let mut others = lists(&["url", "name", "brand"], &["title", "stock"]);
-        assert!(arrange(&mut others, &trained, &[]).unwrap().is_empty());
-        // nothing of the training on one side
-        let mut others = lists(&["name", "brand"], &["stock"]);
-        assert!(arrange(&mut others, &strings(&["name", "brand"]), &[]).unwrap().is_empty());
-    }
-
-    #[test]
-    fn fields_must_be_columns() {
-        let mut lists = lists(&["name"], &["title", "cost"]);
-        assert_eq!(arrange(&mut lists, &[], &strings(&["name", "title"])).unwrap(), ["name", "title"]);
-        let error = arrange(&mut lists, &[], &strings(&["name"])).unwrap_err().to_string();
-        assert!(error.contains("--fields = name") && error.contains("r.csv; it has title, cost"), "{error}");
-        let error = arrange(&mut lists, &[], &strings(&["name", "title", "x"])).unwrap_err().to_string();
-        assert!(error.contains("--fields = x: no list has this column"), "{error}");
     }
 }

@@ -9,10 +9,11 @@ use std::sync::mpsc::sync_channel;
 
 use sverka::bundle::Bundle;
 use sverka::data::{self, ReadOptions};
-use sverka::{Error, Input, Record, Result};
+use sverka::{Error, List, Ranker, Record, Result};
 
 use crate::args::Resolved;
 use crate::failure::{Failure, Outcome};
+use crate::labelled::Unseen;
 use crate::output::Output;
 
 const EXAMPLE: &str = r#"Examples:
@@ -20,7 +21,9 @@ const EXAMPLE: &str = r#"Examples:
   echo '{"left":{"name":"Клей 5 л"},"right":{"name":"клей, 5л"}}' | sverka score models/matcher -
 
 Pairs: JSON lines {"left":{...},"right":{...}}, or CSV with left_* and right_* columns.
-Answer: one JSON line a pair, {"score", "probability", "decision"}, with or without --json."#;
+Answer: one JSON line a pair, {"score", "probability", "decision"}, with or without --json; and
+"truncated": true if the model did not see a text's end, "unreadable": true if it can't read one
+(then the decision is no)."#;
 
 /// Pairs scored at once.
 const BATCH: usize = 256;
@@ -68,6 +71,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         let _ = send_skipped.send(stream.skipped().clone());
     });
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut unseen = Unseen::default();
     while let Ok(first) = receive.recv() {
         let mut batch = Vec::with_capacity(BATCH);
         let mut broken = None;
@@ -77,13 +81,14 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
                 Err(e) => broken = Some(e),
             }
         }
-        write_scores(&bundle, &batch, &mut out)?;
+        write_scores(&bundle, &batch, &mut unseen, &mut out)?;
         bar.inc(batch.len() as u64);
         if let Some(e) = broken {
             return Err(e.into());
         }
     }
     bar.finish_and_clear();
+    unseen.lines().iter().for_each(|line| output.note(line));
     if reader.join().is_err() {
         return Err(Failure::Panicked); // what was answered is not all there is
     }
@@ -93,13 +98,20 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     Ok(())
 }
 
-/// Scores what is complete before an error is told.
-fn write_scores(bundle: &Bundle, batch: &[(Record, Record)], out: &mut impl Write) -> Result<()> {
-    let pairs: Vec<(Input, Input)> = batch.iter().map(|(left, right)| (left.into(), right.into())).collect();
-    for score in bundle.ranker().score_pairs(&pairs)? {
+/// Scores what is complete before an error is reported.
+fn write_scores(bundle: &Bundle, batch: &[(Record, Record)], unseen: &mut Unseen, out: &mut impl Write) -> Result<()> {
+    let lists: Vec<List> = batch.iter().map(|(left, right)| List::pair(left.into(), right.into())).collect();
+    for score in bundle.score(&lists)?.iter().flatten() {
+        unseen.add(score);
         let (probability, decision) = bundle.decide(score);
-        writeln!(out, r#"{{"score":{score},"probability":{probability},"decision":{decision}}}"#)
-            .map_err(Error::io("write", Path::new("-")))?;
+        let truncated = if score.truncated { r#","truncated":true"# } else { "" };
+        let unreadable = if score.readable { "" } else { r#","unreadable":true"# };
+        let value = score.value;
+        writeln!(
+            out,
+            r#"{{"score":{value},"probability":{probability},"decision":{decision}{truncated}{unreadable}}}"#
+        )
+        .map_err(Error::io("write", Path::new("-")))?;
     }
     out.flush().map_err(Error::io("write", Path::new("-")))
 }

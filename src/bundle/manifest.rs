@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Architecture;
 use crate::calibrate::{Calibration, Threshold};
-use crate::data::write_beside;
+use crate::files::write_beside;
 use crate::nn::Dtype;
 use crate::nn::weights::Storage;
 use crate::text::TextConfig;

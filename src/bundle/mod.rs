@@ -187,12 +187,15 @@ pub struct Contents<'a> {
 /// # Errors
 /// [`Error::Exists`]; a manifest that does not fit the network or the tokenizer; the system's. Nothing is left over.
 pub fn save(dir: &Path, contents: &Contents, force: bool) -> Result<()> {
+    open_tokenizer(contents.tokenizer_from, contents.config, contents.manifest)?;
+    folder::write(dir, force, |out| fill(out, contents))
+}
+
+/// Writes a bundle's files into an empty folder.
+pub(crate) fn fill(out: &Path, contents: &Contents) -> Result<()> {
     let Contents { manifest, config, weights, tokenizer_from, storage } = *contents;
-    let tokenizer = open_tokenizer(tokenizer_from, config, manifest)?;
-    folder::write(dir, force, |out| {
-        tokenizer.save(out)?;
-        write_model(out, Some(manifest), config, weights, storage)
-    })
+    open_tokenizer(tokenizer_from, config, manifest)?.save(out)?;
+    write_model(out, Some(manifest), config, weights, storage)
 }
 
 /// Writes a bundle or plain directory as the plain f32 directory that transformers loads as `BertForSequenceClassification`

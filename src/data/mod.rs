@@ -13,7 +13,6 @@
 //! the file in silence; it writes our files), Arrow (the Parquet crate's row interface reads what a list of products
 //! holds, at a fifth of the build time), guessing an encoding that could be two (an error asks the user instead).
 
-mod beside;
 mod deepmatcher;
 mod delimited;
 mod detect;
@@ -31,7 +30,6 @@ mod stream;
 mod table;
 mod write;
 
-pub use beside::write_beside;
 pub use deepmatcher::read_folder_pairs;
 pub use detect::{detect, guess_links};
 pub use source::{Parts, Source, read_pairs};

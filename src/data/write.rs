@@ -13,13 +13,13 @@ use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 
-use super::beside::Beside;
 use super::rows::extension;
+use crate::files::NewFile;
 use crate::{Error, Match, Result};
 
-/// Writes matches beside the file, which stands under its name when [`finish`](MatchWriter::finish) returns, whole.
+/// Writes matches to a file that is under its name when [`finish`](MatchWriter::finish) returns, whole.
 pub struct MatchWriter {
-    beside: Beside,
+    new: NewFile,
     sink: Sink,
     has_texts: bool,
     has_why: bool,
@@ -56,20 +56,20 @@ impl MatchWriter {
             let what = "no kind of file that matches are written to; end it in .csv, .jsonl or .parquet";
             return Err(Error::setting("output", path.display(), what));
         }
-        let (beside, file) = Beside::create(path)?;
+        let (new, file) = NewFile::create(path)?;
         let sink = match kind.as_str() {
             "csv" => Sink::Csv(Box::new(csv::Writer::from_writer(file))),
             "jsonl" => Sink::Jsonl(BufWriter::new(file)),
             _ => Sink::Parquet(Box::new((Some(file), None, Group::default()))),
         };
-        Ok(MatchWriter { beside, sink, has_texts, has_why, started: false })
+        Ok(MatchWriter { new, sink, has_texts, has_why, started: false })
     }
 
     /// Writes a match. Texts and a reason that the file has columns for, and the match lacks, are empty.
     pub fn write(&mut self, found: &Match, texts: Option<(&str, &str)>, why: Option<&str>) -> Result<()> {
         self.start()?;
         let (has_texts, has_why) = (self.has_texts, self.has_why);
-        let path = self.beside.path();
+        let path = self.new.path();
         let (left, right) = texts.unwrap_or_default();
         let why = why.unwrap_or_default();
         let probability = f64::from(found.probability);
@@ -120,7 +120,7 @@ impl MatchWriter {
         if std::mem::replace(&mut self.started, true) {
             return Ok(());
         }
-        let path = self.beside.path();
+        let path = self.new.path();
         match &mut self.sink {
             Sink::Csv(out) => {
                 let mut names = vec!["left_id", "right_id", "probability", "decision", "rank"];
@@ -157,7 +157,7 @@ impl MatchWriter {
     /// Completes the file and puts it in its place.
     pub fn finish(mut self) -> Result<()> {
         self.start()?;
-        let path = self.beside.path();
+        let path = self.new.path();
         let file = match self.sink {
             Sink::Csv(out) => out.into_inner().map_err(|e| write_error(path)(e.into_error()))?,
             Sink::Jsonl(out) => out.into_inner().map_err(|e| write_error(path)(e.into_error()))?,
@@ -172,7 +172,7 @@ impl MatchWriter {
                 writer.into_inner().map_err(|e| parquet_error(path, e))?
             }
         };
-        self.beside.commit(file)
+        self.new.commit(file)
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod batch;
 mod classes;
 pub mod encoder;
+mod fields;
 mod files;
 mod near;
 mod price;
@@ -19,6 +20,7 @@ mod units;
 
 pub use batch::{Batch, Encoding, TokenSpan};
 pub use encoder::{TextEncoder, TokenizedSide};
+pub use fields::FieldSelection;
 pub use price::is_price_field;
 pub use prune::{Characters, Keep, Pruned, prune};
 pub use render::{TextConfig, render, shown};

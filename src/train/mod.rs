@@ -11,19 +11,23 @@
 //! | [`optimizer`], [`schedule`] | the update |
 //! | [`checkpoint`], [`seed`] | how a killed run goes on with the same bits |
 //! | [`run`] | all of it in order, in a run folder |
-//! | [`quantize`](mod@quantize) | trained weights to int8 |
+//! | [`quantize`](mod@quantize), [`quantize_bundle`](mod@quantize_bundle) | trained weights to int8, and what they lose |
+//! | [`labelled`], [`draft`] | labelled sets for measuring; a first recipe for lists of one's own |
 //! | [`progress`], [`environment`] | what a run reports while it runs, and where it ran |
 pub mod augment;
 pub mod batches;
 pub mod checkpoint;
 pub mod corpus;
+pub mod draft;
 pub mod environment;
+pub mod labelled;
 mod leakage;
 pub mod negatives;
 pub mod objective;
 pub mod optimizer;
 pub mod progress;
 pub mod quantize;
+pub mod quantize_bundle;
 pub mod ranking;
 pub mod recipe;
 pub mod run;
@@ -34,8 +38,11 @@ pub mod sources;
 mod splits;
 pub mod trainer;
 
+pub use draft::{Column, Draft};
+pub use labelled::{Labelled, LabelledOptions, LabelledSet};
 pub use progress::{Progress, Silent, StepReport, Validation};
 pub use quantize::{Fit, quantize};
+pub use quantize_bundle::{Int8Options, Int8Report, quantize_bundle};
 pub use recipe::Recipe;
 pub use run::{Outcome, train};
 

@@ -1,0 +1,136 @@
+//! A bundle with int8 weights, and the gate that it must pass: measured as it will be served, before it has a name.
+
+use std::path::Path;
+
+use super::labelled::Labelled;
+use super::quantize::{Fit, quantize};
+use crate::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Purpose, Quantized, Storage};
+use crate::eval::{Report, report};
+use crate::files::NewFolder;
+use crate::models::bert;
+use crate::nn::{Device, Dtype};
+use crate::text::Batch;
+use crate::{Error, Result};
+
+/// How a bundle is turned into one of int8.
+#[derive(Debug, Clone)]
+pub struct Int8Options {
+    /// How many pairs the weights are fitted to.
+    pub samples: usize,
+    /// How much F1 may fall against f32, a share of one.
+    pub max_loss: f64,
+}
+
+/// What int8 weights are worth.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Int8Report {
+    /// What `sverka.json` says of them.
+    #[serde(flatten)]
+    pub quantized: Quantized,
+    /// Root of the mean squared difference of the scores (logits).
+    pub score_rms: f64,
+    /// Squared error of the matrices' outputs on the sample in shares of their squares, mean: fitted.
+    pub output_error: f64,
+    /// The same, not fitted.
+    pub output_error_unfitted: f64,
+    /// The decisions in f32.
+    pub f32: Report,
+    /// The decisions in int8.
+    pub int8: Report,
+}
+
+impl Int8Report {
+    /// Whether F1 fell by more than it may: then nothing was written.
+    pub fn is_refused(&self) -> bool {
+        self.quantized.loss > self.quantized.max_loss
+    }
+}
+
+/// Writes the bundle `model` with int8 weights as the new folder `out`, if it stays good enough: the folder is written under
+/// another name, scored on held-out pairs as it will be served, compared with f32 on the same pairs, and renamed only if the
+/// loss of F1 is within [`Int8Options::max_loss`]. `progress` gets the pairs scored, of twice the labelled ones.
+///
+/// # Errors
+/// A model that is int8 already, an output that exists, no pairs to fit to; what reading, scoring and writing refuse.
+pub fn quantize_bundle(
+    model: &Path,
+    out: &Path,
+    labelled: &mut Labelled,
+    options: &Int8Options,
+    progress: &dyn Fn(u64),
+) -> Result<Int8Report> {
+    let max_loss = options.max_loss;
+    if !(0.0..=1.0).contains(&max_loss) {
+        return Err(Error::setting("--max-loss", max_loss, "a share of one, from 0 to 1"));
+    }
+    if out.exists() {
+        return Err(Error::Exists(out.into()));
+    }
+    let whole = Bundle::open(model, Some(Dtype::F32), Device::Cpu)?;
+    if whole.manifest.architecture != Architecture::CrossEncoder {
+        let what = format!("is {}; int8 weights are made of a cross_encoder alone", whole.manifest.architecture.name());
+        return Err(Error::model(&model.join("sverka.json"), "architecture", what, "serve this model in bf16"));
+    }
+    if whole.manifest.storage == Storage::Int8 {
+        let from = whole.manifest.quantised.as_ref().map_or(String::new(), |q| format!(" ({})", q.from_weights_sha256));
+        let remedy = format!("give the model that it was made from{from}");
+        return Err(Error::model(&model.join("sverka.json"), "storage", "is int8 already", remedy));
+    }
+    let sample = labelled.sample(options.samples);
+    if sample.is_empty() {
+        return Err(Error::setting("--samples", options.samples, "no pairs to fit the weights to; give more"));
+    }
+    let mut batch = Batch::default();
+    for (left, right) in &sample {
+        batch.push(&whole.tokenizer().encode(&[left.into(), right.into()])?);
+    }
+    let (scores, before) = measured(&whole, labelled, progress)?;
+
+    let mut checkpoint = Checkpoint::read(model)?;
+    checkpoint.select(&*checkpoint.architecture().model(), Purpose::Score)?;
+    let Checkpoint { config, mut weights, .. } = checkpoint;
+    let fits = quantize(&config, bert::PREFIX, &mut weights, &batch)?;
+    let folder = NewFolder::create(out)?;
+    let mut manifest = whole.manifest.clone();
+    manifest.dtype = Some(Dtype::Int8);
+    let contents = Contents {
+        manifest: &manifest,
+        config: &config,
+        weights: &weights,
+        tokenizer_from: model,
+        storage: Storage::Int8,
+    };
+    bundle::fill(folder.path(), &contents).map_err(|e| e.with_path(folder.path(), out))?;
+    drop(weights);
+    let mut small = Bundle::open(folder.path(), Some(Dtype::Int8), Device::Cpu)?;
+    let done = labelled.len() as u64;
+    let (small_scores, after) = measured(&small, labelled, &|some| progress(done + some))?;
+    let quantized = Quantized {
+        from_weights_sha256: whole.weights_sha256()?,
+        sample_pairs: sample.len() as u64,
+        measured_pairs: labelled.len() as u64,
+        f1_f32: before.f1,
+        f1_int8: after.f1,
+        loss: before.f1 - after.f1,
+        max_loss,
+    };
+    let squares = scores.iter().zip(&small_scores).map(|(a, b)| f64::from(a - b).powi(2));
+    let score_rms = (squares.sum::<f64>() / scores.len() as f64).sqrt();
+    let mean = |of: fn(&Fit) -> f64| fits.iter().map(of).sum::<f64>() / fits.len().max(1) as f64;
+    let (output_error, output_error_unfitted) = (mean(|f| f.fitted), mean(|f| f.plain));
+    small.manifest.quantised = Some(quantized.clone());
+    let report = Int8Report { quantized, score_rms, output_error, output_error_unfitted, f32: before, int8: after };
+    if !report.is_refused() {
+        small.write_manifest().map_err(|e| e.with_path(folder.path(), out))?;
+        folder.commit()?;
+    }
+    Ok(report)
+}
+
+/// Scores, and how good the decisions are.
+fn measured(bundle: &Bundle, labelled: &Labelled, progress: &dyn Fn(u64)) -> Result<(Vec<f32>, Report)> {
+    let scores = labelled.scores(bundle, progress)?;
+    let probabilities: Vec<f32> = scores.iter().map(|s| bundle.decide(s).0).collect();
+    let report = report(&probabilities, &labelled.labels, bundle.threshold())?;
+    Ok((scores.iter().map(|s| s.value).collect(), report))
+}
