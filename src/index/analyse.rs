@@ -2,13 +2,14 @@
 //! its own way, so each is kept whole and split: `dsc-w120/b` gives `dsc`, `w`, `120`, `b`, `w120` and `dscw120b`.
 //!
 //! What the other shop may write otherwise is made one: case, `ё`, compatibility forms (NFKC), a decimal comma and its zeros
-//! (`0,50` is `0.5`), scripts that touch (`концентратPROSEPT`), and volumes and weights in one unit besides the one written
-//! (`0,5 л`, `500мл` and `0.5L` share `500ml`).
+//! (`0,50` is `0.5`), scripts that touch (`концентратPROSEPT`), letters that look alike inside an article code (`ВС-120` and `BC-120`), and
+//! volumes and weights in one unit in addition to the one written (`0,5 л`, `500мл` and `0.5L` share `500ml`).
 //!
-//! Refused: transliteration and look-alike letters across scripts (brands differ more than they gain), imperial units
+//! Refused: transliteration and look-alike letters of words without digits (brands differ more than they gain), imperial units
 //! (ounces of weight and of volume can't be told apart), and thousands separators (a comma is a decimal one more often).
 
-use unicode_normalization::UnicodeNormalization;
+use crate::text::lexicon::{index_unit, unit};
+use crate::text::normalize::{folded_chars, latin_code};
 
 /// A record's words beyond this are not looked at: a cell of megabytes is no product name.
 const MOST_WORDS: usize = 4096;
@@ -28,7 +29,7 @@ struct Run {
     text: String,
 }
 
-/// The words of a text, repeated as often as they stand there.
+/// The words of a text, as often as they occur in it.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut before: Option<Run> = None;
@@ -36,11 +37,11 @@ pub fn words(text: &str) -> Vec<String> {
         let groups = groups(chunk);
         let has_number = groups.iter().flatten().any(|run| run.kind == Kind::Number);
         if groups.len() > 1 && has_number {
-            push(&mut words, groups.iter().flatten().map(|run| run.text.as_str()).collect());
+            push_code(&mut words, groups.iter().flatten());
         }
         for group in groups {
             if group.len() > 1 {
-                push(&mut words, group.iter().map(|run| run.text.as_str()).collect());
+                push_code(&mut words, group.iter());
             }
             for run in group {
                 push(&mut words, run.text.clone());
@@ -70,6 +71,12 @@ pub fn trigrams(text: &str) -> Vec<String> {
     grams
 }
 
+/// Runs written together, an article code in Latin letters where they look alike.
+fn push_code<'a>(words: &mut Vec<String>, runs: impl Iterator<Item = &'a Run>) {
+    let whole: String = runs.map(|run| run.text.as_str()).collect();
+    push(words, latin_code(&whole).unwrap_or(whole));
+}
+
 fn push(words: &mut Vec<String>, mut word: String) {
     if let Some((end, _)) = word.char_indices().nth(LONGEST_WORD) {
         word.truncate(end);
@@ -79,7 +86,7 @@ fn push(words: &mut Vec<String>, mut word: String) {
 
 /// The runs of a piece without spaces, grouped between its punctuation marks.
 fn groups(chunk: &str) -> Vec<Vec<Run>> {
-    let chars: Vec<char> = chunk.nfkc().flat_map(char::to_lowercase).map(|c| if c == 'ё' { 'е' } else { c }).collect();
+    let chars: Vec<char> = folded_chars(chunk).collect();
     let (mut groups, mut group, mut i) = (Vec::new(), Vec::new(), 0);
     while i < chars.len() {
         let Some(kind) = kind(chars[i]) else {
@@ -123,15 +130,10 @@ fn kind(c: char) -> Option<Kind> {
 }
 
 /// A volume in millilitres or a weight in grams.
-fn quantity(number: &str, unit: &str) -> Option<String> {
-    let (factor, base) = match unit {
-        "мл" | "ml" => (1.0, "ml"),
-        "л" | "l" | "литр" | "литра" | "литров" => (1000.0, "ml"),
-        "г" | "гр" | "g" => (1.0, "g"),
-        "кг" | "kg" => (1000.0, "g"),
-        _ => return None,
-    };
-    let amount = (number.parse::<f64>().ok()? * factor * 1000.0).round() / 1000.0;
+fn quantity(number: &str, name: &str) -> Option<String> {
+    let unit = unit(name)?;
+    let base = index_unit(unit.kind)?;
+    let amount = (number.parse::<f64>().ok()? * unit.size * 1000.0).round() / 1000.0;
     (amount < 1e12).then(|| format!("{amount}{base}"))
 }
 
@@ -150,6 +152,15 @@ mod tests {
         assert_eq!(sorted("DSC-W120/B"), ["120", "b", "dsc", "dscw120b", "w", "w120"]);
         assert_eq!(sorted("(pslx350h),"), ["350", "h", "pslx", "pslx350h"]);
         assert_eq!(sorted("black/white"), ["black", "white"]);
+    }
+
+    #[test]
+    fn letters_that_look_alike_are_one_inside_a_code() {
+        for code in ["ВС-120", "ВC-120", "BС-120", "BC-120"] {
+            assert!(words(code).contains(&"bc120".to_string()), "{code}");
+        }
+        assert!(words("ДС-120").contains(&"дс120".to_string()));
+        assert!(words("500см").contains(&"500см".to_string()) && words("сот") == ["сот"]);
     }
 
     #[test]

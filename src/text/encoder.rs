@@ -16,7 +16,7 @@ use tokenizers::Encoding as Tokens;
 use super::batch::{Encoding, TokenSpan};
 use super::files::Files;
 use super::render::{TextConfig, render};
-use super::shared::{Mark, Words, shared};
+use super::overlap::{WordRelation, Words, relations};
 use crate::ranker::Input;
 use crate::{Error, Result};
 
@@ -191,12 +191,12 @@ impl TextEncoder {
         };
         let marks = match (self.config.mark_shared, sides) {
             (true, [query, document]) => {
-                let (query, document) = shared(&query.words, &document.words);
+                let (query, document) = relations(&query.words, &document.words);
                 [query, document, Vec::new()]
             }
             // the query of two documents has no one relation to its words
             (true, [query, first, second]) => {
-                let marks = |document: &TokenizedSide| shared(&query.words, &document.words).1;
+                let marks = |document: &TokenizedSide| relations(&query.words, &document.words).1;
                 [Vec::new(), marks(first), marks(second)]
             }
             _ => Default::default(),
@@ -273,7 +273,7 @@ fn push_side(
     input: u8,
     side: &TokenizedSide,
     kept: usize,
-    marks: &[Mark],
+    marks: &[WordRelation],
     segments: [u32; 5],
 ) {
     let start = encoding.ids.len();

@@ -1,22 +1,23 @@
 //! Raw text to token ids, one way for training and serving.
 //!
 //! A record becomes a line of text in [`render`](mod@render), a line becomes tokens and two sides become one sequence in
-//! [`encoder`]; [`shared`] decides which words stand on both sides. Nobody outside this room turns a text into tokens,
+//! [`encoder`]; [`overlap`] decides which words stand on both sides. Nobody outside this room turns a text into tokens,
 //! so a model cannot be served with another text than it was trained on. [`prune`] cuts a vocabulary to what a corpus needs.
 //!
 //! Refused: a normaliser of our own before the tokenizer (a checkpoint knows the text it was pretrained on), and padding
 //! (sequences travel packed, see [`batch`]).
 pub mod batch;
-mod classes;
 pub mod encoder;
 mod fields;
 mod files;
-mod near;
+pub(crate) mod lexicon;
+pub(crate) mod normalize;
+pub mod overlap;
 mod price;
 pub mod prune;
 pub mod render;
-pub mod shared;
 mod units;
+mod word;
 
 pub use batch::{Batch, Encoding, TokenSpan};
 pub use encoder::{TextEncoder, TokenizedSide};
@@ -24,4 +25,4 @@ pub use fields::FieldSelection;
 pub use price::is_price_field;
 pub use prune::{Characters, Keep, Pruned, prune};
 pub use render::{TextConfig, render, shown};
-pub use shared::differing_tokens;
+pub use overlap::differing_tokens;

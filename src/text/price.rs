@@ -1,11 +1,11 @@
 //! Prices of two shops: seldom equal, seldom far apart for the same thing.
 //!
-//! A network reads digits one by one and has no idea of a ratio, so it is told: of the matches of Amazon-Google's training part
+//! A network reads digits one by one and has no idea of a ratio, so marks carry it: of the matches of Amazon-Google's training part
 //! 69 % of those with prices are within a fifth of each other and 4 % more than twice apart; of the non-matches 20 % and 49 %.
 
 /// Field names that say price, lower case.
 const NAMES: &[&str] = &["price", "cost", "msrp", "цена", "стоимость"];
-/// What may stand beside the number.
+/// What may be next to the number.
 const CURRENCIES: &[&str] = &["$", "€", "£", "₽", "usd", "eur", "gbp", "rub", "руб.", "руб", "р."];
 
 /// True for a field that holds prices.
@@ -48,7 +48,7 @@ pub(super) fn price(value: &str, price_field: bool) -> Option<f64> {
 
 /// How far apart two prices are.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Distance {
+pub(super) enum PriceRatio {
     /// Within a fifth.
     Near,
     /// In between.
@@ -57,11 +57,11 @@ pub(super) enum Distance {
     Far,
 }
 
-pub(super) fn distance(a: f64, b: f64) -> Distance {
+pub(super) fn ratio(a: f64, b: f64) -> PriceRatio {
     match a.max(b) / a.min(b) {
-        ratio if ratio < 1.2 => Distance::Near,
-        ratio if ratio < 2.0 => Distance::Between,
-        _ => Distance::Far,
+        ratio if ratio < 1.2 => PriceRatio::Near,
+        ratio if ratio < 2.0 => PriceRatio::Between,
+        _ => PriceRatio::Far,
     }
 }
 
@@ -92,8 +92,8 @@ mod tests {
     }
 
     #[test]
-    fn distances() {
-        use Distance::*;
-        assert_eq!([distance(100.0, 119.0), distance(100.0, 125.0), distance(250.0, 100.0)], [Near, Between, Far]);
+    fn ratios() {
+        use PriceRatio::*;
+        assert_eq!([ratio(100.0, 119.0), ratio(100.0, 125.0), ratio(250.0, 100.0)], [Near, Between, Far]);
     }
 }

@@ -30,7 +30,7 @@ pub struct TextConfig {
     /// Tokens of a pair (or of a single text), special tokens included; the longer side is cut first.
     pub max_tokens: usize,
     /// Words that also stand on the other side get segment 2 (left) or 3 (right), words near one of the other side 4 or 5,
-    /// numbers, codes and attributes in place of others 6 or 7, shared article codes 8 or 9; see [`shared`](super::shared).
+    /// numbers, codes and attributes in place of others 6 or 7, shared article codes 8 or 9; see [`overlap`](super::overlap).
     pub mark_shared: bool,
 }
 

@@ -1,26 +1,27 @@
-//! Which words stand on both sides of a pair.
+//! Which words are on both sides of a pair.
 //!
-//! A transformer has to learn that two article codes are the same out of their word pieces; telling it costs a segment
-//! number. The idea is Boualili et al., MarkedBERT (SIGIR 2020), with segment embeddings instead of marker tokens, so that
-//! sequences stay as long as they were. A word counts as shared if the other side has a word of the same normalised form, or up
-//! to five neighbours that give it when written together (`dsc-w120 /b` and `dscw120b`, `500мл` and `500 мл`).
+//! A transformer has to learn from word pieces that two article codes are the same; saying so costs a segment number. The idea is
+//! Boualili et al., MarkedBERT (SIGIR 2020), with segment embeddings instead of marker tokens, so that sequences do not grow.
+//! A word counts as shared if the other side has a word of the same normalized form, or up to five neighbors that give it when written
+//! together (`dsc-w120 /b` and `dscw120b`, `500мл` and `500 мл`).
 //!
-//! Normalised: NFKC, lower case, `ё` as `е`, only letters and digits, and a decimal separator between two digits as a
-//! point (`1,5` is `1.5` and not `15`). A quantity is its amount (`0,5 л` is `500 мл`). Written-together forms need three characters, or to be a number with its unit.
+//! Normalized: see [`word_form`](super::normalize::word_form). A quantity is its amount (`0,5 л` is `500 мл`). Forms that are written
+//! together need three characters, or to be a number with its unit. Inside an article code Cyrillic letters that look like Latin ones
+//! are the same (`ВС-120` and `BC-120`).
 //!
 //! A shared word, or words together, that is an article code has a mark of its own: it says more than any other.
 //!
-//! A word that is not shared may be *near* one of the other side, or *differ* from one: see [`near`](super::near).
+//! A word that is not shared may be a *variant* of one of the other side, or *differ* from one: see [`word`](super::word).
 //!
 //! Two prices are the same, near or different by their ratio: see [`price`](super::price).
 //!
-//! Refused: homoglyphs, which are the model's matter.
+//! Refused: look-alikes in words without digits, which are the model's matter.
 
-use super::near::{Form, differs, near};
-use super::price::{Distance, distance, price};
+use super::price::{PriceRatio, price, ratio};
 use super::units::{number_and_unit, quantity};
+use super::word::{NormalizedWord, differs, is_variant};
 
-/// Hash of a normalised form, and the first and last word it covers.
+/// Hash of a normalized form, and the first and last word it covers.
 type Key = (u64, u32, u32);
 
 /// A number with its unit.
@@ -39,29 +40,29 @@ enum Unit {
     /// A kind of [`units`](super::units).
     Known(usize),
     /// Whatever word follows.
-    Word(Form),
+    Word(NormalizedWord),
 }
 
 impl Unit {
     fn same(&self, other: &Unit) -> bool {
         match (self, other) {
             (Unit::Known(a), Unit::Known(b)) => a == b,
-            (Unit::Word(a), Unit::Word(b)) => a.text == b.text || near(a, b),
+            (Unit::Word(a), Unit::Word(b)) => a.text == b.text || is_variant(a, b),
             _ => false,
         }
     }
 }
 
-/// The words of a text: where they stand, and the forms by which another text may share them.
+/// The words of a text: where they are, and the forms by which another text may share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Words {
     /// Byte ranges of the words that have a letter or a digit.
     pub(super) spans: Vec<(u32, u32)>,
     /// The words as they are compared.
-    forms: Vec<Form>,
+    forms: Vec<NormalizedWord>,
     /// Forms of one word, sorted.
     single: Vec<Key>,
-    /// Forms of up to five neighbours, sorted.
+    /// Forms of up to five neighbors, sorted.
     merged: Vec<Key>,
     /// Numbers with their units, in the order of their words.
     quantities: Vec<Quantity>,
@@ -70,14 +71,14 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// The words of the given byte ranges of `text`, with what is known to be a price. Neighbours of different ranges are
+    /// The words of the given byte ranges of `text`, with what is known to be a price. Neighbors of different ranges are
     /// not merged.
     pub(super) fn new(text: &str, ranges: impl IntoIterator<Item = (usize, usize, bool)>) -> Self {
         let mut words = Words::default();
         for (start, end, price_field) in ranges {
             let first = words.spans.len();
             for word in text[start..end].split_whitespace().flat_map(parts) {
-                if let Some(form) = Form::new(word) {
+                if let Some(form) = NormalizedWord::new(word) {
                     let at = (word.as_ptr() as usize - text.as_ptr() as usize) as u32;
                     words.spans.push((at, at + word.len() as u32));
                     words.forms.push(form);
@@ -92,6 +93,8 @@ impl Words {
                 let at = (first + i) as u32;
                 let mut hash = fnv(SEED, &form.text);
                 words.single.push((hash, at, at));
+                words.single.extend(form.latin_code().map(|code| (fnv(SEED, code), at, at)));
+                let (mut is_latin, mut latin_hash) = (form.is_latin_part(), fnv(SEED, form.latin_part()));
                 let next = forms.get(i + 1).map(|f| f.text.as_str());
                 let pack = i >= 2 && forms[i - 1].text == "of" && forms[i - 2].text == "pack";
                 let sign = form.sign.or(pack.then_some("pack"));
@@ -107,9 +110,16 @@ impl Words {
                 let mut length = form.text.chars().count();
                 for (more, next) in (1..).zip(forms.iter().skip(i + 1).take(MERGED)) {
                     hash = fnv(hash, &next.text);
+                    is_latin &= next.is_latin_part();
+                    if is_latin {
+                        latin_hash = fnv(latin_hash, next.latin_part());
+                    }
                     length += next.text.chars().count();
                     if length >= 3 || (form.is_number() && more == 1 && next.text.chars().all(char::is_alphabetic)) {
                         words.merged.push((hash, at, at + more));
+                        if is_latin && latin_hash != hash && NormalizedWord::code(&forms[i..=i + more as usize]) {
+                            words.merged.push((latin_hash, at, at + more));
+                        }
                     }
                 }
             }
@@ -128,32 +138,32 @@ impl Words {
 /// Words that are written together with the one before them, at most: `средстводлямытьястекол`.
 const MERGED: usize = 4;
 
-/// What the other side has of a word.
+/// How a word relates to the other text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Mark {
+pub(super) enum WordRelation {
     /// Nothing.
     #[default]
     Plain,
     /// The same.
     Shared,
     /// The same word in another form, it seems.
-    Near,
+    Variant,
     /// Another number, code or attribute in its place.
     Differs,
     /// The same, and it is an article code.
     Code,
 }
 
-impl Mark {
+impl WordRelation {
     fn is_shared(self) -> bool {
-        matches!(self, Mark::Shared | Mark::Code)
+        matches!(self, WordRelation::Shared | WordRelation::Code)
     }
 }
 
-/// For each word of either side, in order, what the other side has of it.
-pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
-    let (mut of_left, mut of_right) = (vec![Mark::Plain; left.spans.len()], vec![Mark::Plain; right.spans.len()]);
-    let join = |a: &[Key], b: &[Key], of_left: &mut [Mark], of_right: &mut [Mark]| {
+/// For each word of either side, in order, how it relates to the other side.
+pub(super) fn relations(left: &Words, right: &Words) -> (Vec<WordRelation>, Vec<WordRelation>) {
+    let (mut of_left, mut of_right) = (vec![WordRelation::Plain; left.spans.len()], vec![WordRelation::Plain; right.spans.len()]);
+    let join = |a: &[Key], b: &[Key], of_left: &mut [WordRelation], of_right: &mut [WordRelation]| {
         join(
             a,
             b,
@@ -163,16 +173,16 @@ pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
     };
     join(&left.single, &right.single, &mut of_left, &mut of_right);
     let chance = [(left, right), (right, left)].map(|(words, other)| by_chance(words, other));
-    chance[0].iter().for_each(|&at| of_left[at] = Mark::Plain);
-    chance[1].iter().for_each(|&at| of_right[at] = Mark::Plain);
+    chance[0].iter().for_each(|&at| of_left[at] = WordRelation::Plain);
+    chance[1].iter().for_each(|&at| of_right[at] = WordRelation::Plain);
     join(&left.single, &right.merged, &mut of_left, &mut of_right);
     join(&left.merged, &right.single, &mut of_left, &mut of_right);
     if let (Some(a), Some(b)) = (left.price, right.price) {
-        let mark = match distance(a.0, b.0) {
-            _ if a.0 == b.0 => Mark::Shared,
-            Distance::Near => Mark::Near,
-            Distance::Between => Mark::Plain,
-            Distance::Far => Mark::Differs,
+        let mark = match ratio(a.0, b.0) {
+            _ if a.0 == b.0 => WordRelation::Shared,
+            PriceRatio::Near => WordRelation::Variant,
+            PriceRatio::Between => WordRelation::Plain,
+            PriceRatio::Far => WordRelation::Differs,
         };
         // also where a part of it is shared by chance: 129 of 129.95
         of_left[a.1..=a.2].fill(mark);
@@ -185,37 +195,37 @@ pub(super) fn shared(left: &Words, right: &Words) -> (Vec<Mark>, Vec<Mark>) {
         }
     }
     let open =
-        |marks: &[Mark]| -> Vec<usize> { (0..marks.len().min(COMPARED)).filter(|&i| !marks[i].is_shared()).collect() };
+        |marks: &[WordRelation]| -> Vec<usize> { (0..marks.len().min(COMPARED)).filter(|&i| !marks[i].is_shared()).collect() };
     let (open_left, open_right) = (open(&of_left), open(&of_right));
-    // a word is near a shared one too: `черн.` beside `черный` where `черный` stands on both sides
+    // a word may be a variant of a shared one too: `черн.` next to `черный` where `черный` is on both sides
     for (i, a) in left.forms.iter().enumerate().take(COMPARED) {
         for (j, b) in right.forms.iter().enumerate().take(COMPARED) {
-            if !(of_left[i].is_shared() && of_right[j].is_shared()) && near(a, b) {
-                set(&mut of_left[i], Mark::Near);
-                set(&mut of_right[j], Mark::Near);
+            if !(of_left[i].is_shared() && of_right[j].is_shared()) && is_variant(a, b) {
+                set(&mut of_left[i], WordRelation::Variant);
+                set(&mut of_right[j], WordRelation::Variant);
             }
         }
     }
     for &i in &open_left {
         for &j in &open_right {
-            if of_left[i] != Mark::Near && of_right[j] != Mark::Near && differs(&left.forms[i], &right.forms[j]) {
-                set(&mut of_left[i], Mark::Differs);
-                set(&mut of_right[j], Mark::Differs);
+            if of_left[i] != WordRelation::Variant && of_right[j] != WordRelation::Variant && differs(&left.forms[i], &right.forms[j]) {
+                set(&mut of_left[i], WordRelation::Differs);
+                set(&mut of_right[j], WordRelation::Differs);
             }
         }
     }
     for a in left.first_quantities().filter(|q| open_left.contains(&q.first)) {
         for b in right.first_quantities().filter(|q| open_right.contains(&q.first)) {
             if a.amount != b.amount && a.unit.same(&b.unit) {
-                of_left[a.first..=a.last].iter_mut().for_each(|mark| set(mark, Mark::Differs));
-                of_right[b.first..=b.last].iter_mut().for_each(|mark| set(mark, Mark::Differs));
+                of_left[a.first..=a.last].iter_mut().for_each(|mark| set(mark, WordRelation::Differs));
+                of_right[b.first..=b.last].iter_mut().for_each(|mark| set(mark, WordRelation::Differs));
             }
         }
     }
     (of_left, of_right)
 }
 
-/// Numbers of a text whose like in the other counts something else each time: the 100 of `100 г` beside `100%`.
+/// Numbers of a text whose like in the other counts something else each time: the 100 of `100 г` and of `100%`.
 fn by_chance(words: &Words, other: &Words) -> Vec<usize> {
     let kind = |q: &Quantity| if let Unit::Known(kind) = q.unit { Some(kind) } else { None };
     let mut found = Vec::new();
@@ -226,7 +236,7 @@ fn by_chance(words: &Words, other: &Words) -> Vec<usize> {
             let found = other.quantities.binary_search_by_key(&at, |q| q.first).ok()?;
             kind(&other.quantities[found])
         };
-        let like = |(at, form): (usize, &Form)| form.text == *number && counts(at).is_none_or(|kind| kind == own);
+        let like = |(at, form): (usize, &NormalizedWord)| form.text == *number && counts(at).is_none_or(|kind| kind == own);
         let amount = |q: &Quantity| kind(q) == Some(own) && q.amount == of.amount;
         if !other.forms.iter().enumerate().any(like) && !other.quantities.iter().any(amount) {
             found.push(of.first);
@@ -235,8 +245,8 @@ fn by_chance(words: &Words, other: &Words) -> Vec<usize> {
     found
 }
 
-fn set(mark: &mut Mark, to: Mark) {
-    if *mark == Mark::Plain {
+fn set(mark: &mut WordRelation, to: WordRelation) {
+    if *mark == WordRelation::Plain {
         *mark = to;
     }
 }
@@ -245,12 +255,12 @@ fn set(mark: &mut Mark, to: Mark) {
 const COMPARED: usize = 64;
 
 /// Marks words as shared; those of a code as one, however their parts are shared too.
-fn share(marks: &mut [Mark], forms: &[Form], first: usize, last: usize) {
-    let mark = if Form::code(&forms[first..=last]) { Mark::Code } else { Mark::Shared };
-    marks[first..=last].iter_mut().filter(|m| **m != Mark::Code).for_each(|m| *m = mark);
+fn share(marks: &mut [WordRelation], forms: &[NormalizedWord], first: usize, last: usize) {
+    let mark = if NormalizedWord::code(&forms[first..=last]) { WordRelation::Code } else { WordRelation::Shared };
+    marks[first..=last].iter_mut().filter(|m| **m != WordRelation::Code).for_each(|m| *m = mark);
 }
 
-/// Tells the words of equal forms of two sorted lists, by first and last.
+/// Reports the words of equal forms of two sorted lists, by first and last.
 fn join(left: &[Key], right: &[Key], mut of_left: impl FnMut(usize, usize), mut of_right: impl FnMut(usize, usize)) {
     let (mut i, mut j) = (0, 0);
     while let (Some(a), Some(b)) = (left.get(i), right.get(j)) {
@@ -276,8 +286,8 @@ fn join(left: &[Key], right: &[Key], mut of_left: impl FnMut(usize, usize), mut 
 /// at when asking why two texts are or are not the same thing.
 pub fn differing_tokens(left: &str, right: &str) -> (Vec<String>, Vec<String>) {
     let words = [left, right].map(|text| Words::new(text, [(0, text.len(), false)]));
-    let (of_left, of_right) = shared(&words[0], &words[1]);
-    let lacking = |text: &str, words: &Words, marks: &[Mark]| {
+    let (of_left, of_right) = relations(&words[0], &words[1]);
+    let lacking = |text: &str, words: &Words, marks: &[WordRelation]| {
         let mut found: Vec<String> = Vec::new();
         for (&(start, end), _) in words.spans.iter().zip(marks).filter(|(_, mark)| !mark.is_shared()) {
             let word = text[start as usize..end as usize].trim_matches(|c: char| !c.is_alphanumeric());
@@ -291,9 +301,9 @@ pub fn differing_tokens(left: &str, right: &str) -> (Vec<String>, Vec<String>) {
 }
 
 /// A number with a word at or after it, in thousandths: `25пак`, `2 аккум.`; and how many words follow the number's.
-fn unknown_unit(word: &str, next: Option<&str>) -> Option<(Form, u64, usize)> {
+fn unknown_unit(word: &str, next: Option<&str>) -> Option<(NormalizedWord, u64, usize)> {
     let (number, unit, two) = number_and_unit(word, next)?;
-    let unit = Form::new(unit).filter(|_| unit.chars().all(char::is_alphabetic))?;
+    let unit = NormalizedWord::new(unit).filter(|_| unit.chars().all(char::is_alphabetic))?;
     Some((unit, (number * 1000.0).round() as u64, usize::from(two)))
 }
 
@@ -311,7 +321,7 @@ fn parts(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where a word ends and the next one begins, though no space stands there.
+/// Where a word ends and the next one begins, though there is no space.
 fn seam(word: &str) -> Option<usize> {
     if let Some(first) = word.find(char::is_numeric) {
         let before = word[..first].strip_suffix('.')?;
@@ -388,15 +398,15 @@ mod tests {
         let whole = Words::new(text, [(0, 8, false)]);
         let apart = Words::new(text, [(0, 3, false), (4, 8, false)]);
         let code = Words::new("dscw120", [(0, 7, false)]);
-        assert_eq!(shared(&whole, &code), (vec![Mark::Code; 2], vec![Mark::Code]));
-        assert_eq!(shared(&apart, &code), (vec![Mark::Plain; 2], vec![Mark::Plain]));
+        assert_eq!(relations(&whole, &code), (vec![WordRelation::Code; 2], vec![WordRelation::Code]));
+        assert_eq!(relations(&apart, &code), (vec![WordRelation::Plain; 2], vec![WordRelation::Plain]));
     }
 
     /// Marks as letters: what is the same, near, different, or nothing.
     fn marks(left: &str, right: &str) -> (String, String) {
         let words = [left, right].map(|text| Words::new(text, [(0, text.len(), false)]));
-        let (l, r) = shared(&words[0], &words[1]);
-        let letters = |marks: Vec<Mark>| marks.iter().map(|&mark| [".", "s", "n", "d", "c"][mark as usize]).collect();
+        let (l, r) = relations(&words[0], &words[1]);
+        let letters = |marks: Vec<WordRelation>| marks.iter().map(|&mark| [".", "s", "n", "d", "c"][mark as usize]).collect();
         (letters(l), letters(r))
     }
 
@@ -431,6 +441,12 @@ mod tests {
             ("Sony dsc-w120 /b", "sony DSCW120B", "scc", "sc"),
             ("гель 023-05 500мл", "гель 023-05, 0,5 л", "scs", "scss"),
             ("SSD Talmera 512GB", "SSD Veldan 512 GB", "s.s", "s.ss"),
+            // the first is Cyrillic
+            ("монитор ВС-120", "монитор BC-120", "sc", "sc"),
+            ("монитор ВС 120", "монитор BC-120", "scc", "sc"),
+            ("монитор ВС-120", "монитор BC-130", "sd", "sd"),
+            ("лампа Е27", "лампа E27", "ss", "ss"),
+            ("сот 5", "cot 5", ".s", ".s"),
         ] {
             assert_eq!(marks(left, right), (of_left.into(), of_right.into()), "{left} | {right}");
             assert_eq!(marks(right, left), (of_right.into(), of_left.into()), "{right} | {left}");
@@ -439,7 +455,7 @@ mod tests {
 
     #[test]
     fn prices_are_compared_as_amounts() {
-        use Mark::*;
+        use WordRelation::*;
         for (left, right, mark) in [
             ("$129.95", "$129.99", Near),
             ("$129.95", "129.95", Shared),
@@ -451,7 +467,7 @@ mod tests {
                 let text = format!("гель {value}");
                 Words::new(&text, [(0, 8, false), (9, text.len(), false)])
             });
-            let (l, r) = shared(&words[0], &words[1]);
+            let (l, r) = relations(&words[0], &words[1]);
             assert!(l[0].is_shared() && l[1..].iter().chain(&r[1..]).all(|m| *m == mark), "{left} {right} {l:?} {r:?}");
         }
     }

@@ -1,42 +1,43 @@
-//! Words that are not the same but close: the same word in another form, or another number in the same place.
+//! A word as it is compared, and words that are not the same but close: the same word in another form, or another number in the same
+//! place.
 //!
-//! *Near* is what shops do to a word: cut off (`черн.`, `dscw120` for `dscw120b`), squeezed (`blk`, `ср-во`), inflected
-//! (`белая` and `белый`; by Snowball's stems). *Differs* is what tells siblings apart: a code or number whose letters stand on the
-//! other side with other digits (`dscw120` and `dscw130`, `8gb` and `4gb`, `e27` and `e14`), or with one character changed, or a word that excludes it
-//! ([`classes`](super::classes)).
+//! A *variant* is what shops make of a word: cut off (`черн.`, `dscw120` for `dscw120b`), squeezed (`blk`, `ср-во`), inflected
+//! (`белая` and `белый`; by Snowball's stems). A word that *differs* is what separates siblings: a code or number whose letters are on
+//! the other side with other digits (`dscw120` and `dscw130`, `8gb` and `4gb`, `e27` and `e14`), or with one character changed, or a
+//! word that excludes it ([`lexicon`](super::lexicon)).
 //! Neither is a verdict; the model learns what each is worth.
 
-use std::sync::LazyLock;
+use super::lexicon::{ValueId, conflict, values_of};
+use super::normalize::{latin, latin_code, stem, word_form};
 
-use rust_stemmers::{Algorithm, Stemmer};
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
-
-use super::classes::{classes, exclude};
+/// Longest word without a digit, in bytes, that is tried as part of a code with look-alikes: four Cyrillic letters.
+const CODE_PREFIX: usize = 8;
 
 /// A word as it is compared.
 #[derive(Debug, Clone)]
-pub(super) struct Form {
-    /// NFKC, lower case, `ё` as `е`, only letters, digits and a plus after a letter; a decimal separator between two digits is a
-    /// point, a times sign is `x`.
+pub(super) struct NormalizedWord {
+    /// As by [`word_form`].
     pub(super) text: String,
+    /// The text with look-alikes in Latin: of an article code, or of a few letters that may be part of one.
+    latin: Option<String>,
     /// Its stem, if that is another.
     stem: Option<String>,
     /// Characters before its one hyphen, for an abbreviation such as `ср-во`; else 0.
     before_hyphen: usize,
     /// The unit that a sign after the number stands for: inches or percent.
     pub(super) sign: Option<&'static str>,
-    /// What it excludes: class and value.
-    classes: &'static [(u8, u8)],
+    /// What it means in the lexicon.
+    values: &'static [ValueId],
     /// It has a digit.
     digit: bool,
     /// The letters around its digits.
     letters: String,
 }
 
-impl Form {
+impl NormalizedWord {
     /// None for pure punctuation.
     pub(super) fn new(word: &str) -> Option<Self> {
-        let text = normalised(word);
+        let text = word_form(word);
         if text.is_empty() {
             return None;
         }
@@ -46,13 +47,15 @@ impl Form {
             Some(number) => (number, "%"),
             None => (ending.trim_end_matches(['"', '\'', '″', '”', '’']), "in"),
         };
-        let letters = if digit { text.chars().filter(|c| c.is_alphabetic()).collect() } else { String::new() };
+        let latin = if digit { latin_code(&text) } else { latin(&text).filter(|_| text.len() <= CODE_PREFIX) };
+        let compared = latin.as_deref().unwrap_or(&text);
+        let letters = if digit { compared.chars().filter(|c| c.is_alphabetic()).collect() } else { String::new() };
         let signed = number.len() < ending.len() && number.ends_with(|c: char| c.is_ascii_digit());
-        let mut form = Form { stem: None, before_hyphen: 0, sign: None, classes: &[], digit, letters, text };
+        let mut form = NormalizedWord { stem: None, before_hyphen: 0, sign: None, values: &[], digit, letters, latin, text };
         form.sign = Some(sign).filter(|_| signed && form.is_number());
         if !digit && form.text.chars().all(char::is_alphabetic) {
             let stem = stem(&form.text);
-            form.classes = classes(&stem);
+            form.values = values_of(&stem);
             form.stem = Some(stem).filter(|stem| *stem != form.text);
             let halves: Vec<usize> =
                 word.split('-').map(|half| half.chars().filter(|c| c.is_alphabetic()).count()).collect();
@@ -68,7 +71,7 @@ impl Form {
     }
 
     /// Whether words written together are an article code: letters and digits that are no number with a unit, or many digits.
-    pub(super) fn code(words: &[Form]) -> bool {
+    pub(super) fn code(words: &[NormalizedWord]) -> bool {
         let count: usize = words.iter().map(|w| w.text.chars().count()).sum();
         if count < 4 || !words.iter().any(|w| w.digit) {
             return false;
@@ -84,20 +87,28 @@ impl Form {
         }
     }
 
+    /// A whole article code in Latin letters, if it has look-alikes.
+    pub(super) fn latin_code(&self) -> Option<&str> {
+        self.latin.as_deref().filter(|_| self.digit)
+    }
+
+    /// The word as part of an article code that is written in several words.
+    pub(super) fn latin_part(&self) -> &str {
+        self.latin.as_deref().unwrap_or(&self.text)
+    }
+
+    /// Whether it can be part of an article code in Latin letters.
+    pub(super) fn is_latin_part(&self) -> bool {
+        self.latin.is_some() || self.text.is_ascii()
+    }
+
     fn stem(&self) -> &str {
         self.stem.as_deref().unwrap_or(&self.text)
     }
 }
 
-pub(super) fn stem(word: &str) -> String {
-    static RUSSIAN: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::Russian));
-    static ENGLISH: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::English));
-    let cyrillic = word.starts_with(|c| ('а'..='я').contains(&c));
-    (if cyrillic { &RUSSIAN } else { &ENGLISH }).stem(word).into_owned()
-}
-
 /// Whether one is the other in another form.
-pub(super) fn near(a: &Form, b: &Form) -> bool {
+pub(super) fn is_variant(a: &NormalizedWord, b: &NormalizedWord) -> bool {
     if a.text.as_bytes()[0] != b.text.as_bytes()[0] || a.text == b.text {
         return false;
     }
@@ -108,12 +119,12 @@ pub(super) fn near(a: &Form, b: &Form) -> bool {
     begins || (!short.digit && !long.digit && (same_stem(short, long) || squeezed(short, &long.text, count)))
 }
 
-fn same_stem(a: &Form, b: &Form) -> bool {
+fn same_stem(a: &NormalizedWord, b: &NormalizedWord) -> bool {
     a.stem() == b.stem() && a.stem().chars().count() >= 3
 }
 
 /// `ср-во` of `средство`: its beginning and its end; `blk` of `black`: no vowel after the first letter, the rest in order.
-fn squeezed(short: &Form, long: &str, count: usize) -> bool {
+fn squeezed(short: &NormalizedWord, long: &str, count: usize) -> bool {
     if short.before_hyphen > 0 {
         let cut = short.text.char_indices().nth(short.before_hyphen).map_or(0, |(at, _)| at);
         return long.starts_with(&short.text[..cut]) && long.ends_with(&short.text[cut..]);
@@ -126,10 +137,10 @@ fn squeezed(short: &Form, long: &str, count: usize) -> bool {
         && short.text.chars().all(|c| rest.any(|r| r == c))
 }
 
-/// Whether one stands in the other's place: values that exclude each other, or both with digits, the same letters around other digits
+/// Whether one is in the other's place: values that exclude each other, or both with digits, the same letters around other digits
 /// or one character changed.
-pub(super) fn differs(a: &Form, b: &Form) -> bool {
-    if exclude(a.classes, b.classes) {
+pub(super) fn differs(a: &NormalizedWord, b: &NormalizedWord) -> bool {
+    if conflict(a.values, b.values) {
         return true;
     }
     if !a.digit || !b.digit || a.text == b.text {
@@ -138,38 +149,10 @@ pub(super) fn differs(a: &Form, b: &Form) -> bool {
     if !a.letters.is_empty() && a.letters == b.letters {
         return true;
     }
-    let count = a.text.chars().count();
-    let changed = a.text.chars().zip(b.text.chars()).filter(|(x, y)| x != y).count();
-    count >= 4 && count == b.text.chars().count() && changed == 1
-}
-
-/// A word's form for comparison; empty for pure punctuation.
-fn normalised(word: &str) -> String {
-    let mut form = String::with_capacity(word.len());
-    if word.is_ascii() || is_nfkc_quick(word.chars()) == IsNormalized::Yes {
-        push_form(&mut form, word.chars());
-    } else {
-        push_form(&mut form, word.nfkc());
-    }
-    // the times sign of `3,5 х 35`
-    if form == "х" || word == "×" { "x".into() } else { form }
-}
-
-fn push_form(form: &mut String, characters: impl Iterator<Item = char>) {
-    let mut characters = characters.flat_map(char::to_lowercase).peekable();
-    let mut after_digit = false;
-    while let Some(c) = characters.next() {
-        let between_digits = after_digit && characters.peek().is_some_and(|n| n.is_numeric());
-        match c {
-            'х' | '×' if between_digits => form.push('x'),
-            '.' | ',' if between_digits => form.push('.'),
-            'ё' => form.push('е'),
-            '+' if form.ends_with(|c: char| c == '+' || c.is_alphabetic()) => form.push(c),
-            _ if c.is_alphanumeric() => form.push(c),
-            _ => {}
-        }
-        after_digit = c.is_numeric();
-    }
+    let (a, b) = (a.latin_part(), b.latin_part());
+    let count = a.chars().count();
+    let changed = a.chars().zip(b.chars()).filter(|(x, y)| x != y).count();
+    count >= 4 && count == b.chars().count() && changed == 1
 }
 
 #[cfg(test)]
@@ -177,35 +160,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms() {
-        for (word, form) in [
-            ("DSC-W120/B,", "dscw120b"),
-            ("0,5л", "0.5л"),
-            ("0.5Л.", "0.5л"),
-            ("1:10", "110"),
-            ("«Зелёный»", "зеленый"),
-            ("—", ""),
-            ("½", "12"),
-            ("ﬁne", "fine"),
-            ("500.", "500"),
-            ("3,5х35", "3.5x35"),
-            ("2×4", "2x4"),
-            ("5х", "5х"),
-            ("х", "x"),
-            ("×", "x"),
-            ("Spray+", "spray+"),
-            ("C++,", "c++"),
-            ("10+", "10"),
-            ("+", ""),
-        ] {
-            assert_eq!(normalised(word), form, "{word}");
-            assert_eq!(Form::new(word).is_none(), form.is_empty());
-        }
-        assert_ne!(normalised("1.5"), normalised("15"));
+    fn signs_after_numbers_are_units() {
         for (word, sign) in
             [("27\",", Some("in")), ("27'", Some("in")), ("a27\"", None), ("27", None), ("80%.", Some("%"))]
         {
-            assert_eq!(Form::new(word).unwrap().sign, sign, "{word}");
+            assert_eq!(NormalizedWord::new(word).unwrap().sign, sign, "{word}");
         }
     }
 
@@ -226,13 +185,13 @@ mod tests {
             ("129.95", false),
             ("2005", false),
         ] {
-            let forms: Vec<Form> = words.split(' ').filter_map(Form::new).collect();
-            assert_eq!(Form::code(&forms), is, "{words}");
+            let forms: Vec<NormalizedWord> = words.split(' ').filter_map(NormalizedWord::new).collect();
+            assert_eq!(NormalizedWord::code(&forms), is, "{words}");
         }
     }
 
     #[test]
-    fn near_is_another_form_of_the_word() {
+    fn a_variant_is_another_form_of_the_word() {
         for (a, b, is) in [
             ("dscw120", "dscw120b", true),
             ("dscw120", "dscw130", false),
@@ -256,8 +215,8 @@ mod tests {
             ("spray", "spray+", true),
             ("d7", "d70", false),
         ] {
-            let [x, y] = [a, b].map(|w| Form::new(w).unwrap());
-            assert_eq!((near(&x, &y), near(&y, &x)), (is, is), "{a} {b}");
+            let [x, y] = [a, b].map(|w| NormalizedWord::new(w).unwrap());
+            assert_eq!((is_variant(&x, &y), is_variant(&y, &x)), (is, is), "{a} {b}");
         }
     }
 
@@ -276,7 +235,7 @@ mod tests {
             ("dscw120", "dscw120", false),
             ("8gb", "8 g", false),
         ] {
-            let [x, y] = [a, b].map(|w| Form::new(w).unwrap());
+            let [x, y] = [a, b].map(|w| NormalizedWord::new(w).unwrap());
             assert_eq!((differs(&x, &y), differs(&y, &x)), (is, is), "{a} {b}");
         }
     }
