@@ -15,8 +15,8 @@ use tokenizers::Encoding as Tokens;
 
 use super::batch::{Encoding, TokenSpan};
 use super::files::Files;
-use super::render::{TextConfig, render};
 use super::overlap::{WordRelation, Words, relations};
+use super::render::{TextConfig, render};
 use crate::ranker::Input;
 use crate::{Error, Result};
 

@@ -22,7 +22,7 @@ mod word;
 pub use batch::{Batch, Encoding, TokenSpan};
 pub use encoder::{TextEncoder, TokenizedSide};
 pub use fields::FieldSelection;
+pub use overlap::differing_tokens;
 pub use price::is_price_field;
 pub use prune::{Characters, Keep, Pruned, prune};
 pub use render::{TextConfig, render, shown};
-pub use overlap::differing_tokens;

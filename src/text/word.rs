@@ -51,7 +51,8 @@ impl NormalizedWord {
         let compared = latin.as_deref().unwrap_or(&text);
         let letters = if digit { compared.chars().filter(|c| c.is_alphabetic()).collect() } else { String::new() };
         let signed = number.len() < ending.len() && number.ends_with(|c: char| c.is_ascii_digit());
-        let mut form = NormalizedWord { stem: None, before_hyphen: 0, sign: None, values: &[], digit, letters, latin, text };
+        let mut form =
+            NormalizedWord { stem: None, before_hyphen: 0, sign: None, values: &[], digit, letters, latin, text };
         form.sign = Some(sign).filter(|_| signed && form.is_number());
         if !digit && form.text.chars().all(char::is_alphabetic) {
             let stem = stem(&form.text);

@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_column_that_is_the_answer_is_left_out_and_says_why() {
-        let answer = |i: u32, side| format!("c{}", if i.is_multiple_of(2) || !side { i } else { i + 1000 });
+        let answer = |i: u32, side: bool| format!("c{}", if i.is_multiple_of(2) || !side { i } else { i + 1000 });
         let draft = Draft::of(&set(40, answer), Path::new("none"));
         assert_eq!(draft.fields, ["name"]);
         let why = draft.columns.iter().find(|c| c.name == "cluster_id").unwrap().left_out.unwrap();
