@@ -20,6 +20,8 @@ pub enum Failure {
     Gate(String),
     /// We made a mistake, and [`hold_panics`] knows which.
     Panicked,
+    /// A signal stopped it; its number, and what is left.
+    Stopped(u8, String),
     /// Whoever read our stdout went away: nothing is wrong.
     Closed,
 }
@@ -45,6 +47,7 @@ impl Failure {
             Failure::Library(e) if e.is_user_error() => 2,
             Failure::Library(_) | Failure::Panicked => 1,
             Failure::Gate(_) => 3,
+            Failure::Stopped(signal, _) => 128 + signal,
             Failure::Closed => 0,
         }
     }
@@ -57,7 +60,7 @@ impl Failure {
                 e.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_string()
             }
             Failure::Library(e) => e.to_string(),
-            Failure::Gate(what) => what.clone(),
+            Failure::Gate(what) | Failure::Stopped(_, what) => what.clone(),
             Failure::Panicked => PANIC.lock().unwrap_or_else(PoisonError::into_inner).0.clone(),
         };
         message.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -75,7 +78,7 @@ impl Failure {
                 let trace = PANIC.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
                 writeln!(talk, "error: {message}").and_then(|()| write!(talk, "{trace}"))
             }
-            Failure::Library(_) | Failure::Gate(_) => writeln!(talk, "error: {message}"),
+            Failure::Library(_) | Failure::Gate(_) | Failure::Stopped(..) => writeln!(talk, "error: {message}"),
         };
         if json && code != 0 {
             let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": message, "code": code }));

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use indicatif::ProgressBar;
+use sverka::Error;
 use sverka::train::{Progress, Recipe, StepReport, Validation};
 
 use crate::args::Resolved;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
+use crate::signals::Stop;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -18,7 +20,8 @@ Examples:
   sverka train recipes/abt-buy.toml --run runs/short --resume
 
 The run folder holds the recipe, a log (JSON lines), metrics, the environment, checkpoints and the model.
-`init` writes a recipe for your own lists. Exit code 3: the result is below the recipe's [expect].";
+`init` writes a recipe for your own lists. Exit code 3: the result is below the recipe's [expect].
+Ctrl-C (or SIGTERM) writes a checkpoint and ends with 130 (143); a second one ends at once.";
 
 /// Train a model with a recipe
 #[derive(Debug, clap::Args)]
@@ -42,6 +45,7 @@ struct Bar<'a> {
     output: &'a Output,
     bar: ProgressBar,
     best: Mutex<Option<f64>>,
+    stop: Stop,
 }
 
 const STEPS: u64 = 10_000;
@@ -57,7 +61,8 @@ impl Progress for Bar<'_> {
             report.items_per_second,
             clock(report.seconds_left)
         ));
-        ControlFlow::Continue(())
+        self.stop.wait_for_checkpoint();
+        if self.stop.last().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
     fn validated(&self, v: &Validation) {
         if v.best
@@ -100,8 +105,13 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let recipe = Recipe::read(&args.recipe, &sets)?;
     let run = args.run.unwrap_or_else(|| PathBuf::from("runs").join(&recipe.name));
     let bar = output.bar(STEPS, "{bar:24} {percent:>3}% {msg}");
-    let progress = Bar { output, bar, best: Mutex::new(None) };
-    let outcome = sverka::train::train(&recipe, &run, args.resume, &progress)?;
+    let stop = Stop::listen().map_err(|e| Error::Internal { op: "listen to signals", what: e.to_string() })?;
+    let progress = Bar { output, bar, best: Mutex::new(None), stop };
+    let outcome =
+        sverka::train::train(&recipe, &run, args.resume, &progress).map_err(|e| match progress.stop.last() {
+            Some(signal) => Failure::Stopped(signal, e.to_string()),
+            None => e.into(),
+        })?;
     progress.bar.finish_and_clear();
     output.summary(&outcome, &outcome.to_string())?;
     match outcome.missed() {

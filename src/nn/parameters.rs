@@ -22,6 +22,8 @@ pub struct Parameter {
     pub grad: Arc<Mutex<Values>>,
     /// Whether weight decay applies: not on LayerNorm and bias.
     pub decay: bool,
+    /// What the learning rate is multiplied by.
+    pub lr_scale: f32,
 }
 
 /// All trained arrays of a network, in a fixed order.
@@ -40,7 +42,7 @@ impl Parameters {
             let (shape, data) = (array.shape.clone(), array.into_values());
             let decay = shape.len() > 1;
             let grad = Arc::new(Mutex::new(Values::Zero(data.len())));
-            Parameter { name, shape, value: Arc::new(data), grad, decay }
+            Parameter { name, shape, value: Arc::new(data), grad, decay, lr_scale: 1.0 }
         });
         Parameters { list: list.collect(), vars: Mutex::default() }
     }

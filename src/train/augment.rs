@@ -42,14 +42,16 @@ pub struct Augment {
     /// Positives made from a record, on average.
     pub positives: f64,
     /// Share of real pairs' sides that lose words.
-    pub thin: f64,
+    #[serde(alias = "thin")]
+    pub word_dropout: f64,
     /// Only the first so many words of a record are changed, so that truncation does not hide what makes the difference.
-    pub words: usize,
+    #[serde(alias = "words")]
+    pub max_words: usize,
 }
 
 impl Default for Augment {
     fn default() -> Self {
-        Augment { negatives: 0.5, positives: 0.5, thin: 0.2, words: 24 }
+        Augment { negatives: 0.5, positives: 0.5, word_dropout: 0.2, max_words: 24 }
     }
 }
 
@@ -68,7 +70,7 @@ pub fn made_pairs(
     let mut made = Vec::new();
     for _ in 0..times(rng, augment.negatives) {
         let near = pick(siblings, rng).copied();
-        let mut draft = Draft::new(record, augment.words);
+        let mut draft = Draft::new(record, augment.max_words);
         let coded = draft.coded();
         let way = below(rng, 4);
         let changed = match (way, near) {
@@ -129,7 +131,7 @@ pub fn thin_pair(
     let drafts = [left, right].map(|record| Draft::new(record, usize::MAX));
     let vocabularies = [&drafts[0], &drafts[1]].map(Draft::vocabulary);
     let mut sides = [(left, 1), (right, 0)].into_iter().zip(drafts).map(|((record, other), mut draft)| {
-        if chance(rng, augment.thin) {
+        if chance(rng, augment.word_dropout) {
             let count = 1 + below(rng, 1 + draft.len() / 8);
             let allowed = |word: &str| label || vocabularies[other].contains(word);
             (0..count).for_each(|_| draft.drop_word(rng, &allowed));
@@ -147,7 +149,7 @@ pub fn thin_pair(
 
 /// The record in another shop's words: left alone, or changed in one to five ways.
 fn perturbed(record: &Record, other: &Record, rng: &mut impl Rng, augment: &Augment) -> Record {
-    let mut draft = Draft::new(record, augment.words);
+    let mut draft = Draft::new(record, augment.max_words);
     let mut ways: Vec<usize> = (0..below(rng, 6)).map(|_| below(rng, 12)).collect();
     // words go first: a colour cut short is no longer known for one, and must not be dropped
     ways.sort_unstable();
@@ -196,8 +198,8 @@ mod tests {
         (0..200).flat_map(|seed| made_pairs(record, &other, &[], &mut rng(seed), augment)).collect()
     }
 
-    const NEGATIVES: Augment = Augment { negatives: 1.0, positives: 0.0, thin: 0.0, words: 24 };
-    const POSITIVES: Augment = Augment { negatives: 0.0, positives: 1.0, thin: 1.0, words: 24 };
+    const NEGATIVES: Augment = Augment { negatives: 1.0, positives: 0.0, word_dropout: 0.0, max_words: 24 };
+    const POSITIVES: Augment = Augment { negatives: 0.0, positives: 1.0, word_dropout: 1.0, max_words: 24 };
 
     #[test]
     fn only_the_difference_tells_the_label() {
@@ -283,7 +285,7 @@ mod tests {
     fn thinned_mismatches_lose_only_what_both_have() {
         let left = record(&[("name", "гель душистый лимон 500 мл для рук"), ("price", "120")]);
         let right = record(&[("name", "гель душистый ромашка 500 мл для рук"), ("price", "130")]);
-        let augment = Augment { thin: 1.0, ..Default::default() };
+        let augment = Augment { word_dropout: 1.0, ..Default::default() };
         let mut thinner = 0;
         for seed in 0..100 {
             let (l, r) = thin_pair(&left, &right, false, &mut rng(seed), &augment);
@@ -294,7 +296,7 @@ mod tests {
         assert_eq!(thinner, 100);
         let loses = |seed| !thin_pair(&left, &left, true, &mut rng(seed), &augment).0.values[0].contains("лимон");
         assert!((0..100).any(loses));
-        let off = Augment { thin: 0.0, ..augment };
+        let off = Augment { word_dropout: 0.0, ..augment };
         assert_eq!(thin_pair(&left, &right, true, &mut rng(1), &off), (left, right));
     }
 

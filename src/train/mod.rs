@@ -25,6 +25,7 @@ mod leakage;
 pub mod negatives;
 pub mod objective;
 pub mod optimizer;
+mod owner;
 pub mod progress;
 pub mod quantize;
 pub mod quantize_bundle;

@@ -71,7 +71,7 @@ impl AdamW {
         let correction = |beta: f32| (1.0 - f64::from(beta).powf(t)) as f32;
         for ((p, m), v) in parameters.list.iter_mut().zip(&mut self.m).zip(&mut self.v) {
             let step = AdamStep {
-                lr: rate,
+                lr: rate * p.lr_scale,
                 beta1,
                 beta2,
                 eps: epsilon,

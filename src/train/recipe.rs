@@ -85,6 +85,10 @@ fn cross_encoder() -> String {
 
 /// Rows of a segment table that nobody will need.
 const MOST_SEGMENTS: usize = 256;
+/// Repetitions of a pair, and non-matches made for one, that nobody will need.
+const MOST_COPIES: usize = 10_000;
+/// Pairs of a step that nobody will need.
+const MOST_BATCH: u64 = 1 << 20;
 
 /// What is learnt from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,9 +99,9 @@ pub struct Data {
     /// Sets whose test and validation pairs must not be learnt, beside those of `sources`.
     #[serde(default)]
     pub exclude: Vec<Source>,
-    /// Names of sources that are only measured on; none of their pairs is learnt or validated on.
-    #[serde(default)]
-    pub leave_out: Vec<String>,
+    /// Names of sources that are only measured on; none of their pairs is learned or validated on.
+    #[serde(default, alias = "leave_out")]
+    pub eval_only: Vec<String>,
     /// Parts for pairs that have none.
     #[serde(default)]
     pub split: SplitRatios,
@@ -110,7 +114,7 @@ pub struct Data {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedSource {
-    /// Its name in logs, metrics and `leave_out`.
+    /// Its name in logs, metrics and `eval_only`.
     pub name: String,
     /// Its files.
     pub from: Source,
@@ -136,8 +140,8 @@ pub struct NamedSource {
     #[serde(default)]
     pub negatives: Option<Negatives>,
     /// Whether each of its two lists holds a product once, so that neighbours in one list are made non-matches too.
-    #[serde(default)]
-    pub unique: bool,
+    #[serde(default, alias = "unique")]
+    pub deduplicated: bool,
 }
 
 impl NamedSource {
@@ -191,15 +195,20 @@ pub struct TrainSettings {
     /// Pairs in a batch.
     pub batch: usize,
     /// Batches in a step.
-    pub accumulate: usize,
+    #[serde(alias = "accumulate")]
+    pub gradient_accumulation: usize,
     /// Tokens that are in the network at once; limits memory, not results.
-    pub tokens: usize,
+    #[serde(alias = "tokens")]
+    pub max_tokens_per_pass: usize,
     /// Peak learning rate.
     pub lr: f64,
+    /// Factors of the rate for parameters whose name begins with a key; the longest such key counts.
+    pub learning_rates: BTreeMap<String, f32>,
     /// Share of the run in which the rate rises.
     pub warmup: f64,
     /// Share of the peak rate that is left at the end.
-    pub final_lr: f64,
+    #[serde(alias = "final_lr")]
+    pub min_lr_ratio: f64,
     /// Decoupled weight decay; never on LayerNorm and bias.
     pub weight_decay: f32,
     /// AdamW's first decay.
@@ -209,19 +218,22 @@ pub struct TrainSettings {
     /// AdamW's epsilon.
     pub epsilon: f32,
     /// Largest global norm of the gradients; 0: no limit.
-    pub clip: f32,
+    #[serde(alias = "clip")]
+    pub max_grad_norm: f32,
     /// Dropout everywhere; the start's own where it is left out.
     pub dropout: Option<f32>,
     /// What is done about rare matches.
     pub class_balance: ClassBalance,
     /// Share of matches that the balance aims at.
     pub positive_share: f64,
-    /// Targets move this far towards one half, twice.
+    /// Label smoothing `s`: targets become `s / 2` and `1 - s / 2`.
     pub label_smoothing: f32,
     /// Chance that a pair's sides are swapped in an epoch.
-    pub swap: f64,
+    #[serde(alias = "swap")]
+    pub swap_probability: f64,
     /// Decay of a moving average of the weights, which is then what is validated and kept.
-    pub average: Option<f32>,
+    #[serde(alias = "average")]
+    pub ema_decay: Option<f32>,
     /// The measure by which early stopping and the choice of the best weights go. Rankers measure `f1` (the best over all thresholds), `ap`
     /// (average precision) and `loss` (log loss; steadier than the others, which a few pairs at the very top can move).
     #[serde(alias = "measure")]
@@ -241,22 +253,23 @@ impl Default for TrainSettings {
             dtype: Dtype::F32,
             epochs: 10,
             batch: 32,
-            accumulate: 1,
-            tokens: 8192,
+            gradient_accumulation: 1,
+            max_tokens_per_pass: 8192,
             lr: 5e-5,
+            learning_rates: BTreeMap::new(),
             warmup: 0.1,
-            final_lr: 0.0,
+            min_lr_ratio: 0.0,
             weight_decay: 0.01,
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-8,
-            clip: 1.0,
+            max_grad_norm: 1.0,
             dropout: None,
             class_balance: ClassBalance::None,
             positive_share: 0.5,
             label_smoothing: 0.0,
-            swap: 0.0,
-            average: None,
+            swap_probability: 0.0,
+            ema_decay: None,
             metric: "f1".into(),
             early_stopping: None,
             validate_every: None,
@@ -283,26 +296,33 @@ impl TrainSettings {
             0 => Err(Error::setting(format!("train.{name}"), value, "must be at least 1")),
             _ => Ok(()),
         };
+        let batch = [("batch", self.batch), ("gradient_accumulation", self.gradient_accumulation)];
+        if let Some((name, value)) = batch.into_iter().find(|(_, value)| *value as u64 > MOST_BATCH) {
+            return Err(Error::setting(format!("train.{name}"), value, format!("must be at most {MOST_BATCH}")));
+        }
         least("epochs", self.epochs)?;
         least("batch", self.batch as u64)?;
-        least("accumulate", self.accumulate as u64)?;
-        least("tokens", self.tokens as u64)?;
+        least("gradient_accumulation", self.gradient_accumulation as u64)?;
+        least("max_tokens_per_pass", self.max_tokens_per_pass as u64)?;
         least("checkpoint_every", self.checkpoint_every)?;
         least("validate_every", self.validate_every.unwrap_or(1))?;
         least("early_stopping", self.early_stopping.unwrap_or(1).into())?;
         share("warmup", self.warmup, true, true)?;
-        share("final_lr", self.final_lr, true, true)?;
+        share("min_lr_ratio", self.min_lr_ratio, true, true)?;
         share("positive_share", self.positive_share, false, false)?;
         share("label_smoothing", self.label_smoothing.into(), true, false)?;
-        share("swap", self.swap, true, true)?;
+        share("swap_probability", self.swap_probability, true, true)?;
         share("dropout", self.dropout.unwrap_or(0.0).into(), true, false)?;
-        share("average", self.average.unwrap_or(0.5).into(), false, false)?;
+        share("ema_decay", self.ema_decay.unwrap_or(0.5).into(), false, false)?;
         share("beta1", self.beta1.into(), true, false)?;
         share("beta2", self.beta2.into(), true, false)?;
-        for (name, value) in [("weight_decay", self.weight_decay), ("clip", self.clip)] {
+        for (name, value) in [("weight_decay", self.weight_decay), ("max_grad_norm", self.max_grad_norm)] {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(Error::setting(format!("train.{name}"), value, "must be 0 or more"));
             }
+        }
+        if let Some((name, value)) = self.learning_rates.iter().find(|(_, v)| !(v.is_finite() && **v >= 0.0)) {
+            return Err(Error::setting(format!("train.learning_rates.{name}"), value, "must be 0 or more"));
         }
         for (name, value) in [("lr", self.lr), ("epsilon", self.epsilon.into())] {
             if !(value.is_finite() && value > 0.0) {
@@ -376,7 +396,7 @@ impl Recipe {
         let mut recipe: Recipe = if sets.is_empty() {
             toml::from_str(&text).map_err(refused)?
         } else {
-            let mut table: toml::Table = toml::from_str(&text).map_err(refused)?;
+            let mut table = with_new_names("", toml::from_str(&text).map_err(refused)?);
             for set in sets {
                 apply(&mut table, set)?;
             }
@@ -422,17 +442,37 @@ impl Recipe {
             return Err(Error::setting("data.sources", "[]", "must name at least one labelled set"));
         }
         let mut names: Vec<&str> = self.data.sources.iter().map(|s| s.name.as_str()).collect();
-        for name in &self.data.leave_out {
+        for name in &self.data.eval_only {
             if !names.contains(&name.as_str()) {
                 let what = format!("is no source's name; there are {}", names.join(", "));
-                return Err(Error::setting("data.leave_out", name, what));
+                return Err(Error::setting("data.eval_only", name, what));
             }
         }
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
             return Err(Error::setting("data.sources", twice[0], "is the name of two sources"));
         }
-        for source in &self.data.sources {
+        if self.text.max_tokens == 0 {
+            return Err(Error::setting("text.max_tokens", 0, "must be at least 1"));
+        }
+        if let Some(Augment { negatives, positives, word_dropout, .. }) = self.augment {
+            let most =
+                [("negatives", negatives, 100.0), ("positives", positives, 100.0), ("word_dropout", word_dropout, 1.0)];
+            if let Some((name, value, most)) = most.into_iter().find(|(_, value, most)| !(0.0..=*most).contains(value))
+            {
+                return Err(Error::setting(format!("augment.{name}"), value, format!("must be 0 to {most}")));
+            }
+        }
+        for (i, source) in self.data.sources.iter().enumerate() {
+            let Negatives { hard, random } = source.negatives.unwrap_or(Negatives { hard: 0, random: 0 });
+            for (name, value, least) in
+                [("repeat", source.repeat as usize, 1), ("negatives.hard", hard, 0), ("negatives.random", random, 0)]
+            {
+                if !(least..=MOST_COPIES).contains(&value) {
+                    let what = format!("must be {least} to {MOST_COPIES}");
+                    return Err(Error::setting(format!("data.sources.{i}.{name}"), value, what));
+                }
+            }
             let parts = source.train.iter().chain(&source.valid).chain(&source.test);
             let parts: Vec<Split> = parts.copied().collect();
             if let Some(part) = parts.iter().find(|part| parts.iter().filter(|p| p == part).count() > 1) {
@@ -449,12 +489,69 @@ impl Recipe {
     }
 }
 
+/// Keys that had another name: the table, the name before, the name now. Each is also a serde alias of its field.
+const RENAMED: [(&str, &str, &str); 13] = [
+    ("", "start", "model"),
+    ("model", "dir", "init"),
+    ("data", "leave_out", "eval_only"),
+    ("data.sources", "unique", "deduplicated"),
+    ("train", "accumulate", "gradient_accumulation"),
+    ("train", "tokens", "max_tokens_per_pass"),
+    ("train", "final_lr", "min_lr_ratio"),
+    ("train", "clip", "max_grad_norm"),
+    ("train", "swap", "swap_probability"),
+    ("train", "average", "ema_decay"),
+    ("train", "measure", "metric"),
+    ("augment", "thin", "word_dropout"),
+    ("augment", "words", "max_words"),
+];
+
+/// The name that a key has now.
+fn renamed<'a>(table: &str, key: &'a str) -> &'a str {
+    RENAMED.iter().find(|(of, before, _)| *of == table && *before == key).map_or(key, |(_, _, now)| now)
+}
+
+/// A table of a recipe under the names that keys have now.
+fn with_new_names(path: &str, table: toml::Table) -> toml::Table {
+    let entry = |(key, value): (String, toml::Value)| {
+        let key = renamed(path, &key).to_string();
+        let inside = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let value = match value {
+            toml::Value::Table(table) => toml::Value::Table(with_new_names(&inside, table)),
+            toml::Value::Array(list) => toml::Value::Array(
+                list.into_iter()
+                    .map(|value| match value {
+                        toml::Value::Table(table) => toml::Value::Table(with_new_names(&inside, table)),
+                        value => value,
+                    })
+                    .collect(),
+            ),
+            value => value,
+        };
+        (key, value)
+    };
+    table.into_iter().map(entry).collect()
+}
+
+/// A dotted key under the names that its parts have now.
+fn with_new_name(key: &str) -> String {
+    let (mut table, mut parts) = (String::new(), Vec::new());
+    for part in key.split('.') {
+        let part = renamed(&table, part);
+        parts.push(part);
+        if part.parse::<usize>().is_err() {
+            table = if table.is_empty() { part.to_string() } else { format!("{table}.{part}") };
+        }
+    }
+    parts.join(".")
+}
+
 /// Applies one `key=value`.
 fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
     let Some((key, text)) = set.split_once('=') else {
         return Err(Error::setting("--set", set, "must be key=value, as in train.lr=1e-4"));
     };
-    let (key, text) = (key.trim(), text.trim());
+    let (key, text) = (with_new_name(key.trim()), text.trim());
     let typed = toml::from_str::<toml::Table>(&format!("x = {text}")).ok().and_then(|mut t| t.remove("x"));
     let value = typed.unwrap_or_else(|| toml::Value::String(text.to_string()));
     let steps: Vec<&str> = key.split('.').collect();
@@ -532,6 +629,71 @@ epochs = 3
     }
 
     #[test]
+    fn names_of_before_are_still_read_and_a_setting_goes_above_either_name() {
+        let old = r#"
+name = "toy"
+[start]
+dir = "weights"
+[data]
+leave_out = ["shop"]
+[[data.sources]]
+name = "shop"
+from = { format = "deepmatcher", dir = "data/shop" }
+unique = true
+[train]
+accumulate = 2
+tokens = 100
+final_lr = 0.25
+clip = 2.0
+swap = 0.25
+average = 0.5
+measure = "ap"
+[augment]
+thin = 0.5
+words = 7
+"#;
+        let mut new = old.to_string();
+        for (_, before, now) in RENAMED {
+            let place = |text: &str| new.find(text).unwrap_or_else(|| panic!("the old recipe lacks {text}"));
+            let at = if before == "start" { place("[start]") + 1 } else { place(&format!("\n{before} = ")) + 1 };
+            new.replace_range(at..at + before.len(), now);
+        }
+        assert_eq!(read(old, &[]).unwrap().train, read(&new, &[]).unwrap().train);
+        let sets = ["train.swap=0.5", "data.sources.0.unique=false", "start.layers=[1]", "augment.word_dropout=0.0"];
+        for text in [old, new.as_str()] {
+            let recipe = read(text, &sets).unwrap();
+            assert_eq!((recipe.train.swap_probability, recipe.data.sources[0].deduplicated), (0.5, false));
+            assert_eq!((recipe.model.layers, recipe.augment.unwrap().word_dropout), (Some(vec![1]), 0.0));
+            assert!(recipe.model.init.ends_with("weights"));
+        }
+    }
+
+    #[test]
+    fn numbers_and_names_out_of_bounds_are_refused_by_key() {
+        let refused = |set: &str, part: &str| {
+            let error = read(TEXT, &[set.to_string().as_str()]).unwrap_err();
+            let text = error.to_string();
+            assert!(error.is_user_error() && text.contains(part) && !text.contains('\n'), "{set}: {text}");
+        };
+        refused("model.segments=1000000000000", "model.segments = 1000000000000");
+        refused("model.segments=0", "model.segments = 0");
+        refused("name=../up", "name = ../up");
+        refused("name=..", "name = ..");
+        refused("name=a/b", "name = a/b");
+        refused("train.batch=99999999999999", "train.batch = 99999999999999");
+        refused("train.gradient_accumulation=99999999999999", "train.gradient_accumulation");
+        refused("data.sources.0.repeat=4000000000", "repeat = 4000000000");
+        refused("data.sources.0.repeat=0", "repeat = 0");
+        refused("data.sources.0.negatives.hard=99999999999", "negatives");
+        refused("augment.negatives=1e12", "augment.negatives");
+        refused("augment.word_dropout=-1.0", "augment.word_dropout");
+        refused("text.max_tokens=0", "text.max_tokens");
+        refused("train.learning_rates.head=-1.0", "train.learning_rates.head = -1");
+        refused("model.architecture=colbert", "cross_encoder, dssm, duo");
+        refused("model.pooling=cls", "cross_encoder has no settings of its own");
+    }
+
+    #[test]
     fn mistakes_name_the_place_on_one_line() {
         let error = |text: &str, sets: &[&str]| {
             let error = read(text, sets).unwrap_err();
@@ -547,7 +709,7 @@ epochs = 3
         assert!(error(TEXT, &["train.dtype=int8"]).contains("f32 or bf16"));
         assert!(error(TEXT, &["data.sources.4.max_pairs=1"]).contains("leads nowhere"));
         assert!(error(TEXT, &["epochs"]).contains("key=value"));
-        assert!(error(TEXT, &["data.leave_out=[\"sho\"]"]).contains("there are shop"));
+        assert!(error(TEXT, &["data.eval_only=[\"sho\"]"]).contains("there are shop"));
         assert!(error(TEXT, &["data.sources.0.train=[\"train\", \"test\"]"]).contains("Test part twice"));
         assert!(error("name = \n", &[]).contains("toy.toml:1"));
     }
@@ -593,7 +755,7 @@ epochs = 3
         let all = TEXT
             .replace("init = \"weights\"", "init = \"weights\"\nsegments = 6\nlayers = [0]")
             .replace("negatives =", "fields = [\"name\"]\nmax_pairs = 1\nnegatives =")
-            + "dropout = 0.1\naverage = 0.9\nearly_stopping = 1\nvalidate_every = 1\n[text]\nsegments.price = 2\n\
+            + "dropout = 0.1\nema_decay = 0.9\nearly_stopping = 1\nvalidate_every = 1\n[text]\nsegments.price = 2\n\
                [expect]\nf1.shop = 0.5\nhardware = \"x\"\nminutes = 1.0\n";
         let optional = keys(&all);
         assert!(optional.len() > 45, "{}", optional.len());

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::corpus::{Corpus, Counts};
 use super::environment::Environment;
 use super::objective::Objective;
+use super::owner::{Owner, is_before_the_run};
 use super::progress::{Progress, Validation};
 use super::ranking::RankingObjective;
 use super::recipe::Recipe;
@@ -105,6 +106,8 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
         let remedy = "delete the file and --resume to have it made again";
         return serde_json::from_slice(&text).map_err(|e| Error::data(&metrics, None, e.to_string(), remedy));
     }
+    // a new folder is made, and taken, once everything that is needed was read
+    let mut owner = if run_dir.exists() { Some(Owner::of(run_dir)?) } else { None };
     let model = recipe.model.architecture()?.model();
     let (config, weights, tokenizer) = start(recipe, &*model, progress)?;
     let corpus = Corpus::read(recipe, &tokenizer, model.reads())?;
@@ -116,7 +119,7 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     }
     let net = Net::training(config.clone(), &model.modules(), weights, recipe.train.dtype, recipe.train.seed)?;
     if !begun {
-        begin(recipe, run_dir)?;
+        begin(recipe, run_dir, &mut owner)?;
     }
     let mut objective =
         RankingObjective { model: &*model, net, text: &tokenizer, corpus: &corpus, settings: &recipe.train };
@@ -193,26 +196,39 @@ fn is_begun(recipe: &Recipe, run_dir: &Path, resume: bool) -> Result<bool> {
     if resume && path.exists() {
         let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         let remedy = "start the run again in another folder";
-        let parse = |text: &str| {
-            toml::from_str::<toml::Table>(text).map_err(|e| Error::data(&path, None, e.message().to_string(), remedy))
-        };
-        let (before, now) = (parse(&text)?, parse(&recipe.resolved()?)?);
+        let refused = |e: toml::de::Error| Error::data(&path, None, e.message().to_string(), remedy);
+        // by way of a recipe, so that names of before are names of now
+        let before: Recipe = toml::from_str(&text).map_err(refused)?;
+        let table = |recipe: &Recipe| toml::from_str::<toml::Table>(&recipe.resolved()?).map_err(refused);
+        let (before, now) = (table(&before)?, table(recipe)?);
         if let Some((key, before, now)) = difference("", &before.into(), &now.into()) {
             let what = format!("the run began with {before}; resume with its own recipe, or start in another folder");
             return Err(Error::setting(key, now, what));
         }
         return Ok(true);
     }
-    let mut entries = match std::fs::read_dir(run_dir) {
+    let entries = match std::fs::read_dir(run_dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         entries => entries.map_err(Error::io("read", run_dir))?,
     };
-    if entries.next().is_some() { Err(Error::Exists(run_dir.to_path_buf())) } else { Ok(false) }
+    // a folder left by a kill before its recipe had a name is as good as an empty one
+    let of_run = |entry: &std::fs::DirEntry| !is_before_the_run(&entry.file_name().to_string_lossy());
+    if entries.flatten().any(|entry| of_run(&entry)) { Err(Error::Exists(run_dir.to_path_buf())) } else { Ok(false) }
 }
 
 /// Makes the folder; only once everything that is needed was read, so that a mistake leaves nothing behind.
-fn begin(recipe: &Recipe, run_dir: &Path) -> Result<()> {
+fn begin(recipe: &Recipe, run_dir: &Path, owner: &mut Option<Owner>) -> Result<()> {
     std::fs::create_dir_all(run_dir).map_err(Error::io("create", run_dir))?;
+    if owner.is_none() {
+        *owner = Some(Owner::of(run_dir)?);
+        // another process may have begun, and ended, since this one looked
+        is_begun(recipe, run_dir, false)?;
+    }
+    for entry in std::fs::read_dir(run_dir).map_err(Error::io("read", run_dir))?.flatten() {
+        if entry.file_name().to_string_lossy().ends_with(".part") {
+            std::fs::remove_file(entry.path()).map_err(Error::io("remove", &entry.path()))?;
+        }
+    }
     let resolved = recipe.resolved()?;
     let path = run_dir.join("recipe.toml");
     write_beside(&path, |file| file.write_all(resolved.as_bytes()).map_err(Error::io("write", &path)))?;
@@ -300,7 +316,8 @@ mod tests {
         assert_eq!(difference("", &before, &before), None);
         let found = difference("", &before, &parse("name = 'x'\n[train]\nlr = 0.2\nseed = 1")).unwrap();
         assert_eq!(found, ("train.lr".into(), "0.1".into(), "0.2".into()));
-        let found = difference("", &before, &parse("name = 'x'\n[train]\nlr = 0.1\nseed = 1\nclip = 1")).unwrap();
-        assert_eq!(found.0, "train.clip");
+        let found =
+            difference("", &before, &parse("name = 'x'\n[train]\nlr = 0.1\nseed = 1\nmax_grad_norm = 1")).unwrap();
+        assert_eq!(found.0, "train.max_grad_norm");
     }
 }

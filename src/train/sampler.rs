@@ -86,7 +86,7 @@ impl Sampler {
         Sampler {
             reads,
             seed: recipe.train.seed,
-            swap: recipe.train.swap,
+            swap: recipe.train.swap_probability,
             augment: recipe.augment.clone(),
             sources: Vec::new(),
             sides: Vec::new(),
@@ -112,7 +112,7 @@ impl Sampler {
             places.extend(rows.into_iter().zip(self.sides.len() as u32..));
             self.sides.extend(sides);
         }
-        if settings.unique && self.augment.is_some() {
+        if settings.deduplicated && self.augment.is_some() {
             for (side, places) in places.iter().enumerate() {
                 self.find_siblings(places, &partners(train, side == 1))?;
             }
@@ -224,7 +224,7 @@ impl Sampler {
             let (left, right) = (self.side(item.left), self.side(item.right));
             let (left, right) = if self.is_swapped(epoch, Purpose::Swap, i) { (right, left) } else { (left, right) };
             let encoding = match &self.augment {
-                Some(augment) if augment.thin > 0.0 => {
+                Some(augment) if augment.word_dropout > 0.0 => {
                     let mut rng = generator(&[self.seed, epoch, Purpose::WordDropout as u64, i as u64]);
                     let (l, r) = thin_pair(&left.record, &right.record, item.label, &mut rng, augment);
                     self.text(left).encode(&[Input::Record(&l), Input::Record(&r)])?

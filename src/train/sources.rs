@@ -71,7 +71,7 @@ impl LoadedSource {
             }
             None => {}
         }
-        let eval_only = recipe.data.leave_out.contains(&source.name);
+        let eval_only = recipe.data.eval_only.contains(&source.name);
         Ok(LoadedSource { source, config, set, unlabelled, made, skipped, eval_only })
     }
 

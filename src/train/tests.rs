@@ -152,12 +152,12 @@ fn settings() -> TrainSettings {
         seed: 11,
         epochs: 4,
         batch: 8,
-        accumulate: 2,
-        tokens: 70,
+        gradient_accumulation: 2,
+        max_tokens_per_pass: 70,
         lr: 0.03,
         metric: "accuracy".into(),
         label_smoothing: 0.05,
-        average: Some(0.9),
+        ema_decay: Some(0.9),
         checkpoint_every: 8,
         ..TrainSettings::default()
     }
@@ -275,7 +275,7 @@ fn the_bound_on_tokens_limits_memory_and_not_the_mathematics() {
     let train = |tokens: usize| {
         let dir = tempfile::tempdir().unwrap();
         let mut bag = Bag { dropout: 0.0, ..Bag::new() };
-        let one = TrainSettings { epochs: 1, tokens, ..settings() };
+        let one = TrainSettings { epochs: 1, max_tokens_per_pass: tokens, ..settings() };
         run(&mut bag, &one, dir.path(), false, &Silent).unwrap();
         (bag.parameters.list.iter().flat_map(|p| p.value.iter().copied()).collect::<Vec<f32>>(), bag.largest)
     };
@@ -290,7 +290,8 @@ fn the_bound_on_tokens_limits_memory_and_not_the_mathematics() {
 fn a_batch_whose_items_see_each_other_is_never_cut() {
     let dir = tempfile::tempdir().unwrap();
     let mut bag = Bag { divisible: false, ..Bag::new() };
-    run(&mut bag, &TrainSettings { epochs: 1, tokens: 25, ..settings() }, dir.path(), false, &Silent).unwrap();
+    run(&mut bag, &TrainSettings { epochs: 1, max_tokens_per_pass: 25, ..settings() }, dir.path(), false, &Silent)
+        .unwrap();
     assert_eq!(bag.largest.into_inner(), 8);
 }
 
@@ -309,7 +310,7 @@ fn the_metric_is_one_that_the_objective_measures_and_a_loss_is_better_when_lower
 #[test]
 fn a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
-    let simple = TrainSettings { accumulate: 1, tokens: 1000, ..settings() };
+    let simple = TrainSettings { gradient_accumulation: 1, max_tokens_per_pass: 1000, ..settings() };
     let mut network = Bag { breaks_after: 19, ..Bag::new() };
     let error = run(&mut network, &simple, dir.path(), false, &Silent).unwrap_err();
     let text = error.to_string();
@@ -321,10 +322,51 @@ fn a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint() {
 }
 
 #[test]
+fn a_log_that_lost_its_end_goes_on_after_its_last_whole_line() {
+    for left in [0, 1000] {
+        let dir = tempfile::tempdir().unwrap();
+        let stop = At { step: 21, copy: None, done: AtomicBool::new(false) };
+        run(&mut Bag::new(), &settings(), dir.path(), false, &stop).unwrap_err();
+        let path = dir.path().join("log.jsonl");
+        let before = std::fs::read(&path).unwrap();
+        assert!(before.len() > 1000 && before[999] != b'\n', "the cut falls into a line");
+        match left {
+            0 => std::fs::remove_file(&path).unwrap(),
+            _ => std::fs::write(&path, &before[..left]).unwrap(),
+        }
+        run(&mut Bag::new(), &settings(), dir.path(), true, &Silent).unwrap();
+        let lines = log(dir.path());
+        let kept = before[..left].iter().filter(|&&byte| byte == b'\n').count();
+        assert_eq!(lines[kept]["step"], 22, "every line is JSON, and the next step follows");
+    }
+}
+
+#[test]
+fn parameters_of_a_name_have_a_rate_of_their_own() {
+    let train = |rates: &[(&str, f32)]| {
+        let dir = tempfile::tempdir().unwrap();
+        let learning_rates = rates.iter().map(|(name, rate)| (name.to_string(), *rate)).collect();
+        let mut bag = Bag::new();
+        run(&mut bag, &TrainSettings { epochs: 1, learning_rates, ..settings() }, dir.path(), false, &Silent)
+            .map(|_| bag)
+    };
+    let start = Bag::new();
+    let frozen = train(&[("head", 0.0)]).unwrap();
+    assert_eq!(frozen.values("head.weight"), start.values("head.weight"));
+    assert_ne!(frozen.values("embed"), start.values("embed"));
+    let split = train(&[("head", 0.0), ("head.bias", 1.0)]).unwrap();
+    assert_eq!(split.values("head.weight"), start.values("head.weight"));
+    assert_ne!(split.values("head.bias"), start.values("head.bias"), "the longest beginning counts");
+    assert_eq!(train(&[("", 1.0)]).unwrap().bits(), train(&[]).unwrap().bits());
+    let error = train(&[("classifier", 2.0)]).err().unwrap().to_string();
+    assert!(error.starts_with("train.learning_rates.classifier = 2"), "{error}");
+}
+
+#[test]
 fn early_stopping_counts_validations_without_a_new_best() {
     let dir = tempfile::tempdir().unwrap();
     let still =
-        TrainSettings { lr: 1e-30, early_stopping: Some(2), validate_every: Some(5), average: None, ..settings() };
+        TrainSettings { lr: 1e-30, early_stopping: Some(2), validate_every: Some(5), ema_decay: None, ..settings() };
     let state = run(&mut Bag::new(), &still, dir.path(), false, &Silent).unwrap();
     assert_eq!((state.step, state.validations.len()), (15, 3));
     assert_eq!(state.best.map(|(_, step)| step), Some(5));

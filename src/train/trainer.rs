@@ -5,6 +5,7 @@
 //! state and `(seed, epoch, place in it)` alone; time is only reported. Refused: threads that prepare batches ahead (an epoch's tokens are
 //! made at once, in parallel, and cost less than a step), and a global seed.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -22,7 +23,7 @@ use super::progress::{Progress, StepReport, Validation};
 use super::recipe::TrainSettings;
 use super::schedule::Schedule;
 use super::seed::mix;
-use crate::nn::Values;
+use crate::nn::{Parameters, Values};
 use crate::{Error, Result};
 
 /// Trains until the epochs are over or validation no longer improves, and leaves the best weights in the network. Writes
@@ -83,12 +84,12 @@ impl<'a, O: Objective> Run<'a, O> {
         let log_path = dir.join("log.jsonl");
         let found = if resume { checkpoint::state(&folder)? } else { None };
         let log = OpenOptions::new().create(true).append(true).open(&log_path).map_err(Error::io("open", &log_path))?;
-        let bytes = found.as_ref().map_or(0, |state| state.log_bytes);
-        log.set_len(bytes).map_err(Error::io("write", &log_path))?;
+        cut_log(&log, &log_path, found.as_ref().map_or(0, |state| state.log_bytes), progress)?;
+        set_rates(objective.parameters_mut(), &settings.learning_rates)?;
         let parameters = objective.parameters();
         let mut run = Run {
             optimizer: AdamW::new(parameters, settings.adamw()),
-            average: settings.average.map(|_| parameters.list.iter().map(|p| p.value.clone()).collect()),
+            average: settings.ema_decay.map(|_| parameters.list.iter().map(|p| p.value.clone()).collect()),
             best: None,
             state: State { version: checkpoint::VERSION, seed: settings.seed, ..State::default() },
             objective,
@@ -115,7 +116,7 @@ impl<'a, O: Objective> Run<'a, O> {
             return Err(Error::setting("train.seed", self.settings.seed, what));
         }
         let path = self.folder.join(&state.arrays);
-        let mut arrays = checkpoint::read_arrays(&path)?;
+        let mut arrays = checkpoint::read_arrays(&self.folder, &state, &state.arrays)?;
         for (i, p) in self.objective.parameters_mut().list.iter_mut().enumerate() {
             let mut take =
                 |kind: &str| checkpoint::take(&mut arrays, &path, &format!("{kind}/{}", p.name), p.value.len());
@@ -128,7 +129,7 @@ impl<'a, O: Objective> Run<'a, O> {
         }
         if let Some(name) = &state.best_arrays {
             let path = self.folder.join(name);
-            let mut arrays = checkpoint::read_arrays(&path)?;
+            let mut arrays = checkpoint::read_arrays(&self.folder, &state, name)?;
             let list = &self.objective.parameters().list;
             let best = list.iter().map(|p| checkpoint::take(&mut arrays, &path, &p.name, p.value.len()).map(Arc::new));
             self.best = Some(best.collect::<Result<_>>()?);
@@ -150,8 +151,8 @@ impl<'a, O: Objective> Run<'a, O> {
         }
         let lengths: Vec<u32> = items.iter().map(|item| self.objective.tokens(item) as u32).collect();
         let order = self.objective.order(&items, epoch);
-        let tokens = if self.objective.is_divisible() { s.tokens } else { usize::MAX };
-        let steps = batches::plan(&order, &lengths, s.batch, s.accumulate, tokens, s.seed, epoch);
+        let tokens = if self.objective.is_divisible() { s.max_tokens_per_pass } else { usize::MAX };
+        let steps = batches::plan(&order, &lengths, s.batch, s.gradient_accumulation, tokens, s.seed, epoch);
         self.state.epoch_steps = steps.len() as u64;
         for step in steps.iter().skip(self.state.position as usize) {
             let stop = self.step(&items, step)?;
@@ -199,8 +200,8 @@ impl<'a, O: Objective> Run<'a, O> {
             return Err(self.diverged(if loss.is_finite() { "a gradient" } else { "the loss" }));
         }
         let middle = self.state.done_at(0.5, s.epochs);
-        let lr = s.lr * Schedule { warmup: s.warmup, floor: s.final_lr }.factor(middle);
-        let scale = optimizer::clip_scale(norm, s.clip);
+        let lr = s.lr * Schedule { warmup: s.warmup, floor: s.min_lr_ratio }.factor(middle);
+        let scale = optimizer::clip_scale(norm, s.max_grad_norm);
         self.optimizer.step(self.objective.parameters_mut(), lr as f32, scale);
         self.state.step += 1;
         self.state.position += 1;
@@ -211,7 +212,7 @@ impl<'a, O: Objective> Run<'a, O> {
 
     /// Moves the average towards the values: `a <- d a + (1 - d) v`, with a short memory while the run is young.
     fn follow(&mut self) {
-        let (Some(average), Some(decay)) = (&mut self.average, self.settings.average) else { return };
+        let (Some(average), Some(decay)) = (&mut self.average, self.settings.ema_decay) else { return };
         let t = self.state.step as f32;
         let d = decay.min((1.0 + t) / (10.0 + t));
         for (average, p) in average.iter_mut().zip(&self.objective.parameters().list) {
@@ -278,7 +279,8 @@ impl<'a, O: Objective> Run<'a, O> {
             let name = format!("best-{step}.safetensors");
             if self.state.best_arrays.as_ref() != Some(&name) {
                 let arrays = list.iter().zip(best).map(|(p, best)| (p.name.clone(), Floats::of(&p.shape, best)));
-                checkpoint::write_arrays(&self.folder, &name, &arrays.collect::<Vec<_>>())?;
+                let sum = checkpoint::write_arrays(&self.folder, &name, &arrays.collect::<Vec<_>>())?;
+                self.state.checksums.insert(name.clone(), sum);
                 self.state.best_arrays = Some(name);
             }
         }
@@ -297,7 +299,10 @@ impl<'a, O: Objective> Run<'a, O> {
             }
         }
         self.state.arrays = format!("step-{}.safetensors", self.state.step);
-        checkpoint::write_arrays(&self.folder, &self.state.arrays, &arrays)?;
+        let sum = checkpoint::write_arrays(&self.folder, &self.state.arrays, &arrays)?;
+        let State { arrays, best_arrays, checksums, .. } = &mut self.state;
+        checksums.insert(arrays.clone(), sum);
+        checksums.retain(|name, _| name == arrays || best_arrays.as_ref() == Some(name));
         checkpoint::commit(&self.folder, &self.state)
     }
 
@@ -329,6 +334,32 @@ impl<'a, O: Objective> Run<'a, O> {
         let what = format!("{what} is not a finite number at step {step}; lower the rate or train in f32; {kept}");
         Error::setting("train.lr", self.settings.lr, what)
     }
+}
+
+/// Cuts the log to what the checkpoint knows of it. Of a log that lost its end, or all of it, the whole lines stay.
+fn cut_log(log: &File, path: &Path, bytes: u64, progress: &dyn Progress) -> Result<()> {
+    let mut keep = bytes;
+    let found = log.metadata().map_err(Error::io("read", path))?.len();
+    if found < bytes {
+        let text = std::fs::read(path).map_err(Error::io("read", path))?;
+        keep = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at as u64 + 1);
+        progress.note(&format!("the log has lost {} of {bytes} bytes; it goes on after what is left", bytes - keep));
+    }
+    log.set_len(keep).map_err(Error::io("write", path))
+}
+
+/// Gives each parameter the factor of its learning rate.
+fn set_rates(parameters: &mut Parameters, rates: &BTreeMap<String, f32>) -> Result<()> {
+    for (prefix, rate) in rates {
+        // sorted, so a longer prefix comes after the shorter ones that it begins with
+        let mut of_prefix = parameters.list.iter_mut().filter(|p| p.name.starts_with(prefix)).peekable();
+        if of_prefix.peek().is_none() {
+            let what = "no parameter's name begins so; `sverka info` lists them";
+            return Err(Error::setting(format!("train.learning_rates.{prefix}"), rate, what));
+        }
+        of_prefix.for_each(|p| p.lr_scale = *rate);
+    }
+    Ok(())
 }
 
 impl State {

@@ -107,7 +107,7 @@ fn an_excluded_set_is_held_out_too_and_a_left_out_one_is_only_measured() {
     let large = &corpus.counts[0];
     assert_eq!((large.train, large.dropped_train, large.dropped_valid), (2, 2, 1));
 
-    let corpus = folder.corpus(&format!("data.leave_out = [\"small\"]\n{LARGE}{SMALL}")).unwrap();
+    let corpus = folder.corpus(&format!("data.eval_only = [\"small\"]\n{LARGE}{SMALL}")).unwrap();
     let small = &corpus.counts[1];
     assert_eq!((small.train, small.valid, small.test, corpus.test["small"].labels.len()), (0, 0, 2, 2));
     assert_eq!((corpus.counts[0].train, corpus.valid.labels.len()), (2, 2));
@@ -116,7 +116,7 @@ fn an_excluded_set_is_held_out_too_and_a_left_out_one_is_only_measured() {
 #[test]
 fn max_pairs_repeat_swap_and_the_fingerprint() {
     let folder = two_sets();
-    let whole = folder.corpus(&format!("train = {{ swap = 0.5 }}\n{SMALL}repeat = 20\n")).unwrap();
+    let whole = folder.corpus(&format!("train = {{ swap_probability = 0.5 }}\n{SMALL}repeat = 20\n")).unwrap();
     let first = epoch(&whole, 0);
     assert_eq!(first.len(), 60);
     assert_eq!(first, epoch(&whole, 0));
@@ -141,7 +141,7 @@ fn max_pairs_repeat_swap_and_the_fingerprint() {
 #[test]
 fn made_pairs_change_with_the_epoch_and_not_with_the_run() {
     let folder = two_sets();
-    let recipe = format!("augment = {{ negatives = 2.0, positives = 2.0, thin = 0.0 }}\n{SMALL}");
+    let recipe = format!("augment = {{ negatives = 2.0, positives = 2.0, word_dropout = 0.0 }}\n{SMALL}");
     let corpus = folder.corpus(&recipe).unwrap();
     let first = epoch(&corpus, 0);
     assert!([0.0, 1.0].iter().all(|target| first[3..].iter().any(|e| e.target == *target)));
@@ -154,13 +154,13 @@ fn neighbors_of_a_list_without_duplicates_are_non_matches() {
     let folder = Folder::new();
     folder.write("left.csv", "id,name\n1,red by x\n2,red by l\n3,red by acme\n");
     folder.write("right.csv", "id,name\n1,blue\n2,green\n");
-    let made = |links: &str, unique: bool| -> Vec<String> {
+    let made = |links: &str, deduplicated: bool| -> Vec<String> {
         folder.write("links.csv", &format!("l,r,y,s\n{links}"));
         let corpus = folder.corpus(&format!(
-            r#"augment = {{ negatives = 20.0, positives = 0.0, thin = 0.0 }}
+            r#"augment = {{ negatives = 20.0, positives = 0.0, word_dropout = 0.0 }}
 [[data.sources]]
 name = "links"
-unique = {unique}
+deduplicated = {deduplicated}
 from = {{ format = "links", left = "left.csv", right = "right.csv", links = "links.csv", left_column = "l", right_column = "r", label_column = "y", part_column = "s" }}
 "#
         ));

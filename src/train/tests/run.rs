@@ -56,7 +56,7 @@ epochs = 3
 batch = 4
 lr = 1e-3
 dropout = 0.1
-swap = 0.5
+swap_probability = 0.5
 checkpoint_every = 5
 [expect]
 f1 = { toy = 0.0, other = 0.5 }
@@ -152,4 +152,71 @@ fn the_best_weights_are_kept_by_the_measure_that_is_asked_for() {
     }
     steps.dedup();
     assert!(steps.len() > 1, "one step is the best by all three: the test shows nothing");
+}
+
+#[test]
+fn a_stopped_run_of_two_towers_or_of_a_duo_gives_the_same_model() {
+    let folder = folder();
+    for architecture in ["dssm", "duo"] {
+        let sets =
+            [format!("model.architecture={architecture}"), "text.mark_shared=false".into(), "train.epochs=2".into()];
+        let recipe = Recipe::read(&folder.path("recipe.toml"), &sets).unwrap();
+        let [whole, parts] = ["whole", "parts"].map(|name| folder.path(&format!("{architecture}-{name}")));
+        let outcome = train(&recipe, &whole, false, &Silent).unwrap();
+        assert!(outcome.steps > 4, "{architecture}: {} steps", outcome.steps);
+        train(&recipe, &parts, false, &StopAt(3)).unwrap_err();
+        let resumed = train(&recipe, &parts, true, &Silent).unwrap();
+        assert!(model(&parts) == model(&whole), "{architecture}: the resumed run's weights differ");
+        assert_eq!(timeless(&resumed), timeless(&outcome));
+        let bundle = Bundle::open(&whole.join("model"), None, Device::Cpu).unwrap();
+        assert_eq!(bundle.manifest.architecture.name(), architecture);
+    }
+}
+
+/// Begins a second run in the folder while the first one is at work.
+struct Intruder<'a> {
+    recipe: &'a Recipe,
+    run: &'a Path,
+    refused: std::sync::Mutex<Option<String>>,
+}
+
+impl Progress for Intruder<'_> {
+    fn step(&self, report: &StepReport) -> ControlFlow<()> {
+        if report.step == 2 {
+            let error = train(self.recipe, self.run, true, &Silent).unwrap_err();
+            *self.refused.lock().unwrap() = Some(error.to_string());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[test]
+fn a_run_folder_has_one_owner() {
+    let folder = folder();
+    let recipe = Recipe::read(&folder.path("recipe.toml"), &["train.epochs=1".into()]).unwrap();
+    let (alone, shared) = (folder.path("alone"), folder.path("shared"));
+    let intruder = Intruder { recipe: &recipe, run: &shared, refused: Default::default() };
+    let outcome = train(&recipe, &shared, false, &intruder).unwrap();
+    let refused = intruder.refused.into_inner().unwrap().unwrap();
+    assert!(refused.contains(&format!("process {}", std::process::id())) && refused.contains("--run"), "{refused}");
+    // and nothing of the first run is lost by the attempt
+    assert_eq!(timeless(&outcome), timeless(&train(&recipe, &alone, false, &Silent).unwrap()));
+    assert!(model(&shared) == model(&alone));
+}
+
+#[test]
+fn a_folder_left_before_its_recipe_had_a_name_can_be_begun_and_resumed() {
+    let folder = folder();
+    let recipe = Recipe::read(&folder.path("recipe.toml"), &["train.epochs=1".into()]).unwrap();
+    for resume in [false, true] {
+        let name = format!("left-{resume}");
+        folder.write(&format!("{name}/.lock"), "process 1\n");
+        folder.write(&format!("{name}/.recipe.toml.77.part"), "name = ");
+        let run = folder.path(&name);
+        train(&recipe, &run, resume, &Silent).unwrap();
+        assert!(run.join("recipe.toml").is_file() && !run.join(".recipe.toml.77.part").exists());
+    }
+    folder.write("used/notes.txt", "mine");
+    let error = train(&recipe, &folder.path("used"), true, &Silent).unwrap_err();
+    assert!(matches!(error, crate::Error::Exists(_)), "{error}");
 }
