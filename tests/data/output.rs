@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use sverka::data::{MatchWriter, ReadOptions, read_table, write_beside};
+use sverka::data::{MatchWriter, ReadOptions, read_table};
+use sverka::files::write_beside;
 use sverka::{Error, Match, Table};
 
 use crate::Folder;
