@@ -1,14 +1,15 @@
 //! What every ranker owes its callers, whatever its architecture (the idea is PyTerrier's conformance suite).
 //!
-//! A new architecture that `bundle` knows is met here by name: [`checkpoint`] has no answer for it until it has a random
-//! checkpoint beside its golden numbers.
+//! The suite takes every architecture that `bundle` knows, with random weights. Laws of a score by itself are for pointwise
+//! rankers; a listwise one may depend on its list, and owes other laws.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use sverka::bundle::{self, ARCHITECTURES, Bundle, Manifest, Storage};
+use sverka::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Manifest, Purpose, Storage};
+use sverka::models::net;
 use sverka::nn::{Device, Dtype};
 use sverka::text::TextConfig;
-use sverka::{Input, Ranker, Record};
+use sverka::{Input, List, Ranker, Record, Score};
 
 const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::Bf16, Dtype::Int8];
 
@@ -17,107 +18,148 @@ fn texts() -> Vec<String> {
     let mut texts: Vec<String> =
         ["", "а", "Монитор LG 27", "монитор 27 LG", "Чай чёрный, 100 г", "☃ ☃", "LG"].map(String::from).into();
     texts.push("Монитор LG 27 чёрный ".repeat(60));
-    texts.extend((0..40).map(|i| format!("монитор {i} {}", "чай ".repeat(i % 7))));
+    texts.extend((0..14).map(|i| format!("монитор {i} {}", "чай ".repeat(i % 7))));
     texts
 }
 
-/// A random checkpoint of an architecture that `bundle` knows.
-fn checkpoint(architecture: &str) -> PathBuf {
-    let folder = match architecture {
-        "cross_encoder" => "bert/rubert",
-        other => panic!("{other}: give it a random checkpoint in tests/golden and name it here"),
-    };
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder)
+/// A bundle of an architecture, with drawn heads.
+fn write_bundle(out: &Path, architecture: &Architecture, mark_shared: bool) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert/rubert");
+    let model = architecture.model();
+    let rendering = TextConfig { max_tokens: 64, mark_shared, ..TextConfig::default() };
+    let mut checkpoint = Checkpoint::read(&from).unwrap();
+    checkpoint.select(&*model, Purpose::Start).unwrap();
+    let Checkpoint { mut config, mut weights, .. } = checkpoint;
+    net::complete(&model.modules(), &config, &mut weights, 1);
+    let rows = rendering.segment_count(model.reads().texts()).max(config.type_vocab_size);
+    bundle::grow_segments(&mut config, &mut weights, rows, model.reads()).unwrap();
+    let manifest = Manifest { architecture: architecture.clone(), rendering, ..Manifest::default() };
+    let (manifest, config, weights, tokenizer_from) = (&manifest, &config, &weights, &*from);
+    bundle::save(out, &Contents { manifest, config, weights, tokenizer_from, storage: Storage::F32 }, false).unwrap();
 }
 
-/// Calls `check` with every architecture in every precision, with plain pairs and with shared words marked.
+/// Calls `check` with every architecture in every precision, with plain texts and with shared words marked.
 fn each(check: impl Fn(&str, &dyn Ranker)) {
     let dir = tempfile::tempdir().unwrap();
-    for architecture in ARCHITECTURES {
-        let from = checkpoint(architecture);
+    for name in Architecture::NAMES {
+        let architecture = Architecture::named(name, &toml::Table::new()).unwrap();
         for mark_shared in [false, true] {
-            let rendering = TextConfig { max_tokens: 64, mark_shared, ..TextConfig::default() };
-            let (mut config, mut weights) = bundle::read_directory(&from).unwrap();
-            let rows = rendering.segment_count().max(config.type_vocab_size);
-            bundle::grow_segments(&mut config, &mut weights, rows).unwrap();
-            let manifest = Manifest { architecture: architecture.into(), rendering, ..Manifest::default() };
-            let out = dir.path().join(format!("{architecture}-{mark_shared}"));
-            bundle::save(&out, &manifest, &config, &weights, &from, Storage::F32, false).unwrap();
+            let out = dir.path().join(format!("{name}-{mark_shared}"));
+            write_bundle(&out, &architecture, mark_shared);
             for dtype in DTYPES {
                 let bundle = Bundle::open(&out, Some(dtype), Device::Cpu).unwrap();
-                check(&format!("{architecture} in {dtype:?}, shared words marked: {mark_shared}"), bundle.ranker());
+                check(&format!("{name} in {dtype:?}, shared words marked: {mark_shared}"), &bundle);
             }
         }
     }
 }
 
-fn inputs(texts: &[String]) -> Vec<Input<'_>> {
-    texts.iter().map(|t| Input::Text(t)).collect()
+/// [`each`] of those whose scores do not depend on the list.
+fn each_pointwise(check: impl Fn(&str, &dyn Ranker)) {
+    each(|name, ranker| {
+        if !ranker.is_listwise() {
+            check(name, ranker);
+        }
+    });
+}
+
+fn list<'a>(query: &'a str, candidates: impl IntoIterator<Item = &'a String>) -> List<'a> {
+    List { query: Input::Text(query), candidates: candidates.into_iter().map(|c| Input::Text(c)).collect() }
+}
+
+/// The scores of one list.
+fn scored(ranker: &dyn Ranker, list: List) -> Vec<Score> {
+    let mut scores = ranker.score(&[list]).unwrap();
+    assert_eq!(scores.len(), 1);
+    scores.remove(0)
 }
 
 /// Equality of floats is not enough: `-0.0 == 0.0`.
-fn bits(scores: &[f32]) -> Vec<u32> {
-    scores.iter().map(|s| s.to_bits()).collect()
+fn bits(scores: &[Score]) -> Vec<(u32, bool, bool)> {
+    scores.iter().map(|s| (s.value.to_bits(), s.truncated, s.readable)).collect()
 }
 
 #[test]
-fn one_finite_score_per_candidate() {
+fn one_finite_score_per_candidate_and_not_the_same_for_all() {
     let texts = texts();
     each(|name, ranker| {
-        for query in [Input::Text(&texts[2]), Input::Text("")] {
-            let scores = ranker.score(query, &inputs(&texts)).unwrap();
+        for query in [&texts[2], &texts[0]] {
+            let scores = scored(ranker, list(query, &texts));
             assert_eq!(scores.len(), texts.len(), "{name}");
-            assert!(scores.iter().all(|s| s.is_finite()), "{name}: {scores:?}");
+            assert!(scores.iter().all(|s| s.value.is_finite()), "{name}: {scores:?}");
+            assert!(scores.iter().any(|s| s.value != scores[0].value), "{name}: every candidate has the same score");
         }
-        let scores = ranker.score(Input::Text(&texts[2]), &inputs(&texts)).unwrap();
-        assert!(scores.iter().any(|s| *s != scores[0]), "{name}: every candidate has the same score");
     });
 }
 
 #[test]
-fn no_candidates_no_scores() {
+fn no_lists_no_scores_and_no_candidates_no_scores() {
     each(|name, ranker| {
-        assert!(ranker.score(Input::Text("Монитор"), &[]).unwrap().is_empty(), "{name}");
-        assert!(ranker.score_pairs(&[]).unwrap().is_empty(), "{name}");
+        assert!(ranker.score(&[]).unwrap().is_empty(), "{name}");
+        let empty = ranker.score(&[list("Монитор", []), list("", [])]).unwrap();
+        assert_eq!(empty, [vec![], vec![]], "{name}");
     });
 }
 
 #[test]
-fn company_and_padding_change_no_bit() {
+fn a_pointwise_score_is_the_same_alone_in_company_and_in_any_batch() {
     let texts = texts();
-    each(|name, ranker| {
-        let query = Input::Text(&texts[2]);
-        let together = ranker.score(query, &inputs(&texts)).unwrap();
+    each_pointwise(|name, ranker| {
+        let together = scored(ranker, list(&texts[2], &texts));
         for (text, score) in texts.iter().zip(&together) {
-            let alone = ranker.score(query, &[Input::Text(text)]).unwrap();
+            let alone = scored(ranker, list(&texts[2], [text]));
             assert_eq!(bits(&alone), bits(&[*score]), "{name}: `{text}` alone and in company");
         }
         for size in [2, 7] {
-            let pieces = inputs(&texts).chunks(size).flat_map(|c| ranker.score(query, c).unwrap()).collect::<Vec<_>>();
+            let pieces: Vec<Score> =
+                texts.chunks(size).flat_map(|some| scored(ranker, list(&texts[2], some))).collect();
             assert_eq!(bits(&pieces), bits(&together), "{name}: {size} at once");
         }
     });
 }
 
 #[test]
+fn a_listwise_ranker_refuses_a_list_of_one_and_says_how_many_it_needs() {
+    let mut listwise = std::cell::Cell::new(0);
+    each(|name, ranker| {
+        if ranker.is_listwise() {
+            listwise.set(listwise.get() + 1);
+            let error = ranker.score(&[list("Монитор", [&"LG".to_string()])]).unwrap_err();
+            assert!(error.is_user_error(), "{name}: {error}");
+            assert!(
+                error.to_string().contains("candidates = 1") && error.to_string().contains("at least 2"),
+                "{error}"
+            );
+        }
+    });
+    assert!(*listwise.get_mut() > 0, "no architecture is listwise, and the suite checks nothing of them");
+}
+
+#[test]
 fn a_permutation_of_candidates_permutes_scores() {
     let texts = texts();
     each(|name, ranker| {
-        let query = Input::Text(&texts[4]);
-        let scores = ranker.score(query, &inputs(&texts)).unwrap();
+        let scores = scored(ranker, list(&texts[4], &texts));
         // 17 shares no divisor with the length, so this visits every place
         let order: Vec<usize> = (0..texts.len()).map(|i| (i * 17 + 5) % texts.len()).collect();
-        let permuted: Vec<Input> = order.iter().map(|&i| Input::Text(&texts[i])).collect();
-        let expected: Vec<f32> = order.iter().map(|&i| scores[i]).collect();
-        assert_eq!(bits(&ranker.score(query, &permuted).unwrap()), bits(&expected), "{name}");
+        let permuted = scored(ranker, list(&texts[4], order.iter().map(|&i| &texts[i])));
+        let expected: Vec<Score> = order.iter().map(|&i| scores[i]).collect();
+        match ranker.is_listwise() {
+            false => assert_eq!(bits(&permuted), bits(&expected), "{name}"),
+            // sums over the list come in another order
+            true => {
+                let near = |(a, b): (&Score, &Score)| (a.value - b.value).abs() < 1e-5;
+                assert!(permuted.iter().zip(&expected).all(near), "{name}: {permuted:?} {expected:?}");
+            }
+        }
     });
 }
 
 #[test]
-fn the_same_again_on_any_number_of_threads() {
+fn a_second_time_and_on_any_number_of_threads_the_bits_are_the_same() {
     let texts = texts();
     each(|name, ranker| {
-        let score = || bits(&ranker.score(Input::Text(&texts[2]), &inputs(&texts)).unwrap());
+        let score = || bits(&scored(ranker, list(&texts[2], &texts)));
         let first = score();
         assert_eq!(score(), first, "{name}: twice");
         for threads in [1, 2, 3] {
@@ -128,19 +170,15 @@ fn the_same_again_on_any_number_of_threads() {
 }
 
 #[test]
-fn pairs_score_as_lists_do() {
+fn lists_of_one_call_score_as_each_by_itself() {
     let texts = texts();
     each(|name, ranker| {
         let queries = [&texts[2], &texts[0], &texts[7], &texts[4]];
-        let pairs: Vec<(Input, Input)> = texts
-            .iter()
-            .flat_map(|candidate| queries.map(|query| (Input::Text(query), Input::Text(candidate))))
-            .collect();
-        let scores = ranker.score_pairs(&pairs).unwrap();
-        for (place, query) in queries.into_iter().enumerate() {
-            let of_query: Vec<f32> = scores.iter().copied().skip(place).step_by(queries.len()).collect();
-            let list = ranker.score(Input::Text(query), &inputs(&texts)).unwrap();
-            assert_eq!(bits(&of_query), bits(&list), "{name}: `{query}`");
+        let lists: Vec<List> = (2..).zip(queries).map(|(n, query)| list(query, texts.iter().take(5 * n))).collect();
+        let together = ranker.score(&lists).unwrap();
+        assert_eq!(together.len(), lists.len(), "{name}");
+        for (list, scores) in lists.into_iter().zip(together) {
+            assert_eq!(bits(&scores), bits(&scored(ranker, list)), "{name}");
         }
     });
 }
@@ -152,10 +190,25 @@ fn a_record_scores_as_its_text() {
         columns: ["name".to_string(), "price".to_string()].into(),
         values: values.map(String::from).into(),
     };
-    let (left, right) = (record(["Монитор LG", "27"]), record(["Чай чёрный", ""]));
+    let (query, tea, tv) = (record(["Монитор LG", "27"]), record(["Чай чёрный", ""]), record(["монитор", "32"]));
     each(|name, ranker| {
-        let of_records = ranker.score((&left).into(), &[(&right).into()]).unwrap();
-        let of_texts = ranker.score(Input::Text("Монитор LG 27"), &[Input::Text("Чай чёрный")]).unwrap();
-        assert_eq!(bits(&of_records), bits(&of_texts), "{name}");
+        let of_records = List { query: (&query).into(), candidates: vec![(&tea).into(), (&tv).into()] };
+        let texts = ["Чай чёрный".to_string(), "монитор 32".to_string()];
+        let of_texts = scored(ranker, list("Монитор LG 27", &texts));
+        assert_eq!(bits(&scored(ranker, of_records)), bits(&of_texts), "{name}");
+    });
+}
+
+#[test]
+fn what_is_cut_or_can_not_be_read_is_marked_by_every_ranker() {
+    let texts = texts();
+    each(|name, ranker| {
+        let scores = scored(ranker, list(&texts[2], &texts));
+        let truncated: Vec<&str> =
+            texts.iter().zip(&scores).filter(|(_, s)| s.truncated).map(|(text, _)| text.as_str()).collect();
+        assert_eq!(truncated, [texts[7].as_str()], "{name}");
+        let unreadable: Vec<&str> =
+            texts.iter().zip(&scores).filter(|(_, s)| !s.readable).map(|(text, _)| text.as_str()).collect();
+        assert_eq!(unreadable, ["", "☃ ☃"], "{name}");
     });
 }

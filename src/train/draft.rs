@@ -254,7 +254,7 @@ mod tests {
         let why = draft.columns.iter().find(|c| c.name == "cluster_id").unwrap().left_out.unwrap();
         assert!(why.contains("the answer"), "{why}");
         // one pair in which it is wrong: a column like any other
-        let almost = |i: u32, side| if i == 6 { format!("c{i}{side}") } else { answer(i, side) };
+        let almost = |i: u32, side: bool| if i == 6 { format!("c{i}{side}") } else { answer(i, side) };
         assert_eq!(Draft::of(&set(40, almost), Path::new("none")).fields, ["name", "cluster_id"]);
         // too few pairs to know
         assert_eq!(Draft::of(&set(8, answer), Path::new("none")).fields.len(), 2);
