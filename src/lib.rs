@@ -36,3 +36,8 @@ pub mod train;
 pub use error::{Error, Result};
 pub use ranker::{Hit, Input, List, Ranker, Retriever, Score};
 pub use records::{Match, Pair, PairSet, Record, Split, Table};
+
+/// The Rust program of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -2,23 +2,17 @@
 //! The analyser was tuned on train and valid; test is only measured. `cargo test --release --test candidates -- --nocapture`
 //! prints the table of `docs/results.md`.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+mod require;
 
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use require::data;
 use sverka::index::Bm25;
 
 type Row = HashMap<String, String>;
 /// Left text, row of its match, part.
 type Links = Vec<(String, u32, String)>;
-
-fn data(folder: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(folder);
-    if !path.is_dir() {
-        println!("skipped: {folder} is not in ../shared/data");
-        return None;
-    }
-    Some(path)
-}
 
 fn read(path: &Path, delimiter: u8) -> Vec<Row> {
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_path(path).unwrap();

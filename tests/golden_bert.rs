@@ -1,5 +1,7 @@
 //! BERT against Python's transformers: the numbers in `tests/golden/bert/expected.json`, made by `make.py` beside it.
 
+mod require;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +70,7 @@ fn checkpoint(name: &str) -> Option<(PathBuf, Vec<Case>)> {
     let real = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("weights").join(name);
     let dir = [golden().join(name), real].into_iter().find(|dir| dir.is_dir());
     if dir.is_none() {
-        eprintln!("skipped: weights/{name} is not there; run scripts/weights");
+        require::skipped("weights", &format!("weights/{name} is not there; run scripts/weights"));
     }
     Some((dir?, cases))
 }
@@ -231,7 +233,7 @@ fn a_gpu_has_the_states_and_logits() {
     let (config, weights) = read_directory(&golden().join(WITH_HEAD[0])).unwrap();
     if let Err(e) = bert::encoder(&config, bert::PREFIX, &weights, Dtype::F32, gpu) {
         assert!(e.is_user_error(), "{e}");
-        eprintln!("skipped: {e}");
+        require::skipped("gpu", &e.to_string());
         return;
     }
     RANDOM.into_iter().chain(REAL).for_each(|name| fast_states(name, gpu));
@@ -268,8 +270,10 @@ fn transformers_loads_what_is_exported_with_the_same_numbers() {
         check.arg(format!("{name}={}", to.display()));
     }
     match check.output() {
-        Ok(out) if out.status.code() == Some(77) => eprintln!("skipped: Python has no transformers; set SVERKA_PYTHON"),
+        Ok(out) if out.status.code() == Some(77) => {
+            require::skipped("python", "Python has no transformers; set SVERKA_PYTHON")
+        }
         Ok(out) => assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr)),
-        Err(e) => eprintln!("skipped: no Python ({e}); set SVERKA_PYTHON"),
+        Err(e) => require::skipped("python", &format!("no Python ({e}); set SVERKA_PYTHON")),
     }
 }

@@ -1,6 +1,8 @@
 //! A GPU against the CPU, which is held against transformers elsewhere (`golden_bert.rs`, also on a GPU). Needs `--features cuda`
 //! and an NVIDIA GPU; says that it was skipped if one of them is missing.
 
+mod require;
+
 use rand::{RngExt, SeedableRng};
 use sverka::models::bert::{self, Config};
 use sverka::nn::encoder::{Encoder, Request, Rows, Start};
@@ -52,7 +54,7 @@ fn on_gpu(config: &Config, weights: &Weights, dtype: Dtype) -> Option<Encoder> {
         Ok(model) => Some(model),
         Err(e) => {
             assert!(e.is_user_error(), "{e}");
-            eprintln!("skipped: {e}");
+            require::skipped("gpu", &e.to_string());
             None
         }
     }

@@ -1,6 +1,8 @@
 //! The house rules that a compiler doesn't know: which room may name which, how long a file may be, what must not stand in
 //! any tracked file, and documents that keep pace with the code. Everything is read as text; nothing is built.
 
+mod require;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +19,8 @@ const FLOORS: [&[&str]; 8] = [
     &["train", "pipeline"],
 ];
 const LONGEST: usize = 800;
+/// Characters of a line of prose in a document.
+const LONGEST_LINE: usize = 165;
 /// The only folder with `unsafe`.
 const KERNELS: &str = "src/nn/kernels/";
 /// Where Rust lives.
@@ -187,7 +191,7 @@ fn unsafe_lives_among_the_kernels() {
 #[test]
 fn tracked_files_name_no_machine_and_no_registry() {
     let Some(files) = tracked() else {
-        println!("skipped: no git checkout");
+        require::skipped("git", "no git checkout");
         return;
     };
     // Spelled in pieces: this file is tracked too.
@@ -297,7 +301,7 @@ fn golden_numbers_stand_beside_their_program() {
 #[test]
 fn documents_lead_somewhere() {
     let Some(files) = tracked() else {
-        println!("skipped: no git checkout");
+        require::skipped("git", "no git checkout");
         return;
     };
     let mut faults = Vec::new();
@@ -311,12 +315,67 @@ fn documents_lead_somewhere() {
             }
         }
     }
-    for row in read("docs/papers.md").lines().filter(|l| l.starts_with('|')) {
-        let paths = row.split('`').skip(1).step_by(2).filter(|p| p.starts_with("src/"));
-        faults
-            .extend(paths.filter(|p| !root().join(p).is_file()).map(|p| format!("docs/papers.md: {p} does not exist")));
-    }
     none(faults);
+}
+
+#[test]
+fn rows_of_the_papers_lead_to_a_file_that_names_the_idea() {
+    let (mut faults, mut rows) = (Vec::new(), 0);
+    for row in
+        read("docs/papers.md").lines().filter(|l| l.starts_with("| ") && l.contains(".rs`") || l.contains(".toml`"))
+    {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [concept, _, file, word] = cells[..] else { panic!("docs/papers.md: not four columns: {row}") };
+        rows += 1;
+        let file = file.trim_matches('`');
+        let text = std::fs::read_to_string(root().join(file)).unwrap_or_default().to_lowercase();
+        if word.is_empty() || !text.contains(&word.to_lowercase()) {
+            faults.push(format!("docs/papers.md: {concept}: {file} is not there or does not contain '{word}'"));
+        }
+    }
+    assert!(rows > 30, "only {rows} rows were understood");
+    none(faults);
+}
+
+#[test]
+fn prose_of_documents_has_short_lines() {
+    let documents = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/results.md",
+        "docs/compute.md",
+        "docs/gpu.md",
+        "docs/recipes.md",
+    ];
+    let mut faults = Vec::new();
+    for document in documents {
+        let text = read(document);
+        let long = text.lines().enumerate().filter(|(_, l)| !l.starts_with('|') && l.chars().count() > LONGEST_LINE);
+        faults.extend(long.map(|(i, _)| format!("{document}:{}: over {LONGEST_LINE} characters", i + 1)));
+    }
+    let lines = read("docs/results.md").lines().count();
+    faults.extend(
+        (lines > 150).then(|| format!("docs/results.md: {lines} lines, at most 150: a table a claim, no diary")),
+    );
+    none(faults);
+}
+
+/// Whether a recipe says what a run of it should reach.
+fn expects_something(recipe: &str) -> bool {
+    let (_, expect) = recipe.split_once("\n[expect").unwrap_or_default();
+    expect.lines().any(|line| line.contains('=') && line.contains("0.") && !line.trim_start().starts_with('#'))
+}
+
+#[test]
+fn every_recipe_says_what_it_should_reach() {
+    assert!(expects_something("a = 1\n[expect]\nf1 = { shop = 0.8 }\n") && !expects_something("a = 0.1\n"));
+    assert!(!expects_something("[a]\n[expect]\nhardware = \"any\"\n"));
+    let recipes = std::fs::read_dir(root().join("recipes")).unwrap().map(|e| e.unwrap().path());
+    let recipes: Vec<_> = recipes.filter(|p| p.extension().is_some_and(|e| e == "toml")).collect();
+    assert!(recipes.len() >= 4);
+    let silent = recipes.iter().filter(|p| !expects_something(&std::fs::read_to_string(p).unwrap()));
+    none(silent.map(|p| format!("{}: no figure in [expect]", p.display())).collect());
 }
 
 #[test]
@@ -326,7 +385,8 @@ fn the_readme_names_what_there_is() {
         "cargo run --release -- match examples/left.csv examples/right.csv --out matches.csv",
         "cargo test --release --workspace",
     ];
-    let verbs = ["match", "train", "eval", "score", "calibrate", "init", "export", "tokenizer prune", "info", "bench"];
+    let verbs =
+        ["match", "train", "eval", "rank", "score", "calibrate", "init", "export", "tokenizer prune", "info", "bench"];
     let verbs = verbs.map(|verb| format!("sverka {verb}"));
     let documents = [
         "ARCHITECTURE.md",
@@ -334,6 +394,8 @@ fn the_readme_names_what_there_is() {
         "CHANGELOG.md",
         "docs/papers.md",
         "docs/results.md",
+        "docs/compute.md",
+        "docs/gpu.md",
         "LICENSE-MIT",
         "LICENSE-APACHE",
     ];

@@ -81,10 +81,6 @@ fn trigrams_in_common_do_not_match_the_examples() {
 #[test]
 fn the_bundled_matcher_matches_the_examples() {
     let root = examples().join("..");
-    if !root.join("models/matcher").is_dir() {
-        println!("skipped: models/matcher is not there yet");
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("m.csv");
     let files = ["examples/left.csv", "examples/right.csv", "--labels", "examples/truth.csv"];

@@ -5,8 +5,10 @@ mod formats;
 mod noise;
 mod output;
 mod real;
+#[path = "../require/mod.rs"]
+mod require;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A folder for one test's files, gone with it.
 struct Folder(tempfile::TempDir);
@@ -39,12 +41,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     out.finish().expect("memory")
 }
 
-/// The folder of real sets, or `None` with a word where it is absent.
+/// The folder of the public sets, if it is there.
 fn real_sets() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if !folder.is_dir() {
-        println!("skipped: no ../shared/data");
-        return None;
-    }
-    Some(folder)
+    require::data("")
 }
