@@ -58,6 +58,11 @@ impl Reader {
         Ok(Reader { path: path.into(), rows, options: options.clone(), skipped: ReadReport::default(), notes })
     }
 
+    /// Rows dropped so far.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped.skipped
+    }
+
     /// What was dropped, changed and guessed so far.
     pub(super) fn report(&self) -> ReadReport {
         ReadReport { notes: self.notes.lines(&self.path), ..self.skipped.clone() }

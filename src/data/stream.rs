@@ -30,6 +30,11 @@ impl PairStream {
         self.reader.report()
     }
 
+    /// Rows that were dropped so far.
+    pub fn skipped(&self) -> u64 {
+        self.reader.skipped()
+    }
+
     fn pair(&mut self) -> Result<Option<(Record, Record, Option<bool>)>> {
         while let Some(mut row) = self.reader.next()? {
             let layout = Layout::refresh(&mut self.layout, &self.reader, &self.options)?;

@@ -72,7 +72,7 @@ pub fn read_table(path: &Path, options: &ReadOptions) -> Result<(Table, ReadRepo
     }
     without_totals(&mut records, &lines, &reader.notes);
     refuse_bad_ids(&mut reader, &mut records, &lines, id_at)?;
-    let dropped = columns_to_drop(&columns, &records, reader.report().skipped, &reader.notes);
+    let dropped = columns_to_drop(&columns, &records, reader.skipped(), &reader.notes);
     let mut at = 0..columns.len();
     columns.retain(|_| !at.next().is_some_and(|i| dropped.contains(&i)));
     if records.is_empty() {
