@@ -63,7 +63,7 @@ impl Failure {
             Failure::Gate(what) | Failure::Stopped(_, what) => what.clone(),
             Failure::Panicked => PANIC.lock().unwrap_or_else(PoisonError::into_inner).0.clone(),
         };
-        message.split_whitespace().collect::<Vec<_>>().join(" ")
+        crate::output::visible(&message.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
     /// Says it and gives the exit code. With `json` stdout gets one JSON line and stderr the same words.

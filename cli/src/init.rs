@@ -38,9 +38,12 @@ pub struct Args {
     /// not Cyrillic, else the bundled models/matcher]
     #[arg(long, value_name = "DIR")]
     start: Option<PathBuf>,
-    /// The id column of the tables [default: id, else the first]
+    /// The column of labels, 1 or 0; `none`: every row is a match [default: label, or a column that says yes and no]
     #[arg(long, value_name = "COLUMN")]
-    id: Option<String>,
+    label_column: Option<String>,
+    /// The id column, or that of the left and of the right list [default: id, else the first, else one of codes]
+    #[arg(long, value_name = "COLUMN[,RIGHT]", value_delimiter = ',')]
+    id: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -58,21 +61,27 @@ pub fn run(args: Args, output: &Output) -> Outcome {
     if args.out.exists() {
         return Err(Error::setting("--out", args.out.display(), "already exists; give another name").into());
     }
+    let options = ReadOptions { label_column: args.label_column.clone(), ..ReadOptions::default() };
     let mut source = match (&args.right, &args.pairs) {
-        (Some(right), Some(pairs)) => data::guess_links(&args.left, right, pairs)?,
-        _ => data::detect(&args.left)?,
+        (Some(right), Some(pairs)) => {
+            let (source, guessed) = data::guess_links(&args.left, right, pairs, &options)?;
+            crate::tables::report(output, pairs, &guessed);
+            source
+        }
+        _ => data::detect(&args.left, &options)?,
     };
     if let Source::Joined(files) | Source::Ditto(files) | Source::Wdc(files) = &source
         && files.train.is_none()
+        && files.pairs.is_none()
     {
         let remedy = "call the files train.*, valid.* and test.*, and name their folder";
         return Err(Error::data(&args.left, None, "no training pairs here", remedy).into());
     }
     if let Source::Links { left_id, right_id, .. } = &mut source {
-        (*left_id, *right_id) = (args.id.clone(), args.id.clone());
+        (*left_id, *right_id) = (args.id.first().cloned(), args.id.last().cloned());
     }
-    let options = ReadOptions { id: args.id.clone(), skip_bad_rows: false };
-    let (set, _) = data::read_pairs(&source, &options)?;
+    let (set, report) = data::read_pairs(&source, &ReadOptions { id: args.id.first().cloned(), ..options })?;
+    crate::tables::report(output, &args.left, &report);
     let cyrillic = is_cyrillic(&set);
     let init = args.start.unwrap_or_else(|| beginning(cyrillic));
     let matches = set.pairs.iter().filter(|p| p.is_match()).count();

@@ -9,6 +9,7 @@ use sverka::train::{Labelled, LabelledOptions};
 use sverka::{Result, Score, Split};
 
 use crate::output::{Output, counted};
+use crate::tables::TableArgs;
 
 /// A model and labelled pairs. The default split is `test`; `calibrate` sets it to `valid`.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,12 +27,11 @@ pub struct DataArgs {
     /// Columns to compare [default: the recipe's, else those of the model's training; all but the id if there are none]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub fields: Vec<String>,
-    /// The id column of the tables [default: id, else the first]
+    /// The column of labels, 1 or 0; `none`: every row is a match [default: label, or a column that says yes and no]
     #[arg(long, value_name = "COLUMN")]
-    pub id: Option<String>,
-    /// Leave out rows that can't be read, and count them
-    #[arg(long)]
-    pub skip_bad_rows: bool,
+    pub label_column: Option<String>,
+    #[command(flatten)]
+    pub tables: TableArgs,
 }
 
 impl DataArgs {
@@ -47,11 +47,11 @@ impl DataArgs {
             split: self.split.split(),
             source: self.source.clone(),
             fields: self.fields.clone(),
-            read: ReadOptions { id: self.id.clone(), skip_bad_rows: self.skip_bad_rows },
+            read: ReadOptions { label_column: self.label_column.clone(), ..self.tables.options()? },
         })?;
-        crate::matching::note_skipped(output, &self.data, &labelled.skipped);
+        crate::tables::report(output, &self.data, &labelled.report);
         if labelled.is_undivided {
-            output.note(format_args!("{}: has no splits, all of its pairs are used", self.data.display()));
+            output.warn(format_args!("{}: has no splits, all of its pairs are used", self.data.display()));
         }
         Ok(labelled)
     }

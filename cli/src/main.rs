@@ -25,6 +25,7 @@ mod quantize;
 mod rank;
 mod score;
 mod signals;
+mod tables;
 mod tokenizer;
 mod train;
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use sverka::bundle::Bundle;
-use sverka::data::{self, MatchWriter, ReadOptions, Skipped, read_folder_pairs};
+use sverka::data::{self, MatchWriter, ReadOptions, read_folder_pairs};
 use sverka::index::Bm25;
 use sverka::pipeline::{Labels, MatchOptions, MatchReport, Matching, Stage, run_match};
 use sverka::text::{FieldSelection, TextConfig, differing_tokens, shown};
@@ -16,7 +16,8 @@ use sverka::{Error, Match, Pair, Record, Result, Table};
 use crate::args::Resolved;
 use crate::failure::Outcome;
 use crate::labelled::{SplitArg, Unseen};
-use crate::output::{Output, counted};
+use crate::output::Output;
+use crate::tables::TableArgs;
 use summary::Summary;
 
 const EXAMPLE: &str = "\
@@ -47,9 +48,6 @@ pub struct Args {
     /// Columns to compare [default: those of the model's training, else all but the id]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     fields: Vec<String>,
-    /// The id column [default: id, else the first]
-    #[arg(long, value_name = "COLUMN")]
-    id: Option<String>,
     /// Candidates that the model looks at, for each left record
     #[arg(long, default_value_t = 10, value_name = "N", alias = "k")]
     top_k: usize,
@@ -78,9 +76,14 @@ pub struct Args {
     /// Only the known pairs of this split count, and only for the left records in them
     #[arg(long, value_enum, requires = "labels")]
     split: Option<SplitArg>,
-    /// Leave out rows that can't be read, and count them
+    /// The known pairs' column of labels, 1 or 0; `none`: every row is a match
+    #[arg(long, value_name = "COLUMN", requires = "labels")]
+    label_column: Option<String>,
+    /// With --texts and --explain: leave cells that a spreadsheet takes for a formula as they are
     #[arg(long)]
-    skip_bad_rows: bool,
+    raw_texts: bool,
+    #[command(flatten)]
+    tables: TableArgs,
 }
 
 /// What was read.
@@ -128,7 +131,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     }
     let model = crate::model::locate(args.model.clone())?;
     let mut lists = read(&args, output)?;
-    let mut writer = MatchWriter::create(&args.out, args.texts, args.explain)?;
+    let mut writer = MatchWriter::create(&args.out, args.texts, args.explain)?.raw_texts(args.raw_texts);
     let bundle = Bundle::open(&model, global.dtype, global.device)?;
     let selection = match args.fields.as_slice() {
         [] => {
@@ -207,12 +210,13 @@ fn notes(report: &MatchReport, config: &TextConfig) -> Vec<String> {
 
 /// Reads the lists, and the known pairs. With labels the lists come with them, so that nothing is held twice.
 fn read(args: &Args, output: &Output) -> Result<Lists> {
-    let options = ReadOptions { id: args.id.clone(), skip_bad_rows: args.skip_bad_rows };
+    let options = ReadOptions { label_column: args.label_column.clone(), ..args.tables.options()? };
     let right_path = args.right.as_deref().unwrap_or(&args.left);
     if let Some(labels) = args.labels.as_ref().filter(|path| !path.is_dir()) {
-        let source = data::guess_links(&args.left, right_path, labels)?;
-        let (set, skipped) = data::read_pairs(&source, &options)?;
-        note_skipped(output, labels, &skipped);
+        let (source, mut report) = data::guess_links(&args.left, right_path, labels, &options)?;
+        let (set, more) = data::read_pairs(&source, &options)?;
+        report.add(more);
+        crate::tables::report(output, labels, &report);
         let table = |path: &Path, records: Vec<Record>| Table {
             path: path.into(),
             columns: records.first().map(|r| r.columns.clone()).unwrap_or_default(),
@@ -220,21 +224,22 @@ fn read(args: &Args, output: &Output) -> Result<Lists> {
         };
         let labels = Some(known(&set.pairs, args, labels)?);
         let right = args.right.as_ref().map(|path| table(path, set.right));
-        return Ok(Lists { left: table(&args.left, set.left), right, labels, skipped: skipped.count });
+        return Ok(Lists { left: table(&args.left, set.left), right, labels, skipped: report.skipped });
     }
     let mut dropped = 0;
-    let mut table = |path: &Path| -> Result<Table> {
-        let (table, skipped) = data::read_table(path, &options)?;
-        note_skipped(output, path, &skipped);
-        dropped += skipped.count;
+    let mut table = |path: &Path, options: &ReadOptions| -> Result<Table> {
+        let (table, report) = data::read_table(path, options)?;
+        crate::tables::report(output, path, &report);
+        dropped += report.skipped;
         Ok(table)
     };
-    let left = table(&args.left)?;
-    let right = args.right.as_deref().map(&mut table).transpose()?;
+    let left = table(&args.left, &options)?;
+    let of_right = options.right.as_deref().unwrap_or(&options);
+    let right = args.right.as_deref().map(|path| table(path, of_right)).transpose()?;
     let labels = args.labels.as_ref().map(|folder| {
         let (pairs, skipped) = read_folder_pairs(folder, &left, right.as_ref().unwrap_or(&left), &options)?;
-        note_skipped(output, folder, &skipped);
-        dropped += skipped.count;
+        crate::tables::report(output, folder, &skipped);
+        dropped += skipped.skipped;
         known(&pairs, args, folder)
     });
     Ok(Lists { labels: labels.transpose()?, left, right, skipped: dropped })
@@ -250,14 +255,6 @@ fn known(pairs: &[Pair], args: &Args, path: &Path) -> Result<Labels> {
         return Err(Error::data(path, None, what, "name another --split, or leave it out"));
     }
     Labels::of(pairs, wanted)
-}
-
-/// Says what `--skip-bad-rows` left out.
-pub fn note_skipped(output: &Output, path: &Path, skipped: &Skipped) {
-    if skipped.count > 0 {
-        output.note(format_args!("{}: {} left out", path.display(), counted(skipped.count, "bad row", "bad rows")));
-        skipped.examples.iter().for_each(|e| output.note(format_args!("  {e}")));
-    }
 }
 
 /// The words in which two texts differ, for people.

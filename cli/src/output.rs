@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -16,13 +17,15 @@ pub struct Output {
     quiet: bool,
     verbose: u8,
     colours: bool,
+    /// What was said that a program should know too.
+    warnings: Mutex<Vec<String>>,
 }
 
 impl Output {
     /// From the flags, the terminal, and `NO_COLOR`.
     pub fn new(global: &Global) -> Self {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        Output { json: global.json, quiet: global.quiet, verbose: global.verbose, colours }
+        Output { json: global.json, quiet: global.quiet, verbose: global.verbose, colours, warnings: Mutex::default() }
     }
 
     /// The libraries' log lines, on stderr.
@@ -64,11 +67,22 @@ impl Output {
     }
 
     fn json_line(&self, value: &impl Serialize) -> sverka::Result<()> {
-        let line = serde_json::to_string(value).map_err(|e| Error::Internal { op: "json", what: e.to_string() })?;
-        self.print(&line)
+        let failed = |e: serde_json::Error| Error::Internal { op: "json", what: e.to_string() };
+        let mut value = serde_json::to_value(value).map_err(failed)?;
+        if let serde_json::Value::Object(fields) = &mut value {
+            let notes = fields.entry("notes").or_insert_with(|| serde_json::json!([]));
+            if let serde_json::Value::Array(notes) = notes {
+                notes.extend(std::mem::take(&mut *self.warnings()).into_iter().map(serde_json::Value::from));
+            }
+        }
+        self.write(&value.to_string())
     }
 
     fn print(&self, text: &str) -> sverka::Result<()> {
+        self.write(&visible(text))
+    }
+
+    fn write(&self, text: &str) -> sverka::Result<()> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).map_err(Error::io("write", Path::new("-")))
     }
@@ -77,8 +91,19 @@ impl Output {
     pub fn note(&self, text: impl Display) {
         if !self.quiet {
             // whoever closed stderr does not want to hear it
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", visible(&text.to_string()));
         }
+    }
+
+    fn warnings(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a file's reader changed, left out or guessed: on stderr, with `-q` too, and in the `notes` of `--json`.
+    pub fn warn(&self, text: impl Display) {
+        let text = text.to_string();
+        let _ = writeln!(std::io::stderr(), "{}", visible(&self.yellow(format_args!("note: {text}"))));
+        self.warnings().push(text);
     }
 
     /// A bar on stderr; nothing where stderr is not a terminal, or with `-q`.
@@ -112,6 +137,29 @@ impl Output {
     }
 }
 
+/// A text whose control characters are escaped, but for line ends and our own colours: a product's name shall not move
+/// the cursor or colour the screen.
+pub fn visible(text: &str) -> String {
+    const OURS: [&str; 5] = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[33m"];
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if let Some(code) = OURS.iter().find(|code| rest.starts_with(**code)) {
+            out.push_str(code);
+            rest = &rest[code.len()..];
+            continue;
+        }
+        let is_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        match c {
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() || is_direction => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+    out
+}
+
 /// `12345` as `12,345`.
 pub fn grouped(number: impl Into<u64>) -> String {
     let digits = number.into().to_string();
@@ -143,6 +191,13 @@ pub fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_of_a_product_are_shown_and_do_nothing() {
+        let name = "Lamp\x1b]0;title\x07\r\u{202e}x";
+        assert_eq!(visible(name), "Lamp\\u{1b}]0;title\\u{7}\\r\\u{202e}x");
+        assert_eq!(visible("\x1b[1mstrong\x1b[0m\n\tплюс"), "\x1b[1mstrong\x1b[0m\n\tплюс");
+    }
 
     #[test]
     fn numbers_and_texts_as_people_write_them() {

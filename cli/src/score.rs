@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
 use sverka::bundle::Bundle;
-use sverka::data::{self, ReadOptions};
+use sverka::data;
 use sverka::{Error, List, Ranker, Record, Result};
 
 use crate::args::Resolved;
 use crate::failure::{Failure, Outcome};
 use crate::labelled::Unseen;
 use crate::output::Output;
+use crate::tables::TextArgs;
 
 const EXAMPLE: &str = r#"Examples:
   sverka score models/matcher pairs.csv > scores.jsonl
@@ -23,7 +24,7 @@ const EXAMPLE: &str = r#"Examples:
 Pairs: JSON lines {"left":{...},"right":{...}}, or CSV with left_* and right_* columns.
 Answer: one JSON line a pair, {"score", "probability", "decision"}, with or without --json; and
 "truncated": true if the model did not see a text's end, "unreadable": true if it can't read one
-(then the decision is no)."#;
+(then the decision is no). With --skip-bad-rows a row that can't be read has three nulls."#;
 
 /// Pairs scored at once.
 const BATCH: usize = 256;
@@ -39,9 +40,8 @@ pub struct Args {
     /// Columns to compare [default: those of the model's training; all but the id of a record that has none of them]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     fields: Vec<String>,
-    /// Leave out lines that can't be read, and count them
-    #[arg(long)]
-    skip_bad_rows: bool,
+    #[command(flatten)]
+    text: TextArgs,
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
@@ -49,10 +49,10 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     if !args.fields.is_empty() {
         bundle = bundle.with_fields(args.fields);
     }
-    let options = ReadOptions { id: None, skip_bad_rows: args.skip_bad_rows };
+    let options = args.text.options()?;
     let bar = output.bar(0, "{pos} pairs, {per_sec}");
-    let (send, receive) = sync_channel::<Result<(Record, Record)>>(4 * BATCH);
-    let (send_skipped, skipped) = sync_channel(1);
+    let (send, receive) = sync_channel::<Result<Option<(Record, Record)>>>(4 * BATCH);
+    let (send_report, report) = sync_channel(1);
     let path = args.pairs.clone();
     let reader = std::thread::spawn(move || {
         let mut stream = match data::stream_pairs(&path, &options) {
@@ -62,13 +62,23 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
                 return;
             }
         };
-        for pair in &mut stream {
+        let mut skipped = 0;
+        loop {
+            let pair = stream.next();
+            // a row that was left out has an answer too, so that the n-th answer is that of the n-th row
+            for _ in skipped..stream.skipped() {
+                if send.send(Ok(None)).is_err() {
+                    return;
+                }
+            }
+            skipped = stream.skipped();
+            let Some(pair) = pair else { break };
             let broken = pair.is_err();
-            if send.send(pair.map(|(left, right, _)| (left, right))).is_err() || broken {
+            if send.send(pair.map(|(left, right, _)| Some((left, right)))).is_err() || broken {
                 return; // nobody listens any more
             }
         }
-        let _ = send_skipped.send(stream.skipped().clone());
+        let _ = send_report.send(stream.report());
     });
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut unseen = Unseen::default();
@@ -92,16 +102,29 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     if reader.join().is_err() {
         return Err(Failure::Panicked); // what was answered is not all there is
     }
-    if let Ok(skipped) = skipped.try_recv() {
-        crate::matching::note_skipped(output, &args.pairs, &skipped);
+    if let Ok(report) = report.try_recv() {
+        crate::tables::report(output, &args.pairs, &report);
     }
     Ok(())
 }
 
 /// Scores what is complete before an error is reported.
-fn write_scores(bundle: &Bundle, batch: &[(Record, Record)], unseen: &mut Unseen, out: &mut impl Write) -> Result<()> {
-    let lists: Vec<List> = batch.iter().map(|(left, right)| List::pair(left.into(), right.into())).collect();
-    for score in bundle.score(&lists)?.iter().flatten() {
+fn write_scores(
+    bundle: &Bundle,
+    batch: &[Option<(Record, Record)>],
+    unseen: &mut Unseen,
+    out: &mut impl Write,
+) -> Result<()> {
+    let pairs = batch.iter().flatten();
+    let lists: Vec<List> = pairs.map(|(left, right)| List::pair(left.into(), right.into())).collect();
+    let scores = bundle.score(&lists)?;
+    let mut scores = scores.iter().flatten();
+    for pair in batch {
+        let Some(score) = pair.as_ref().and_then(|_| scores.next()) else {
+            writeln!(out, r#"{{"score":null,"probability":null,"decision":null}}"#)
+                .map_err(Error::io("write", Path::new("-")))?;
+            continue;
+        };
         unseen.add(score);
         let (probability, decision) = bundle.decide(score);
         let truncated = if score.truncated { r#","truncated":true"# } else { "" };

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use super::links::{Columns, Sides, read_links};
-use super::{ReadOptions, Skipped, read_table};
+use super::{ReadOptions, ReadReport, read_table};
 use crate::records::{Pair, PairSet, Split, Table};
 use crate::{Error, Result};
 
 /// Reads the folder.
-pub(super) fn read(dir: &Path, options: &ReadOptions) -> Result<(PairSet, Skipped)> {
-    let (left, mut skipped) = read_table(&dir.join("tableA.csv"), options)?;
-    let (right, more) = read_table(&dir.join("tableB.csv"), options)?;
+pub(super) fn read(dir: &Path, options: &ReadOptions) -> Result<(PairSet, ReadReport)> {
+    let [of_left, of_right, _] = options.sides();
+    let (left, mut skipped) = read_table(&dir.join("tableA.csv"), &of_left)?;
+    let (right, more) = read_table(&dir.join("tableB.csv"), &of_right)?;
     skipped.add(more);
     let (pairs, more) = read_folder_pairs(dir, &left, &right, options)?;
     skipped.add(more);
@@ -27,10 +28,10 @@ pub fn read_folder_pairs(
     left: &Table,
     right: &Table,
     options: &ReadOptions,
-) -> Result<(Vec<Pair>, Skipped)> {
+) -> Result<(Vec<Pair>, ReadReport)> {
     let columns = Columns { left: "ltable_id", right: "rtable_id", label: Some("label"), part: None };
     let sides = Sides::new(left, right);
-    let (mut pairs, mut skipped) = (Vec::new(), Skipped::default());
+    let (mut pairs, mut skipped) = (Vec::new(), ReadReport::default());
     for (name, part) in [("train.csv", Split::Train), ("valid.csv", Split::Valid), ("test.csv", Split::Test)] {
         let path = dir.join(name);
         if path.exists() {

@@ -1,38 +1,118 @@
-//! CSV and TSV: cells between delimiters, RFC 4180 quotes, a header. The delimiter (`,` `;` tab `|`) is the one under
-//! which most of the first rows have the header's number of cells.
+//! CSV and TSV: cells between delimiters, quotes, a header; how the file is written is found out by [`dialect`].
 //!
 //! Quotes are checked as they are read: one that opens a cell must close it. With `skip_bad_rows`, a quote that never
-//! closes costs its own line only; the lines it seemed to hold are given back and read again.
+//! closes costs its own line only; the lines it seemed to hold are given back and read again. Rows that hold nothing
+//! (delimiters only, the header once more, the dashes and counts of database programs) are left out and counted.
 
+use super::cells::Cells;
+use super::dialect::dialect;
 use super::lines::{Lines, body};
+use super::notes::{Change, Notes};
 use super::rows::{Row, Rows, bad_cell, bounded, extension, header};
-use super::{MAX_CELL, MAX_LINE};
+use super::{MAX_CELL, MAX_LINE, ReadOptions};
 use crate::{Error, Result};
+
+/// Bytes of a file's start from which its dialect is found out.
+const SAMPLE: usize = 1 << 17;
 
 /// The rows of a CSV or TSV file.
 pub(super) struct Delimited {
     lines: Lines,
     delimiter: u8,
+    is_copy: bool,
     columns: Vec<String>,
+    /// The header's cells as they are in the file: bytes and ends.
+    names: (Vec<u8>, Vec<usize>),
+    /// Whether the record in `cells` is yet to be given out: the first row of a file without a header.
+    is_pending: Option<u64>,
+    rows: u64,
     cells: Cells,
     raw: Vec<u8>,
+    notes: Notes,
 }
 
 impl Delimited {
-    pub(super) fn new(mut lines: Lines) -> Result<Self> {
+    pub(super) fn new(mut lines: Lines, options: &ReadOptions, notes: &Notes) -> Result<Self> {
         let path = lines.path().to_path_buf();
-        let delimiter = if extension(&path) == "tsv" { b'\t' } else { sniff(lines.peek()?) };
-        let mut rows = Delimited { lines, delimiter, columns: Vec::new(), cells: Cells::default(), raw: Vec::new() };
-        let Some(line) = rows.record()? else {
-            return Err(Error::data(
-                &path,
-                None,
-                "the file has no header",
-                "write the columns' names in its first line",
-            ));
+        let (mut sample, is_all) = lines.sample(SAMPLE)?;
+        if has_bare_returns(&sample) {
+            lines.end_at_carriage_returns();
+            sample.iter_mut().filter(|b| **b == b'\r').for_each(|b| *b = b'\n');
+            notes.say("lines end in a bare carriage return, as on an old Mac; read so");
+        }
+        let mut sample = &sample[..];
+        let named = separator_line(sample);
+        if named.is_some() {
+            let end = sample.iter().position(|b| *b == b'\n').map_or(sample.len(), |i| i + 1);
+            sample = &sample[end..];
+            lines.next(&mut Vec::new())?;
+        }
+        let preferred = (extension(&path) == "tsv").then_some(b'\t');
+        let has_header = options.no_header.then_some(false);
+        let found = dialect(sample, is_all, options.delimiter.or(named), preferred, has_header);
+        let found = found.map_err(|(a, b)| {
+            let what = format!("cells could end at {} or at {}: both fit every row", shown(a), shown(b));
+            Error::data(&path, None, what, "name the right one with --delimiter")
+        })?;
+        if let Some(d) = options.delimiter.filter(|_| found.width < 2) {
+            let what = format!("no cell ends at {}", shown(d));
+            return Err(Error::data(&path, None, what, "name another --delimiter, or leave it out"));
+        }
+        let mut rows = Delimited {
+            lines,
+            delimiter: found.delimiter,
+            is_copy: found.is_copy,
+            columns: Vec::new(),
+            names: Default::default(),
+            is_pending: None,
+            rows: 0,
+            cells: Cells::default(),
+            raw: Vec::new(),
+            notes: notes.clone(),
         };
-        rows.columns = header(&path, rows.values(line)?)?;
+        for _ in 0..found.titles {
+            rows.filled_record()?;
+        }
+        let Some(line) = rows.filled_record()? else {
+            let remedy = "write the columns' names in its first line";
+            return Err(Error::data(&path, None, "the file has no header", remedy));
+        };
+        if found.titles > 0 {
+            let many = if found.titles == 1 { "a line".into() } else { format!("{} lines", found.titles) };
+            notes.say(format!("{many} above the header, which is in line {line}, left out"));
+        }
+        let mut names = rows.values(line)?;
+        if !found.has_header {
+            if !options.no_header {
+                notes.say(
+                    "the first row looks like the others and is read as data (--no-header says so, and a header that \
+                     names the columns settles it)",
+                );
+            }
+            let width = names.len().min(found.width.max(1));
+            rows.columns = (1..=width).map(|i| format!("column {i}")).collect();
+            rows.is_pending = Some(line);
+            return Ok(rows);
+        }
+        while names.len() > found.width.max(1) && names.last().is_some_and(|n| n.trim().is_empty()) {
+            names.pop();
+        }
+        rows.columns = header(&path, names)?;
+        rows.names = (rows.cells.bytes.clone(), rows.cells.ends.clone());
         Ok(rows)
+    }
+
+    /// Reads the next record that is not of delimiters only.
+    fn filled_record(&mut self) -> Result<Option<u64>> {
+        loop {
+            let Some(line) = self.record()? else { return Ok(None) };
+            if !self.cells.is_blank() {
+                return Ok(Some(line));
+            }
+            if self.cells.ends.len() > 1 {
+                self.notes.count(Change::BlankRows, line);
+            }
+        }
     }
 
     /// Reads the next record's cells; gives the line it starts at.
@@ -47,33 +127,55 @@ impl Delimited {
             }
         }
         let (line, first) = (self.lines.number(), self.raw.len());
-        self.cells.clear();
-        let mut fed = 0;
-        loop {
-            let piece = body(&self.raw[fed..]);
-            if self.cells.feed(piece, self.delimiter).is_err() {
-                let here = self.lines.number();
-                return Err(self.broken(line, first, here, "text between a closing quote and the delimiter"));
-            }
-            if !self.cells.is_open() {
+        self.cells.has_escapes = false;
+        let error = match self.quoted(line, first) {
+            Ok(()) => return Ok(Some(line)),
+            Err(error) => error,
+        };
+        // A database's dump writes a quote as \"; the row is read once more in that way.
+        let has_escapes = self.raw.windows(2).any(|w| w == b"\\\"");
+        self.lines.give_back(&self.raw[first..], line);
+        if has_escapes {
+            self.raw.truncate(first);
+            self.cells.has_escapes = true;
+            if self.quoted(line, first).is_ok() {
+                self.notes.count(Change::Backslashes, line);
                 return Ok(Some(line));
             }
+            self.lines.give_back(&self.raw[first..], line);
+        }
+        Err(error)
+    }
+
+    /// Reads the record whose first line, of `first` bytes, is in `raw`, and as many more lines as its quotes hold.
+    fn quoted(&mut self, line: u64, first: usize) -> Result<()> {
+        self.cells.clear();
+        let (mut fed, mut start) = (0, first);
+        loop {
+            let piece = body(&self.raw[fed..start]);
+            if self.cells.feed(piece, self.delimiter).is_err() {
+                let here = self.lines.number();
+                return Err(self.broken(here, "text between a closing quote and the delimiter"));
+            }
+            if !self.cells.is_open() {
+                return Ok(());
+            }
             let end = fed + piece.len();
-            self.cells.bytes.extend_from_slice(&self.raw[end..]);
+            self.cells.bytes.extend_from_slice(&self.raw[end..start]);
             if self.cells.last() > MAX_CELL || self.raw.len() > MAX_LINE {
                 let what = format!("a quote opens here and doesn't close within {} MiB", MAX_CELL >> 20);
-                return Err(self.broken(line, first, line, &what));
+                return Err(self.broken(line, &what));
             }
             fed = self.raw.len();
             if !self.lines.next(&mut self.raw)? {
-                return Err(self.broken(line, first, line, "a quote opens here and never closes"));
+                return Err(self.broken(line, "a quote opens here and never closes"));
             }
+            start = self.raw.len();
         }
     }
 
-    /// Gives back all but the first line of a record that can't be read, and says why.
-    fn broken(&mut self, line: u64, first: usize, at: u64, what: &str) -> Error {
-        self.lines.give_back(&self.raw[first..], line);
+    /// Why a record can't be read.
+    fn broken(&self, at: u64, what: &str) -> Error {
         let column = self.name(self.cells.ends.len());
         let remedy = "close the quote, and write a quote that belongs to the text twice";
         bad_cell(self.lines.path(), at, &column, what, remedy)
@@ -85,19 +187,36 @@ impl Delimited {
 
     fn values(&self, line: u64) -> Result<Vec<String>> {
         let path = self.lines.path();
-        let mut start = 0;
         let mut values = Vec::with_capacity(self.cells.ends.len());
-        for (i, &end) in self.cells.ends.iter().enumerate() {
-            let cell = &self.cells.bytes[start..end];
-            start = end;
-            bounded(path, line, &self.name(i), cell.len())?;
+        for (i, range) in self.cells.ranges().enumerate() {
+            let cell = &self.cells.bytes[range];
+            bounded(path, line, || self.name(i), cell.len())?;
             let Ok(text) = std::str::from_utf8(cell) else {
                 let remedy = "save the file as UTF-8";
                 return Err(bad_cell(path, line, &self.name(i), "bytes that are not UTF-8", remedy));
             };
-            values.push(text.to_string());
+            values.push(if self.is_copy && text.contains('\\') { unescaped(text) } else { text.to_string() });
         }
         Ok(values)
+    }
+
+    /// Whether the record says nothing about a product: the header once more, a rule of dashes, a count of rows.
+    fn is_residue(&self) -> Option<Change> {
+        let bytes = self.cells.bytes.trim_ascii();
+        if self.cells.ends == self.names.1 && self.cells.bytes == self.names.0 {
+            return Some(Change::HeaderRows);
+        }
+        if self.rows == 0 && bytes.starts_with(b"--") && bytes.iter().all(|b| b"-+ ".contains(b)) {
+            return Some(Change::Rules);
+        }
+        if self.cells.ends.len() == 1 && self.columns.len() > 1 {
+            let count = bytes.strip_prefix(b"(").and_then(|b| b.strip_suffix(b")")).unwrap_or_default();
+            let mut words = count.split(|b| *b == b' ');
+            let counts = words.next().is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit));
+            let rows = words.next().is_some_and(|w| w == b"rows" || w == b"row");
+            return (bytes == b"\\." || (counts && rows)).then_some(Change::Rules);
+        }
+        None
     }
 }
 
@@ -107,11 +226,23 @@ impl Rows for Delimited {
     }
 
     fn next(&mut self) -> Result<Option<Row>> {
-        let Some(line) = self.record()? else { return Ok(None) };
+        let line = match self.is_pending.take() {
+            Some(line) => line,
+            None => loop {
+                let Some(line) = self.filled_record()? else { return Ok(None) };
+                match self.is_residue() {
+                    Some(change) => self.notes.count(change, line),
+                    None => break line,
+                }
+            },
+        };
+        self.rows += 1;
         let (has, wants) = (self.cells.ends.len(), self.columns.len());
-        if has != wants {
+        if has > wants && self.cells.filled_up_to() <= wants {
+            self.cells.ends.truncate(wants); // delimiters at the end of the row
+        } else if has != wants {
             let what = format!("a row of {has} cells under a header of {wants}");
-            let d = if self.delimiter == b'\t' { "tab".to_string() } else { format!("`{}`", self.delimiter as char) };
+            let d = shown(self.delimiter);
             let remedy = format!("cells end at a {d}: quote the cell that holds one, or fill the row up");
             return Err(Error::data(self.lines.path(), Some(line), what, remedy));
         }
@@ -119,92 +250,53 @@ impl Rows for Delimited {
     }
 }
 
-/// The cells of one record: their bytes one behind the other, and where each ends.
-#[derive(Default)]
-struct Cells {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    state: State,
+/// A delimiter for people.
+fn shown(delimiter: u8) -> String {
+    if delimiter == b'\t' { "tab".to_string() } else { format!("`{}`", delimiter as char) }
 }
 
-#[derive(Default, Clone, Copy, PartialEq)]
-enum State {
-    #[default]
-    Start,
-    Plain,
-    Quoted,
-    Closed,
+/// Whether lines end in a carriage return alone: there are some, and no line feed that no quote holds.
+fn has_bare_returns(sample: &[u8]) -> bool {
+    let (mut returns, mut is_open) = (false, false);
+    for (i, byte) in sample.iter().enumerate() {
+        match byte {
+            b'"' => is_open = !is_open,
+            b'\n' if !is_open => return false,
+            b'\r' if !is_open => returns |= sample.get(i + 1).is_some_and(|b| *b != b'\n'),
+            _ => {}
+        }
+    }
+    returns
 }
 
-impl Cells {
-    fn clear(&mut self) {
-        (self.state, _, _) = (State::Start, self.bytes.clear(), self.ends.clear());
-    }
-    /// Whether a quote is open, so that the record goes on in the next line.
-    fn is_open(&self) -> bool {
-        self.state == State::Quoted
-    }
-    /// Bytes of the cell being read.
-    fn last(&self) -> usize {
-        self.bytes.len() - self.ends.last().copied().unwrap_or(0)
-    }
-    /// Reads a line, without its end; an error is text behind a closing quote.
-    fn feed(&mut self, line: &[u8], delimiter: u8) -> Result<(), ()> {
-        for &byte in line {
-            match (self.state, byte) {
-                (State::Quoted, b'"') => self.state = State::Closed,
-                (State::Quoted, _) => self.bytes.push(byte),
-                (State::Start, b'"') => self.state = State::Quoted,
-                (State::Closed, b'"') => {
-                    self.bytes.push(b'"');
-                    self.state = State::Quoted;
-                }
-                (_, _) if byte == delimiter => {
-                    self.ends.push(self.bytes.len());
-                    self.state = State::Start;
-                }
-                (State::Closed, _) => return Err(()),
-                (State::Start | State::Plain, _) => {
-                    self.bytes.push(byte);
-                    self.state = State::Plain;
-                }
-            }
-        }
-        if self.state != State::Quoted {
-            self.ends.push(self.bytes.len());
-        }
-        Ok(())
+/// The delimiter of Excel's first line `sep=;`.
+fn separator_line(sample: &[u8]) -> Option<u8> {
+    let line = body(sample.split_inclusive(|b| *b == b'\n').next()?);
+    let line = line.strip_prefix(b"\"").and_then(|l| l.strip_suffix(b"\"")).unwrap_or(line);
+    match *line.strip_prefix(b"sep=").or(line.strip_prefix(b"SEP="))? {
+        [delimiter] => Some(delimiter),
+        _ => None,
     }
 }
 
-/// The delimiter that a sample from the file's start speaks for.
-fn sniff(sample: &[u8]) -> u8 {
-    let score = |delimiter: u8| {
-        let widths = widths(sample, delimiter);
-        let header = widths.first().copied().unwrap_or(0);
-        if header < 2 { (0, 0) } else { (widths.iter().filter(|w| **w == header).count(), header) }
-    };
-    b"|\t;,".iter().copied().max_by_key(|d| score(*d)).unwrap_or(b',')
-}
-
-/// Cells of the first records, as far as a delimiter allows to read them.
-fn widths(sample: &[u8], delimiter: u8) -> Vec<usize> {
-    let (mut widths, mut cells) = (Vec::new(), Cells::default());
-    for line in sample.split_inclusive(|b| *b == b'\n') {
-        if !line.ends_with(b"\n") && !widths.is_empty() || widths.len() == 50 {
-            break;
-        }
-        let line = body(line);
-        if line.is_empty() && !cells.is_open() {
-            continue;
-        }
-        if cells.feed(line, delimiter).is_err() {
-            break;
-        }
-        if !cells.is_open() {
-            widths.push(cells.ends.len());
-            cells.clear();
-        }
+/// A cell as PostgreSQL's COPY escapes it.
+fn unescaped(cell: &str) -> String {
+    if cell == "\\N" {
+        return cell.into(); // a missing value, read as such with the other words for it
     }
-    widths
+    let mut out = String::with_capacity(cell.len());
+    let mut chars = cell.chars();
+    while let Some(c) = chars.next() {
+        out.push(match c {
+            '\\' => match chars.next() {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some('r') => '\r',
+                Some(other) => other,
+                None => '\\',
+            },
+            other => other,
+        });
+    }
+    out
 }

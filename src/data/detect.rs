@@ -4,23 +4,29 @@ use std::path::{Path, PathBuf};
 
 use super::joined::Layout;
 use super::lines::Lines;
+use super::notes::Notes;
 use super::open::{Opened, open};
 use super::rows::Reader;
-use super::{Parts, ReadOptions, Source};
+use super::{Parts, ReadOptions, ReadReport, Source, label_column};
 use crate::records::Split;
 use crate::{Error, Result};
 
 /// Recognises a labelled set: a DeepMatcher folder, a folder with one `train.*`, `valid.*`, `test.*` each, or one file of
-/// pairs (its part is the one in its name, else test).
+/// pairs (of the split in its name, else of none).
 ///
 /// # Errors
-/// Nothing that is recognised, or several files for one part.
-pub fn detect(path: &Path) -> Result<Source> {
+/// Nothing that is recognised, or several files for one split.
+pub fn detect(path: &Path, options: &ReadOptions) -> Result<Source> {
     if !path.is_dir() {
-        let part = part_of(path).unwrap_or(Split::Test);
-        let mut files = Files::default();
-        files[part as usize] = Some(path.into());
-        return source(path, files);
+        let mut files = Parts::default();
+        let file = match part_of(path) {
+            Some(Split::Train) => &mut files.train,
+            Some(Split::Valid) => &mut files.valid,
+            Some(Split::Test) => &mut files.test,
+            None => &mut files.pairs,
+        };
+        *file = Some(path.into());
+        return source(path, files, options);
     }
     if path.join("tableA.csv").exists() && path.join("tableB.csv").exists() {
         return Ok(Source::Deepmatcher { dir: path.into() });
@@ -43,7 +49,8 @@ pub fn detect(path: &Path) -> Result<Source> {
                       the files in a recipe";
         return Err(Error::data(path, None, what, remedy));
     };
-    source(&first, files)
+    let [train, valid, test] = files;
+    source(&first, Parts { train, valid, test, pairs: None }, options)
 }
 
 /// The files of training, validation and test.
@@ -67,34 +74,34 @@ fn part_of(path: &Path) -> Option<Split> {
 }
 
 /// The format of a set whose first file this is.
-fn source(file: &Path, [train, valid, test]: Files) -> Result<Source> {
-    let files = Parts { train, valid, test };
-    let is_ditto = match open(file)? {
-        Opened::Text(text) => Lines::new(file, text).peek()?.starts_with(b"COL "),
+fn source(file: &Path, files: Parts, options: &ReadOptions) -> Result<Source> {
+    let is_ditto = match open(file, options, &Notes::default())? {
+        Opened::Text { text, is_pipe } => Lines::new(file, text, is_pipe).peek()?.starts_with(b"COL "),
         Opened::Parquet(_) => false,
     };
     if is_ditto {
         return Ok(Source::Ditto(files));
     }
-    let mut reader = Reader::open(file, &ReadOptions::default())?;
+    let mut reader = Reader::open(file, options)?;
     reader.next()?;
-    Layout::new(file, reader.columns(), &ReadOptions::default())?;
+    Layout::new(file, reader.columns(), options)?;
     Ok(if reader.columns().iter().any(|c| c.ends_with("_left")) { Source::Wdc(files) } else { Source::Joined(files) })
 }
 
-/// Two tables and a file of links, whose columns are told by their names, else by their order: the first that is neither
-/// label nor part is the left id, the second the right.
+/// Two tables and a file of links, whose columns are known by their names, else by their order: the first that is neither
+/// label nor split is the left id, the second the right. What was guessed is in the report's notes.
 ///
 /// # Errors
-/// A file that can't be read; a links file of fewer than two columns.
-pub fn guess_links(left: &Path, right: &Path, links: &Path) -> Result<Source> {
-    let mut reader = Reader::open(links, &ReadOptions::default())?;
+/// A file that can't be read; a links file of fewer than two columns; a column that could be the labels and could not.
+pub fn guess_links(left: &Path, right: &Path, links: &Path, options: &ReadOptions) -> Result<(Source, ReadReport)> {
+    let [_, _, options] = options.sides();
+    let mut reader = Reader::open(links, &options)?;
     reader.next()?;
     let columns = reader.columns();
     let named = |names: &[&str]| columns.iter().find(|c| names.contains(&c.to_lowercase().as_str())).cloned();
-    let label_column = named(&["label", "match", "is_match", "gold_label", "target"]);
+    let named_label = options.label_column.clone().or_else(|| named(&label_column::NAMES));
     let part_column = named(&["split", "part", "set", "fold"]);
-    let mut ids = columns.iter().filter(|c| !c.is_empty() && Some(*c) != label_column.as_ref());
+    let mut ids = columns.iter().filter(|c| !c.is_empty() && Some(*c) != named_label.as_ref());
     let mut ids = ids.by_ref().filter(|c| Some(*c) != part_column.as_ref()).cloned();
     let left_column = named(&["ltable_id", "left_id", "id_left", "left", "ida", "id_a", "id1"]).or_else(|| ids.next());
     let right_column = named(&["rtable_id", "right_id", "id_right", "right", "idb", "id_b", "id2"]);
@@ -103,7 +110,11 @@ pub fn guess_links(left: &Path, right: &Path, links: &Path) -> Result<Source> {
         let what = format!("no two columns of ids; there is: {}", columns.join(", "));
         return Err(Error::data(links, None, what, "give a file with the left record's id and the right record's"));
     };
-    Ok(Source::Links {
+    let known = [Some(&left_column), Some(&right_column), part_column.as_ref()];
+    let is_known = |column: &str| column.is_empty() || known.into_iter().flatten().any(|c| c == column);
+    let (label_column, note) = label_column::find(links, &options, is_known)?;
+    let note = note.map(|note| format!("{}: {note}", links.display()));
+    let source = Source::Links {
         left: left.into(),
         right: right.into(),
         links: links.into(),
@@ -113,5 +124,6 @@ pub fn guess_links(left: &Path, right: &Path, links: &Path) -> Result<Source> {
         part_column,
         left_id: None,
         right_id: None,
-    })
+    };
+    Ok((source, ReadReport { notes: note.into_iter().collect(), ..ReadReport::default() }))
 }

@@ -5,38 +5,48 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::clean::clean;
 use super::lines::{Lines, body};
+use super::notes::Notes;
 use super::open::{Opened, open};
 use super::rows::bounded;
 use super::source::push;
-use super::{ReadOptions, Skipped, label};
+use super::{ReadOptions, ReadReport, label};
 use crate::records::{PairSet, Record, Split};
 use crate::{Error, Result};
 
 /// Reads the pairs of one part.
-pub(super) fn read(path: &Path, part: Split, options: &ReadOptions, set: &mut PairSet) -> Result<Skipped> {
-    let Opened::Text(text) = open(path)? else {
+pub(super) fn read(path: &Path, part: Option<Split>, options: &ReadOptions, set: &mut PairSet) -> Result<ReadReport> {
+    let notes = Notes::default();
+    let Opened::Text { text, is_pipe } = open(path, options, &notes)? else {
         return Err(Error::data(path, None, "a Parquet file, not Ditto's lines", "name another format"));
     };
-    let mut lines = Lines::new(path, text);
+    let mut lines = Lines::new(path, text, is_pipe);
     let mut columns: [Arc<[String]>; 2] = [Arc::new([]), Arc::new([])];
-    let (mut skipped, mut raw) = (Skipped::default(), Vec::new());
+    let (mut skipped, mut raw) = (ReadReport::default(), Vec::new());
     loop {
         raw.clear();
         match lines.next(&mut raw) {
             Ok(false) => break,
             Ok(true) if body(&raw).trim_ascii().is_empty() => {}
-            Ok(true) => match pair(path, lines.number(), body(&raw), &mut columns) {
+            Ok(true) => match pair(path, lines.number(), body(&raw), &mut columns, &notes) {
                 Ok((left, right, judged)) => push(set, left, right, Some(judged), part)?,
-                Err(error) => skipped.take(error, options)?,
+                Err(error) => skipped.take(error, options.skip_bad_rows)?,
             },
-            Err(error) => skipped.take(error, options)?,
+            Err(error) => skipped.take(error, options.skip_bad_rows)?,
         }
     }
+    skipped.notes = notes.lines(path);
     Ok(skipped)
 }
 
-fn pair(path: &Path, line: u64, raw: &[u8], columns: &mut [Arc<[String]>; 2]) -> Result<(Record, Record, bool)> {
+fn pair(
+    path: &Path,
+    line: u64,
+    raw: &[u8],
+    columns: &mut [Arc<[String]>; 2],
+    notes: &Notes,
+) -> Result<(Record, Record, bool)> {
     let bad = |what: &str, remedy: &str| Error::data(path, Some(line), what, remedy);
     let text = std::str::from_utf8(raw).map_err(|_| bad("bytes that are not UTF-8", "save the file as UTF-8"))?;
     let cells: Vec<&str> = text.split('\t').collect();
@@ -51,13 +61,14 @@ fn pair(path: &Path, line: u64, raw: &[u8], columns: &mut [Arc<[String]>; 2]) ->
             bad(&what, "serialise it as Ditto does, or name another format")
         })?;
         for (name, value) in &fields {
-            bounded(path, line, name, value.len())?;
+            bounded(path, line, || name.to_string(), value.len())?;
         }
         let same = columns[i].iter().map(String::as_str).eq(fields.iter().map(|f| f.0));
         if !same {
             columns[i] = fields.iter().map(|f| f.0.to_string()).collect();
         }
-        let values = fields.iter().map(|f| f.1.to_string()).collect();
+        let mut values: Vec<String> = fields.iter().map(|f| f.1.to_string()).collect();
+        values.iter_mut().for_each(|value| clean(notes, line, value));
         Ok(Record { id: line.to_string(), columns: columns[i].clone(), values })
     };
     Ok((record(left, 0)?, record(right, 1)?, judged))

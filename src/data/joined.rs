@@ -5,24 +5,27 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
+use super::json_values::object;
+use super::notes::Notes;
 use super::rows::{Reader, Row, bad_cell, bounded};
 use super::source::push;
-use super::{ReadOptions, Skipped, jsonl, label};
+use super::{ReadOptions, ReadReport, clean, label, label_column};
 use crate::records::{PairSet, Record, Split};
 use crate::{Error, Result};
 
 /// Reads the pairs of one part, which all need a label.
-pub(super) fn read(path: &Path, part: Split, options: &ReadOptions, set: &mut PairSet) -> Result<Skipped> {
+pub(super) fn read(path: &Path, part: Option<Split>, options: &ReadOptions, set: &mut PairSet) -> Result<ReadReport> {
+    let (judged_by, note) = label_column::find(path, options, is_sides)?;
     let mut reader = Reader::open(path, options)?;
+    note.into_iter().for_each(|note| reader.notes.say(note));
+    let judged_by = judged_by.unwrap_or_else(|| "label".into());
     let mut layout: Option<Layout> = None;
     while let Some(mut row) = reader.next()? {
         let layout = Layout::refresh(&mut layout, &reader, options)?;
         let read = (|| {
-            let at = reader.column("label")?;
-            let judged = label::required(path, row.line, "label", &row.values[at])?;
-            let (left, right) = layout.split(path, &mut row)?;
+            let at = reader.column(&judged_by)?;
+            let judged = label::required(path, row.line, &judged_by, &row.values[at])?;
+            let (left, right) = layout.split(path, &mut row, &reader.notes)?;
             Ok((left, right, judged))
         })();
         match read {
@@ -30,7 +33,7 @@ pub(super) fn read(path: &Path, part: Split, options: &ReadOptions, set: &mut Pa
             Err(error) => reader.refuse(error)?,
         }
     }
-    Ok(reader.skipped)
+    Ok(reader.report())
 }
 
 /// Which columns make which record.
@@ -88,15 +91,19 @@ impl Layout {
     }
 
     /// The two records of a row, whose values they take. A record without an id gets the row's line.
-    pub(super) fn split(&self, path: &Path, row: &mut Row) -> Result<(Record, Record)> {
-        Ok((self.record(&self.left, path, row)?, self.record(&self.right, path, row)?))
+    pub(super) fn split(&self, path: &Path, row: &mut Row, notes: &Notes) -> Result<(Record, Record)> {
+        let (mut left, mut right) = (self.record(&self.left, path, row)?, self.record(&self.right, path, row)?);
+        for value in left.values.iter_mut().chain(&mut right.values) {
+            clean::clean(notes, row.line, value);
+        }
+        Ok((left, right))
     }
 
     fn record(&self, side: &Side, path: &Path, row: &mut Row) -> Result<Record> {
         match side {
             Side::Fields(columns, at, id) => {
-                let id = id.map(|i| row.values[i].trim()).filter(|id| !id.is_empty());
-                let id = id.map_or_else(|| row.line.to_string(), str::to_string);
+                let id = id.map(|i| clean::id(&row.values[i])).filter(|id| !id.is_empty());
+                let id = id.unwrap_or_else(|| row.line.to_string());
                 let values = at.iter().map(|i| std::mem::take(&mut row.values[*i])).collect();
                 Ok(Record { id, columns: columns.clone(), values })
             }
@@ -112,17 +119,19 @@ impl Layout {
                         values: vec![text],
                     });
                 }
-                let mut object: Map<String, Value> = serde_json::from_str(&text).map_err(|e| {
+                let fields = object(text.as_bytes()).map_err(|e| {
                     let what = format!("not a JSON object: {e}");
                     bad_cell(path, row.line, name, what, "write {\"field\": \"value\", ...} or plain text")
                 })?;
-                let id = object.shift_remove(&self.id).map(jsonl::text).filter(|id| !id.is_empty());
-                let (mut columns, mut values) = (Vec::new(), Vec::new());
-                for (key, value) in object {
-                    let value = jsonl::text(value);
-                    bounded(path, row.line, &format!("{name}.{key}"), value.len())?;
-                    columns.push(key);
-                    values.push(value);
+                let (mut id, mut columns, mut values) = (None, Vec::new(), Vec::new());
+                for (key, value) in fields {
+                    bounded(path, row.line, || format!("{name}.{key}"), value.len())?;
+                    if key == self.id {
+                        id = Some(clean::id(&value)).filter(|id| !id.is_empty());
+                    } else {
+                        columns.push(key);
+                        values.push(value);
+                    }
                 }
                 let id = id.unwrap_or_else(|| row.line.to_string());
                 Ok(Record { id, columns: columns.into(), values })
@@ -139,4 +148,10 @@ fn left_field(column: &str) -> Option<&str> {
 fn right_field(column: &str) -> Option<&str> {
     let field = column.strip_prefix("rtable_").or(column.strip_prefix("right_")).or(column.strip_suffix("_right"));
     field.filter(|f| !f.is_empty())
+}
+
+/// Whether a column is a record's, or known to be neither record nor label.
+fn is_sides(column: &str) -> bool {
+    let known = ["left", "right", "split", "part", "set", "fold", "pair_id", "_id", "id"];
+    left_field(column).or(right_field(column)).is_some() || known.contains(&column)
 }

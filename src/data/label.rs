@@ -2,20 +2,32 @@
 
 use std::path::Path;
 
+use super::clean;
 use super::rows::bad_cell;
 use crate::records::Split;
 use crate::{Error, Result};
 
-/// What a missing value looks like in the files of pandas, R and SQL.
-const MISSING: [&str; 7] = ["", "nan", "na", "n/a", "none", "null", "<na>"];
-
-/// Reads a label: 0 or 1 (also `0.0`, `1.0`, which pandas writes, and JSON's `false`, `true`); a missing one is `None`.
-pub(super) fn label(path: &Path, line: u64, column: &str, text: &str) -> Result<Option<bool>> {
+/// The label that a word is: 0 or 1 (also `0.0`, `1.0`, which pandas writes), false or true, no or yes, in English or
+/// Russian, in full or by the first letter, as databases and spreadsheets write them.
+pub(super) fn word(text: &str) -> Option<bool> {
     match text.trim().to_lowercase().as_str() {
-        "1" | "1.0" | "true" => Ok(Some(true)),
-        "0" | "0.0" | "false" => Ok(Some(false)),
-        missing if MISSING.contains(&missing) => Ok(None),
-        _ => {
+        "1" | "1.0" | "true" | "t" | "yes" | "y" | "да" | "истина" => Some(true),
+        "0" | "0.0" | "false" | "f" | "no" | "n" | "нет" | "ложь" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether there is no label or split here.
+fn is_missing(text: &str) -> bool {
+    clean::is_missing(text) || text.trim() == "na"
+}
+
+/// Reads a label; a missing one is `None`.
+pub(super) fn label(path: &Path, line: u64, column: &str, text: &str) -> Result<Option<bool>> {
+    match word(text) {
+        Some(label) => Ok(Some(label)),
+        None if is_missing(text) => Ok(None),
+        None => {
             let shown: String = text.chars().take(40).collect();
             let what = format!("the label `{}` is not 0 or 1", shown.escape_debug());
             Err(bad_cell(path, line, column, what, "write 1 for a match and 0 for none"))
@@ -37,7 +49,7 @@ pub(super) fn part(path: &Path, line: u64, column: &str, text: &str) -> Result<O
         "train" => Ok(Some(Split::Train)),
         "valid" | "val" | "validation" | "dev" => Ok(Some(Split::Valid)),
         "test" => Ok(Some(Split::Test)),
-        missing if MISSING.contains(&missing) => Ok(None),
+        missing if is_missing(missing) => Ok(None),
         _ => {
             let shown: String = text.chars().take(40).collect();
             let what = format!("`{}` is no part of a set", shown.escape_debug());

@@ -3,25 +3,27 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::notes::Change;
 use super::rows::{Reader, Row, bad_cell};
 use super::table::by_id;
-use super::{ReadOptions, Skipped, Source, label, read_table};
+use super::{ReadOptions, ReadReport, Source, clean, label, read_table};
 use crate::records::{Pair, PairSet, Split};
 use crate::{Error, Result, Table};
 
 /// Reads a [`Source::Links`].
-pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<(PairSet, Skipped)> {
+pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<(PairSet, ReadReport)> {
     let Source::Links { left, right, links, left_column, right_column, label_column, part_column, left_id, right_id } =
         source
     else {
         return Err(Error::Internal { op: "read links", what: "called for another format".into() });
     };
-    let table = |path: &Path, id: &Option<String>| {
+    let [of_left, of_right, of_links] = options.sides();
+    let table = |path: &Path, id: &Option<String>, options: &ReadOptions| {
         read_table(path, &ReadOptions { id: id.clone().or(options.id.clone()), ..options.clone() })
     };
-    let (left, mut skipped) = table(left, left_id)?;
-    let (right, more) = table(right, right_id)?;
-    skipped.add(more);
+    let (left, mut report) = table(left, left_id, &of_left)?;
+    let (right, more) = table(right, right_id, &of_right)?;
+    report.add(more);
     let columns = Columns {
         left: left_column,
         right: right_column,
@@ -29,11 +31,11 @@ pub(super) fn read(source: &Source, options: &ReadOptions) -> Result<(PairSet, S
         part: part_column.as_deref(),
     };
     let mut pairs = Vec::new();
-    skipped.add(read_links(links, &columns, None, &Sides::new(&left, &right), options, &mut pairs)?);
+    report.add(read_links(links, &columns, None, &Sides::new(&left, &right), &of_links, &mut pairs)?);
     if pairs.is_empty() {
         return Err(Error::data(links, None, "no links", "give a file with rows"));
     }
-    Ok((PairSet { left: left.records, right: right.records, pairs }, skipped))
+    Ok((PairSet { left: left.records, right: right.records, pairs }, report))
 }
 
 /// Names of the links' columns.
@@ -65,23 +67,54 @@ pub(super) fn read_links(
     sides: &Sides,
     options: &ReadOptions,
     pairs: &mut Vec<Pair>,
-) -> Result<Skipped> {
+) -> Result<ReadReport> {
     let mut reader = Reader::open(path, options)?;
+    // names that are ids of both tables are no names: the file begins with its first pair
+    if sides.left.1.contains_key(columns.left) && sides.right.1.contains_key(columns.right) {
+        let numbered = |name: &str| -> Result<String> { Ok(format!("column {}", reader.column(name)? + 1)) };
+        let (left, right) = (numbered(columns.left)?, numbered(columns.right)?);
+        reader = Reader::open(path, &ReadOptions { no_header: true, ..options.clone() })?;
+        reader.notes.say("the first row holds two ids of the lists: the file has no header, and it counts as a pair");
+        let columns = Columns { left: &left, right: &right, label: None, part: None };
+        return read_rows(reader, &columns, part, sides, pairs);
+    }
+    read_rows(reader, columns, part, sides, pairs)
+}
+
+fn read_rows(
+    mut reader: Reader,
+    columns: &Columns,
+    part: Option<Split>,
+    sides: &Sides,
+    pairs: &mut Vec<Pair>,
+) -> Result<ReadReport> {
     while let Some(row) = reader.next()? {
         match pair(&reader, &row, columns, part, sides) {
             Ok(pair) => pairs.push(pair),
             Err(error) => reader.refuse(error)?,
         }
     }
-    Ok(reader.skipped)
+    Ok(reader.report())
 }
 
 fn pair(reader: &Reader, row: &Row, columns: &Columns, part: Option<Split>, sides: &Sides) -> Result<Pair> {
     let (path, line) = (reader.path(), row.line);
     let value = |column: &str| Ok::<_, Error>(row.values[reader.column(column)?].trim());
     let find = |column: &str, (table, ids): &(&Path, HashMap<&str, u32>)| {
-        let id = value(column)?;
-        ids.get(id).copied().ok_or_else(|| {
+        let id = clean::id(value(column)?);
+        let found = ids.get(id.as_str()).copied().or_else(|| {
+            // a table whose ids were read as decimal numbers by another program
+            let found = ids.get(id.strip_suffix(".0")?).copied()?;
+            reader.notes.count(Change::FloatIds, line);
+            Some(found)
+        });
+        let found = found.or_else(|| {
+            let is_whole = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit());
+            let found = ids.get(format!("{id}.0").as_str()).copied().filter(|_| is_whole)?;
+            reader.notes.count(Change::FloatIds, line);
+            Some(found)
+        });
+        found.ok_or_else(|| {
             let what = format!("no row of {} has the id `{}`", table.display(), id.escape_debug());
             bad_cell(path, line, column, what, "correct the id, or add the row")
         })

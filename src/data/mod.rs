@@ -13,17 +13,27 @@
 //! the file in silence; it writes our files), Arrow (the Parquet crate's row interface reads what a list of products
 //! holds, at a fifth of the build time), guessing an encoding that could be two (an error asks the user instead).
 
+mod cells;
+mod clean;
 mod deepmatcher;
 mod delimited;
 mod detect;
+mod dialect;
 mod ditto;
+mod identity;
 mod joined;
-mod jsonl;
+mod json;
+mod json_values;
+mod kinds;
 mod label;
+mod label_column;
 mod lines;
 mod links;
+mod memory;
+mod notes;
 mod open;
 mod parquet;
+mod residue;
 mod rows;
 mod source;
 mod stream;
@@ -43,38 +53,67 @@ use crate::{Error, Result};
 pub const MAX_CELL: usize = 1 << 20;
 /// The longest line that is read, in bytes (16 MiB).
 pub const MAX_LINE: usize = 16 << 20;
+/// The most columns of a table.
+pub const MAX_COLUMNS: usize = 4096;
 
 /// How to read.
 #[derive(Debug, Clone, Default)]
 pub struct ReadOptions {
-    /// The id column; `None`: a column called `id`, else the first.
+    /// The id column; `None`: the column called `id`, else the first, unless it holds texts and another one codes.
     pub id: Option<String>,
+    /// The byte between cells; `None`: found out from the rows.
+    pub delimiter: Option<u8>,
+    /// The first row is data: the columns are called `column 1`, `column 2` and so on.
+    pub no_header: bool,
+    /// The encoding of a text file by its name on the web (`windows-1250`); `None`: found out.
+    pub encoding: Option<String>,
+    /// The column of labels in a file of pairs, or `none` for a file of matches; `None`: found out.
+    pub label_column: Option<String>,
     /// Drop and count rows that can't be read, instead of stopping at the first.
     pub skip_bad_rows: bool,
+    /// How to read the right one of two tables, if in another way.
+    pub right: Option<Box<ReadOptions>>,
 }
 
-/// What `skip_bad_rows` dropped.
+impl ReadOptions {
+    /// Options of the left table, of the right one, and of a file that links them.
+    fn sides(&self) -> [ReadOptions; 3] {
+        let left = ReadOptions { right: None, ..self.clone() };
+        let right = self.right.as_deref().unwrap_or(&left).clone();
+        let (label_column, skip_bad_rows) = (self.label_column.clone(), self.skip_bad_rows);
+        [left, right, ReadOptions { label_column, skip_bad_rows, ..ReadOptions::default() }]
+    }
+}
+
+/// What a reader dropped, changed and guessed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Skipped {
-    /// Rows dropped.
-    pub count: u64,
-    /// The first few errors, as they would have been reported.
+pub struct ReadReport {
+    /// Rows that `skip_bad_rows` dropped.
+    pub skipped: u64,
+    /// The first few errors of dropped rows, as they would have been reported.
     pub examples: Vec<String>,
+    /// What was changed, left out or guessed: a sentence each, with the file's name.
+    pub notes: Vec<String>,
 }
 
-impl Skipped {
-    /// Counts the rows that another file dropped as well.
-    pub fn add(&mut self, other: Skipped) {
-        self.count += other.count;
+impl ReadReport {
+    /// Adds what was dropped and said of another file.
+    pub fn add(&mut self, other: ReadReport) {
+        self.skipped += other.skipped;
         self.examples.extend(other.examples);
         self.examples.truncate(EXAMPLES);
+        for note in other.notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
     }
 
-    /// Counts a bad row where that is wanted and the error names a line; gives any other error back.
-    fn take(&mut self, error: Error, options: &ReadOptions) -> Result<()> {
+    /// Counts a bad row if bad rows are to be skipped and the error names a line; gives any other error back.
+    fn take(&mut self, error: Error, skip_bad_rows: bool) -> Result<()> {
         match &error {
-            Error::Data { place, .. } if options.skip_bad_rows && place.line.is_some() => {
-                self.count += 1;
+            Error::Data { place, .. } if skip_bad_rows && place.line.is_some() => {
+                self.skipped += 1;
                 if self.examples.len() < EXAMPLES {
                     self.examples.push(error.to_string());
                 }

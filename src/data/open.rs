@@ -13,40 +13,59 @@ use std::path::Path;
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
+use super::ReadOptions;
+use super::kinds::foreign;
+use super::notes::Notes;
 use crate::{Error, Result};
 
 /// A file, looked at.
 pub(super) enum Opened {
     /// UTF-8 text, without a byte order mark; never empty.
-    Text(Box<dyn BufRead>),
+    Text {
+        /// Its bytes.
+        text: Box<dyn BufRead>,
+        /// Whether they come when they come.
+        is_pipe: bool,
+    },
     /// A Parquet file.
     Parquet(File),
 }
 
 const CHUNK: usize = 1 << 16;
 
-/// Opens a file, or standard input for `-`.
-pub(super) fn open(path: &Path) -> Result<Opened> {
+/// Opens a file, or standard input for `-`. Of what is no file only pipes that the shell made are read.
+pub(super) fn open(path: &Path, options: &ReadOptions, notes: &Notes) -> Result<Opened> {
+    let wanted = match &options.encoding {
+        None => None,
+        Some(name) => Some(Encoding::for_label(name.trim().as_bytes()).ok_or_else(|| {
+            let what = "no encoding that is known; for example utf-8, utf-16le, windows-1250, windows-1251, \
+                        windows-1252, koi8-r, ibm866, shift_jis, gb18030";
+            Error::setting("--encoding", name, what)
+        })?),
+    };
     if path == Path::new("-") {
-        return pipe(path, Box::new(BufReader::with_capacity(CHUNK, io::stdin())));
+        return pipe(path, Box::new(BufReader::with_capacity(CHUNK, io::stdin())), wanted, notes);
     }
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
-    let kind = file.metadata().map_err(Error::io("read", path))?;
+    let kind = std::fs::metadata(path).map_err(|e| missing(path, e))?;
     if kind.is_dir() {
         return Err(Error::data(path, None, "this is a folder", "name a file in it"));
     }
+    let is_shells = ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|folder| path.starts_with(folder));
+    if !kind.is_file() && !is_shells {
+        let what = "a pipe or device, not a file";
+        return Err(Error::data(path, None, what, "give a file, or - and pipe the rows into standard input"));
+    }
+    let mut file = File::open(path).map_err(Error::io("read", path))?;
     if !kind.is_file() {
-        return pipe(path, Box::new(BufReader::with_capacity(CHUNK, file)));
+        return pipe(path, Box::new(BufReader::with_capacity(CHUNK, file)), wanted, notes);
     }
     let mut magic = Vec::new();
-    Read::by_ref(&mut file).take(4).read_to_end(&mut magic).map_err(Error::io("read", path))?;
-    match magic.as_slice() {
-        b"PAR1" => return Ok(Opened::Parquet(file)),
-        b"PK\x03\x04" => {
-            let what = "this is a zip archive (an Excel workbook, perhaps), not a text file";
-            return Err(Error::data(path, None, what, "export it as CSV in UTF-8"));
-        }
-        _ => {}
+    Read::by_ref(&mut file).take(64).read_to_end(&mut magic).map_err(Error::io("read", path))?;
+    if magic.starts_with(b"PAR1") {
+        return Ok(Opened::Parquet(file));
+    }
+    if let Some((what, remedy)) = foreign(&magic) {
+        return Err(Error::data(path, None, what, remedy));
     }
     let again = || -> Result<Box<dyn BufRead>> {
         let mut file = &file;
@@ -54,21 +73,70 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
         let file = file.try_clone().map_err(Error::io("read", path))?;
         unzip(path, Box::new(BufReader::with_capacity(CHUNK, file)))
     };
-    let encoding = match survey(path, again()?)? {
-        Some(encoding) => encoding,
-        None => guess(path, again()?)?,
+    let encoding = match (wanted, survey(path, again()?)?) {
+        (Some(wanted), _) => wanted,
+        (None, Some(encoding)) => encoding,
+        (None, None) => guess(path, again()?)?,
     };
-    Ok(Opened::Text(text(path, again()?, encoding)?))
+    let text = text(path, again()?, encoding, notes)?;
+    Ok(Opened::Text { text, is_pipe: false })
 }
 
-fn pipe(path: &Path, reader: Box<dyn BufRead>) -> Result<Opened> {
+/// An error for a file that is not there, with the names that are like it.
+fn missing(path: &Path, error: io::Error) -> Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return Error::io("read", path)(error);
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let stem = |name: &str| name.split('.').next().unwrap_or_default().to_string();
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        let what = format!("No such file or directory; there is no folder {} either", folder.display());
+        return Error::io("read", path)(io::Error::new(io::ErrorKind::NotFound, what));
+    };
+    let names = entries.flatten().take(10_000).map(|e| e.file_name().to_string_lossy().into_owned());
+    let like = |other: &String| {
+        let lower = other.to_lowercase();
+        distance(&lower, &name) <= 1 + name.chars().count() / 6 || stem(&lower) == stem(&name)
+    };
+    let mut near: Vec<String> = names.filter(like).collect();
+    near.sort_by_key(|other| (distance(&other.to_lowercase(), &name), other.clone()));
+    near.truncate(3);
+    let hint = match near.is_empty() {
+        true => "check the name".into(),
+        false => format!("did you mean {}?", near.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" or ")),
+    };
+    let what = format!("No such file or directory; {hint}");
+    Error::io("read", path)(io::Error::new(io::ErrorKind::NotFound, what))
+}
+
+/// Letters to insert, delete or exchange between two names.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let exchanged = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = exchanged.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn pipe(path: &Path, reader: Box<dyn BufRead>, wanted: Option<&'static Encoding>, notes: &Notes) -> Result<Opened> {
     let mut reader = unzip(path, reader)?;
     let start = reader.fill_buf().map_err(Error::io("read", path))?;
     if start.is_empty() {
         return Err(empty(path));
     }
-    let encoding = Encoding::for_bom(start).map_or(UTF_8, |(encoding, _)| encoding);
-    Ok(Opened::Text(text(path, reader, encoding)?))
+    if let Some((what, remedy)) = foreign(start) {
+        return Err(Error::data(path, None, what, remedy));
+    }
+    let marked = Encoding::for_bom(start).map(|(encoding, _)| encoding);
+    let text = text(path, reader, wanted.or(marked).unwrap_or(UTF_8), notes)?;
+    Ok(Opened::Text { text, is_pipe: true })
 }
 
 fn empty(path: &Path) -> Error {
@@ -146,25 +214,43 @@ fn guess(path: &Path, mut reader: Box<dyn BufRead>) -> Result<&'static Encoding>
         }
         reader.consume(taken);
     }
-    let [plain, russian] = [None, Some(&b"ru"[..])].map(|tld| detector.guess(tld, Utf8Detection::Deny));
+    let guessed = |tld: Option<&str>| detector.guess(tld.map(str::as_bytes), Utf8Detection::Deny);
+    let (plain, russian) = (guessed(None), guessed(Some("ru")));
     if plain == russian && plain.is_single_byte() {
         return Ok(plain);
     }
-    let what = format!("the text is not UTF-8 and its encoding is not clear ({} or {})", plain.name(), russian.name());
-    Err(Error::data(path, None, what, "convert it, for example: iconv -f WINDOWS-1251 -t UTF-8 OLD > NEW"))
+    // what it would be if it came from Western Europe, Russia, Poland, Turkey or Greece
+    let mut names: Vec<&str> = Vec::new();
+    for encoding in [plain, russian].into_iter().chain(["fr", "pl", "tr", "gr"].map(|tld| guessed(Some(tld)))) {
+        if !names.contains(&encoding.name()) {
+            names.push(encoding.name());
+        }
+    }
+    let what = format!("the text is not UTF-8 and its encoding is not clear (it could be {})", names.join(" or "));
+    let first = names.first().copied().unwrap_or("windows-1252");
+    let remedy = format!(
+        "say which with --encoding {first} (or another of these) and look at the texts, or save the file as UTF-8, for \
+         example: iconv -f {} -t UTF-8 OLD > NEW",
+        first.to_uppercase()
+    );
+    Err(Error::data(path, None, what, remedy))
 }
 
 /// The text in UTF-8, without a byte order mark.
-fn text(path: &Path, mut reader: Box<dyn BufRead>, encoding: &'static Encoding) -> Result<Box<dyn BufRead>> {
+fn text(
+    path: &Path,
+    mut reader: Box<dyn BufRead>,
+    encoding: &'static Encoding,
+    notes: &Notes,
+) -> Result<Box<dyn BufRead>> {
     if encoding == UTF_8 {
         if reader.fill_buf().map_err(Error::io("read", path))?.starts_with(b"\xef\xbb\xbf") {
             reader.consume(3);
         }
     } else {
-        log::warn!("{}: not UTF-8; read as {} and converted", path.display(), encoding.name());
+        notes.say(format!("not UTF-8; read as {} and converted (--encoding names another)", encoding.name()));
         let decoder = encoding.new_decoder_with_bom_removal();
-        let shown = path.display().to_string();
-        let decoding = Decoding { shown, reader, decoder, ended: false, warned: false };
+        let decoding = Decoding { notes: notes.clone(), reader, decoder, ended: false };
         reader = Box::new(BufReader::with_capacity(CHUNK, decoding));
     }
     if reader.fill_buf().map_err(Error::io("read", path))?.is_empty() {
@@ -175,11 +261,10 @@ fn text(path: &Path, mut reader: Box<dyn BufRead>, encoding: &'static Encoding) 
 
 /// Another encoding, read as UTF-8.
 struct Decoding {
-    shown: String,
+    notes: Notes,
     reader: Box<dyn BufRead>,
     decoder: Decoder,
     ended: bool,
-    warned: bool,
 }
 
 impl Read for Decoding {
@@ -190,9 +275,8 @@ impl Read for Decoding {
             let (result, read, written, damaged) = self.decoder.decode_to_utf8(chunk, out, last);
             self.reader.consume(read);
             self.ended = last && result == CoderResult::InputEmpty;
-            if damaged && !self.warned {
-                self.warned = true;
-                log::warn!("{}: some bytes stand for no character and became U+FFFD", self.shown);
+            if damaged {
+                self.notes.say("some bytes are no character of that encoding and became U+FFFD");
             }
             if written > 0 {
                 return Ok(written);

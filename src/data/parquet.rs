@@ -49,7 +49,13 @@ fn shown(field: &Field) -> String {
 
 fn broken(path: &Path, row: u64, error: &ParquetError) -> Error {
     let what = format!("not a readable Parquet file (after row {row}): {error}").replace('\n', " ");
-    Error::data(path, None, what, "write it anew")
+    let remedy = match error {
+        ParquetError::NYI(_) => {
+            "write it with another compression (zstd, snappy, gzip, brotli, lz4 or none) or encoding"
+        }
+        _ => "it is cut off or damaged: write or copy it again",
+    };
+    Error::data(path, None, what, remedy)
 }
 
 impl Rows for ParquetRows {
@@ -80,7 +86,7 @@ impl Rows for ParquetRows {
                 },
                 other => fenced(|| Ok(shown(&other))).map_err(|e| broken(&self.path, self.number, &e))?,
             };
-            bounded(&self.path, self.number, column, value.len())?;
+            bounded(&self.path, self.number, || column.clone(), value.len())?;
             values.push(value);
         }
         Ok(Some(Row { line: self.number, values }))

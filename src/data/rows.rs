@@ -1,13 +1,16 @@
 //! Rows of named cells, whatever the file is; what the formats are built on.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use super::clean;
 use super::delimited::Delimited;
-use super::jsonl::JsonLines;
+use super::json::JsonRows;
 use super::lines::Lines;
+use super::notes::Notes;
 use super::open::{Opened, open};
 use super::parquet::ParquetRows;
-use super::{MAX_CELL, ReadOptions, Skipped};
+use super::{MAX_CELL, MAX_COLUMNS, ReadOptions, ReadReport};
 use crate::error::Location;
 use crate::{Error, Result};
 
@@ -33,23 +36,36 @@ pub(super) struct Reader {
     rows: Box<dyn Rows>,
     options: ReadOptions,
     /// Bad rows so far.
-    pub(super) skipped: Skipped,
+    skipped: ReadReport,
+    /// What was changed, left out or guessed so far.
+    pub(super) notes: Notes,
 }
 
 impl Reader {
     pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Self> {
-        let rows: Box<dyn Rows> = match open(path)? {
+        let notes = Notes::default();
+        let rows: Box<dyn Rows> = match open(path, options, &notes)? {
             Opened::Parquet(file) => Box::new(ParquetRows::new(path, file)?),
-            Opened::Text(text) => {
-                let mut lines = Lines::new(path, text);
+            Opened::Text { text, is_pipe } => {
+                let mut lines = Lines::new(path, text, is_pipe);
                 if is_json(path, lines.peek()?) {
-                    Box::new(JsonLines::new(lines)?)
+                    Box::new(JsonRows::new(lines, &notes)?)
                 } else {
-                    Box::new(Delimited::new(lines)?)
+                    Box::new(Delimited::new(lines, options, &notes)?)
                 }
             }
         };
-        Ok(Reader { path: path.into(), rows, options: options.clone(), skipped: Skipped::default() })
+        Ok(Reader { path: path.into(), rows, options: options.clone(), skipped: ReadReport::default(), notes })
+    }
+
+    /// Rows dropped so far.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped.skipped
+    }
+
+    /// What was dropped, changed and guessed so far.
+    pub(super) fn report(&self) -> ReadReport {
+        ReadReport { notes: self.notes.lines(&self.path), ..self.skipped.clone() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -72,7 +88,7 @@ impl Reader {
 
     /// A format's complaint about a row: counted where bad rows are skipped, else given back.
     pub(super) fn refuse(&mut self, error: Error) -> Result<()> {
-        self.skipped.take(error, &self.options)
+        self.skipped.take(error, self.options.skip_bad_rows)
     }
 
     /// Where a column stands; an error that lists the columns where it is not there.
@@ -112,22 +128,35 @@ pub(super) fn bad_cell(
 }
 
 /// Refuses a cell beyond [`MAX_CELL`].
-pub(super) fn bounded(path: &Path, line: u64, column: &str, bytes: usize) -> Result<()> {
+pub(super) fn bounded(path: &Path, line: u64, column: impl FnOnce() -> String, bytes: usize) -> Result<()> {
     if bytes <= MAX_CELL {
         return Ok(());
     }
     let what = format!("a cell of {bytes} bytes; the most is {MAX_CELL}");
-    Err(bad_cell(path, line, column, what, "cut it down, or leave the column out"))
+    Err(bad_cell(path, line, &column(), what, "cut it down, or leave the column out"))
+}
+
+/// Refuses more columns than a list of products has.
+pub(super) fn few_columns(path: &Path, line: u64, columns: usize) -> Result<()> {
+    if columns <= MAX_COLUMNS {
+        return Ok(());
+    }
+    let what = format!("more than {MAX_COLUMNS} columns");
+    let remedy = "keep the columns that describe a product, or write each product's properties in one column";
+    // without a line in its place: this is no bad row that could be skipped, the next one has as many
+    Err(Error::data(path, None, format!("{what} (in line {line})"), remedy))
 }
 
 /// Refuses two columns of one name; gives a name to those without, but for the first: a nameless first column is the row
 /// number that pandas writes.
 pub(super) fn header(path: &Path, names: Vec<String>) -> Result<Vec<String>> {
+    few_columns(path, 1, names.len())?;
+    let mut seen = HashSet::with_capacity(names.len());
     let mut columns: Vec<String> = Vec::with_capacity(names.len());
     for (i, name) in names.into_iter().enumerate() {
-        let name = name.trim();
-        let name = if name.is_empty() && i > 0 { format!("column {}", i + 1) } else { name.to_string() };
-        if columns.contains(&name) {
+        let name = clean::id(&name);
+        let name = if name.is_empty() && i > 0 { format!("column {}", i + 1) } else { name };
+        if !seen.insert(name.clone()) {
             let what = format!("two columns are called `{name}`");
             return Err(bad_cell(path, 1, &(i + 1).to_string(), what, "rename one of them"));
         }

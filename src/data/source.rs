@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ReadOptions, Skipped, deepmatcher, ditto, joined, links};
+use super::{ReadOptions, ReadReport, deepmatcher, ditto, joined, links};
 use crate::records::{Pair, PairSet, Record, Split};
 use crate::{Error, Result};
 
@@ -54,7 +54,7 @@ pub enum Source {
     },
 }
 
-/// A file for each part; at least one.
+/// A file for each split, or one of pairs without a split; at least one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parts {
@@ -67,6 +67,9 @@ pub struct Parts {
     /// The test pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
+    /// Pairs that are of no split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<PathBuf>,
 }
 
 impl Source {
@@ -82,9 +85,11 @@ impl Source {
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         match self {
             Source::Deepmatcher { dir } => vec![dir],
-            Source::Joined(Parts { train, valid, test })
-            | Source::Ditto(Parts { train, valid, test })
-            | Source::Wdc(Parts { train, valid, test }) => train.iter_mut().chain(valid).chain(test).collect(),
+            Source::Joined(Parts { train, valid, test, pairs })
+            | Source::Ditto(Parts { train, valid, test, pairs })
+            | Source::Wdc(Parts { train, valid, test, pairs }) => {
+                train.iter_mut().chain(valid).chain(test).chain(pairs).collect()
+            }
             Source::Links { left, right, links, .. } => vec![left, right, links],
         }
     }
@@ -95,7 +100,7 @@ impl Source {
 /// # Errors
 /// A file that can't be read; a bad row (counted instead where `options` skips them): a label other than 0 or 1, none
 /// where one must be, an id that its table lacks.
-pub fn read_pairs(source: &Source, options: &ReadOptions) -> Result<(PairSet, Skipped)> {
+pub fn read_pairs(source: &Source, options: &ReadOptions) -> Result<(PairSet, ReadReport)> {
     match source {
         Source::Deepmatcher { dir } => deepmatcher::read(dir, options),
         Source::Joined(files) | Source::Wdc(files) => {
@@ -108,29 +113,35 @@ pub fn read_pairs(source: &Source, options: &ReadOptions) -> Result<(PairSet, Sk
 
 /// Reads a set whose parts are files of their own, into one.
 fn by_parts(
-    Parts { train, valid, test }: &Parts,
-    mut read: impl FnMut(&Path, Split, &mut PairSet) -> Result<Skipped>,
-) -> Result<(PairSet, Skipped)> {
-    let (mut set, mut skipped) = (PairSet::default(), Skipped::default());
-    let files = [train, valid, test];
-    for (file, part) in files.into_iter().zip([Split::Train, Split::Valid, Split::Test]) {
+    Parts { train, valid, test, pairs }: &Parts,
+    mut read: impl FnMut(&Path, Option<Split>, &mut PairSet) -> Result<ReadReport>,
+) -> Result<(PairSet, ReadReport)> {
+    let (mut set, mut report) = (PairSet::default(), ReadReport::default());
+    let files = [train, valid, test, pairs];
+    for (file, part) in files.into_iter().zip([Some(Split::Train), Some(Split::Valid), Some(Split::Test), None]) {
         if let Some(path) = file {
-            skipped.add(read(path, part, &mut set)?);
+            report.add(read(path, part, &mut set)?);
         }
     }
     if files.iter().all(|f| f.is_none()) {
-        return Err(Error::setting("data", "", "names no file; give train, valid or test"));
+        return Err(Error::setting("data", "", "names no file; give train, valid or test, or pairs"));
     }
-    Ok((set, skipped))
+    Ok((set, report))
 }
 
 /// Adds a pair with records of its own.
-pub(super) fn push(set: &mut PairSet, left: Record, right: Record, label: Option<bool>, part: Split) -> Result<()> {
+pub(super) fn push(
+    set: &mut PairSet,
+    left: Record,
+    right: Record,
+    label: Option<bool>,
+    part: Option<Split>,
+) -> Result<()> {
     let Ok(row) = u32::try_from(set.left.len()) else {
         return Err(Error::setting("data", set.left.len(), "more pairs than 2^32; train on fewer"));
     };
     set.left.push(left);
     set.right.push(right);
-    set.pairs.push(Pair { left: row, right: row, grade: label.map(Pair::grade_of), split: Some(part) });
+    set.pairs.push(Pair { left: row, right: row, grade: label.map(Pair::grade_of), split: part });
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::joined::Layout;
 use super::rows::Reader;
-use super::{ReadOptions, Skipped, label};
+use super::{ReadOptions, ReadReport, label};
 use crate::{Record, Result};
 
 /// Opens a file of pairs, or standard input for `-`: JSON lines `{"left": {...}, "right": {...}}`, or any file whose rows
@@ -25,19 +25,26 @@ pub struct PairStream {
 }
 
 impl PairStream {
-    /// What was dropped so far.
-    pub fn skipped(&self) -> &Skipped {
-        &self.reader.skipped
+    /// What was dropped, changed and guessed so far.
+    pub fn report(&self) -> ReadReport {
+        self.reader.report()
+    }
+
+    /// Rows that were dropped so far.
+    pub fn skipped(&self) -> u64 {
+        self.reader.skipped()
     }
 
     fn pair(&mut self) -> Result<Option<(Record, Record, Option<bool>)>> {
         while let Some(mut row) = self.reader.next()? {
             let layout = Layout::refresh(&mut self.layout, &self.reader, &self.options)?;
             let path = self.reader.path();
-            let judged = self.reader.columns().iter().position(|c| c == "label");
-            let judged = judged.map_or(Ok(None), |at| label::label(path, row.line, "label", &row.values[at]));
-            let pair =
-                judged.and_then(|judged| layout.split(path, &mut row).map(|(left, right)| (left, right, judged)));
+            let column = self.options.label_column.as_deref().unwrap_or("label");
+            let judged = self.reader.columns().iter().position(|c| c == column);
+            let judged = judged.map_or(Ok(None), |at| label::label(path, row.line, column, &row.values[at]));
+            let pair = judged.and_then(|judged| {
+                layout.split(path, &mut row, &self.reader.notes).map(|(left, right)| (left, right, judged))
+            });
             match pair {
                 Ok(pair) => return Ok(Some(pair)),
                 Err(error) => self.reader.refuse(error)?,

@@ -1,99 +1,182 @@
 //! A free table: any columns, one of them the id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::rows::{Reader, bad_cell};
-use super::{ReadOptions, Skipped};
+use super::notes::Notes;
+use super::residue::{is_hollow, is_row_numbers, is_total};
+use super::rows::{Reader, Row, bad_cell};
+use super::{ReadOptions, ReadReport, clean, identity, memory};
 use crate::{Error, Record, Result, Table};
 
-/// Reads a table (CSV, TSV, JSON lines, Parquet; text may be gzipped). The id is the column that `options` names, else
-/// `id`, else the first. A nameless first column beside another id is pandas' row number and is left out.
+/// Rows from which the id column is found out.
+const SAMPLE: usize = 1000;
+/// Rows at a table's end among which sums are looked for.
+const LAST: usize = 3;
+
+/// Reads a table (CSV, TSV, JSON, Parquet; text may be gzipped). The id is the column that `options` names, else the one
+/// called `id`, else the first; where the first holds texts, a column of codes, else the line numbers. Columns of row
+/// numbers are left out, and so are rows of sums at the end. Cells are cleaned: HTML, words for a missing value,
+/// invisible characters.
 ///
 /// # Errors
-/// A file that can't be read, has no rows, or has nothing but ids; a bad row or an id that stands twice, unless
-/// `options` skips bad rows (of two equal ids the first is kept).
-pub fn read_table(path: &Path, options: &ReadOptions) -> Result<(Table, Skipped)> {
+/// A file that can't be read, has no rows, or has nothing but ids; a bad row or an id that is there twice, unless
+/// `options` skips bad rows (of two equal ids the first is kept); a table beyond the memory's limit.
+pub fn read_table(path: &Path, options: &ReadOptions) -> Result<(Table, ReadReport)> {
     let mut reader = Reader::open(path, options)?;
+    let mut first: Vec<Row> = Vec::new();
+    while first.len() < SAMPLE
+        && let Some(row) = reader.next()?
+    {
+        first.push(row);
+    }
+    if first.is_empty() && reader.columns().len() != 1 {
+        return Err(Error::data(path, None, "no rows below the header", "give a table with rows"));
+    }
+    let id_at = identity::column(&reader, &first, options.id.as_deref())?;
+    if reader.columns().len() == 1 && id_at.is_some() {
+        let what = format!("only one column, `{}`: no text to compare", reader.columns()[0]);
+        let remedy = "give a table with an id and texts, cells divided by , ; | or tab (or what --delimiter says)";
+        return Err(Error::data(path, None, what, remedy));
+    }
+    if let [only] = &first[..]
+        && !only.values.is_empty()
+        && only.values.iter().all(|v| v.starts_with(['{', '[']))
+    {
+        let what = "one JSON object whose values are objects or arrays: columns, not a list of records";
+        return Err(Error::data(
+            path,
+            None,
+            what,
+            "write one object a line (in pandas: orient=\"records\", lines=True)",
+        ));
+    }
     let unnamed: Arc<[String]> = Arc::new([]);
-    let mut id_at = None;
-    let mut lines: Vec<u64> = Vec::new();
-    let mut records: Vec<Record> = Vec::new();
-    while let Some(mut row) = reader.next()? {
-        let at = match id_at {
-            Some(at) => at,
-            None => *id_at.insert(id_column(&reader, options)?),
-        };
-        // A later JSON line never moves the columns before it, so the id stays where it is.
-        let id = row.values.remove(at).trim().to_string();
-        if id.is_empty() {
-            let column = reader.columns()[at].clone();
-            reader.refuse(bad_cell(path, row.line, &column, "a row without an id", "give it one"))?;
-            continue;
+    let (mut lines, mut records, mut taken) = (Vec::new(), Vec::new(), 0usize);
+    let mut first = first.into_iter();
+    while let Some(row) = first.next().map_or_else(|| reader.next(), |row| Ok(Some(row)))? {
+        let line = row.line;
+        let record = record(&reader.notes, row, id_at, &unnamed);
+        taken += memory::taken(&record.values);
+        if taken > memory::limit() {
+            let what = format!("the table takes more than {} GiB of memory (line {line})", memory::limit() >> 30);
+            return Err(Error::data(path, None, what, "match it in parts, or leave out columns that are not compared"));
         }
-        lines.push(row.line);
-        records.push(Record { id, columns: unnamed.clone(), values: row.values });
+        lines.push(line);
+        records.push(record);
     }
     let mut columns = reader.columns().to_vec();
-    if columns.len() == 1 {
-        let what = format!("only one column, `{}`: no text to compare", columns[0]);
-        return Err(Error::data(path, None, what, "give a table with an id and texts, cells divided by , ; | or tab"));
+    if let Some(at) = id_at {
+        columns.remove(at);
     }
-    let Some(at) = id_at else {
+    without_totals(&mut records, &lines, &reader.notes);
+    refuse_bad_ids(&mut reader, &mut records, &lines, id_at)?;
+    let dropped = columns_to_drop(&columns, &records, reader.skipped(), &reader.notes);
+    let mut at = 0..columns.len();
+    columns.retain(|_| !at.next().is_some_and(|i| dropped.contains(&i)));
+    if records.is_empty() {
         return Err(Error::data(path, None, "no rows below the header", "give a table with rows"));
-    };
-    columns.remove(at);
-    let number = at != 0 && columns[0].is_empty();
-    if number {
-        log::info!("{}: the first column has no name and is left out", path.display());
-        columns.remove(0);
     }
+    if columns.is_empty() {
+        return Err(Error::data(path, None, "no column but the ids: no text to compare", "give a table with texts"));
+    }
+    let all = columns.len() + dropped.len();
     let columns: Arc<[String]> = columns.into();
     for record in &mut records {
-        if number {
-            record.values.remove(0);
+        record.values.resize(all, String::new());
+        if !dropped.is_empty() {
+            let mut at = 0..all;
+            record.values.retain(|_| !at.next().is_some_and(|i| dropped.contains(&i)));
         }
-        record.values.resize(columns.len(), String::new());
         record.columns = columns.clone();
     }
-    let twice = repeated(&records);
-    for &(first, again) in &twice {
-        let what = format!("the id `{}` stands in line {} already", records[again].id, lines[first]);
-        let error =
-            Error::data(path, Some(lines[again]), what, "give each row an id of its own, or name another id column");
-        reader.refuse(error)?;
-    }
-    let mut drop = twice.iter().map(|t| t.1).peekable();
-    let mut i = 0;
-    records.retain(|_| {
-        i += 1;
-        drop.next_if_eq(&(i - 1)).is_none()
-    });
-    Ok((Table { path: path.into(), columns, records }, reader.skipped))
+    Ok((Table { path: path.into(), columns, records }, reader.report()))
 }
 
-fn id_column(reader: &Reader, options: &ReadOptions) -> Result<usize> {
-    match &options.id {
-        Some(name) => reader.column(name),
-        None if reader.columns().is_empty() => {
-            Err(Error::data(reader.path(), None, "no columns", "give a table with an id and texts"))
+/// A row as a record whose columns are yet to be set.
+fn record(notes: &Notes, mut row: Row, id_at: Option<usize>, columns: &Arc<[String]>) -> Record {
+    let id = match id_at {
+        None => row.line.to_string(),
+        // a later JSON row never moves the columns before it, so the id stays where it is
+        Some(at) => clean::id(&row.values.remove(at)),
+    };
+    for value in &mut row.values {
+        clean::clean(notes, row.line, value);
+    }
+    Record { id, columns: columns.clone(), values: row.values }
+}
+
+/// Takes sums off a table's end.
+fn without_totals(records: &mut Vec<Record>, lines: &[u64], notes: &Notes) {
+    let start = records.len().saturating_sub(LAST);
+    let kept = (start..records.len()).find(|i| is_total(&records[*i])).unwrap_or(records.len());
+    if kept > 0
+        && records[kept..].iter().all(|r| is_total(r) || r.values.iter().all(String::is_empty))
+        && kept < records.len()
+    {
+        notes.say(format!(
+            "{} at the end (line {}), a sum of the others, left out",
+            rows(records.len() - kept),
+            lines[kept]
+        ));
+        records.truncate(kept);
+    }
+}
+
+fn rows(count: usize) -> String {
+    if count == 1 { "a row".into() } else { format!("{count} rows") }
+}
+
+/// Columns that say nothing about a product.
+fn columns_to_drop(columns: &[String], records: &[Record], skipped: u64, notes: &Notes) -> HashSet<usize> {
+    let mut dropped = HashSet::new();
+    for (i, column) in columns.iter().enumerate() {
+        let values = || records.iter().map(|r| r.values.get(i).map_or("", String::as_str));
+        // one value says whether the others have to be looked at
+        let sample: Vec<&str> = values().take(1).collect();
+        if is_row_numbers(column, &sample, u64::MAX >> 1)
+            && is_row_numbers(column, &values().collect::<Vec<_>>(), skipped)
+        {
+            let called =
+                if column.is_empty() { "a column without a name".into() } else { format!("the column `{column}`") };
+            notes.say(format!("{called} holds row numbers and is left out"));
+            dropped.insert(i);
+        } else if is_hollow(column, &sample) && is_hollow(column, &values().collect::<Vec<_>>()) {
+            dropped.insert(i);
         }
-        None => Ok(reader.columns().iter().position(|c| c == "id").unwrap_or(0)),
     }
+    dropped
 }
 
-/// Rows whose id an earlier row has, in order: (the earlier, the later).
-fn repeated(records: &[Record]) -> Vec<(usize, usize)> {
+/// Refuses rows without an id, and those whose id an earlier row has.
+fn refuse_bad_ids(reader: &mut Reader, records: &mut Vec<Record>, lines: &[u64], id_at: Option<usize>) -> Result<()> {
     let mut seen = HashMap::with_capacity(records.len());
-    let mut twice = Vec::new();
+    let mut bad = HashSet::new();
     for (i, record) in records.iter().enumerate() {
-        match seen.get(record.id.as_str()) {
-            Some(&first) => twice.push((first, i)),
-            None => _ = seen.insert(record.id.as_str(), i),
+        if record.id.is_empty() {
+            let column = id_at.map_or(String::new(), |at| reader.columns()[at].clone());
+            let remedy = "give it one, or name another column with --id";
+            let error = bad_cell(reader.path(), lines[i], &column, "a row without an id", remedy);
+            reader.refuse(error)?;
+            bad.insert(i);
+            continue;
         }
+        let Some(&first) = seen.get(record.id.as_str()) else {
+            seen.insert(record.id.as_str(), i);
+            continue;
+        };
+        let what = format!("the id `{}` is in line {} already", record.id.escape_debug(), lines[first]);
+        let remedy = "give each row an id of its own, or name another id column with --id";
+        let error = Error::data(reader.path(), Some(lines[i]), what, remedy);
+        reader.refuse(error)?;
+        bad.insert(i);
     }
-    twice
+    if !bad.is_empty() {
+        let mut at = 0..records.len();
+        records.retain(|_| !at.next().is_some_and(|i| bad.contains(&i)));
+    }
+    Ok(())
 }
 
 /// Rows by id.

@@ -1,6 +1,7 @@
 //! Matches to a CSV, JSON lines or Parquet file, as they come: `left_id, right_id, probability, decision, rank`, and where
 //! they are asked for `left_text, right_text` and `why`, be there a match or none. Probabilities keep six decimals in text.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -23,6 +24,7 @@ pub struct MatchWriter {
     sink: Sink,
     has_texts: bool,
     has_why: bool,
+    raw_texts: bool,
     started: bool,
 }
 
@@ -62,7 +64,13 @@ impl MatchWriter {
             "jsonl" => Sink::Jsonl(BufWriter::new(file)),
             _ => Sink::Parquet(Box::new((Some(file), None, Group::default()))),
         };
-        Ok(MatchWriter { new, sink, has_texts, has_why, started: false })
+        Ok(MatchWriter { new, sink, has_texts, has_why, raw_texts: false, started: false })
+    }
+
+    /// Whether texts in CSV stay as they are even if a spreadsheet would take them for formulas (`=`, `+`, `-`, `@`, a tab
+    /// or carriage return first). Otherwise an apostrophe goes before them; numbers stay.
+    pub fn raw_texts(self, raw_texts: bool) -> Self {
+        MatchWriter { raw_texts, ..self }
     }
 
     /// Writes a match. Texts and a reason that the file has columns for, and the match lacks, are empty.
@@ -77,12 +85,14 @@ impl MatchWriter {
             Sink::Csv(out) => {
                 let probability = format!("{probability:.6}");
                 let (decision, rank) = (found.decision.to_string(), found.rank.to_string());
+                let [left, right, why] =
+                    [left, right, why].map(|text| if self.raw_texts { text.into() } else { inert(text) });
                 let mut row = vec![found.left_id.as_str(), &found.right_id, &probability, &decision, &rank];
                 if has_texts {
-                    row.extend([left, right]);
+                    row.extend([&*left, &*right]);
                 }
                 if has_why {
-                    row.push(why);
+                    row.push(&why);
                 }
                 out.write_record(row).map_err(|e| write_error(path)(e.into()))
             }
@@ -173,6 +183,15 @@ impl MatchWriter {
             }
         };
         self.new.commit(file)
+    }
+}
+
+/// A text that a spreadsheet does not take for a formula.
+fn inert(text: &str) -> Cow<'_, str> {
+    let is_number = || text.replace(',', ".").parse::<f64>().is_ok();
+    match text.as_bytes().first() {
+        Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r') if !is_number() => Cow::Owned(format!("'{text}")),
+        _ => Cow::Borrowed(text),
     }
 }
 

@@ -134,7 +134,7 @@ impl Corpus {
                 dropped_valid,
                 unlabelled: source.unlabelled,
                 made: source.made,
-                bad_rows: source.skipped.count,
+                bad_rows: source.skipped.skipped,
             });
             for pair in &train_pairs {
                 fingerprint.update(source.keys(pair)[0]);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::recipe::Recipe;
 use super::sources::{LoadedSource, read_split};
 use crate::bundle::Bundle;
-use crate::data::{self, ReadOptions, Skipped};
+use crate::data::{self, ReadOptions, ReadReport};
 use crate::ranker::{Score, score_rows};
 use crate::records::{PairSet, Record, Split};
 use crate::{Error, Result};
@@ -54,8 +54,8 @@ pub struct Labelled {
     pub labels: Vec<bool>,
     /// How many pairs of the split had no label and were left out.
     pub unlabelled: u64,
-    /// Broken rows that were left out.
-    pub skipped: Skipped,
+    /// What reading left out, changed and guessed.
+    pub report: ReadReport,
     /// Whether a split was wanted and the files have none, so that all pairs are used.
     pub is_undivided: bool,
     options: LabelledOptions,
@@ -88,8 +88,8 @@ impl Labelled {
         Ok(labelled)
     }
 
-    fn with(options: &LabelledOptions, sets: Vec<LabelledSet>, unlabelled: u64, skipped: Skipped) -> Self {
-        Labelled { sets, labels: Vec::new(), unlabelled, skipped, is_undivided: false, options: options.clone() }
+    fn with(options: &LabelledOptions, sets: Vec<LabelledSet>, unlabelled: u64, report: ReadReport) -> Self {
+        Labelled { sets, labels: Vec::new(), unlabelled, report, is_undivided: false, options: options.clone() }
     }
 
     /// The sources of a recipe, or one of them.
@@ -113,15 +113,15 @@ impl Labelled {
                 places.map(|i| LoadedSource::read(&recipe, i)).collect::<Result<_>>()?
             }
         };
-        let (mut sets, mut unlabelled, mut skipped) = (Vec::new(), 0, Skipped::default());
+        let (mut sets, mut unlabelled, mut report) = (Vec::new(), 0, ReadReport::default());
         for mut read in all.into_iter().filter(|read| chosen(&read.source.name)) {
             read.set.pairs.retain(|p| options.split.is_none_or(|split| read.source.role(p) == Some(split)));
             unlabelled += read.unlabelled;
-            skipped.add(read.skipped);
+            report.add(read.skipped);
             let has_tables = has_tables(&read.source.from);
             sets.push(LabelledSet { set: read.set, fields: read.source.fields, has_tables });
         }
-        Ok(Self::with(options, sets, unlabelled, skipped))
+        Ok(Self::with(options, sets, unlabelled, report))
     }
 
     /// What a folder or file looks like.
@@ -129,15 +129,15 @@ impl Labelled {
         if let Some(name) = &options.source {
             return Err(Error::setting("--source", name, "only a recipe has sources with names; leave it out"));
         }
-        let source = data::detect(&options.data)?;
-        let (mut set, skipped) = data::read_pairs(&source, &options.read)?;
+        let source = data::detect(&options.data, &options.read)?;
+        let (mut set, report) = data::read_pairs(&source, &options.read)?;
         let divided = set.pairs.iter().any(|p| p.split.is_some());
         set.pairs.retain(|p| !divided || options.split.is_none() || p.split == options.split);
         let all = set.pairs.len();
         set.pairs.retain(|p| p.grade.is_some());
         let unlabelled = (all - set.pairs.len()) as u64;
         let sets = vec![LabelledSet { set, fields: None, has_tables: has_tables(&source) }];
-        let labelled = Self::with(options, sets, unlabelled, skipped);
+        let labelled = Self::with(options, sets, unlabelled, report);
         Ok(Labelled { is_undivided: options.split.is_some() && !divided, ..labelled })
     }
 

@@ -5,7 +5,7 @@ use super::negatives;
 use super::recipe::{NamedSource, Recipe};
 use super::seed::{Purpose, mix};
 use super::splits;
-use crate::data::{ReadOptions, Skipped, Source, read_pairs};
+use crate::data::{ReadOptions, ReadReport, Source, read_pairs};
 use crate::records::{Pair, PairSet, Split};
 use crate::text::TextConfig;
 use crate::{Error, Result};
@@ -26,7 +26,7 @@ pub struct LoadedSource {
     /// Non-matches made.
     pub made: u64,
     /// Broken rows left out.
-    pub skipped: Skipped,
+    pub skipped: ReadReport,
     /// Whether it is only measured on.
     pub eval_only: bool,
 }
@@ -38,8 +38,11 @@ pub(super) fn fields_of(config: &TextConfig, fields: Option<&Vec<String>>) -> Te
 }
 
 /// The pairs of a set's files.
-pub(super) fn read(source: &Source, recipe: &Recipe) -> Result<(PairSet, Skipped)> {
-    read_pairs(source, &ReadOptions { skip_bad_rows: recipe.data.skip_bad_rows, ..ReadOptions::default() })
+pub(super) fn read(source: &Source, recipe: &Recipe) -> Result<(PairSet, ReadReport)> {
+    let options = ReadOptions { skip_bad_rows: recipe.data.skip_bad_rows, ..ReadOptions::default() };
+    let read = read_pairs(source, &options)?;
+    read.1.notes.iter().for_each(|note| log::warn!("{note}"));
+    Ok(read)
 }
 
 impl LoadedSource {

@@ -8,7 +8,9 @@ use sverka::data::{MAX_CELL, MAX_LINE, Parts, ReadOptions, Source, read_pairs, r
 
 use crate::{Folder, gzip};
 
-const SKIP: ReadOptions = ReadOptions { id: None, skip_bad_rows: true };
+fn skip() -> ReadOptions {
+    ReadOptions { skip_bad_rows: true, ..ReadOptions::default() }
+}
 
 /// Checks that an error is the user's, on one line, and says all that it should.
 fn says(error: Error, words: &[&str]) {
@@ -26,8 +28,8 @@ fn table_error(path: &Path, words: &[&str]) {
 
 /// Ids that are left and the errors counted where bad rows are skipped.
 fn skipping(path: &Path) -> (Vec<String>, u64, String) {
-    let (table, skipped) = read_table(path, &SKIP).expect("what is left of a table");
-    (table.records.into_iter().map(|r| r.id).collect(), skipped.count, skipped.examples.join("\n"))
+    let (table, skipped) = read_table(path, &skip()).expect("what is left of a table");
+    (table.records.into_iter().map(|r| r.id).collect(), skipped.skipped, skipped.examples.join("\n"))
 }
 
 fn pair_error(source: &Source, words: &[&str]) {
@@ -53,8 +55,14 @@ fn empty_files() {
     table_error(&folder.write("h.jsonl", "\n"), &["no rows"]);
     table_error(&folder.write("i.jsonl", "{}\n"), &["no columns"]);
     let empty = folder.write("test.txt", "");
-    pair_error(&Source::Ditto(Parts { train: None, valid: None, test: Some(empty) }), &["test.txt", "is empty"]);
-    pair_error(&Source::Wdc(Parts { train: None, valid: None, test: None }), &["train, valid or test"]);
+    pair_error(
+        &Source::Ditto(Parts { train: None, valid: None, test: Some(empty), ..Default::default() }),
+        &["test.txt", "is empty"],
+    );
+    pair_error(
+        &Source::Wdc(Parts { train: None, valid: None, test: None, ..Default::default() }),
+        &["train, valid or test"],
+    );
 }
 
 #[test]
@@ -160,7 +168,7 @@ fn ids_that_repeat_or_lack() {
     let path = folder.write("b.csv", "id,name\n1,a\n,b\n");
     table_error(&path, &[":3: column id", "without an id"]);
     assert_eq!(skipping(&path).0, ["1"]);
-    let error = read_table(&path, &ReadOptions { id: Some("sku".into()), ..SKIP }).map(|_| ()).unwrap_err();
+    let error = read_table(&path, &ReadOptions { id: Some("sku".into()), ..skip() }).map(|_| ()).unwrap_err();
     says(error, &["no column `sku`", "id, name"]);
 }
 
@@ -187,14 +195,14 @@ fn a_cell_of_ten_megabytes() {
     table_error(&path, &[":2: column name", "the most is"]);
     let path = folder.write("t.txt", format!("COL name VAL a\tCOL name VAL {huge}\t1\n"));
     pair_error(
-        &Source::Ditto(Parts { train: Some(path), valid: None, test: None }),
+        &Source::Ditto(Parts { train: Some(path), valid: None, test: None, ..Default::default() }),
         &["t.txt:1: column name", "the most is"],
     );
     let path = folder.write("endless.csv", format!("id,name\n1,a\n2,{}\n3,c\n", "x".repeat(2 * MAX_LINE + 5)));
     table_error(&path, &[":3: a line of more than 16 MiB"]);
     assert_eq!(skipping(&path).0, ["1", "3"]);
     let fits = "y".repeat(MAX_CELL);
-    let (table, _) = read_table(&folder.write("fits.csv", format!("id,name\n1,{fits}\n")), &SKIP).unwrap();
+    let (table, _) = read_table(&folder.write("fits.csv", format!("id,name\n1,{fits}\n")), &skip()).unwrap();
     assert_eq!(table.records[0].values, [fits]);
 }
 
@@ -217,13 +225,13 @@ fn labels_that_are_not_0_or_1() {
         let path = folder.write("train.csv", format!("ltable_id,rtable_id,label\n1,7,1\n1,7,{label}\n"));
         let source = Source::Deepmatcher { dir: folder.0.path().into() };
         pair_error(&source, &["train.csv:3: column label", word]);
-        let (set, skipped) = read_pairs(&source, &SKIP).unwrap();
-        assert_eq!((set.pairs.len(), skipped.count), (1, 1));
+        let (set, skipped) = read_pairs(&source, &skip()).unwrap();
+        assert_eq!((set.pairs.len(), skipped.skipped), (1, 1));
         std::fs::remove_file(path).unwrap();
 
         let path = folder.write("joined.csv", format!("left_name,right_name,label\nx,y,1\nx,y,{label}\n"));
         pair_error(
-            &Source::Joined(Parts { train: Some(path.clone()), valid: None, test: None }),
+            &Source::Joined(Parts { train: Some(path.clone()), valid: None, test: None, ..Default::default() }),
             &[":3: column label", word],
         );
         let streamed: Result<Vec<_>, _> = stream_pairs(&path, &ReadOptions::default()).unwrap().collect();
@@ -231,18 +239,18 @@ fn labels_that_are_not_0_or_1() {
 
         let path = folder.write("ditto.txt", format!("COL a VAL x\tCOL a VAL y\t{label}\n"));
         pair_error(
-            &Source::Ditto(Parts { train: None, valid: Some(path), test: None }),
+            &Source::Ditto(Parts { train: None, valid: Some(path), test: None, ..Default::default() }),
             &["ditto.txt:1: column label", word],
         );
         let path = folder.write("wdc.jsonl", format!("{{\"t_left\":\"x\",\"t_right\":\"y\",\"label\":\"{label}\"}}\n"));
         pair_error(
-            &Source::Wdc(Parts { train: None, valid: None, test: Some(path) }),
+            &Source::Wdc(Parts { train: None, valid: None, test: Some(path), ..Default::default() }),
             &["wdc.jsonl:1: column label", word],
         );
     }
     let path = folder.write("none.csv", "left_name,right_name\nx,y\n");
     pair_error(
-        &Source::Joined(Parts { train: Some(path), valid: None, test: None }),
+        &Source::Joined(Parts { train: Some(path), valid: None, test: None, ..Default::default() }),
         &["no column `label`", "left_name, right_name"],
     );
     folder.write("train.csv", "ltable_id,rtable_id,label\n");
@@ -257,8 +265,8 @@ fn an_id_that_no_table_has() {
     folder.write("valid.csv", "ltable_id,rtable_id,label\n1,7,1\n1,8,0\n9,7,0\n");
     let source = Source::Deepmatcher { dir: folder.0.path().into() };
     pair_error(&source, &["valid.csv:3: column rtable_id", "tableB.csv", "`8`"]);
-    let (set, skipped) = read_pairs(&source, &SKIP).unwrap();
-    assert_eq!((set.pairs.len(), skipped.count), (1, 2));
+    let (set, skipped) = read_pairs(&source, &skip()).unwrap();
+    assert_eq!((set.pairs.len(), skipped.skipped), (1, 2));
     assert!(
         skipped.examples[1].contains("valid.csv:4: column ltable_id") && skipped.examples[1].contains("tableA.csv")
     );
@@ -269,7 +277,7 @@ fn a_part_that_is_none() {
     let folder = Folder::new();
     let table = folder.write("t.csv", "id,name\n1,a\n");
     let links = folder.write("links.csv", "left_id,right_id,split\n1,1,trian\n");
-    let source = sverka::data::guess_links(&table, &table, &links).unwrap();
+    let source = sverka::data::guess_links(&table, &table, &links, &ReadOptions::default()).unwrap().0;
     pair_error(&source, &["links.csv:2: column split", "`trian`", "train, valid or test"]);
 }
 
@@ -283,10 +291,10 @@ fn ditto_lines_that_are_none() {
         ("COL a VAL x\ty\t1\n", "right side"),
     ] {
         let path = folder.write("train.txt", format!("{good}{line}{good}"));
-        let source = Source::Ditto(Parts { train: Some(path), valid: None, test: None });
+        let source = Source::Ditto(Parts { train: Some(path), valid: None, test: None, ..Default::default() });
         pair_error(&source, &["train.txt:2", word]);
-        let (set, skipped) = read_pairs(&source, &SKIP).unwrap();
-        assert_eq!((set.pairs.len(), skipped.count), (2, 1));
+        let (set, skipped) = read_pairs(&source, &skip()).unwrap();
+        assert_eq!((set.pairs.len(), skipped.skipped), (2, 1));
     }
 }
 
@@ -305,7 +313,7 @@ fn pairs_without_sides() {
     );
     let path =
         folder.write("d.jsonl", "{\"left\":\"x\",\"right\":\"y\"}\n{\"left\":1\n{\"left\":\"z\",\"right\":\"w\"}\n");
-    let mut pairs = stream_pairs(&path, &SKIP).unwrap();
+    let mut pairs = stream_pairs(&path, &skip()).unwrap();
     let texts: Vec<String> = pairs.by_ref().map(|p| p.unwrap().0.values[0].clone()).collect();
-    assert_eq!((texts, pairs.skipped().count), (vec!["x".into(), "z".into()], 1));
+    assert_eq!((texts, pairs.report().skipped), (vec!["x".into(), "z".into()], 1));
 }

@@ -107,7 +107,7 @@ fn a_deepmatcher_folder() {
     folder.write("tableB.csv", "id,title\n1,c\n");
     folder.write("train.csv", "ltable_id,rtable_id,label\n5,1,1\n");
     folder.write("test.csv", "ltable_id,rtable_id,label\n0,1,0\n");
-    let source = detect(folder.0.path()).unwrap();
+    let source = detect(folder.0.path(), &ReadOptions::default()).unwrap();
     assert_eq!(source, Source::Deepmatcher { dir: folder.0.path().into() });
     let set = pairs(&source);
     let train: Vec<_> = set.split(Split::Train).collect();
@@ -124,8 +124,8 @@ fn joined_rows_under_both_prefixes() {
     for (l, r) in [("left", "right"), ("ltable", "rtable")] {
         let text = format!("_id,{l}_id,{r}_id,{l}_name,{l}_price,{r}_name,label\n0,a1,b1,x,3,y,1\n1,a1,b2,x,3,z,0\n");
         let path = folder.write("train.csv", text);
-        let source = detect(&path).unwrap();
-        assert_eq!(source, Source::Joined(Parts { train: Some(path), valid: None, test: None }));
+        let source = detect(&path, &ReadOptions::default()).unwrap();
+        assert_eq!(source, Source::Joined(Parts { train: Some(path), valid: None, test: None, ..Default::default() }));
         let set = pairs(&source);
         let rows: Vec<_> = set.split(Split::Train).collect();
         assert_eq!((&*rows[1].0.id, &*rows[1].1.id, rows[1].2), ("a1", "b2", Some(false)));
@@ -146,8 +146,11 @@ fn wdc_lines_plain_and_packed_without_the_cluster() {
     let text = line("\"1\"", "l \\\"24\\\"") + &line("0", "m");
     let plain = folder.write("computers_train_small.json", &text);
     let packed = folder.write("computers_gs.json.gz", gzip(text.as_bytes()));
-    let source = detect(folder.0.path()).unwrap();
-    assert_eq!(source, Source::Wdc(Parts { train: Some(plain), valid: None, test: Some(packed) }));
+    let source = detect(folder.0.path(), &ReadOptions::default()).unwrap();
+    assert_eq!(
+        source,
+        Source::Wdc(Parts { train: Some(plain), valid: None, test: Some(packed), ..Default::default() })
+    );
     let set = pairs(&source);
     for part in [Split::Train, Split::Test] {
         let rows: Vec<_> = set.split(part).collect();
@@ -163,8 +166,8 @@ fn ditto_lines_may_repeat() {
     let folder = Folder::new();
     let line = "COL title VAL  \"Fire, 7\" Display\"@en COL price VAL COL x VAL 2\tCOL title VAL a COL price VAL \t1\n";
     let path = folder.write("valid.txt", format!("{line}{line}COL title VAL b\tCOL title VAL c\t0\n"));
-    let source = detect(&path).unwrap();
-    assert_eq!(source, Source::Ditto(Parts { train: None, valid: Some(path), test: None }));
+    let source = detect(&path, &ReadOptions::default()).unwrap();
+    assert_eq!(source, Source::Ditto(Parts { train: None, valid: Some(path), test: None, ..Default::default() }));
     let set = pairs(&source);
     let rows: Vec<_> = set.split(Split::Valid).collect();
     assert_eq!(rows.iter().map(|r| r.2).collect::<Vec<_>>(), [Some(true), Some(true), Some(false)]);
@@ -200,7 +203,7 @@ fn links_with_labels_parts_and_other_ids() {
     assert_eq!(seen, wanted);
 
     let bare = folder.write("bare.csv", "a,b\nB,2\n");
-    let set = pairs(&guess_links(&left, &right, &bare).unwrap());
+    let set = pairs(&guess_links(&left, &right, &bare, &ReadOptions::default()).unwrap().0);
     assert_eq!(
         (set.pairs[0].left, set.pairs[0].right, set.pairs[0].label(), set.pairs[0].split),
         (1, 1, Some(true), None)
@@ -242,15 +245,15 @@ fn a_recipe_names_a_source() {
 #[test]
 fn a_folder_is_recognised_or_says_what_it_lacks() {
     let folder = Folder::new();
-    let error = detect(folder.0.path()).unwrap_err().to_string();
+    let error = detect(folder.0.path(), &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("tableA.csv") && error.contains("train"), "{error}");
     folder.write("train.txt.small", "COL a VAL b\tCOL a VAL c\t1\n");
     folder.write("train.py", "print()");
     assert!(matches!(
-        detect(folder.0.path()).unwrap(),
-        Source::Ditto(Parts { train: Some(_), valid: None, test: None })
+        detect(folder.0.path(), &ReadOptions::default()).unwrap(),
+        Source::Ditto(Parts { train: Some(_), valid: None, test: None, ..Default::default() })
     ));
     folder.write("train.txt.medium", "COL a VAL b\tCOL a VAL c\t1\n");
-    let error = detect(folder.0.path()).unwrap_err().to_string();
+    let error = detect(folder.0.path(), &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("train.txt.small") && error.contains("train.txt.medium"), "{error}");
 }

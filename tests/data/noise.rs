@@ -10,15 +10,18 @@ use crate::{Folder, gzip};
 /// Reads a file in every way, minding the results only in that there are some.
 fn read_all(path: &Path) {
     for skip_bad_rows in [false, true] {
-        let options = ReadOptions { id: None, skip_bad_rows };
+        let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
         _ = read_table(path, &options);
         _ = stream_pairs(path, &options).map(|pairs| pairs.count());
         let [train, valid] = [None, None];
-        _ = read_pairs(&Source::Ditto(Parts { train, valid, test: Some(path.into()) }), &options);
+        _ = read_pairs(&Source::Ditto(Parts { train, valid, test: Some(path.into()), ..Default::default() }), &options);
         let [train, valid] = [None, None];
-        _ = read_pairs(&Source::Joined(Parts { train, valid, test: Some(path.into()) }), &options);
+        _ = read_pairs(
+            &Source::Joined(Parts { train, valid, test: Some(path.into()), ..Default::default() }),
+            &options,
+        );
     }
-    _ = detect(path);
+    _ = detect(path, &ReadOptions::default());
 }
 
 proptest! {
@@ -46,7 +49,7 @@ proptest! {
         let folder = Folder::new();
         let path = folder.write("a.csv", out.into_inner().unwrap());
         let (table, skipped) = read_table(&path, &ReadOptions::default()).unwrap();
-        prop_assert_eq!(skipped.count, 0);
+        prop_assert_eq!(skipped.skipped, 0);
         let read: Vec<(String, String)> = table.records.into_iter().map(|r| (r.values[0].clone(), r.values[1].clone())).collect();
         prop_assert_eq!(read, rows);
     }

@@ -65,9 +65,10 @@ fn wdc_as_ditto_lines() {
         ("cameras", "medium", [(4081, 856), (924, 192), (1057, 288)]),
     ] {
         let folder = data.join("wdc").join(name);
-        assert!(detect(&folder).is_err(), "two sizes, and nobody said which");
+        assert!(detect(&folder, &ReadOptions::default()).is_err(), "two sizes, and nobody said which");
         let [train, valid] = ["train", "valid"].map(|part| Some(folder.join(format!("{part}.txt.{size}"))));
-        let set = pairs(&Source::Ditto(Parts { train, valid, test: Some(folder.join("test.txt")) }));
+        let set =
+            pairs(&Source::Ditto(Parts { train, valid, test: Some(folder.join("test.txt")), ..Default::default() }));
         assert_eq!(counts(&set), wanted, "{name} {size}");
         assert!(set.left.iter().chain(&set.right).all(|r| r.columns[..] == ["title"]), "{name} {size}");
     }
