@@ -1,11 +1,12 @@
-//! What every verb does alike: help, exit codes, settings, JSON.
+//! What every verb does alike: help, exit codes, JSON.
 mod common;
 use common::*;
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 13] = [
     "match",
     "train",
     "eval",
+    "rank",
     "score",
     "calibrate",
     "quantize",
@@ -70,13 +71,6 @@ fn an_error_is_json_too_where_json_is_asked_for() {
         assert!(!answer["error"].as_str().unwrap().contains('\n'));
         assert!(stderr(&assert).starts_with("error: "));
     }
-    write(&dir.path().join("sverka.toml"), "json = true\n");
-    let assert = sverka(dir.path()).args(["info", "nowhere"]).assert().code(2);
-    assert!(
-        stdout(&assert).starts_with("{\"error\":\"read nowhere/"),
-        "asked for by the settings: {}",
-        stdout(&assert)
-    );
 }
 
 #[test]
@@ -122,35 +116,6 @@ fn without_a_model_the_error_says_where_it_was_looked_for() {
         .code(2);
     one_line(&assert, &["no/such/model"]);
     assert_eq!(names(dir.path()), ["left.csv", "right.csv"]);
-}
-
-#[test]
-fn settings_stand_below_flags() {
-    let dir = tempfile::tempdir().unwrap();
-    let model = model(dir.path());
-    let info = |settings: &str, arguments: &[&str]| {
-        write(&dir.path().join("sverka.toml"), settings);
-        sverka(dir.path()).arg("info").arg(&model).args(arguments).assert()
-    };
-    one_line(&info("threads = 0\n", &[]).code(2), &["--threads = 0"]);
-    info("threads = 0\n", &["--threads", "1"]).code(0);
-    one_line(&info("[info]\nthreads = 0\n", &[]).code(2), &["--threads = 0"]);
-    info("[bench]\nthreads = 0\n", &[]).code(0);
-    let json = stdout(&info("json = true\n", &[]).code(0));
-    assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
-    assert!(!stdout(&info("json = false\n", &[]).code(0)).starts_with('{'));
-    one_line(&info("theads = 2\n", &[]).code(2), &["theads = sverka.toml: no such setting; there are", "threads"]);
-    one_line(&info("[mtach]\nk = 2\n", &[]).code(2), &["mtach = sverka.toml: no such verb; there are match"]);
-    one_line(&info("threads = \n", &[]).code(2), &["sverka.toml:1: not TOML"]);
-    write(&dir.path().join("other.toml"), "threads = 0\n");
-    one_line(&info("", &["--settings", "other.toml"]).code(2), &["--threads = 0"]);
-    one_line(&info("", &["--settings=nowhere.toml"]).code(2), &["read nowhere.toml"]);
-    // a verb's own table, a list, a flag that is needed
-    lists(dir.path());
-    write(&dir.path().join("sverka.toml"), "[match]\nout = \"m.jsonl\"\nfields = [\"name\"]\nk = 2\nall = true\n");
-    let answer = sverka(dir.path()).args(["match", "left.csv", "right.csv", "--json", "--model"]).arg(&model).assert();
-    assert!(stdout(&answer.code(0)).contains("m.jsonl"));
-    assert!(std::fs::read_to_string(dir.path().join("m.jsonl")).unwrap().lines().count() <= 8);
 }
 
 #[test]

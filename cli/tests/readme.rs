@@ -80,7 +80,6 @@ fn the_commands_of_its_table_run_as_written() {
     for part in ["train", "valid", "test"] {
         write(&dir.path().join(format!("data/{part}.csv")), &matches);
     }
-    write(&dir.path().join("sverka.toml"), "[bench]\nseconds = 0.01\n");
     let commands = commands(&readme());
     assert!(commands.len() >= 14, "{commands:?}");
     for command in commands {
@@ -97,7 +96,7 @@ fn the_commands_of_its_table_run_as_written() {
         let mut binary = sverka(dir.path());
         let assert = binary.args(words).env("SVERKA_MODEL", &model).write_stdin(pair).assert();
         assert!(assert.get_output().status.success(), "{command}: {}", stderr(&assert));
-        if command.contains("--texts --why") {
+        if command.contains("--texts --explain") || command.contains("--texts --why") {
             let found = std::fs::read_to_string(dir.path().join("matches.csv")).unwrap();
             assert!(
                 found.starts_with("left_id,right_id,probability,decision,rank,left_text,right_text,why\n"),

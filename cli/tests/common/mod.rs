@@ -1,15 +1,12 @@
 //! The real binary, a random model small enough for a test, and two small lists.
 #![allow(dead_code)] // each test file uses a part of it
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
-use sverka::bundle::{self, Manifest};
-use sverka::models::bert::Config;
-use sverka::nn::Weights;
-use sverka::nn::weights::{Array, Storage};
+use sverka::bundle::{self, Architecture, Contents, Manifest, Storage};
+use sverka::testing;
 
 /// `sverka` in a folder.
 pub fn sverka(dir: &Path) -> Command {
@@ -63,61 +60,17 @@ fn vocabulary() -> Vec<String> {
     words
 }
 
-/// Draws arrays for a BERT with a head.
-fn weights(c: &Config) -> Weights {
-    let mut state = 7u64;
-    let mut draw = |shape: &[usize], spread: f32| {
-        let data = (0..shape.iter().product::<usize>())
-            .map(|_| {
-                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                ((state >> 40) as f32 / (1 << 23) as f32 - 1.0) * spread
-            })
-            .collect();
-        Array::new(shape.to_vec(), data)
-    };
-    let mut all = BTreeMap::new();
-    let (h, inner) = (c.hidden_size, c.intermediate_size);
-    let mut norms = vec!["bert.embeddings.LayerNorm".to_string()];
-    for (name, rows) in
-        [("word", c.vocab_size), ("position", c.max_position_embeddings), ("token_type", c.type_vocab_size)]
-    {
-        all.insert(format!("bert.embeddings.{name}_embeddings.weight"), draw(&[rows, h], 0.5));
-    }
-    let mut linear = |name: String, out: usize, input: usize| {
-        all.insert(format!("{name}.weight"), draw(&[out, input], 0.3));
-        all.insert(format!("{name}.bias"), draw(&[out], 0.1));
-    };
-    for l in 0..c.num_hidden_layers {
-        let layer = format!("bert.encoder.layer.{l}");
-        for part in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"] {
-            linear(format!("{layer}.{part}"), h, h);
-        }
-        linear(format!("{layer}.intermediate.dense"), inner, h);
-        linear(format!("{layer}.output.dense"), h, inner);
-        norms.extend([format!("{layer}.attention.output.LayerNorm"), format!("{layer}.output.LayerNorm")]);
-    }
-    linear("bert.pooler.dense".into(), h, h);
-    linear("classifier".into(), 1, h);
-    for norm in norms {
-        all.insert(format!("{norm}.weight"), Array::new(vec![h], vec![1.0; h]));
-        all.insert(format!("{norm}.bias"), Array::new(vec![h], vec![0.0; h]));
-    }
-    Weights(all)
-}
-
 /// A random model in `dir/model`: 2 layers of 32, trained on nothing, so its decisions are arbitrary and always the same.
 pub fn model(dir: &Path) -> PathBuf {
     let tokenizer = dir.join("tokenizer");
     std::fs::create_dir_all(&tokenizer).unwrap();
     let words = vocabulary();
     write(&tokenizer.join("vocab.txt"), words.join("\n") + "\n");
-    let config: Config = serde_json::from_value(serde_json::json!({
-        "vocab_size": words.len(), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "intermediate_size": 64, "max_position_embeddings": 128,
-    }))
-    .unwrap();
+    let config = testing::config(words.len());
+    let weights = testing::weights(&config, &*Architecture::CrossEncoder.model(), 0.3, 7);
     let out = dir.join("model");
-    bundle::save(&out, &Manifest::default(), &config, &weights(&config), &tokenizer, Storage::F32, false).unwrap();
+    let (manifest, config, weights, tokenizer_from) = (&Manifest::default(), &config, &weights, &*tokenizer);
+    bundle::save(&out, &Contents { manifest, config, weights, tokenizer_from, storage: Storage::F32 }, false).unwrap();
     out
 }
 

@@ -1,0 +1,59 @@
+//! What each verb does, with a model that was trained on nothing.
+#[path = "../common/mod.rs"]
+mod common;
+
+mod matching;
+mod measuring;
+mod models;
+mod quantizing;
+mod recipes;
+mod scoring;
+
+use std::path::Path;
+
+use common::*;
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+/// Runs `match` and gives its answer and the lines of the file.
+fn matched(dir: &Path, arguments: &[&str]) -> (Value, Vec<Value>) {
+    let out = dir.join("m.jsonl");
+    let assert = sverka(dir)
+        .arg("match")
+        .args(arguments)
+        .args(["--json", "--out"])
+        .arg(&out)
+        .args(["--model", "model"])
+        .assert();
+    let answer = json(&stdout(&assert.code(0)));
+    (answer, std::fs::read_to_string(out).unwrap().lines().map(json).collect())
+}
+
+/// The manifest of the model with another threshold.
+fn set_threshold(model: &Path, value: f64) {
+    let path = model.join("sverka.json");
+    let mut manifest = json(&std::fs::read_to_string(&path).unwrap());
+    manifest["threshold"] = serde_json::json!({"value": value, "goal": "f1", "low": value, "high": value});
+    write(&path, manifest.to_string());
+}
+
+/// A DeepMatcher folder of the two lists, whose test split knows two matches, and a recipe of it and of the pairs.
+fn recipe_of_two(dir: &Path) {
+    lists(dir);
+    pairs(dir);
+    let shop = dir.join("shop");
+    std::fs::create_dir(&shop).unwrap();
+    std::fs::rename(dir.join("left.csv"), shop.join("tableA.csv")).unwrap();
+    std::fs::rename(dir.join("right.csv"), shop.join("tableB.csv")).unwrap();
+    write(&shop.join("train.csv"), "ltable_id,rtable_id,label\n3,c,1\n3,d,0\n");
+    write(&shop.join("test.csv"), "ltable_id,rtable_id,label\n1,a,1\n2,e,1\n2,b,0\n");
+    write(
+        &dir.join("two.toml"),
+        "name = \"two\"\nmodel.init = \"model\"\n[[data.sources]]\nname = \"shop\"\nfields = [\"name\"]\n\
+         from = { format = \"deepmatcher\", dir = \"shop\" }\n[[data.sources]]\nname = \"pairs\"\n\
+         from = { format = \"joined\", train = \"pairs/train.csv\", test = \"pairs/test.csv\" }\n",
+    );
+}
