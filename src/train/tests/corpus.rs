@@ -141,7 +141,7 @@ fn max_pairs_repeat_swap_and_the_fingerprint() {
 #[test]
 fn made_pairs_change_with_the_epoch_and_not_with_the_run() {
     let folder = two_sets();
-    let recipe = format!("augment = {{ negatives = 2.0, positives = 2.0, thin = 0.0 }}\n{SMALL}");
+    let recipe = format!("augment = {{ negatives = 2.0, positives = 2.0, word_dropout = 0.0 }}\n{SMALL}");
     let corpus = folder.corpus(&recipe).unwrap();
     let first = epoch(&corpus, 0);
     assert!([0.0, 1.0].iter().all(|target| first[3..].iter().any(|e| e.target == *target)));
@@ -157,7 +157,7 @@ fn neighbors_of_a_list_without_duplicates_are_non_matches() {
     let made = |links: &str, unique: bool| -> Vec<String> {
         folder.write("links.csv", &format!("l,r,y,s\n{links}"));
         let corpus = folder.corpus(&format!(
-            r#"augment = {{ negatives = 20.0, positives = 0.0, thin = 0.0 }}
+            r#"augment = {{ negatives = 20.0, positives = 0.0, word_dropout = 0.0 }}
 [[data.sources]]
 name = "links"
 unique = {unique}
