@@ -17,7 +17,7 @@ use sverka::losses::bce_with_logits;
 use sverka::models::cross_encoder::logits;
 use sverka::models::{Mode, Net};
 use sverka::nn::kernels::{self, Left, Out, Panels, Unit};
-use sverka::nn::{Device, Dtype};
+use sverka::nn::{Device, Dtype, Matrix};
 use sverka::text::{Batch, Encoding, TextConfig, TextEncoder};
 use sverka::train::optimizer::{AdamW, Settings};
 use sverka::{Error, Input, Result};
@@ -136,7 +136,7 @@ fn best_product(dtype: Dtype, seconds: f64) -> f64 {
             let w: Vec<f32> = (0..n * k).map(|i| (i % 19) as f32 / 18.0 - 0.5).collect();
             let (mut units, mut scale, mut out) = (vec![0; rows * depth], vec![0.0; rows], vec![0.0; rows * n]);
             let mut panels = Panels::default();
-            panels.pack(dtype, &[&w], k);
+            panels.pack(dtype, &[Matrix::F32(&w)], k);
             kernels::units(dtype, &x, k, rows, k, &mut units, &mut scale);
             let left = Left { units: &units, stride: depth, rows, scale: &scale };
             // the fastest hundred in a row: whatever else runs here does not count

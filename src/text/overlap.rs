@@ -306,6 +306,14 @@ pub fn differing_tokens(left: &str, right: &str) -> (Vec<String>, Vec<String>) {
     (lacking(left, &words[0], &of_left), lacking(right, &words[1], &of_right))
 }
 
+/// Whether a word of one text differs from one of the other: it cannot be the same thing.
+#[cfg(test)]
+pub(crate) fn excludes(left: &str, right: &str) -> bool {
+    let words = [left, right].map(|text| Words::new(text, [(0, text.len(), false)]));
+    let (of_left, of_right) = relations(&words[0], &words[1]);
+    of_left.iter().chain(&of_right).any(|&relation| relation == WordRelation::Differs)
+}
+
 /// A number with a word at or after it, in thousandths: `25пак`, `2 аккум.`; and how many words follow the number's.
 fn unknown_unit(word: &str, next: Option<&str>) -> Option<(NormalizedWord, u64, usize)> {
     let (number, unit, two) = number_and_unit(word, next)?;

@@ -1,13 +1,13 @@
 //! Pairs made from single records, and real pairs made a little harder.
 //!
 //! Lists of matches hold few near misses, and near misses are what a shop's list is full of: the same paint in another
-//! size. So a number, a unit, a colour, a name or one character of an article code is changed, or an attribute of one class is
+//! size. So a number, a unit, a color, a name or one character of an article code is changed, or an attribute of one class is
 //! added to either (`лимон` here and `лаванда` there), and the two records are a hard negative; so are two neighbours of one list that
 //! holds each product once. Words dropped, shuffled, abbreviated, in capitals, added as praise, `0,5 л` written as `500 мл`, a code without its
 //! dash, another price: the two records are still the same thing. Words that carry such a difference are never dropped. Both
-//! sides of a made pair, match or not, are written anew in these ways, so that only the difference tells its label.
+//! sides of a made pair, match or not, are written  in these ways, so that only the difference tells its label.
 //!
-//! Real pairs are thinned ([`thin_pair`]) in the spirit of MixDA (Miao et al., Snippext, WWW 2020; Li et al., Ditto, VLDB
+//! Real pairs are thinned ([`word_dropout`]) in the spirit of MixDA (Miao et al., Snippext, WWW 2020; Li et al., Ditto, VLDB
 //! 2021): a match may lose any plain word; of a mismatch only words that both sides have, or it could become a match.
 //!
 //! Where a record has an article code, the code alone is what is changed: two shops that state the same code mean the same thing,
@@ -21,16 +21,15 @@
 //! Everything is drawn from the generator given, by integer arithmetic: the same seed makes the same pairs.
 
 mod attributes;
-mod draft;
-mod draws;
-mod lexicon;
+mod editable;
+mod fillers;
 mod words;
 
-use rand::Rng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use self::draft::Draft;
-use self::draws::{below, chance, pick, times};
+use self::editable::EditableRecord;
 use crate::records::Record;
 
 /// How many pairs are made, and how much real ones are thinned.
@@ -58,34 +57,34 @@ impl Default for Augment {
 /// Pairs made from one record: two versions of it and whether they are the same thing. The record should hold the rendered
 /// fields only (`TextConfig::rendered_record`): a change in a field that no text shows would teach a falsehood. Without
 /// anything to change there is no negative.
-/// `other` is any other record of the list: a negative may take a name from it, either side words as its shop adds them.
+/// `other_record` is any other record of the list: a negative may take a name from it, either side words as its shop adds them.
 /// `siblings` are records near it that are other products.
-pub fn made_pairs(
+pub fn augmented_pairs(
     record: &Record,
-    other: &Record,
+    other_record: &Record,
     siblings: &[&Record],
     rng: &mut impl Rng,
     augment: &Augment,
 ) -> Vec<(Record, Record, bool)> {
     let mut made = Vec::new();
     for _ in 0..times(rng, augment.negatives) {
-        let near = pick(siblings, rng).copied();
-        let mut draft = Draft::new(record, augment.max_words);
-        let coded = draft.coded();
-        let way = below(rng, 4);
+        let near = siblings.choose(rng).copied();
+        let mut draft = EditableRecord::new(record, augment.max_words);
+        let coded = draft.has_article_code();
+        let way = rng.random_range(0..4);
         let changed = match (way, near) {
             (0, Some(sibling)) => Some(sibling.clone()),
             (1, _) if !coded => Some(record.clone()),
             _ => {
-                let renamed = below(rng, 3) == 0 && draft.rename(near.unwrap_or(other), rng);
+                let renamed = rng.random_range(0..3) == 0 && draft.rename(near.unwrap_or(other_record), rng);
                 // another name does not make another product of the same code
-                ((renamed && !coded) || draft.spoil(rng)).then(|| draft.into_record(record))
+                ((renamed && !coded) || draft.corrupt(rng)).then(|| draft.into_record(record))
             }
         };
         let Some(changed) = changed else { continue };
-        let mut sides = [record, &changed].map(|side| perturbed(side, other, rng, augment));
+        let mut sides = [record, &changed].map(|side| perturbed(side, other_record, rng, augment));
         let by_attribute = way == 1 && !coded;
-        let told = (by_attribute || below(rng, 2) == 0) && attributed(&mut sides, !by_attribute, rng);
+        let told = (by_attribute || rng.random_range(0..2) == 0) && attributed(&mut sides, !by_attribute, rng);
         if told || !by_attribute {
             let [left, right] = sides;
             made.push((left, right, false));
@@ -93,9 +92,9 @@ pub fn made_pairs(
     }
     for _ in 0..times(rng, augment.positives) {
         if record.values.iter().any(|v| !v.trim().is_empty()) {
-            let mut sides = [record, record].map(|side| perturbed(side, other, rng, augment));
+            let mut sides = [record, record].map(|side| perturbed(side, other_record, rng, augment));
             // as often as a negative has one, or an attribute would tell the label
-            if below(rng, 2) == 0 {
+            if rng.random_range(0..2) == 0 {
                 attributed(&mut sides, true, rng);
             }
             let [left, right] = sides;
@@ -105,13 +104,24 @@ pub fn made_pairs(
     made
 }
 
+/// `mean` on average: its whole part, and one more with the chance of the rest.
+fn times(rng: &mut impl Rng, mean: f64) -> usize {
+    let mean = mean.clamp(0.0, 100.0);
+    mean as usize + usize::from(rng.random_bool(share(mean.fract())))
+}
+
+/// A number as a probability.
+fn share(number: f64) -> f64 {
+    if number > 0.0 { number.min(1.0) } else { 0.0 }
+}
+
 /// Gives both sides an attribute: the same, or two of one class. False where they have one of that class already.
 fn attributed(sides: &mut [Record; 2], same: bool, rng: &mut impl Rng) -> bool {
     let text = sides.iter().flat_map(|side| &side.values).fold(String::new(), |text, value| text + " " + value);
-    let Some(forms) = attributes::draw(words::is_russian(&text), &text, same, rng) else { return false };
+    let Some(forms) = attributes::draw(words::language(&text), &text, same, rng) else { return false };
     for (side, form) in sides.iter_mut().zip(forms) {
-        let mut draft = Draft::new(side, usize::MAX);
-        let form = if below(rng, 6) == 0 { form.to_uppercase() } else { form.to_string() };
+        let mut draft = EditableRecord::new(side, usize::MAX);
+        let form = if rng.random_range(0..6) == 0 { form.to_uppercase() } else { form.to_string() };
         if !draft.insert(form.split(' ').map(str::to_string).collect(), rng) {
             return false;
         }
@@ -121,21 +131,21 @@ fn attributed(sides: &mut [Record; 2], same: bool, rng: &mut impl Rng) -> bool {
 }
 
 /// A real pair with some words of either side left out; the label stays true to it.
-pub fn thin_pair(
+pub fn word_dropout(
     left: &Record,
     right: &Record,
     label: bool,
     rng: &mut impl Rng,
     augment: &Augment,
 ) -> (Record, Record) {
-    let drafts = [left, right].map(|record| Draft::new(record, usize::MAX));
-    let vocabularies = [&drafts[0], &drafts[1]].map(Draft::vocabulary);
+    let drafts = [left, right].map(|record| EditableRecord::new(record, usize::MAX));
+    let vocabularies = [&drafts[0], &drafts[1]].map(EditableRecord::vocabulary);
     let mut sides = [(left, 1), (right, 0)].into_iter().zip(drafts).map(|((record, other), mut draft)| {
-        if chance(rng, augment.word_dropout) {
-            let count = 1 + below(rng, 1 + draft.len() / 8);
+        if rng.random_bool(share(augment.word_dropout)) {
+            let count = 1 + rng.random_range(0..1 + draft.len() / 8);
             let allowed = |word: &str| label || vocabularies[other].contains(word);
             (0..count).for_each(|_| draft.drop_word(rng, &allowed));
-            if below(rng, 4) == 0 {
+            if rng.random_range(0..4) == 0 {
                 draft.drop_price();
             }
         }
@@ -148,10 +158,10 @@ pub fn thin_pair(
 }
 
 /// The record in another shop's words: left alone, or changed in one to five ways.
-fn perturbed(record: &Record, other: &Record, rng: &mut impl Rng, augment: &Augment) -> Record {
-    let mut draft = Draft::new(record, augment.max_words);
-    let mut ways: Vec<usize> = (0..below(rng, 6)).map(|_| below(rng, 12)).collect();
-    // words go first: a colour cut short is no longer known for one, and must not be dropped
+fn perturbed(record: &Record, other_record: &Record, rng: &mut impl Rng, augment: &Augment) -> Record {
+    let mut draft = EditableRecord::new(record, augment.max_words);
+    let mut ways: Vec<usize> = (0..rng.random_range(0..6)).map(|_| rng.random_range(0..12)).collect();
+    // words go first: a color cut short is no longer known for one, and must not be dropped
     ways.sort_unstable();
     for way in ways {
         match way {
@@ -161,17 +171,17 @@ fn perturbed(record: &Record, other: &Record, rng: &mut impl Rng, augment: &Augm
             5 => draft.rewrite_code(rng),
             6 | 7 => draft.shuffle(rng),
             8..=10 => draft.abbreviate(rng),
-            _ => draft.shout(rng),
+            _ => draft.change_case(rng),
         }
     }
-    if draft.coded() && below(rng, 2) == 0 {
+    if draft.has_article_code() && rng.random_range(0..2) == 0 {
         // what has a code needs few words more
-        (0..below(rng, 1 + draft.len() / 2)).for_each(|_| draft.drop_word(rng, &|_| true));
+        (0..rng.random_range(0..1 + draft.len() / 2)).for_each(|_| draft.drop_word(rng, &|_| true));
     }
-    if below(rng, 2) == 0 {
-        (0..1 + below(rng, 3)).for_each(|_| draft.advertise(other, rng));
+    if rng.random_range(0..2) == 0 {
+        (0..1 + rng.random_range(0..3)).for_each(|_| draft.insert_filler(other_record, rng));
     }
-    draft.reprice(rng);
+    draft.jitter_price(rng);
     draft.into_record(record)
 }
 
@@ -195,7 +205,7 @@ mod tests {
 
     fn all(augment: &Augment, record: &Record) -> Vec<(Record, Record, bool)> {
         let other = self::record(&[("name", "Фильтр Квадрат стальной")]);
-        (0..200).flat_map(|seed| made_pairs(record, &other, &[], &mut rng(seed), augment)).collect()
+        (0..200).flat_map(|seed| augmented_pairs(record, &other, &[], &mut rng(seed), augment)).collect()
     }
 
     const NEGATIVES: Augment = Augment { negatives: 1.0, positives: 0.0, word_dropout: 0.0, max_words: 24 };
@@ -244,13 +254,13 @@ mod tests {
         let source = record(&[("name", "Гель Лумира Лимон")]);
         let sibling = record(&[("name", "Фильтр Квадрат стальной")]);
         let of = |siblings: &[&Record]| -> Vec<(Record, Record, bool)> {
-            (0..200).flat_map(|seed| made_pairs(&source, &source, siblings, &mut rng(seed), &NEGATIVES)).collect()
+            (0..200).flat_map(|seed| augmented_pairs(&source, &source, siblings, &mut rng(seed), &NEGATIVES)).collect()
         };
         let is_sibling = |r: &Record| r.values[0].to_lowercase().contains("фильтр");
         let made = of(&[&sibling]);
         assert!(made.iter().all(|p| !p.2 && !is_sibling(&p.0)));
         assert!((25..70).contains(&made.iter().filter(|p| is_sibling(&p.1)).count()));
-        // nothing to spoil and no strange name: only two attributes tell the two apart
+        // nothing to corrupt and no strange name: only two attributes tell the two apart
         let made = of(&[]);
         assert!(
             (15..70).contains(&made.len()) && made.iter().all(|p| p.0.values[0] != p.1.values[0]),
@@ -288,16 +298,16 @@ mod tests {
         let augment = Augment { word_dropout: 1.0, ..Default::default() };
         let mut thinner = 0;
         for seed in 0..100 {
-            let (l, r) = thin_pair(&left, &right, false, &mut rng(seed), &augment);
+            let (l, r) = word_dropout(&left, &right, false, &mut rng(seed), &augment);
             assert!(l.values[0].contains("лимон") && r.values[0].contains("ромашка"));
             assert!(l.values[0].contains("500 мл") && r.values[0].contains("500 мл"));
             thinner += usize::from(l.values[0].len() < left.values[0].len());
         }
         assert_eq!(thinner, 100);
-        let loses = |seed| !thin_pair(&left, &left, true, &mut rng(seed), &augment).0.values[0].contains("лимон");
+        let loses = |seed| !word_dropout(&left, &left, true, &mut rng(seed), &augment).0.values[0].contains("лимон");
         assert!((0..100).any(loses));
         let off = Augment { word_dropout: 0.0, ..augment };
-        assert_eq!(thin_pair(&left, &right, true, &mut rng(1), &off), (left, right));
+        assert_eq!(word_dropout(&left, &right, true, &mut rng(1), &off), (left, right));
     }
 
     #[test]

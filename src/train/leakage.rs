@@ -9,26 +9,20 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use unicode_normalization::UnicodeNormalization;
 
 use super::recipe::Recipe;
 use super::sources::{LoadedSource, fields_of, read};
 use crate::Result;
 use crate::ranker::Input;
 use crate::records::{Pair, Record, Split};
+use crate::text::normalize::collapsed;
 use crate::text::{TextConfig, shown};
 
 /// A pair's two texts, different from all others, whichever is first.
 pub(super) type Key = [u8; 16];
 
-/// A text without what does not tell two texts apart.
-pub(super) fn normalized(text: &str) -> String {
-    let text: String = text.nfkc().flat_map(char::to_lowercase).map(|c| if c == 'ё' { 'е' } else { c }).collect();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 fn key(config: &TextConfig, left: &Record, right: &Record) -> Key {
-    let (a, b) = (normalized(&shown(config, Input::Record(left))), normalized(&shown(config, Input::Record(right))));
+    let (a, b) = (collapsed(&shown(config, Input::Record(left))), collapsed(&shown(config, Input::Record(right))));
     let (first, second) = if a <= b { (a, b) } else { (b, a) };
     let mut hash = Sha256::new();
     hash.update((first.len() as u64).to_le_bytes());
@@ -90,16 +84,5 @@ impl HeldOut {
         let kept: Vec<Pair> = pairs.into_par_iter().filter(is_open).collect();
         let dropped = (before - kept.len()) as u64;
         (kept, dropped)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::normalized;
-
-    #[test]
-    fn spellings_of_one_text_are_one() {
-        assert_eq!(normalized(" Чёрный  ＸＬ\t№5 "), normalized("черный xl No5"));
-        assert_ne!(normalized("чай 5"), normalized("чай 6"));
     }
 }

@@ -7,8 +7,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
-use super::augment::{Augment, made_pairs, thin_pair};
-use super::leakage::normalized;
+use super::augment::{Augment, augmented_pairs, word_dropout};
 use super::recipe::{NamedSource, Recipe};
 use super::seed::{Purpose, generator};
 use super::sources::LoadedSource;
@@ -16,6 +15,7 @@ use crate::index::Bm25;
 use crate::models::{Example, Reads};
 use crate::ranker::Input;
 use crate::records::{Pair, Record};
+use crate::text::normalize::collapsed;
 use crate::text::{TextConfig, TextEncoder, TokenizedSide};
 use crate::{Error, Result};
 
@@ -129,7 +129,7 @@ impl Sampler {
     fn find_siblings(&mut self, places: &BTreeMap<u32, u32>, partners: &BTreeMap<u32, BTreeSet<u32>>) -> Result<()> {
         let rows: Vec<(u32, u32)> = places.iter().map(|(row, side)| (*row, *side)).collect();
         let texts: Vec<String> =
-            rows.iter().map(|r| normalized(&self.sides[r.1 as usize].record.values.join(" "))).collect();
+            rows.iter().map(|r| collapsed(&self.sides[r.1 as usize].record.values.join(" "))).collect();
         let index = Bm25::build(texts.iter().cloned())?;
         let none = BTreeSet::new();
         let of = |row: &u32| partners.get(row).unwrap_or(&none);
@@ -226,7 +226,7 @@ impl Sampler {
             let encoding = match &self.augment {
                 Some(augment) if augment.word_dropout > 0.0 => {
                     let mut rng = generator(&[self.seed, epoch, Purpose::WordDropout as u64, i as u64]);
-                    let (l, r) = thin_pair(&left.record, &right.record, item.label, &mut rng, augment);
+                    let (l, r) = word_dropout(&left.record, &right.record, item.label, &mut rng, augment);
                     self.text(left).encode(&[Input::Record(&l), Input::Record(&r)])?
                 }
                 _ => self.text(left).join(&[&left.tokens, &right.tokens]),
@@ -248,7 +248,7 @@ impl Sampler {
             let of_copy = |copy: u32| {
                 let mut rng = generator(&[self.seed, epoch, Purpose::Augment as u64, i as u64, u64::from(copy)]);
                 let other = &self.sides[rng.random_range(list.clone())].record;
-                made_pairs(&side.record, other, &siblings, &mut rng, augment)
+                augmented_pairs(&side.record, other, &siblings, &mut rng, augment)
             };
             let copies = self.sources[side.source].settings.repeat;
             let pairs: Vec<_> = (0..copies).flat_map(of_copy).collect();

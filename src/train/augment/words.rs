@@ -1,9 +1,10 @@
 //! Words as people write them: numbers with units, codes, capitals.
 
-use rand::Rng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
 
-use super::draws::{below, pick};
-use super::lexicon;
+use crate::text::lexicon::{Language, any_unit};
+use crate::text::normalize::folded;
 
 /// A word without the punctuation around it.
 pub(super) fn core(word: &str) -> &str {
@@ -17,13 +18,9 @@ pub(super) fn set_core(word: &mut String, new: &str) {
     word.replace_range(start..end, new);
 }
 
-/// Whether a text has small Cyrillic letters.
-pub(super) fn is_russian(text: &str) -> bool {
-    text.contains(|c| ('а'..='я').contains(&c))
-}
-
-pub(super) fn folded(word: &str) -> String {
-    word.to_lowercase().replace('ё', "е")
+/// Russian if a text has small Cyrillic letters.
+pub(super) fn language(text: &str) -> Language {
+    if text.contains(|c| ('а'..='я').contains(&c)) { Language::Russian } else { Language::English }
 }
 
 /// Splits `0,5л` into `0,5` and `л`; none where it is not a number with an optional unit.
@@ -31,7 +28,7 @@ pub(super) fn quantity(word: &str) -> Option<(&str, &str)> {
     let end = word.find(|c: char| !c.is_ascii_digit() && c != ',' && c != '.').unwrap_or(word.len());
     let (number, unit) = word.split_at(end);
     amount(number)?;
-    (unit.is_empty() || lexicon::is_unit(&folded(unit))).then_some((number, unit))
+    (unit.is_empty() || any_unit(&folded(unit)).is_some()).then_some((number, unit))
 }
 
 pub(super) fn amount(number: &str) -> Option<f64> {
@@ -57,7 +54,7 @@ pub(super) fn written(amount: f64, like: &str, unit: &str) -> Option<String> {
 pub(super) fn other_number(word: &str, rng: &mut impl Rng) -> Option<String> {
     let (number, unit) = quantity(word)?;
     let old = amount(number)?;
-    let new = match below(rng, 4) {
+    let new = match rng.random_range(0..4) {
         0 => written(old * 2.0, number, unit),
         1 => written(old / 2.0, number, unit),
         2 => written(old * 10.0, number, unit),
@@ -82,11 +79,11 @@ pub(super) fn other_character(text: &str, rng: &mut impl Rng) -> Option<String> 
         _ => None,
     };
     let places: Vec<usize> = (0..characters.len()).filter(|&i| kind(characters[i]).is_some()).collect();
-    let &place = pick(&places, rng)?;
+    let &place = places.choose(rng)?;
     let (first, size) = kind(characters[place])?;
     let least = u32::from(place == 0 && first == '0' && characters[0] != '0');
     let old = characters[place] as u32 - first as u32;
-    let mut new = least + below(rng, (size - 1 - least) as usize) as u32;
+    let mut new = rng.random_range(least..size - 1);
     if new >= old {
         new += 1;
     }
