@@ -2,10 +2,10 @@
 //! goods that nobody wrote down for it.
 //!
 //! The rule. The demo's words are those of every text in `make.py` between its two marker lines: goods, attributes, advertising
-//! words, lines. The library's words are those of its lists, in every file under the folders of [`LISTS`]: all of a `.toml` file; of
-//! a `.rs` file above its tests, texts inside square brackets and texts of a single word. Two words are one if their first five letters
-//! are (`лимонный` is `лимонная`). Left out: words of one or two letters, a unit after a
-//! number, and [`GRAMMAR`], without which nothing can be said.
+//! words, lines. The library's words are those of its lists, in every file under the folders of [`LISTS`]: texts inside square
+//! brackets (so the values of a class in a `.toml` file, but not the class's own name), and above the tests of a `.rs` file also texts
+//! of a single word. Two words are one if their first five letters are (`лимонный` is `лимонная`). Left out: words of one or two
+//! letters, a unit after a number, and [`GRAMMAR`], without which nothing can be said.
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,7 +86,10 @@ fn without_comments(program: &str, mark: &str) -> String {
 fn listed(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
     match path.extension().and_then(|e| e.to_str()) {
-        Some("toml") => words(&without_comments(&text, "#")),
+        Some("toml") => {
+            let texts = quoted(&without_comments(&text, "#")).into_iter();
+            texts.filter(|(_, list)| *list).flat_map(|(text, _)| words(&text)).collect()
+        }
         Some("rs") => {
             let program = without_comments(text.split("#[cfg(test)]").next().unwrap(), "//");
             let texts = quoted(&program).into_iter();
