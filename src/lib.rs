@@ -1,16 +1,16 @@
 //! Sverka (сверка: collating one list against another) trains, compresses, calibrates, measures and serves
 //! heavy transformer models for product matching and document ranking.
 //!
-//! The rooms, from the bottom up; an arrow never points upwards (`tests/tidy` checks it):
+//! The modules, from the bottom up; none uses one above it (`tests/tidy` checks it):
 //!
-//! | room | what happens there |
+//! | module | what happens there |
 //! | --- | --- |
-//! | [`error`], [`files`], [`records`] | one error type; files that are whole or not there; plain data that everything passes around |
-//! | [`ranker`] | rankers, retrievers, and the list that both are called with |
+//! | [`error`], [`records`] | one error type; plain data that everything passes around |
+//! | [`files`], [`ranker`] | files that are whole or not there; rankers, retrievers, and the list that both are called with |
 //! | [`text`], [`data`] | raw text to token ids, one way for training and serving; files to records |
 //! | [`index`], [`calibrate`], [`eval`] | candidates; score to probability to decision; numbers. No model in sight |
-//! | [`nn`] | bricks without opinions on ranking; precision and device live here and nowhere else |
-//! | [`models`], [`losses`] | one architecture, one file; one loss, one file |
+//! | [`nn`] | layers of networks, which know nothing of ranking; precision and device are here and nowhere else |
+//! | [`losses`], [`models`] | one loss, one file; one architecture, one file |
 //! | [`bundle`] | a model on disk |
 //! | [`train`], [`pipeline`] | what happens to weights; retrieve, score, decide |
 #![warn(missing_docs)]

@@ -7,16 +7,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The floors, from the bottom up. A room may use any lower floor and itself.
-const FLOORS: [&[&str]; 8] = [
-    &["records", "error", "files"],
-    &["ranker"],
+/// The layers, from the bottom up. A module may use any lower layer and itself.
+const FLOORS: [&[&str]; 10] = [
+    &["records", "error"],
+    &["ranker", "files"],
     &["text", "data"],
     &["index", "calibrate", "eval"],
     &["nn"],
-    &["models", "losses"],
+    &["losses"],
+    &["models"],
     &["bundle"],
     &["train", "pipeline"],
+    &["testing"],
 ];
 const LONGEST: usize = 800;
 /// Characters of a line of prose in a document.

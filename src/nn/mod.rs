@@ -23,6 +23,7 @@ pub mod weights;
 
 pub use device::Device;
 pub use parameters::{Parameter, Parameters};
+pub use quantized::Matrix;
 pub use values::Values;
 pub use weights::{Array, Weights};
 
