@@ -109,7 +109,7 @@ impl Trained {
         self.net.parameters().zero_grad();
         let logits = logits(&self.net.pass(Mode::Train { seed: self.optimizer.steps }), batch)?;
         let loss = bce_with_logits(&logits, labels, &vec![1.0 / labels.len() as f32; labels.len()], 0.0)?;
-        self.net.parameters().collect(&loss.backward()?)?;
+        self.net.parameters().accumulate_grads(&loss.backward()?)?;
         drop((logits, loss)); // the graph shares the parameters, which are about to change
         self.optimizer.step(self.net.parameters_mut(), 2e-5, 1.0);
         Ok(())

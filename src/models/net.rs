@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use super::bert::{self, Config};
 use crate::nn::encoder::{Encoder, Request, Rows, Start};
 use crate::nn::kernels::{self, Unit};
-use crate::nn::layer_grad::Pool;
+use crate::nn::layer_grad::Arena;
 use crate::nn::linear::Linear;
 use crate::nn::pooling::Mean;
 use crate::nn::{Array, Device, Dtype, Parameters, Weights};
@@ -139,7 +139,7 @@ pub struct Net {
 struct Trained {
     parameters: Parameters,
     /// Memory of training steps.
-    pool: Arc<Pool>,
+    arena: Arc<Arena>,
 }
 
 /// Modules packed for inference. In training they are made when a pass needs them and dropped when parameters change.
@@ -197,10 +197,10 @@ impl Net {
         let mut parameters = Parameters::new(weights);
         for module in modules {
             if let Module::Encoder { prefix, .. } = module {
-                parameters.by_rows(&format!("{prefix}{}", bert::WORDS))?;
+                parameters.mark_sparse(&format!("{prefix}{}", bert::WORDS))?;
             }
         }
-        let trained = Some(Trained { parameters, pool: Arc::default() });
+        let trained = Some(Trained { parameters, arena: Arc::default() });
         Ok(Net { config, dtype, trained, packed: Mutex::default() })
     }
 
@@ -260,7 +260,7 @@ impl Net {
             });
         };
         if matches!(module, Module::Encoder { .. }) {
-            trained.pool.clear(); // steps and scoring take turns, and so do their buffers
+            trained.arena.clear(); // steps and scoring take turns, and so do their buffers
         }
         packed.add(module, &self.config, &trained.parameters, self.dtype, Device::Cpu)?;
         get(&packed).ok_or_else(|| Error::Internal { op: "forward", what: format!("{module:?} was not packed") })
@@ -288,7 +288,7 @@ impl Pass<'_> {
     pub fn states(&self, prefix: &'static str, batch: &Batch, rows: Rows) -> Result<Tensor> {
         if let (Mode::Train { seed }, Some(trained)) = (self.mode, &self.net.trained) {
             let graph = bert::graph(&self.net.config, prefix, &trained.parameters, self.net.dtype)?;
-            let mut states = graph.states(batch, rows == Rows::First, seed, &trained.pool)?;
+            let mut states = graph.states(batch, rows == Rows::First, seed, &trained.arena)?;
             return states.pop().ok_or(Error::Internal { op: "forward", what: "no states".into() });
         }
         let module = Module::Encoder { prefix, copy_of: None };

@@ -9,7 +9,7 @@ use super::bert::Config;
 use super::cross_encoder::{CrossEncoder, logits};
 use super::{Example, LossSettings, Mode, Model, Net, dssm};
 use crate::Result;
-use crate::nn::{Array, Device, Dtype, Values, Weights, kernels};
+use crate::nn::{Array, Device, Dtype, GradBuffer, Weights, kernels};
 use crate::text::{Batch, Encoding};
 
 fn config(dropout: f32) -> Config {
@@ -71,7 +71,7 @@ fn gradients_equal_finite_differences() {
         // sequences of one token, of more than one block of queries, and in several groups
         let batch = batch(&[7, 1, 150, 20, 131]);
         let store = loss(&net, &batch).backward().unwrap();
-        net.parameters().collect(&store).unwrap();
+        net.parameters().accumulate_grads(&store).unwrap();
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(6);
         for index in 0..net.parameters().list.len() {
             let name = net.parameters().list[index].name.clone();
@@ -89,7 +89,7 @@ fn gradients_equal_finite_differences() {
                 };
                 moved(&mut net, by);
                 let value = f64::from(loss(&net, &batch).to_scalar::<f32>().unwrap());
-                net.parameters().forget();
+                net.parameters().clear_graph();
                 moved(&mut net, -by);
                 value
             };
@@ -107,10 +107,10 @@ fn gradients_of_passes_add_up_until_they_are_forgotten() {
     let batches = [batch(&[7, 1, 150]), batch(&[20, 131])];
     let sum_of = |batches: &[Batch]| {
         net.parameters().zero_grad();
-        let there = |p: &crate::nn::Parameter| matches!(*p.grad.lock().unwrap(), Values::Whole(_));
+        let there = |p: &crate::nn::Parameter| matches!(*p.grad.lock().unwrap(), GradBuffer::Dense(_));
         assert!(!net.parameters().list.iter().any(there), "no gradient takes memory before its pass");
         for batch in batches {
-            net.parameters().collect(&loss(&net, batch).backward().unwrap()).unwrap();
+            net.parameters().accumulate_grads(&loss(&net, batch).backward().unwrap()).unwrap();
         }
         net.parameters().list.iter().flat_map(|p| p.grad.lock().unwrap().to_vec()).collect::<Vec<_>>()
     };
@@ -130,7 +130,7 @@ fn bf16_gradients_point_the_same_way() {
             .map(|dtype| {
                 let net = training(&config, dtype).unwrap();
                 let store = loss(&net, &batch(&[7, 1, 150, 20])).backward().unwrap();
-                net.parameters().collect(&store).unwrap();
+                net.parameters().accumulate_grads(&store).unwrap();
                 net.parameters().list.iter().map(|p| p.grad.lock().unwrap().to_vec()).collect::<Vec<_>>().concat()
             })
             .into();
@@ -182,7 +182,7 @@ fn training_and_serving_agree() {
     let net = training(&config, Dtype::F32).unwrap();
     let batch = batch(&[5, 64, 1, 200]);
     let train = logits(&net.pass(Mode::Train { seed: 1 }), &batch).unwrap().to_vec1::<f32>().unwrap();
-    net.parameters().forget();
+    net.parameters().clear_graph();
     let infer = scores(&net, &batch).unwrap();
     let serve = scores(&serving(&config, &net.parameters().weights(), Dtype::F32), &batch).unwrap();
     for ((a, b), c) in train.iter().zip(&infer).zip(&serve) {
@@ -251,7 +251,7 @@ fn gradients_of_two_towers_equal_finite_differences() {
         let examples: Vec<&Example> = examples.iter().collect();
         let settings = LossSettings { weights: &[0.5, 0.25, 0.25], label_smoothing: 0.0 };
         let loss = |net: &Net| model.loss(&net.pass(Mode::Train { seed: 9 }), &examples, &settings).unwrap();
-        net.parameters().collect(&loss(&net).backward().unwrap()).unwrap();
+        net.parameters().accumulate_grads(&loss(&net).backward().unwrap()).unwrap();
         let list = net.parameters().list.iter();
         let grads: Vec<Vec<f32>> = list.map(|p| p.grad.lock().unwrap().to_vec()).collect();
         let norm = grads.iter().flatten().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use super::Dtype;
-use super::kernels::{self, Buffer, Left, Out, Panels, Team};
+use super::kernels::{self, Buffer, Left, Out, Panels, SpinPool};
 
 /// Queries whose scores are held at once.
 const BLOCK: usize = 64;
@@ -29,9 +29,9 @@ thread_local! {
 /// Buffers of a thread, reused from call to call.
 #[derive(Default)]
 struct Scratch {
-    /// Units of the left side.
+    /// Packed words of the left side.
     left: Buffer<u32>,
-    turned: Buffer<u32>,
+    transposed: Buffer<u32>,
     right: Panels,
     right2: Panels,
     scores: Buffer<f32>,
@@ -65,24 +65,24 @@ impl Attention {
             }
         }
     }
-    /// Units from one token to the next.
+    /// Packed words from one token to the next.
     fn stride(&self) -> usize {
-        kernels::steps(self.dtype, 3 * self.hidden)
+        kernels::packed_len(self.dtype, 3 * self.hidden)
     }
     /// A head's queries (`part` 0), keys (1) or values (2) from token `first` on.
     fn part<'a>(&self, qkv: &'a [u32], first: usize, part: usize, head: usize) -> &'a [u32] {
-        &qkv[first * self.stride() + kernels::steps(self.dtype, part * self.hidden + head * self.dim())..]
+        &qkv[first * self.stride() + kernels::packed_len(self.dtype, part * self.hidden + head * self.dim())..]
     }
     /// Scores of one block of queries before scaling, `[rows, keys]` with the stride that is given back, into `scratch.scores`.
     fn scores(&self, s: &mut Scratch, qkv: &[u32], rows: std::ops::Range<usize>, keys: usize, head: usize) -> usize {
         let (m, stride) = (rows.len(), keys.next_multiple_of(16));
         s.scores.reserve(m * stride);
-        let left = Left { units: self.part(qkv, rows.start, 0, head), stride: self.stride(), rows: m, scale: &[] };
+        let left = Left { packed: self.part(qkv, rows.start, 0, head), stride: self.stride(), rows: m, scale: &[] };
         kernels::product(left, &s.right, None, Out::Write(&mut s.scores), stride);
         stride
     }
 
-    /// Units of `qkv [t, 3h]` of one sequence to `out [queries, h]`, the first `queries` tokens asking; a `team` shares the heads, whose
+    /// Packed words of `qkv [t, 3h]` of one sequence to `out [queries, h]`, the first `queries` tokens asking; a `spin` pool shares the heads, whose
     /// results are together in `apart` before they are put beside each other.
     pub fn forward(
         &self,
@@ -91,16 +91,16 @@ impl Attention {
         queries: usize,
         sequence: usize,
         out: &mut [f32],
-        team: Option<(&Team, &mut Buffer<f32>)>,
+        spin: Option<(&SpinPool, &mut Buffer<f32>)>,
     ) {
         let (h, d) = (self.hidden, self.dim());
-        let Some((team, apart)) = team else {
+        let Some((spin, apart)) = spin else {
             return SCRATCH.with_borrow_mut(|s| {
                 (0..self.heads).for_each(|head| self.head(s, qkv, t, queries, sequence, head, &mut out[head * d..], h));
             });
         };
         apart.reserve(queries * h);
-        team.chunks(&mut apart[..queries * h], queries * d, |head, out| {
+        spin.chunks(&mut apart[..queries * h], queries * d, |head, out| {
             SCRATCH.with_borrow_mut(|s| self.head(s, qkv, t, queries, sequence, head, out, d));
         });
         for (head, rows) in apart[..queries * h].chunks_exact(queries * d).enumerate() {
@@ -123,24 +123,24 @@ impl Attention {
         out_stride: usize,
     ) {
         let d = self.dim();
-        s.right.from_stored_rows(self.dtype, self.part(qkv, 0, 1, head), self.stride(), t, d);
-        s.right2.from_stored_columns(self.dtype, self.part(qkv, 0, 2, head), self.stride(), t, d);
+        s.right.from_packed_rows(self.dtype, self.part(qkv, 0, 1, head), self.stride(), t, d);
+        s.right2.from_packed_columns(self.dtype, self.part(qkv, 0, 2, head), self.stride(), t, d);
         for start in (0..queries).step_by(BLOCK) {
             let rows = start..(start + BLOCK).min(queries);
             let m = rows.len();
             let stride = self.scores(s, qkv, rows.clone(), t, head);
-            let (depth, out) = (kernels::steps(self.dtype, t), &mut out[start * out_stride..]);
+            let (depth, out) = (kernels::packed_len(self.dtype, t), &mut out[start * out_stride..]);
             s.left.reserve(m * depth);
             s.inverse.reserve(m);
             if self.dropout.is_none() {
                 let by = self.scale();
-                kernels::softmax_units(self.dtype, &mut s.scores, stride, m, t, by, &mut s.left, &mut s.inverse);
+                kernels::softmax_packed(self.dtype, &mut s.scores, stride, m, t, by, &mut s.left, &mut s.inverse);
             } else {
                 kernels::softmax(&mut s.scores, stride, m, t, self.scale());
                 self.mask(&mut s.scores, stride, rows, sequence, head, t);
-                kernels::units(self.dtype, &s.scores, stride, m, t, &mut s.left, &mut []);
+                kernels::pack_rows(self.dtype, &s.scores, stride, m, t, &mut s.left, &mut []);
             }
-            let left = Left { units: &s.left, stride: depth, rows: m, scale: &[] };
+            let left = Left { packed: &s.left, stride: depth, rows: m, scale: &[] };
             kernels::product(left, &s.right2, None, Out::Write(out), out_stride);
             if self.dropout.is_none() {
                 kernels::scale_rows(out, out_stride, m, d, &s.inverse);
@@ -148,7 +148,7 @@ impl Attention {
         }
     }
 
-    /// Gradients of `qkv` (units) into `d_qkv [t, 3h]` (overwritten) from `d_out [queries, h]`.
+    /// Gradients of `qkv` (packed words) into `d_qkv [t, 3h]` (overwritten) from `d_out [queries, h]`.
     pub fn backward(&self, qkv: &[u32], d_out: &[f32], t: usize, queries: usize, sequence: usize, d_qkv: &mut [f32]) {
         SCRATCH.with_borrow_mut(|s| self.backward_with(s, qkv, d_out, t, queries, sequence, d_qkv));
     }
@@ -163,45 +163,45 @@ impl Attention {
         d_qkv: &mut [f32],
     ) {
         let (h, d, dtype) = (self.hidden, self.dim(), self.dtype);
-        let wide = kernels::steps(dtype, d);
+        let wide = kernels::packed_len(dtype, d);
         d_qkv[..t * 3 * h].fill(0.0);
         for head in 0..self.heads {
             for start in (0..queries).step_by(BLOCK) {
                 let rows = start..(start + BLOCK).min(queries);
                 let m = rows.len();
-                let (keys, deep) = (kernels::steps(dtype, t), kernels::steps(dtype, m));
-                s.right.from_stored_rows(dtype, self.part(qkv, 0, 1, head), self.stride(), t, d);
+                let (keys, deep) = (kernels::packed_len(dtype, t), kernels::packed_len(dtype, m));
+                s.right.from_packed_rows(dtype, self.part(qkv, 0, 1, head), self.stride(), t, d);
                 let stride = self.scores(s, qkv, rows.clone(), t, head);
                 kernels::softmax(&mut s.scores, stride, m, t, self.scale());
                 let d_rows = &d_out[start * h + head * d..];
-                // d_v = dropped probabilities, turned, times d_out
+                // d_v = dropped probabilities, transposed, times d_out
                 s.dropped.reserve(m * stride);
                 s.dropped[..m * stride].copy_from_slice(&s.scores[..m * stride]);
                 self.mask(&mut s.dropped, stride, rows.clone(), sequence, head, t);
                 s.left.reserve(m * keys.max(wide));
-                s.turned.reserve(t * deep);
-                kernels::units(dtype, &s.dropped, stride, m, t, &mut s.left, &mut []);
-                kernels::transposed_stored(dtype, &s.left, m, t, 0, t, &mut s.turned);
+                s.transposed.reserve(t * deep);
+                kernels::pack_rows(dtype, &s.dropped, stride, m, t, &mut s.left, &mut []);
+                kernels::transpose_packed(dtype, &s.left, m, t, 0, t, &mut s.transposed);
                 s.right2.from_columns(dtype, d_rows, h, m, d);
-                let turned = Left { units: &s.turned, stride: deep, rows: t, scale: &[] };
-                kernels::product(turned, &s.right2, None, Out::Add(&mut d_qkv[2 * h + head * d..]), 3 * h);
+                let transposed = Left { packed: &s.transposed, stride: deep, rows: t, scale: &[] };
+                kernels::product(transposed, &s.right2, None, Out::Add(&mut d_qkv[2 * h + head * d..]), 3 * h);
                 // gradient of the probabilities, then of the scores
-                kernels::units(dtype, d_rows, h, m, d, &mut s.left, &mut []);
-                s.right2.from_stored_rows(dtype, self.part(qkv, 0, 2, head), self.stride(), t, d);
+                kernels::pack_rows(dtype, d_rows, h, m, d, &mut s.left, &mut []);
+                s.right2.from_packed_rows(dtype, self.part(qkv, 0, 2, head), self.stride(), t, d);
                 s.grads.reserve(m * stride);
-                let left = Left { units: &s.left, stride: wide, rows: m, scale: &[] };
+                let left = Left { packed: &s.left, stride: wide, rows: m, scale: &[] };
                 kernels::product(left, &s.right2, None, Out::Write(&mut s.grads), stride);
                 self.mask(&mut s.grads, stride, rows.clone(), sequence, head, t);
                 kernels::softmax_backward(&mut s.grads, &s.scores, stride, m, t, self.scale());
                 // d_q and d_k
-                kernels::units(dtype, &s.grads, stride, m, t, &mut s.left, &mut []);
-                s.right2.from_stored_columns(dtype, self.part(qkv, 0, 1, head), self.stride(), t, d);
-                let left = Left { units: &s.left, stride: keys, rows: m, scale: &[] };
+                kernels::pack_rows(dtype, &s.grads, stride, m, t, &mut s.left, &mut []);
+                s.right2.from_packed_columns(dtype, self.part(qkv, 0, 1, head), self.stride(), t, d);
+                let left = Left { packed: &s.left, stride: keys, rows: m, scale: &[] };
                 kernels::product(left, &s.right2, None, Out::Add(&mut d_qkv[start * 3 * h + head * d..]), 3 * h);
-                kernels::transposed_stored(dtype, &s.left, m, t, 0, t, &mut s.turned);
-                s.right2.from_stored_columns(dtype, self.part(qkv, start, 0, head), self.stride(), m, d);
-                let turned = Left { units: &s.turned, stride: deep, rows: t, scale: &[] };
-                kernels::product(turned, &s.right2, None, Out::Add(&mut d_qkv[h + head * d..]), 3 * h);
+                kernels::transpose_packed(dtype, &s.left, m, t, 0, t, &mut s.transposed);
+                s.right2.from_packed_columns(dtype, self.part(qkv, start, 0, head), self.stride(), m, d);
+                let transposed = Left { packed: &s.transposed, stride: deep, rows: t, scale: &[] };
+                kernels::product(transposed, &s.right2, None, Out::Add(&mut d_qkv[h + head * d..]), 3 * h);
             }
         }
     }
@@ -221,8 +221,8 @@ mod tests {
         for (dtype, tolerance) in [(Dtype::F32, 1e-6), (Dtype::Bf16, 4e-3)] {
             let attention = Attention { hidden: h, heads: 1, dtype, dropout: None };
             let mut out = vec![f32::NAN; h];
-            let mut stored = vec![0; 2 * kernels::steps(dtype, 3 * h)];
-            kernels::units(dtype, &qkv, 3 * h, 2, 3 * h, &mut stored, &mut []);
+            let mut stored = vec![0; 2 * kernels::packed_len(dtype, 3 * h)];
+            kernels::pack_rows(dtype, &qkv, 3 * h, 2, 3 * h, &mut stored, &mut []);
             attention.forward(&stored, 2, 1, 0, &mut out, None);
             assert!(
                 (out[0] - 0.880_797).abs() < tolerance && (out[1] - 0.119_203).abs() < tolerance,

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::grad_buffer::GradBuffer;
 use super::kernels;
 use super::layer::{Group, Workspace};
 use super::layer_weights::EmbeddingWeights;
 use super::plan::Plan;
-use super::values::Values;
 use crate::text::Batch;
 use crate::{Error, Result};
 
@@ -110,7 +110,7 @@ impl Embedding {
 }
 
 /// The gradients.
-pub type EmbeddingGrads = EmbeddingWeights<Arc<Mutex<Values>>>;
+pub type EmbeddingGrads = EmbeddingWeights<Arc<Mutex<GradBuffer>>>;
 
 /// The sum as an operation: its argument is a scalar variable that only ties it to the graph.
 pub struct EmbeddingOp {
@@ -137,13 +137,13 @@ impl CustomOp1 for EmbeddingOp {
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (h, t) = (self.embedding.hidden, self.batch.tokens());
-        let (mut hat, mut out, mut rstd) = (vec![0f32; t * h], vec![0f32; t * h], vec![0f32; t]);
-        let (mut hats, mut outs, mut rstds) = (&mut hat[..], &mut out[..], &mut rstd[..]);
+        let (mut normalized, mut out, mut rstd) = (vec![0f32; t * h], vec![0f32; t * h], vec![0f32; t]);
+        let (mut normalized_rows, mut outs, mut rstds) = (&mut normalized[..], &mut out[..], &mut rstd[..]);
         let mut tasks = Vec::with_capacity(self.plan.len());
         for group in self.plan.groups() {
             let n = group.tokens();
-            let (a, rest) = hats.split_at_mut(n * h);
-            hats = rest;
+            let (a, rest) = normalized_rows.split_at_mut(n * h);
+            normalized_rows = rest;
             let (b, rest) = outs.split_at_mut(n * h);
             outs = rest;
             let (c, rest) = rstds.split_at_mut(n);
@@ -154,12 +154,12 @@ impl CustomOp1 for EmbeddingOp {
             self.embedding.rows(&self.batch, group.first_token, group.lengths, x, out, rstd);
             kernels::dropout(out, self.seed ^ SITE, (group.first_token * h) as u32, self.embedding.dropout);
         });
-        *self.saved.lock().expect("no panic holds the state") = Some((hat, rstd));
+        *self.saved.lock().expect("no panic holds the state") = Some((normalized, rstd));
         Ok((CpuStorage::F32(out), Shape::from((t, h))))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad_res: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let Some((hat, rstd)) = self.saved.lock().expect("no panic holds the state").take() else {
+        let Some((normalized, rstd)) = self.saved.lock().expect("no panic holds the state").take() else {
             candle_core::bail!("bert-embedding: backward needs a forward pass before it, once")
         };
         let h = self.embedding.hidden;
@@ -168,9 +168,11 @@ impl CustomOp1 for EmbeddingOp {
         let lock = |grad| Mutex::lock(grad).expect("no panic holds a gradient");
         let [mut word, mut segment, mut position, mut gamma, mut beta] = self.grads.each().map(|grad| lock(grad));
         let scale = &self.embedding.weights.norm.gamma;
-        kernels::layer_norm_backward(&mut grad, &hat, &rstd, scale, gamma.whole_mut(), beta.whole_mut());
-        let (segment, position) = (segment.whole_mut(), position.whole_mut());
-        let Values::Rows(word) = &mut *word else { candle_core::bail!("bert-embedding: the word table goes by rows") };
+        kernels::layer_norm_backward(&mut grad, &normalized, &rstd, scale, gamma.dense_mut(), beta.dense_mut());
+        let (segment, position) = (segment.dense_mut(), position.dense_mut());
+        let GradBuffer::SparseRows(word) = &mut *word else {
+            candle_core::bail!("bert-embedding: the word table goes by rows")
+        };
         for w in self.batch.offsets.windows(2) {
             for (place, token) in (w[0] as usize..w[1] as usize).enumerate() {
                 let g = &grad[token * h..][..h];

@@ -175,12 +175,12 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::nn::Values;
+    use crate::nn::GradBuffer;
+    use crate::nn::grad_buffer::SparseRows;
     use crate::nn::graph::Graph;
     use crate::nn::layer_grad::ParamRef;
     use crate::nn::layer_weights::{EmbeddingWeights, LayerWeights, Norm};
     use crate::nn::quantized::Matrix;
-    use crate::nn::values::Rows as SparseRows;
 
     const SHAPE: LayerShape =
         LayerShape { hidden: 12, heads: 2, ff: 20, eps: 1e-12, hidden_dropout: 0.0, attention_dropout: 0.0 };
@@ -223,11 +223,11 @@ mod tests {
         }
         /// The states of the training graph, and the gradient of the position table for the sum of the last one.
         fn trained(&self, batch: &Batch) -> (Vec<Vec<f32>>, Vec<f32>) {
-            let zeros = |values: Arc<Vec<f32>>| Ok::<_, Error>(Arc::new(Mutex::new(Values::Zero(values.len()))));
+            let zeros = |values: Arc<Vec<f32>>| Ok::<_, Error>(Arc::new(Mutex::new(GradBuffer::Zero(values.len()))));
             let mut grads = self.embedding.clone().try_map(zeros).unwrap();
-            grads.words = Arc::new(Mutex::new(Values::Rows(SparseRows::new(30, SHAPE.hidden))));
+            grads.words = Arc::new(Mutex::new(GradBuffer::SparseRows(SparseRows::new(30, SHAPE.hidden))));
             let param = |value: Arc<Vec<f32>>| {
-                let grad = Arc::new(Mutex::new(Values::Zero(value.len())));
+                let grad = Arc::new(Mutex::new(GradBuffer::Zero(value.len())));
                 ParamRef { value, grad }
             };
             let layers = self.layers.iter().cloned().map(|layer| layer.map(param, param)).collect();

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::Dtype;
 use super::embedding::Embedding;
 use super::encoder::{Request, Rows, Start, States};
-use super::kernels::{Team, Unit};
+use super::kernels::{SpinPool, Unit};
 use super::layer::{Group, Layer, LayerShape, Run};
 use super::layer_weights::LayerArrays;
 use super::plan::{Plan, with_workspace};
@@ -93,7 +93,7 @@ impl CpuEncoder {
         let group = |(group, places)| match threads {
             1 => self.group(job, group, None, places),
             // a thread without a group of its own helps with another's
-            _ => Team::gather(|team| self.group(job, group, Some(team), places)),
+            _ => SpinPool::scope(|spin| self.group(job, group, Some(spin), places)),
         };
         tasks.into_par_iter().for_each(group);
         if together {
@@ -110,7 +110,7 @@ impl CpuEncoder {
 
     /// Takes a group through the layers; with a place for the residual, through the last one's attention only: its context to `out` and
     /// what is added to it to `residual`.
-    fn group(&self, job: Job, group: Group, team: Option<&Team>, mut places: Places) {
+    fn group(&self, job: Job, group: Group, spin: Option<&SpinPool>, mut places: Places) {
         let h = self.hidden();
         let size = group.tokens() * h;
         let (first, end) = job.layers;
@@ -129,7 +129,7 @@ impl CpuEncoder {
             keep(first, &x[..size]);
             for i in first..end {
                 let (layer, is_last) = (&self.layers[i], i + 1 == end);
-                let run = Run { first_only: job.first_only && is_last, seed: None, team };
+                let run = Run { first_only: job.first_only && is_last, seed: None, spin };
                 if is_last && !places.residual.is_empty() {
                     layer.attend(w, group, run, &x[..size], None);
                     places.out.copy_from_slice(&w.context[..places.out.len()]);
@@ -158,7 +158,7 @@ impl CpuEncoder {
         with_workspace(|w| {
             w.context.reserve(out.len());
             w.context[..out.len()].copy_from_slice(out);
-            layer.finish(w, 0, Run { first_only: true, seed: None, team: None }, residual, out, None);
+            layer.finish(w, 0, Run { first_only: true, seed: None, spin: None }, residual, out, None);
         });
     }
 }

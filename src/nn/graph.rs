@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor, Var};
 use super::Dtype;
 use super::embedding::{Embedding, EmbeddingGrads, EmbeddingOp};
 use super::layer::{LayerShape, Run};
-use super::layer_grad::{LayerOp, ParamRef, Pool};
+use super::layer_grad::{Arena, LayerOp, ParamRef};
 use super::layer_weights::LayerWeights;
 use super::plan::Plan;
 use crate::Result;
@@ -29,7 +29,7 @@ pub struct Graph {
 
 impl Graph {
     /// States after the embedding, `[t, h]`, and after each layer; the last is `[b, h]` where only first tokens are wanted.
-    pub fn states(self, batch: &Batch, first_only: bool, seed: u64, pool: &Arc<Pool>) -> Result<Vec<Tensor>> {
+    pub fn states(self, batch: &Batch, first_only: bool, seed: u64, arena: &Arc<Arena>) -> Result<Vec<Tensor>> {
         self.embedding.check(batch)?;
         let plan = Arc::new(Plan::fixed(&batch.offsets));
         let tie = Var::zeros((), candle_core::DType::F32, &Device::Cpu)?;
@@ -38,8 +38,8 @@ impl Graph {
         let last = self.layers.len().saturating_sub(1);
         for (i, params) in self.layers.into_iter().enumerate() {
             let seed = seed.wrapping_add((i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let run = Run { first_only: first_only && i == last, seed: Some(seed), team: None };
-            let op = LayerOp::new((self.dtype, self.shape), params, plan.clone(), run, pool.clone());
+            let run = Run { first_only: first_only && i == last, seed: Some(seed), spin: None };
+            let op = LayerOp::new((self.dtype, self.shape), params, plan.clone(), run, arena.clone());
             states.push(states[i].apply_op1(op)?);
         }
         Ok(states)

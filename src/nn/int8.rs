@@ -83,7 +83,7 @@ impl Sample {
     /// but key and value see first tokens alone, and the sample ends there.
     pub fn through(&mut self, layer: &Layer, first_only: bool) -> Inputs {
         let (h, f, every) = (self.hidden, layer.shape.ff, self.every);
-        let run = Run { first_only, seed: None, team: None };
+        let run = Run { first_only, seed: None, spin: None };
         let groups: Vec<Group> = self.plan.groups().collect();
         let pass = |group: Group| {
             let x = &self.states[group.first_token * h..][..group.tokens() * h];
@@ -102,7 +102,7 @@ impl Sample {
                     |values: &[f32], width: usize| thinned(&values[..rows * width], width, every, group.first_token);
                 inputs.context = kept(&w.context, h);
                 inputs.normed = kept(&w.x1, h);
-                inputs.inner = kept(bytemuck::cast_slice(&w.units), f);
+                inputs.inner = kept(bytemuck::cast_slice(&w.packed), f);
             });
             inputs.asking = match first_only {
                 true => group.sequences().flat_map(|(start, _, _)| &x[start * h..][..h]).copied().collect(),
@@ -139,11 +139,11 @@ pub struct Fitted {
 /// Whole numbers for weights `[n, k]` whose inputs look like `x [rows, k]`.
 pub fn fit(weight: &[f32], k: usize, x: &[f32]) -> Fitted {
     let rows = x.len() / k;
-    let depth = kernels::steps(Dtype::Int8, k);
-    let (mut units, mut scale) = (vec![0u32; rows * depth], vec![0f32; rows]);
-    kernels::units(Dtype::Int8, x, k, rows, k, &mut units, &mut scale);
-    let left = Left { units: &units, stride: depth, rows, scale: &scale };
-    let exact = Left { units: bytemuck::cast_slice(x), stride: k, rows, scale: &[] };
+    let depth = kernels::packed_len(Dtype::Int8, k);
+    let (mut packed, mut scale) = (vec![0u32; rows * depth], vec![0f32; rows]);
+    kernels::pack_rows(Dtype::Int8, x, k, rows, k, &mut packed, &mut scale);
+    let left = Left { packed: &packed, stride: depth, rows, scale: &scale };
+    let exact = Left { packed: bytemuck::cast_slice(x), stride: k, rows, scale: &[] };
     let parts: Vec<Channels> = weight.par_chunks(CHANNELS * k).map(|part| channels(part, k, left, exact)).collect();
     let size: f64 = parts.iter().map(|part| part.size).sum::<f64>().max(f64::MIN_POSITIVE);
     let sum = |of: fn(&Channels) -> f64| parts.iter().map(of).sum::<f64>() / size;

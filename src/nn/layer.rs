@@ -1,13 +1,13 @@
 //! One encoder layer of BERT (post-norm: attention, add, LayerNorm, feed-forward, add, LayerNorm) over packed sequences.
 //!
 //! A *group* is a run of whole sequences of a few hundred tokens: one thread takes it through the layer (in serving: through
-//! all layers) with every intermediate in its cache. Training keeps what the backward pass needs, as units of the layer's
-//! precision, in `Saved` (`layer_grad.rs`). A layer whose output is wanted for the first token of each sequence only
+//! all layers) with every intermediate in its cache. Training keeps what the backward pass needs, as packed words of the layer's
+//! precision, in `SavedActivations` (`layer_grad.rs`). A layer whose output is wanted for the first token of each sequence only
 //! computes queries, feed-forward and norms for those rows alone.
 
 use super::Dtype;
 use super::attention::Attention;
-use super::kernels::{self, Buffer, Left, Out, Team};
+use super::kernels::{self, Buffer, Left, Out, SpinPool};
 use super::layer_weights::{Affine, LayerArrays, LayerWeights, Norm};
 use super::linear::Linear;
 
@@ -46,10 +46,10 @@ impl LayerShape {
         }
     }
     /// What queries, keys and values are stored in and attention computes with: bf16 in bf16 and int8 layers, where each head
-    /// is whole units.
+    /// is whole packed words.
     pub(super) fn attention_dtype(&self, dtype: Dtype) -> Dtype {
         let whole = (self.hidden / self.heads).is_multiple_of(2);
-        if whole { kernels::stored(dtype) } else { Dtype::F32 }
+        if whole { kernels::activation_dtype(dtype) } else { Dtype::F32 }
     }
 }
 
@@ -70,14 +70,14 @@ pub struct Layer {
 /// Buffers of one thread, reused from group to group.
 #[derive(Default)]
 pub struct Workspace {
-    pub(super) units: Buffer<u32>,
+    pub(super) packed: Buffer<u32>,
     pub(super) scale: Buffer<f32>,
-    /// Units of `[t, 3h]`.
+    /// Packed words of `[t, 3h]`.
     pub(super) qkv: Buffer<u32>,
     pub(super) context: Buffer<f32>,
     pub(super) y: Buffer<f32>,
     pub(super) x1: Buffer<f32>,
-    /// Stored units of `[rows, f]`.
+    /// Packed words of `[rows, f]`.
     pub(super) u: Buffer<u32>,
     pub(super) line: Buffer<f32>,
     pub(super) residual: Buffer<f32>,
@@ -130,18 +130,18 @@ pub struct Run<'a> {
     /// Seed of this layer's dropout in this step; `None` in serving.
     pub seed: Option<u64>,
     /// Threads that may help within the layer.
-    pub team: Option<&'a Team>,
+    pub spin: Option<&'a SpinPool>,
 }
 
 /// Places a group's rows go to while training.
-pub struct Keep<'a> {
+pub struct GroupActivations<'a> {
     pub(super) qkv: &'a mut [u32],
     pub(super) context: &'a mut [u32],
-    pub(super) hat1: &'a mut [u32],
-    pub(super) rstd1: &'a mut [f32],
+    pub(super) attention_normalized: &'a mut [u32],
+    pub(super) attention_rstd: &'a mut [f32],
     pub(super) u: &'a mut [u32],
-    pub(super) hat2: &'a mut [u32],
-    pub(super) rstd2: &'a mut [f32],
+    pub(super) output_normalized: &'a mut [u32],
+    pub(super) output_rstd: &'a mut [f32],
 }
 
 /// Sites of dropout within a layer.
@@ -161,9 +161,9 @@ impl Layer {
         let (h, f) = (shape.hidden, shape.ff);
         let sizes = [(h, h), (2 * h, h), (h, h), (f, h), (h, f)]
             .map(|(n, k)| kernels::panels_len(dtype, n, k).max(kernels::panels_len(dtype, k, n)));
-        let mut parts = Buffer::<u32>::new(kernels::cut_len(&sizes)).cut(&sizes).into_iter();
+        let mut parts = Buffer::<u32>::new(kernels::padded_len(&sizes)).split(&sizes).into_iter();
         let [query, key_value, attention_output, up, down] =
-            std::array::from_fn(|_| Linear::within(parts.next().expect("five were cut")));
+            std::array::from_fn(|_| Linear::within(parts.next().expect("there are five")));
         let (attention_norm, output_norm) = (Norm::default(), Norm::default());
         Layer { shape, dtype, query, key_value, attention_output, attention_norm, up, down, output_norm }
     }
@@ -209,7 +209,7 @@ impl Layer {
         run: Run,
         x: &[f32],
         out: &mut [f32],
-        mut keep: Option<Keep>,
+        mut keep: Option<GroupActivations>,
     ) {
         self.attend(w, group, run, x, keep.as_mut());
         let first_rows = std::mem::take(&mut w.residual);
@@ -221,13 +221,20 @@ impl Layer {
 
     /// What attention gives for a group: `x [t, h]` to `w.context [rows, h]`, and where only first tokens ask, their rows of `x` to
     /// `w.residual`.
-    pub(super) fn attend(&self, w: &mut Workspace, group: Group, run: Run, x: &[f32], mut keep: Option<&mut Keep>) {
+    pub(super) fn attend(
+        &self,
+        w: &mut Workspace,
+        group: Group,
+        run: Run,
+        x: &[f32],
+        mut keep: Option<&mut GroupActivations>,
+    ) {
         let (h, dtype) = (self.shape.hidden, self.dtype);
-        let (t, m, wide) = (group.tokens(), group.rows(run.first_only), kernels::steps(dtype, h));
+        let (t, m, wide) = (group.tokens(), group.rows(run.first_only), kernels::packed_len(dtype, h));
         let attention = self.attention(run);
-        let team = || run.team.and_then(Team::joined);
-        let triple = kernels::steps(attention.dtype, 3 * h);
-        w.units.reserve(t * wide);
+        let spin = || run.spin.and_then(SpinPool::ready);
+        let triple = kernels::packed_len(attention.dtype, 3 * h);
+        w.packed.reserve(t * wide);
         w.scale.reserve(t);
         w.context.reserve(m * h);
         let qkv = match &mut keep {
@@ -238,29 +245,33 @@ impl Layer {
             }
         };
 
-        kernels::units(dtype, x, h, t, h, &mut w.units, &mut w.scale);
-        let left = Left { units: &w.units, stride: wide, rows: t, scale: &w.scale };
-        let key = kernels::steps(attention.dtype, h);
-        self.key_value.forward(left, Out::units(attention.dtype, &mut qkv[key..]), 3 * h, team());
+        kernels::pack_rows(dtype, x, h, t, h, &mut w.packed, &mut w.scale);
+        let left = Left { packed: &w.packed, stride: wide, rows: t, scale: &w.scale };
+        let key = kernels::packed_len(attention.dtype, h);
+        self.key_value.forward(left, Out::packed(attention.dtype, &mut qkv[key..]), 3 * h, spin());
         if run.first_only {
             // queries of the first tokens alone, each at its token's place
             w.residual.reserve(m * h);
             for (row, (start, _, _)) in group.sequences().enumerate() {
                 w.residual[row * h..][..h].copy_from_slice(&x[start * h..][..h]);
-                let one =
-                    Left { units: &w.units[start * wide..], stride: wide, rows: 1, scale: &w.scale[start..start + 1] };
-                let out = Out::units(attention.dtype, &mut qkv[start * triple..]);
+                let one = Left {
+                    packed: &w.packed[start * wide..],
+                    stride: wide,
+                    rows: 1,
+                    scale: &w.scale[start..start + 1],
+                };
+                let out = Out::packed(attention.dtype, &mut qkv[start * triple..]);
                 self.query.forward(one, out, 3 * h, None);
             }
         } else {
-            self.query.forward(left, Out::units(attention.dtype, qkv), 3 * h, team());
+            self.query.forward(left, Out::packed(attention.dtype, qkv), 3 * h, spin());
         }
         let mut row = 0;
         for (start, tokens, number) in group.sequences() {
             let asked = if run.first_only { 1 } else { tokens };
             let context = &mut w.context[row * h..(row + asked) * h];
             let qkv = &qkv[start * triple..(start + tokens) * triple];
-            attention.forward(qkv, tokens, asked, number, context, team().map(|team| (team, &mut w.heads)));
+            attention.forward(qkv, tokens, asked, number, context, spin().map(|spin| (spin, &mut w.heads)));
             row += asked;
         }
     }
@@ -274,22 +285,22 @@ impl Layer {
         run: Run,
         residual: &[f32],
         out: &mut [f32],
-        mut keep: Option<Keep>,
+        mut keep: Option<GroupActivations>,
     ) {
         let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
-        let (m, wide, deep) = (residual.len() / h, kernels::steps(dtype, h), kernels::steps(dtype, f));
-        let team = || run.team.and_then(Team::joined);
-        w.units.reserve(m * wide.max(deep));
+        let (m, wide, deep) = (residual.len() / h, kernels::packed_len(dtype, h), kernels::packed_len(dtype, f));
+        let spin = || run.spin.and_then(SpinPool::ready);
+        w.packed.reserve(m * wide.max(deep));
         w.scale.reserve(m);
         w.y.reserve(m * h);
         w.x1.reserve(m * h);
         w.rstd.reserve(m);
-        kernels::units(dtype, &w.context, h, m, h, &mut w.units, &mut w.scale);
+        kernels::pack_rows(dtype, &w.context, h, m, h, &mut w.packed, &mut w.scale);
         if let Some(k) = &mut keep {
-            k.context.copy_from_slice(&w.units[..m * wide]);
+            k.context.copy_from_slice(&w.packed[..m * wide]);
         }
-        let left = Left { units: &w.units, stride: wide, rows: m, scale: &w.scale };
-        self.attention_output.forward(left, Out::Write(&mut w.y), h, team());
+        let left = Left { packed: &w.packed, stride: wide, rows: m, scale: &w.scale };
+        self.attention_output.forward(left, Out::Write(&mut w.y), h, spin());
         self.drop(&mut w.y[..m * h], run, first, AFTER_ATTENTION);
         let Norm { gamma, beta } = &self.attention_norm;
         kernels::layer_norm(
@@ -303,14 +314,14 @@ impl Layer {
             keep.is_some(),
         );
         if let Some(k) = &mut keep {
-            kernels::units(dtype, &w.y, h, m, h, k.hat1, &mut []);
-            k.rstd1.copy_from_slice(&w.rstd[..m]);
+            kernels::pack_rows(dtype, &w.y, h, m, h, k.attention_normalized, &mut []);
+            k.attention_rstd.copy_from_slice(&w.rstd[..m]);
         }
 
-        kernels::units(dtype, &w.x1, h, m, h, &mut w.units, &mut w.scale);
-        let left = Left { units: &w.units, stride: wide, rows: m, scale: &w.scale };
-        let stored = kernels::stored(dtype);
-        let row = kernels::steps(stored, f);
+        kernels::pack_rows(dtype, &w.x1, h, m, h, &mut w.packed, &mut w.scale);
+        let left = Left { packed: &w.packed, stride: wide, rows: m, scale: &w.scale };
+        let stored = kernels::activation_dtype(dtype);
+        let row = kernels::packed_len(stored, f);
         let u = match &mut keep {
             Some(k) => &mut *k.u,
             None => {
@@ -319,16 +330,16 @@ impl Layer {
             }
         };
         let apart = if stored == Dtype::F32 { f } else { 2 * row };
-        self.up.forward(left, Out::units(stored, u), apart, team());
-        kernels::gelu_units(dtype, u, m, f, &mut w.units, &mut w.scale, &mut w.line);
-        let left = Left { units: &w.units, stride: deep, rows: m, scale: &w.scale };
-        self.down.forward(left, Out::Write(&mut w.y), h, team());
+        self.up.forward(left, Out::packed(stored, u), apart, spin());
+        kernels::gelu_packed(dtype, u, m, f, &mut w.packed, &mut w.scale, &mut w.line);
+        let left = Left { packed: &w.packed, stride: deep, rows: m, scale: &w.scale };
+        self.down.forward(left, Out::Write(&mut w.y), h, spin());
         self.drop(&mut w.y[..m * h], run, first, AFTER_FEED_FORWARD);
         let Norm { gamma, beta } = &self.output_norm;
         kernels::layer_norm(&mut w.y, Some(&w.x1), gamma, beta, self.shape.eps, out, &mut w.rstd[..m], keep.is_some());
         if let Some(k) = &mut keep {
-            kernels::units(dtype, &w.y, h, m, h, k.hat2, &mut []);
-            k.rstd2.copy_from_slice(&w.rstd[..m]);
+            kernels::pack_rows(dtype, &w.y, h, m, h, k.output_normalized, &mut []);
+            k.output_rstd.copy_from_slice(&w.rstd[..m]);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! group by group, then each weight's gradient over all tokens in fixed blocks, shared between threads by output rows; so
 //! the sums do not depend on the number of threads.
 //!
-//! Memory: a layer keeps units of queries, keys, values, context, both normalised sums and the feed-forward's inner rows (in
+//! Memory: a layer keeps packed words of queries, keys, values, context, both normalised sums and the feed-forward's inner rows (in
 //! bf16 20 `h` bytes a token), and candle its input (4 `h`). Everything else is computed anew. What a layer keeps goes when its
 //! backward pass ends, and the gradients of the layer before take its memory. Packed weights and the gradients of activations
 //! are one layer's, whichever is at work: weights are packed when a pass comes by, as they had to be once a step anyway.
@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::kernels::{self, Blocks, Buffer, Left, Out, Panels};
-use super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, Group, Keep, Layer, LayerShape, Run, Workspace};
+use super::kernels::{self, BlockPool, Buffer, Left, Out, Panels};
+use super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, Group, GroupActivations, Layer, LayerShape, Run, Workspace};
 use super::layer_weights::{LayerWeights, Norm};
 use super::plan::{Plan, with_workspace};
 use super::quantized::Matrix;
-use super::{Dtype, Values};
+use super::{Dtype, GradBuffer};
 
 /// Tokens whose share of a weight's gradient is summed in registers.
 const BLOCK: usize = 1024;
@@ -28,24 +28,24 @@ const BLOCK: usize = 1024;
 const CHUNK: usize = 96;
 
 /// What the forward pass keeps for the backward pass, for all tokens of a batch, in one piece of memory that comes and goes:
-/// units of `qkv`, `context`, `hat1`, `u` and `hat2`, then both `rstd`. The backward pass reads `hat1`, `u` and `hat2` once and
+/// packed words of `qkv`, `context`, `attention_normalized`, `u` and `output_normalized`, then both `rstd`. The backward pass reads `attention_normalized`, `u` and `output_normalized` once and
 /// leaves in their places the feed-forward's input, its inner rows behind GELU and the gradient of its output, which the
 /// weights' gradients need.
-struct Saved {
+struct SavedActivations {
     all: Buffer<u32>,
     widths: [usize; 7],
 }
 
-impl Saved {
+impl SavedActivations {
     /// Values of each array in a row.
     fn widths(dtype: Dtype, shape: LayerShape) -> [usize; 7] {
         let LayerShape { hidden: h, ff: f, .. } = shape;
-        let [wide, deep] = [h, f].map(|k| kernels::steps(dtype, k));
-        let triple = kernels::steps(shape.attention_dtype(dtype), 3 * h);
+        let [wide, deep] = [h, f].map(|k| kernels::packed_len(dtype, k));
+        let triple = kernels::packed_len(shape.attention_dtype(dtype), 3 * h);
         [triple, wide, wide, deep, wide, 1, 1]
     }
     /// A part for each group, of so many `tokens` and `rows`.
-    fn parts(&mut self, tokens: &[usize], rows: &[usize]) -> Vec<Keep<'_>> {
+    fn parts(&mut self, tokens: &[usize], rows: &[usize]) -> Vec<GroupActivations<'_>> {
         let mut rest = &mut self.all[..];
         let mut cut = |array: usize, counts: &[usize]| {
             let width = self.widths[array];
@@ -54,13 +54,30 @@ impl Saved {
             parts(part, counts, width).into_iter()
         };
         let qkv = cut(0, tokens);
-        let [context, hat1, u, hat2, rstd1, rstd2] = [1, 2, 3, 4, 5, 6].map(|array| cut(array, rows));
-        let zipped = qkv.zip(context).zip(hat1).zip(u).zip(hat2).zip(rstd1).zip(rstd2);
-        let keep = |((((((qkv, context), hat1), u), hat2), rstd1), rstd2)| {
-            let [rstd1, rstd2]: [&mut [u32]; 2] = [rstd1, rstd2];
-            let (rstd1, rstd2) = (bytemuck::cast_slice_mut(rstd1), bytemuck::cast_slice_mut(rstd2));
-            Keep { qkv, context, hat1, rstd1, u, hat2, rstd2 }
-        };
+        let [context, attention_normalized, u, output_normalized, attention_rstd, output_rstd] =
+            [1, 2, 3, 4, 5, 6].map(|array| cut(array, rows));
+        let zipped = qkv
+            .zip(context)
+            .zip(attention_normalized)
+            .zip(u)
+            .zip(output_normalized)
+            .zip(attention_rstd)
+            .zip(output_rstd);
+        let keep =
+            |((((((qkv, context), attention_normalized), u), output_normalized), attention_rstd), output_rstd)| {
+                let [attention_rstd, output_rstd]: [&mut [u32]; 2] = [attention_rstd, output_rstd];
+                let (attention_rstd, output_rstd) =
+                    (bytemuck::cast_slice_mut(attention_rstd), bytemuck::cast_slice_mut(output_rstd));
+                GroupActivations {
+                    qkv,
+                    context,
+                    attention_normalized,
+                    attention_rstd,
+                    u,
+                    output_normalized,
+                    output_rstd,
+                }
+            };
         zipped.map(keep).collect()
     }
 }
@@ -71,36 +88,36 @@ pub struct ParamRef {
     /// Its values.
     pub value: Arc<Vec<f32>>,
     /// Its gradient.
-    pub grad: Arc<Mutex<Values>>,
+    pub grad: Arc<Mutex<GradBuffer>>,
 }
 
 impl ParamRef {
     fn values(&self) -> &[f32] {
         &self.value
     }
-    fn grad(&self) -> MutexGuard<'_, Values> {
+    fn grad(&self) -> MutexGuard<'_, GradBuffer> {
         self.grad.lock().expect("no panic holds a gradient")
     }
 }
 
 /// Memory that the layers of a network lend each other and take again in the next step.
 #[derive(Default)]
-pub struct Pool {
+pub struct Arena {
     layer: Mutex<Option<Layer>>,
-    deltas: Mutex<Deltas>,
-    /// A layer's `Saved` or its gradients.
-    blocks: Mutex<Blocks>,
+    deltas: Mutex<ActivationGrads>,
+    /// A layer's `SavedActivations` or its gradients.
+    blocks: Mutex<BlockPool>,
     /// The right side of a weight gradient's products.
     panels: Mutex<Panels>,
 }
 
-impl Pool {
+impl Arena {
     /// Gives the memory up.
     pub fn clear(&self) {
-        *self.layer.lock().expect("no panic holds the pool") = None;
-        *self.deltas.lock().expect("no panic holds the pool") = Deltas::default();
-        *self.blocks.lock().expect("no panic holds the pool") = Blocks::default();
-        *self.panels.lock().expect("no panic holds the pool") = Panels::default();
+        *self.layer.lock().expect("no panic holds the arena") = None;
+        *self.deltas.lock().expect("no panic holds the arena") = ActivationGrads::default();
+        *self.blocks.lock().expect("no panic holds the arena") = BlockPool::default();
+        *self.panels.lock().expect("no panic holds the arena") = Panels::default();
     }
 }
 
@@ -111,9 +128,9 @@ pub struct LayerOp {
     params: LayerWeights<ParamRef>,
     plan: Arc<Plan>,
     run: Run<'static>,
-    pool: Arc<Pool>,
+    arena: Arc<Arena>,
     /// Filled by the forward pass, taken by the backward pass.
-    state: Mutex<Option<Saved>>,
+    state: Mutex<Option<SavedActivations>>,
 }
 
 /// Cuts a buffer into one part per group.
@@ -139,9 +156,9 @@ impl LayerOp {
         params: LayerWeights<ParamRef>,
         plan: Arc<Plan>,
         run: Run<'static>,
-        pool: Arc<Pool>,
+        arena: Arc<Arena>,
     ) -> Self {
-        LayerOp { shape, dtype, params, plan, run, pool, state: Mutex::default() }
+        LayerOp { shape, dtype, params, plan, run, arena, state: Mutex::default() }
     }
 }
 
@@ -158,7 +175,8 @@ impl CustomOp1 for LayerOp {
         let layer = self.packed(|layer, params| {
             layer.pack(&params.as_ref().map(|matrix| Matrix::F32(&matrix.value), ParamRef::values))
         });
-        let mut saved = Saved { all: self.block(t, m), widths: Saved::widths(self.dtype, self.shape) };
+        let mut saved =
+            SavedActivations { all: self.block(t, m), widths: SavedActivations::widths(self.dtype, self.shape) };
         let mut out = vec![0f32; m * h];
         let outs = parts(&mut out, &rows, h);
         groups.par_iter().zip(saved.parts(&tokens, &rows)).zip(outs).for_each(|((group, keep), out)| {
@@ -181,17 +199,17 @@ impl CustomOp1 for LayerOp {
         let candle_core::Storage::Cpu(storage) = &*storage else { candle_core::bail!("bert-layer: CPU only") };
         let layer = self
             .packed(|layer, params| layer.pack_transposed(&params.as_ref().map(ParamRef::values, ParamRef::values)));
-        let mut deltas = std::mem::take(&mut *self.pool.deltas.lock().expect("no panic holds the pool"));
+        let mut deltas = std::mem::take(&mut *self.arena.deltas.lock().expect("no panic holds the arena"));
         let d_x = self.backward(&layer, &mut saved, floats(x, layout)?, floats(storage, grad_layout)?, &mut deltas);
-        *self.pool.deltas.lock().expect("no panic holds the pool") = deltas;
+        *self.arena.deltas.lock().expect("no panic holds the arena") = deltas;
         self.give_back(layer);
         Ok(Some(Tensor::from_vec(d_x, arg.shape(), arg.device())?))
     }
 }
 
-/// Gradients of one kind of row, kept for the second pass, and the inputs that meet them there, as units: `[rows, n]`.
+/// Gradients of one kind of row, kept for the second pass, and the inputs that meet them there, as packed words: `[rows, n]`.
 #[derive(Default)]
-struct Deltas {
+struct ActivationGrads {
     x: Buffer<u32>,
     query: Buffer<u32>,
     key_value: Buffer<u32>,
@@ -221,47 +239,54 @@ impl LayerOp {
 
     /// The layer, packed for one of the passes.
     fn packed(&self, pack: impl FnOnce(&mut Layer, &LayerWeights<ParamRef>)) -> Layer {
-        let lent = self.pool.layer.lock().expect("no panic holds the pool").take();
+        let lent = self.arena.layer.lock().expect("no panic holds the arena").take();
         let mut layer = lent.unwrap_or_else(|| Layer::empty(self.dtype, self.shape));
         pack(&mut layer, &self.params);
         layer
     }
     fn give_back(&self, layer: Layer) {
-        *self.pool.layer.lock().expect("no panic holds the pool") = Some(layer);
+        *self.arena.layer.lock().expect("no panic holds the arena") = Some(layer);
     }
 
     /// Memory for what the layer saves of `t` tokens and `m` rows, or for its gradients.
     fn block(&self, t: usize, m: usize) -> Buffer<u32> {
-        let [qkv, others @ ..] = Saved::widths(self.dtype, self.shape);
+        let [qkv, others @ ..] = SavedActivations::widths(self.dtype, self.shape);
         let saved = t * qkv + m * others.iter().sum::<usize>();
-        let grads = kernels::cut_len(&self.params.each().map(|param| param.value.len()));
-        self.pool.blocks.lock().expect("no panic holds the pool").take(saved.max(grads))
+        let grads = kernels::padded_len(&self.params.each().map(|param| param.value.len()));
+        self.arena.blocks.lock().expect("no panic holds the arena").take(saved.max(grads))
     }
 
     /// Makes room for the gradients where none is there, and says whether it did: the matrices' are to be written, if a row is.
     fn make_room(&self, t: usize, m: usize) -> bool {
         let mut grads = self.params.each().map(ParamRef::grad);
-        let fresh = grads.iter().all(|grad| matches!(**grad, Values::Zero(_)));
+        let fresh = grads.iter().all(|grad| matches!(**grad, GradBuffer::Zero(_)));
         if fresh {
             let sizes = self.params.each().map(|param| param.value.len());
             let is_matrix = self.params.as_ref().map(|_| true, |_| false).into_array();
-            for ((grad, mut part), is_matrix) in grads.iter_mut().zip(self.block(t, m).cut(&sizes)).zip(is_matrix) {
+            for ((grad, mut part), is_matrix) in grads.iter_mut().zip(self.block(t, m).split(&sizes)).zip(is_matrix) {
                 if m == 0 || !is_matrix {
                     part.fill(0.0);
                 }
-                **grad = Values::Whole(part);
+                **grad = GradBuffer::Dense(part);
             }
         }
         fresh
     }
 
     /// `[rows, h]` to `[t, h]`; weight gradients are added to the parameters'. `x [t, h]` is what the layer was given.
-    fn backward(&self, layer: &Layer, saved: &mut Saved, x: &[f32], grad: &[f32], deltas: &mut Deltas) -> Vec<f32> {
+    fn backward(
+        &self,
+        layer: &Layer,
+        saved: &mut SavedActivations,
+        x: &[f32],
+        grad: &[f32],
+        deltas: &mut ActivationGrads,
+    ) -> Vec<f32> {
         let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
         let (groups, tokens, rows) = self.groups();
         let (t, m) = (tokens.iter().sum::<usize>(), rows.iter().sum::<usize>());
-        let (wide, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, f));
-        let twice = kernels::steps(dtype, 2 * h);
+        let (wide, deep) = (kernels::packed_len(dtype, h), kernels::packed_len(dtype, f));
+        let twice = kernels::packed_len(dtype, 2 * h);
         deltas.x.reserve(t * wide);
         deltas.query.reserve(m * wide);
         deltas.key_value.reserve(t * twice);
@@ -270,21 +295,21 @@ impl LayerOp {
         let mut d_x = vec![0f32; t * h];
         let small: Vec<BiasGrads> = {
             let outs = parts(&mut d_x, &tokens, h).into_iter();
-            let x_units = parts(&mut deltas.x, &tokens, wide);
+            let x_packed = parts(&mut deltas.x, &tokens, wide);
             let query = parts(&mut deltas.query, &rows, wide);
             let key_value = parts(&mut deltas.key_value, &tokens, twice);
             let out = parts(&mut deltas.attention_output, &rows, wide);
             let up = parts(&mut deltas.up, &rows, deep);
-            let deltas = outs.zip(x_units).zip(query).zip(key_value).zip(out).zip(up);
+            let deltas = outs.zip(x_packed).zip(query).zip(key_value).zip(out).zip(up);
             let mut row = 0;
             let tasks: Vec<_> = groups
                 .iter()
                 .zip(deltas)
                 .zip(saved.parts(&tokens, &rows))
-                .map(|((group, (((((d_x, x_units), query), key_value), out), up)), kept)| {
+                .map(|((group, (((((d_x, x_packed), query), key_value), out), up)), kept)| {
                     let start = row;
                     row += group.rows(self.run.first_only);
-                    (*group, &grad[start * h..row * h], kept, d_x, [x_units, query, key_value, out, up])
+                    (*group, &grad[start * h..row * h], kept, d_x, [x_packed, query, key_value, out, up])
                 })
                 .collect();
             let run = |(group, grad, kept, d_x, deltas)| {
@@ -292,7 +317,9 @@ impl LayerOp {
             };
             tasks.into_par_iter().map(run).collect()
         };
-        let Some(Keep { context, hat1, u, hat2, .. }) = saved.parts(&[t], &[m]).pop() else {
+        let Some(GroupActivations { context, attention_normalized, u, output_normalized, .. }) =
+            saved.parts(&[t], &[m]).pop()
+        else {
             unreachable!("one group has one part")
         };
         // queries: x of the rows that asked
@@ -312,8 +339,8 @@ impl LayerOp {
         self.weight_grad(&deltas.query, query_x, m, h, h, &[&p.query.weight], fresh);
         self.weight_grad(&deltas.key_value, &deltas.x, t, 2 * h, h, &[&p.key.weight, &p.value.weight], fresh);
         self.weight_grad(&deltas.attention_output, context, m, h, h, &[&p.attention_output.weight], fresh);
-        self.weight_grad(&deltas.up, hat1, m, f, h, &[&p.up.weight], fresh);
-        self.weight_grad(hat2, u, m, h, f, &[&p.down.weight], fresh);
+        self.weight_grad(&deltas.up, attention_normalized, m, f, h, &[&p.up.weight], fresh);
+        self.weight_grad(output_normalized, u, m, h, f, &[&p.down.weight], fresh);
         for s in &small {
             for (param, values) in [
                 (&p.query.bias, &s.qkv[..h]),
@@ -327,7 +354,7 @@ impl LayerOp {
                 (&p.output_norm.gamma, &s.output_norm.gamma),
                 (&p.output_norm.beta, &s.output_norm.beta),
             ] {
-                kernels::add(param.grad().whole_mut(), values);
+                kernels::add(param.grad().dense_mut(), values);
             }
         }
         d_x
@@ -341,15 +368,15 @@ impl LayerOp {
         group: Group,
         x: &[f32],
         grad: &[f32],
-        kept: Keep,
+        kept: GroupActivations,
         d_x: &mut [f32],
         deltas: [&mut [u32]; 5],
     ) -> BiasGrads {
-        let [x_units, d_query, d_key_value, d_out, d_up] = deltas;
+        let [x_packed, d_query, d_key_value, d_out, d_up] = deltas;
         let (h, f, dtype, run) = (self.shape.hidden, self.shape.ff, self.dtype, self.run);
         let (t, m) = (group.tokens(), group.rows(run.first_only));
-        let (wide, deep) = (kernels::steps(dtype, h), kernels::steps(dtype, f));
-        let twice = kernels::steps(dtype, 2 * h);
+        let (wide, deep) = (kernels::packed_len(dtype, h), kernels::packed_len(dtype, f));
+        let twice = kernels::packed_len(dtype, 2 * h);
         let zeros = || Norm { gamma: vec![0.0; h], beta: vec![0.0; h] };
         let mut small = BiasGrads {
             qkv: vec![0.0; 3 * h],
@@ -364,46 +391,48 @@ impl LayerOp {
         w.context.reserve(m * h);
         w.residual.reserve((m * f).max(t * 3 * h));
 
-        kernels::units(dtype, &x[group.first_token * h..], h, t, h, x_units, &mut []);
+        kernels::pack_rows(dtype, &x[group.first_token * h..], h, t, h, x_packed, &mut []);
         // second norm: y holds the gradient of its input, also the residual's
         let y = &mut w.y[..m * h];
         y.copy_from_slice(grad);
-        let hat = &mut w.x1[..m * h];
-        kernels::rows_of_units(dtype, kept.hat2, m, h, hat);
+        let normalized = &mut w.x1[..m * h];
+        kernels::unpack_rows(dtype, kept.output_normalized, m, h, normalized);
         let Norm { gamma: d_gamma, beta: d_beta } = &mut small.output_norm;
-        kernels::layer_norm_backward(y, hat, kept.rstd2, &layer.output_norm.gamma, d_gamma, d_beta);
+        kernels::layer_norm_backward(y, normalized, kept.output_rstd, &layer.output_norm.gamma, d_gamma, d_beta);
         // feed-forward
         let dropped = &mut w.context[..m * h];
         dropped.copy_from_slice(y);
         layer.drop(dropped, run, group.first_row(run.first_only), AFTER_FEED_FORWARD);
         kernels::column_sums(dropped, &mut small.down);
-        kernels::units(dtype, dropped, h, m, h, kept.hat2, &mut []);
+        kernels::pack_rows(dtype, dropped, h, m, h, kept.output_normalized, &mut []);
         let d_u = &mut w.residual[..m * f];
-        layer.down.backward(Left { units: kept.hat2, stride: wide, rows: m, scale: &[] }, Out::Write(d_u));
+        layer
+            .down
+            .backward(Left { packed: kept.output_normalized, stride: wide, rows: m, scale: &[] }, Out::Write(d_u));
         // row by row, in the first cache
-        w.units.reserve(deep);
+        w.packed.reserve(deep);
         for (row, d_u) in d_u.chunks_exact_mut(f).enumerate() {
             let (u, d_up) = (&mut kept.u[row * deep..][..deep], &mut d_up[row * deep..][..deep]);
             kernels::gelu_backward(dtype, u, d_u);
-            kernels::gelu_units(dtype, u, 1, f, &mut w.units, &mut [], &mut w.line);
-            u.copy_from_slice(&w.units[..deep]);
+            kernels::gelu_packed(dtype, u, 1, f, &mut w.packed, &mut [], &mut w.line);
+            u.copy_from_slice(&w.packed[..deep]);
             kernels::column_sums(d_u, &mut small.up);
-            kernels::units(dtype, d_u, f, 1, f, d_up, &mut []);
+            kernels::pack_rows(dtype, d_u, f, 1, f, d_up, &mut []);
         }
-        layer.up.backward(Left { units: d_up, stride: deep, rows: m, scale: &[] }, Out::Add(y));
+        layer.up.backward(Left { packed: d_up, stride: deep, rows: m, scale: &[] }, Out::Add(y));
         // first norm
-        kernels::rows_of_units(dtype, kept.hat1, m, h, hat);
+        kernels::unpack_rows(dtype, kept.attention_normalized, m, h, normalized);
         let x1 = &mut w.context[..m * h];
-        for (x1, hat) in x1.chunks_exact_mut(h).zip(hat.chunks_exact(h)) {
-            for (((x, &hat), &g), &b) in
-                x1.iter_mut().zip(hat).zip(&layer.attention_norm.gamma).zip(&layer.attention_norm.beta)
+        for (x1, normalized) in x1.chunks_exact_mut(h).zip(normalized.chunks_exact(h)) {
+            for (((x, &normalized), &g), &b) in
+                x1.iter_mut().zip(normalized).zip(&layer.attention_norm.gamma).zip(&layer.attention_norm.beta)
             {
-                *x = hat * g + b;
+                *x = normalized * g + b;
             }
         }
-        kernels::units(dtype, x1, h, m, h, kept.hat1, &mut []);
+        kernels::pack_rows(dtype, x1, h, m, h, kept.attention_normalized, &mut []);
         let Norm { gamma: d_gamma, beta: d_beta } = &mut small.attention_norm;
-        kernels::layer_norm_backward(y, hat, kept.rstd1, &layer.attention_norm.gamma, d_gamma, d_beta);
+        kernels::layer_norm_backward(y, normalized, kept.attention_rstd, &layer.attention_norm.gamma, d_gamma, d_beta);
         // the residual's share of d_x
         if run.first_only {
             d_x.fill(0.0);
@@ -416,14 +445,14 @@ impl LayerOp {
         // attention
         layer.drop(y, run, group.first_row(run.first_only), AFTER_ATTENTION);
         kernels::column_sums(y, &mut small.attention_output);
-        kernels::units(dtype, y, h, m, h, d_out, &mut []);
+        kernels::pack_rows(dtype, y, h, m, h, d_out, &mut []);
         let d_context = &mut w.context[..m * h];
         layer
             .attention_output
-            .backward(Left { units: d_out, stride: wide, rows: m, scale: &[] }, Out::Write(d_context));
+            .backward(Left { packed: d_out, stride: wide, rows: m, scale: &[] }, Out::Write(d_context));
         let d_qkv = &mut w.residual[..t * 3 * h];
         let attention = layer.attention(run);
-        let triple = kernels::steps(attention.dtype, 3 * h);
+        let triple = kernels::packed_len(attention.dtype, 3 * h);
         let mut row = 0;
         for (start, tokens, number) in group.sequences() {
             let asked = if run.first_only { 1 } else { tokens };
@@ -432,23 +461,23 @@ impl LayerOp {
             row += asked;
         }
         kernels::column_sums(d_qkv, &mut small.qkv);
-        kernels::units(dtype, &d_qkv[h..], 3 * h, t, 2 * h, d_key_value, &mut []);
-        layer.key_value.backward(Left { units: d_key_value, stride: twice, rows: t, scale: &[] }, Out::Add(d_x));
+        kernels::pack_rows(dtype, &d_qkv[h..], 3 * h, t, 2 * h, d_key_value, &mut []);
+        layer.key_value.backward(Left { packed: d_key_value, stride: twice, rows: t, scale: &[] }, Out::Add(d_x));
         if run.first_only {
             for (row, (start, _, _)) in group.sequences().enumerate() {
-                let units = &mut d_query[row * wide..][..wide];
-                kernels::units(dtype, &d_qkv[start * 3 * h..], 3 * h, 1, h, units, &mut []);
-                let left = Left { units, stride: wide, rows: 1, scale: &[] };
+                let packed = &mut d_query[row * wide..][..wide];
+                kernels::pack_rows(dtype, &d_qkv[start * 3 * h..], 3 * h, 1, h, packed, &mut []);
+                let left = Left { packed, stride: wide, rows: 1, scale: &[] };
                 layer.query.backward(left, Out::Add(&mut d_x[start * h..][..h]));
             }
         } else {
-            kernels::units(dtype, d_qkv, 3 * h, t, h, d_query, &mut []);
-            layer.query.backward(Left { units: d_query, stride: wide, rows: t, scale: &[] }, Out::Add(d_x));
+            kernels::pack_rows(dtype, d_qkv, 3 * h, t, h, d_query, &mut []);
+            layer.query.backward(Left { packed: d_query, stride: wide, rows: t, scale: &[] }, Out::Add(d_x));
         }
         small
     }
 
-    /// Adds `delta^T x` to the gradient of a weight `[n, k]`, or of several stacked ones: units `[rows, n]` and `[rows, k]`.
+    /// Adds `delta^T x` to the gradient of a weight `[n, k]`, or of several stacked ones: packed words `[rows, n]` and `[rows, k]`.
     /// What is `fresh` is written.
     fn weight_grad(
         &self,
@@ -461,27 +490,27 @@ impl LayerOp {
         fresh: bool,
     ) {
         let dtype = self.dtype;
-        let (n_steps, k_steps) = (kernels::steps(dtype, n), kernels::steps(dtype, k));
+        let (n_steps, k_steps) = (kernels::packed_len(dtype, n), kernels::packed_len(dtype, k));
         let share = n / params.len();
         let mut grads: Vec<_> = params.iter().map(|param| param.grad()).collect();
         let mut chunks: Vec<(usize, &mut [f32])> = Vec::new();
         for (array, grad) in grads.iter_mut().enumerate() {
-            let numbered = grad.whole_mut().chunks_mut(CHUNK * k).enumerate();
+            let numbered = grad.dense_mut().chunks_mut(CHUNK * k).enumerate();
             chunks.extend(numbered.map(|(i, chunk)| (array * share + i * CHUNK, chunk)));
         }
-        let mut panels = self.pool.panels.lock().expect("no panic holds the pool");
+        let mut panels = self.arena.panels.lock().expect("no panic holds the arena");
         for start in (0..rows).step_by(BLOCK) {
             let tokens = (rows - start).min(BLOCK);
-            let depth = kernels::steps(dtype, tokens);
+            let depth = kernels::packed_len(dtype, tokens);
             let (delta, x) = (&delta[start * n_steps..], &x[start * k_steps..]);
-            panels.pack_stored_columns(dtype, x, k_steps, tokens, k);
+            panels.pack_packed_columns(dtype, x, k_steps, tokens, k);
             let (panels, add) = (&*panels, !(fresh && start == 0));
             chunks.par_iter_mut().for_each(|(first, out)| {
                 let count = out.len() / k;
                 with_workspace(|w| {
-                    w.units.reserve(count * depth);
-                    kernels::transposed_stored(dtype, delta, tokens, n, *first, count, &mut w.units);
-                    let left = Left { units: &w.units, stride: depth, rows: count, scale: &[] };
+                    w.packed.reserve(count * depth);
+                    kernels::transpose_packed(dtype, delta, tokens, n, *first, count, &mut w.packed);
+                    let left = Left { packed: &w.packed, stride: depth, rows: count, scale: &[] };
                     kernels::product(left, panels, None, if add { Out::Add(out) } else { Out::Write(out) }, k);
                 });
             });

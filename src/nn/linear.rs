@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::Dtype;
-use super::kernels::{self, Buffer, Left, Out, Panels, Team};
+use super::kernels::{self, Buffer, Left, Out, Panels, SpinPool};
 use super::quantized::Matrix;
 
 /// Multiplications that are not worth a second thread.
@@ -39,11 +39,11 @@ impl Linear {
         (self.n, self.k, self.transposed) = (n, weights.iter().map(|w| w.len()).sum::<usize>() / n.max(1), true);
         self.panels.pack_transposed(dtype, weights, self.k);
     }
-    /// `[rows, k]` to `[rows, n]`, rows of the result `stride` apart; a `team` shares the columns.
-    pub fn forward(&self, left: Left, out: Out, stride: usize, team: Option<&Team>) {
+    /// `[rows, k]` to `[rows, n]`, rows of the result `stride` apart; a `spin` pool shares the columns.
+    pub fn forward(&self, left: Left, out: Out, stride: usize, spin: Option<&SpinPool>) {
         assert!(!self.transposed, "packed for gradients");
-        match team {
-            Some(team) => kernels::product_shared(team, left, &self.panels, Some(&self.bias), out, stride),
+        match spin {
+            Some(spin) => kernels::product_shared(spin, left, &self.panels, Some(&self.bias), out, stride),
             None => kernels::product(left, &self.panels, Some(&self.bias), out, stride),
         }
     }
@@ -52,7 +52,7 @@ impl Linear {
         let rows = x.len() / self.k;
         let mut out = vec![0.0; rows * self.n];
         let product = |x: &[f32], out: &mut [f32]| {
-            let left = Left { units: bytemuck::cast_slice(x), stride: self.k, rows: x.len() / self.k, scale: &[] };
+            let left = Left { packed: bytemuck::cast_slice(x), stride: self.k, rows: x.len() / self.k, scale: &[] };
             self.forward(left, Out::Write(out), self.n, None);
         };
         match rows * self.n * self.k < SMALL {

@@ -6,6 +6,7 @@ pub mod device;
 pub mod embedding;
 pub mod encoder;
 pub mod encoder_cpu;
+pub mod grad_buffer;
 pub mod graph;
 pub mod int8;
 pub mod kernels;
@@ -18,13 +19,12 @@ pub mod plan;
 pub mod pooling;
 pub mod quantized;
 pub mod reference;
-pub mod values;
 pub mod weights;
 
 pub use device::Device;
+pub use grad_buffer::GradBuffer;
 pub use parameters::{Parameter, Parameters};
 pub use quantized::Matrix;
-pub use values::Values;
 pub use weights::{Array, Weights};
 
 /// What the big matrix products are computed in; everything else is f32.

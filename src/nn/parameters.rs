@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 
-use super::values::{Rows, Values};
+use super::grad_buffer::{GradBuffer, SparseRows};
 use super::weights::{Array, Weights};
 use crate::{Error, Result};
 
@@ -19,7 +19,7 @@ pub struct Parameter {
     /// The f32 master values. A graph shares them while it lives; who changes them meanwhile (`Arc::make_mut`) changes a copy.
     pub value: Arc<Vec<f32>>,
     /// The gradient of the loss, summed since [`Parameters::zero_grad`]. Custom operations write it from the backward pass.
-    pub grad: Arc<Mutex<Values>>,
+    pub grad: Arc<Mutex<GradBuffer>>,
     /// Whether weight decay applies: not on LayerNorm and bias.
     pub decay: bool,
     /// What the learning rate is multiplied by.
@@ -41,23 +41,23 @@ impl Parameters {
         let list = weights.0.into_iter().map(|(name, array)| {
             let (shape, data) = (array.shape.clone(), array.into_values());
             let decay = shape.len() > 1;
-            let grad = Arc::new(Mutex::new(Values::Zero(data.len())));
+            let grad = Arc::new(Mutex::new(GradBuffer::Zero(data.len())));
             Parameter { name, shape, value: Arc::new(data), grad, decay, lr_scale: 1.0 }
         });
         Parameters { list: list.collect(), vars: Mutex::default() }
     }
     /// Holds a table's gradient, and so the optimiser's moments, by rows: for tables of which a batch touches a few.
-    pub fn by_rows(&mut self, name: &str) -> Result<()> {
+    pub fn mark_sparse(&mut self, name: &str) -> Result<()> {
         let index = self.index(name)?;
         let p = &mut self.list[index];
         let &[rows, width] = p.shape.as_slice() else {
             return Err(Error::Shape {
-                op: "by_rows",
+                op: "mark_sparse",
                 expected: "a table".into(),
                 got: format!("{name} {:?}", p.shape),
             });
         };
-        p.grad = Arc::new(Mutex::new(Values::Rows(Rows::new(rows, width))));
+        p.grad = Arc::new(Mutex::new(GradBuffer::SparseRows(SparseRows::new(rows, width))));
         Ok(())
     }
     /// A copy of the values.
@@ -74,7 +74,7 @@ impl Parameters {
     pub fn get(&self, name: &str) -> Result<&Parameter> {
         Ok(&self.list[self.index(name)?])
     }
-    /// The parameter as a leaf of the graph being built; [`Parameters::collect`] takes its gradient.
+    /// The parameter as a leaf of the graph being built; [`Parameters::accumulate_grads`] takes its gradient.
     pub fn var(&self, name: &str) -> Result<Tensor> {
         let index = self.index(name)?;
         let p = &self.list[index];
@@ -84,17 +84,17 @@ impl Parameters {
         Ok(tensor)
     }
     /// Adds the gradients of the leaves made since the last call to the parameters' own.
-    pub fn collect(&self, grads: &GradStore) -> Result<()> {
+    pub fn accumulate_grads(&self, grads: &GradStore) -> Result<()> {
         for (index, var) in self.vars.lock().expect("no panic holds the leaves").drain(..) {
             let Some(grad) = grads.get(var.as_tensor()) else { continue };
             let values = grad.flatten_all()?.to_vec1::<f32>()?;
             let mut sum = self.list[index].grad.lock().expect("no panic holds a gradient");
-            sum.whole_mut().iter_mut().zip(values).for_each(|(s, g)| *s += g);
+            sum.dense_mut().iter_mut().zip(values).for_each(|(s, g)| *s += g);
         }
         Ok(())
     }
     /// Forgets the leaves of a graph that nobody walks back.
-    pub fn forget(&self) {
+    pub fn clear_graph(&self) {
         self.vars.lock().expect("no panic holds the leaves").clear();
     }
     /// Forgets the gradients and gives their memory up.

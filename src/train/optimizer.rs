@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::nn::grad_buffer::SparseRows;
 use crate::nn::kernels::{self, AdamStep, Buffer, First};
-use crate::nn::values::Rows;
-use crate::nn::{Parameters, Values};
+use crate::nn::{GradBuffer, Parameters};
 
 /// Values handled by one task; a constant, so that sums do not depend on the number of threads.
 const PIECE: usize = 1 << 15;
@@ -43,9 +43,9 @@ pub struct AdamW {
     /// Updates made so far.
     pub steps: u64,
     /// First moments, one array per parameter: by rows where its gradient is.
-    pub m: Vec<Values>,
+    pub m: Vec<GradBuffer>,
     /// Second moments.
-    pub v: Vec<Values>,
+    pub v: Vec<GradBuffer>,
 }
 
 impl AdamW {
@@ -54,9 +54,9 @@ impl AdamW {
         let zeros = |half: bool| {
             let grads = parameters.list.iter().map(|p| p.grad.lock().expect("no panic holds a gradient"));
             let zero = grads.map(|grad| match &*grad {
-                Values::Rows(rows) => Values::Rows(Rows::new(rows.list.len(), rows.width())),
-                grad if half => Values::Half(Buffer::new(grad.count())),
-                grad => Values::Whole(Buffer::new(grad.count())),
+                GradBuffer::SparseRows(rows) => GradBuffer::SparseRows(SparseRows::new(rows.list.len(), rows.width())),
+                grad if half => GradBuffer::Bf16(Buffer::new(grad.count())),
+                grad => GradBuffer::Dense(Buffer::new(grad.count())),
             });
             zero.collect()
         };
@@ -83,9 +83,11 @@ impl AdamW {
             let mut grad = p.grad.lock().expect("no panic holds a gradient");
             let value = Arc::make_mut(&mut p.value);
             match (&mut *grad, m, v) {
-                (Values::Rows(grad), Values::Rows(m), Values::Rows(v)) => by_rows(value, grad, m, v, &step),
-                (grad, m, Values::Whole(v)) => {
-                    let pieces = value.par_chunks_mut(PIECE).zip(grad.whole_mut().par_chunks(PIECE));
+                (GradBuffer::SparseRows(grad), GradBuffer::SparseRows(m), GradBuffer::SparseRows(v)) => {
+                    by_rows(value, grad, m, v, &step)
+                }
+                (grad, m, GradBuffer::Dense(v)) => {
+                    let pieces = value.par_chunks_mut(PIECE).zip(grad.dense_mut().par_chunks(PIECE));
                     let pieces = pieces.zip(firsts(m)).zip(v.par_chunks_mut(PIECE));
                     pieces.for_each(|(((value, grad), m), v)| kernels::adamw(value, grad, m, v, &step));
                 }
@@ -96,17 +98,17 @@ impl AdamW {
 }
 
 /// Pieces of a first moment.
-fn firsts(m: &mut Values) -> rayon::vec::IntoIter<First<'_>> {
+fn firsts(m: &mut GradBuffer) -> rayon::vec::IntoIter<First<'_>> {
     let pieces: Vec<First> = match m {
-        Values::Whole(m) => m.chunks_mut(PIECE).map(First::Whole).collect(),
-        Values::Half(m) => m.chunks_mut(PIECE).map(First::Half).collect(),
-        Values::Zero(_) | Values::Rows(_) => unreachable!("a moment beside a whole gradient is there"),
+        GradBuffer::Dense(m) => m.chunks_mut(PIECE).map(First::F32).collect(),
+        GradBuffer::Bf16(m) => m.chunks_mut(PIECE).map(First::Bf16).collect(),
+        GradBuffer::Zero(_) | GradBuffer::SparseRows(_) => unreachable!("a moment beside a whole gradient is there"),
     };
     pieces.into_par_iter()
 }
 
 /// The update of a table, row by row.
-fn by_rows(value: &mut [f32], grad: &Rows, m: &mut Rows, v: &mut Rows, step: &AdamStep) {
+fn by_rows(value: &mut [f32], grad: &SparseRows, m: &mut SparseRows, v: &mut SparseRows, step: &AdamStep) {
     let width = grad.width();
     let keep = 1.0 - step.lr * step.decay;
     let zeros = || vec![0.0; width].into_boxed_slice();
@@ -118,7 +120,7 @@ fn by_rows(value: &mut [f32], grad: &Rows, m: &mut Rows, v: &mut Rows, step: &Ad
             return;
         }
         let (m, v) = (m.get_or_insert_with(zeros), v.get_or_insert_with(zeros));
-        kernels::adamw(value, grad.as_ref().unwrap_or(&zero), First::Whole(m), v, step);
+        kernels::adamw(value, grad.as_ref().unwrap_or(&zero), First::F32(m), v, step);
     });
 }
 
@@ -128,10 +130,10 @@ pub fn global_norm(parameters: &Parameters) -> f64 {
         let grad = p.grad.lock().expect("no panic holds a gradient");
         let squares = |piece: &[f32]| f64::from(kernels::squares(piece));
         let pieces: Vec<f64> = match &*grad {
-            Values::Zero(_) => Vec::new(),
-            Values::Whole(grad) => grad.par_chunks(PIECE).map(squares).collect(),
-            Values::Half(_) => unreachable!("gradients are f32"),
-            Values::Rows(rows) => {
+            GradBuffer::Zero(_) => Vec::new(),
+            GradBuffer::Dense(grad) => grad.par_chunks(PIECE).map(squares).collect(),
+            GradBuffer::Bf16(_) => unreachable!("gradients are f32"),
+            GradBuffer::SparseRows(rows) => {
                 let starts = (0..p.value.len()).into_par_iter().step_by(PIECE);
                 starts.map_init(Vec::new, |piece, start| squares(piece_of(rows, start, piece))).collect()
             }
@@ -142,7 +144,7 @@ pub fn global_norm(parameters: &Parameters) -> f64 {
 }
 
 /// Values `start..start + PIECE` of a table, put together in `piece`; none where all are zero.
-fn piece_of<'a>(rows: &Rows, start: usize, piece: &'a mut Vec<f32>) -> &'a [f32] {
+fn piece_of<'a>(rows: &SparseRows, start: usize, piece: &'a mut Vec<f32>) -> &'a [f32] {
     let width = rows.width();
     let end = (start + PIECE).min(rows.list.len() * width);
     let range = start / width..end.div_ceil(width);
@@ -238,7 +240,7 @@ mod tests {
     fn a_gradient_that_is_not_a_number_shows_in_the_norm() {
         let weights = Weights([("w".to_string(), Array::new(vec![2], vec![0.0; 2]))].into());
         let parameters = Parameters::new(weights);
-        parameters.list[0].grad.lock().unwrap().whole_mut()[1] = f32::NAN;
+        parameters.list[0].grad.lock().unwrap().dense_mut()[1] = f32::NAN;
         assert!(!global_norm(&parameters).is_finite());
     }
 
@@ -251,7 +253,7 @@ mod tests {
             let array = Array::new(vec![rows, width], data);
             let make = || Parameters::new(Weights([("table".to_string(), array.clone())].into()));
             let (mut whole, mut by_rows) = (make(), make());
-            by_rows.by_rows("table").unwrap();
+            by_rows.mark_sparse("table").unwrap();
             let settings = Settings { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weight_decay: 0.01, half: false };
             let mut optimizers = [AdamW::new(&whole, settings), AdamW::new(&by_rows, settings)];
             for step in 0..5usize {
@@ -281,7 +283,7 @@ mod tests {
                 assert_eq!(bits(&a.m[0].to_vec()), bits(&b.m[0].to_vec()), "first moments of step {step}");
                 assert_eq!(bits(&a.v[0].to_vec()), bits(&b.v[0].to_vec()), "second moments of step {step}");
             }
-            let Values::Rows(m) = &optimizers[1].m[0] else { panic!("moments by rows") };
+            let GradBuffer::SparseRows(m) = &optimizers[1].m[0] else { panic!("moments by rows") };
             assert!(m.list.iter().filter(|row| row.is_some()).count() < rows / 2, "most rows hold nothing");
         }
     }

@@ -126,7 +126,7 @@ impl Objective for Bag {
     fn validate(&self) -> Result<Measures> {
         let valid = items(120, 7);
         let scores: Vec<f32> = self.scores(&valid.iter().collect::<Vec<_>>(), None)?.to_vec1()?;
-        self.parameters.forget();
+        self.parameters.clear_graph();
         let mean = |of: &dyn Fn(f32, bool) -> f64| {
             scores.iter().zip(&valid).map(|(&z, item)| of(z, item.1)).sum::<f64>() / valid.len() as f64
         };

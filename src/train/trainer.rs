@@ -23,7 +23,7 @@ use super::progress::{Progress, StepReport, Validation};
 use super::recipe::TrainSettings;
 use super::schedule::Schedule;
 use super::seed::mix;
-use crate::nn::{Parameters, Values};
+use crate::nn::{GradBuffer, Parameters};
 use crate::{Error, Result};
 
 /// Trains until the epochs are over or validation no longer improves, and leaves the best weights in the network. Writes
@@ -193,7 +193,7 @@ impl<'a, O: Objective> Run<'a, O> {
             let seed = mix(&[s.seed, self.state.step, k as u64]);
             let part = self.objective.loss(&members, &Step { seed, items: count })?;
             loss += part.to_scalar::<f32>()?;
-            self.objective.parameters().collect(&part.backward()?)?;
+            self.objective.parameters().accumulate_grads(&part.backward()?)?;
         }
         let norm = optimizer::global_norm(self.objective.parameters());
         if !loss.is_finite() || !norm.is_finite() {
@@ -288,7 +288,7 @@ impl<'a, O: Objective> Run<'a, O> {
         for (i, p) in list.iter().enumerate() {
             let mut add = |kind: &str, floats| arrays.push((format!("{kind}/{}", p.name), floats));
             let moment = |values| {
-                let half = matches!(values, &Values::Half(_));
+                let half = matches!(values, &GradBuffer::Bf16(_));
                 Floats { shape: &p.shape, half, data: values.pieces() }
             };
             add("value", Floats::of(&p.shape, &p.value));

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use crate::common::*;
-use crate::{json, matched, recipe_of_two, set_threshold};
+use crate::{matched, recipe_of_two, set_threshold};
 
 #[test]
 fn match_writes_accepted_pairs_or_all() {

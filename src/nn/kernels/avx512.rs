@@ -170,7 +170,7 @@ unsafe impl Lanes for Avx512 {
     // No closure here: one would be a function of its own, without the instructions.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)]
-    unsafe fn turn(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
+    unsafe fn transpose(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
         unsafe {
             // fours[group][c] holds columns c, c + 4, c + 8 and c + 12 of rows 4 * group to 4 * group + 3
             let mut fours = [[_mm512_setzero_si512(); 4]; 4];

@@ -141,7 +141,7 @@ fn libraries(ordinal: usize) -> Result<()> {
     }
 }
 
-/// Blocks of 256 threads, one for each of `n` items, and `n` as kernels count them, the last block's surplus included.
+/// BlockPool of 256 threads, one for each of `n` items, and `n` as kernels count them, the last block's surplus included.
 fn a_thread_each(n: usize) -> (LaunchConfig, u32) {
     assert!(n.next_multiple_of(256) <= u32::MAX as usize, "more than a kernel counts");
     (LaunchConfig { grid_dim: (n.div_ceil(256) as u32, 1, 1), block_dim: (256, 1, 1), shared_mem_bytes: 0 }, n as u32)
@@ -222,7 +222,7 @@ impl<T: Real> Gpu<T> {
         self.stream.alloc_zeros(n).map_err(failed)
     }
 
-    /// `x [rows, k]` by `weight [n, k]`, turned, into `out [rows, n]`.
+    /// `x [rows, k]` by `weight [n, k]`, transposed, into `out [rows, n]`.
     pub fn product<U: Real>(
         &self,
         x: &View<U>,

@@ -1,7 +1,7 @@
 //! Matrix products of every precision in one shape: left rows times packed panels of 32 columns.
 //!
-//! Both sides are made of *units* of 32 bits: one f32, two bfloat16, or four bytes along the summed axis. One step of the
-//! inner loop broadcasts a unit of each left row and meets it with 32 units of a panel, so f32, bf16 and int8 differ in
+//! Both sides are made of *words* of 32 bits: one f32, two bfloat16, or four bytes along the summed axis. One step of the
+//! inner loop broadcasts a unit of each left row and meets it with 32 packed words of a panel, so f32, bf16 and int8 differ in
 //! one instruction. A result is one running sum over the steps in their order, whatever rows stand around it: the same bits
 //! in any batch. Layouts: left `[m, steps]` row-major; panels `[n / 32, steps, 32]`, zero-filled past `n`.
 
@@ -14,7 +14,7 @@ pub(super) const INT8: u8 = 2;
 /// How a result is stored: written, added to what is there, or written as bfloat16.
 pub(super) const WRITE: u8 = 0;
 pub(super) const ADD: u8 = 1;
-pub(super) const HALVES: u8 = 2;
+pub(super) const BF16_OUT: u8 = 2;
 
 /// Columns of a panel.
 pub(super) const WIDTH: usize = 32;
@@ -24,7 +24,7 @@ pub(super) const LEFT_BYTES: usize = 384 << 10;
 /// What a product works on; the safe entry has checked the lengths.
 pub(super) struct Product {
     pub left: *const u32,
-    /// Units from one left row to the next.
+    /// Packed words from one left row to the next.
     pub stride: usize,
     pub rows: usize,
     /// At least 1.
@@ -174,7 +174,7 @@ unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
                 match p.how {
                     WRITE => each!(M, |i| finish::<L, KIND, WRITE>(p, sums[i][c], row + i, &columns)),
                     ADD => each!(M, |i| finish::<L, KIND, ADD>(p, sums[i][c], row + i, &columns)),
-                    _ => each!(M, |i| finish::<L, KIND, HALVES>(p, sums[i][c], row + i, &columns)),
+                    _ => each!(M, |i| finish::<L, KIND, BF16_OUT>(p, sums[i][c], row + i, &columns)),
                 }
             }
         });
@@ -235,7 +235,7 @@ pub(super) unsafe fn finish<L: Lanes, const KIND: u8, const HOW: u8>(
             L::add(sums, columns.bias)
         };
         let at = row * p.out_stride + columns.first;
-        if HOW == HALVES {
+        if HOW == BF16_OUT {
             return L::store_u16(p.out.cast::<u16>().add(at), L::to_bf16(v), columns.n);
         }
         let out = p.out.cast::<f32>().add(at);
@@ -246,12 +246,12 @@ pub(super) unsafe fn finish<L: Lanes, const KIND: u8, const HOW: u8>(
     }
 }
 
-/// Units of the left side or of weights: rows `[m, k]` with `from_stride` to `[m, steps]` units.
+/// Packed words of the left side or of weights: rows `[m, k]` with `from_stride` to `[m, steps]` packed words.
 ///
 /// # Safety
 /// As [`product`]; `scale` is written for int8 only, whose bytes are `round(x / scale) + 128`.
 #[inline(always)]
-pub(super) unsafe fn units<L: Lanes, const KIND: u8>(
+pub(super) unsafe fn pack_rows<L: Lanes, const KIND: u8>(
     from: *const f32,
     from_stride: usize,
     m: usize,
@@ -263,14 +263,14 @@ pub(super) unsafe fn units<L: Lanes, const KIND: u8>(
     unsafe {
         for row in 0..m {
             let (x, y) = (from.add(row * from_stride), to.add(row * steps));
-            row_units::<L, KIND>(x, k, y, steps, scale.wrapping_add(row));
+            pack_row::<L, KIND>(x, k, y, steps, scale.wrapping_add(row));
         }
     }
 }
 
-/// One row of [`units`].
+/// One row of [`pack_rows`].
 #[inline(always)]
-unsafe fn row_units<L: Lanes, const KIND: u8>(x: *const f32, k: usize, y: *mut u32, steps: usize, scale: *mut f32) {
+unsafe fn pack_row<L: Lanes, const KIND: u8>(x: *const f32, k: usize, y: *mut u32, steps: usize, scale: *mut f32) {
     unsafe {
         if KIND == INT8 {
             let mut largest = L::splat(0.0);
@@ -280,14 +280,14 @@ unsafe fn row_units<L: Lanes, const KIND: u8>(x: *const f32, k: usize, y: *mut u
             return row_bytes::<L>(x, k, largest, y, steps, scale);
         }
         sixteens!(k, |i, n| {
-            store_units::<L, KIND>(y, i, L::load_n(x.add(i), n), n);
+            store_packed::<L, KIND>(y, i, L::load_n(x.add(i), n), n);
         });
     }
 }
 
 /// `n` values from the `i`th of a row on, f32 or bf16; what is in lane `n` fills the last unit up, and is to be zero.
 #[inline(always)]
-pub(super) unsafe fn store_units<L: Lanes, const KIND: u8>(row: *mut u32, i: usize, v: L::V, n: usize) {
+pub(super) unsafe fn store_packed<L: Lanes, const KIND: u8>(row: *mut u32, i: usize, v: L::V, n: usize) {
     unsafe {
         match KIND {
             F32 => L::store_n(row.add(i).cast(), v, n),
@@ -296,9 +296,9 @@ pub(super) unsafe fn store_units<L: Lanes, const KIND: u8>(row: *mut u32, i: usi
     }
 }
 
-/// The same from what [`store_units`] stored.
+/// The same from what [`store_packed`] stored.
 #[inline(always)]
-pub(super) unsafe fn load_units<L: Lanes, const KIND: u8>(row: *const u32, i: usize, n: usize) -> L::V {
+pub(super) unsafe fn load_packed<L: Lanes, const KIND: u8>(row: *const u32, i: usize, n: usize) -> L::V {
     unsafe {
         match KIND {
             F32 => L::load_n(row.add(i).cast(), n),
@@ -335,7 +335,7 @@ pub(super) unsafe fn row_bytes<L: Lanes>(
 /// Panels whose summed axis runs over rows: `x` is `[k, n]` with `stride`, row `s * per + j` is part `j` of step `s`.
 ///
 /// # Safety
-/// As [`product`]; `to` holds `n.div_ceil(32) * steps * 32` units. f32 or bf16.
+/// As [`product`]; `to` holds `n.div_ceil(32) * steps * 32` packed words. f32 or bf16.
 #[inline(always)]
 pub(super) unsafe fn panels_kn<L: Lanes, const KIND: u8>(
     x: *const f32,
@@ -365,12 +365,12 @@ pub(super) unsafe fn panels_kn<L: Lanes, const KIND: u8>(
     }
 }
 
-/// Rows of stored units back to f32: `[m, steps]` to `[m, k]`.
+/// Rows of packed words back to f32: `[m, steps]` to `[m, k]`.
 ///
 /// # Safety
-/// As [`units`]. f32 or bf16.
+/// As [`pack_rows`]. f32 or bf16.
 #[inline(always)]
-pub(super) unsafe fn rows_of_units<L: Lanes, const KIND: u8>(
+pub(super) unsafe fn unpack_rows<L: Lanes, const KIND: u8>(
     from: *const u32,
     steps: usize,
     m: usize,
@@ -381,13 +381,13 @@ pub(super) unsafe fn rows_of_units<L: Lanes, const KIND: u8>(
         for row in 0..m {
             let (x, y) = (from.add(row * steps), to.add(row * k));
             sixteens!(k, |i, n| {
-                L::store_n(y.add(i), load_units::<L, KIND>(x, i, n), n);
+                L::store_n(y.add(i), load_packed::<L, KIND>(x, i, n), n);
             });
         }
     }
 }
 
-/// Units over pairs of rows from stored units `[k, row_steps]` (bf16: two columns a unit): calls for columns
+/// Packed words over pairs of rows from packed words `[k, row_steps]` (bf16: two columns a unit): calls for columns
 /// `column..column + 16` of step `step`.
 #[inline(always)]
 pub(super) unsafe fn stored_pair<L: Lanes, const KIND: u8>(
@@ -408,12 +408,12 @@ pub(super) unsafe fn stored_pair<L: Lanes, const KIND: u8>(
     }
 }
 
-/// [`panels_kn`] from stored units.
+/// [`panels_kn`] from packed words.
 ///
 /// # Safety
 /// As [`panels_kn`].
 #[inline(always)]
-pub(super) unsafe fn panels_of_stored<L: Lanes, const KIND: u8>(
+pub(super) unsafe fn panels_of_packed<L: Lanes, const KIND: u8>(
     x: *const u32,
     row_steps: usize,
     k: usize,
@@ -439,10 +439,10 @@ pub(super) unsafe fn panels_of_stored<L: Lanes, const KIND: u8>(
     }
 }
 
-/// Panels whose columns are rows of stored units: `[n, steps]`, `stride` units apart.
+/// Panels whose columns are rows of packed words: `[n, steps]`, `stride` packed words apart.
 ///
 /// # Safety
-/// `from` is good for the rows, `to` for `n.div_ceil(32) * steps * 32` units.
+/// `from` is good for the rows, `to` for `n.div_ceil(32) * steps * 32` packed words.
 #[inline(always)]
 pub(super) unsafe fn panels_of_rows<L: Lanes>(from: *const u32, stride: usize, n: usize, steps: usize, to: *mut u32) {
     unsafe {
@@ -457,7 +457,7 @@ pub(super) unsafe fn panels_of_rows<L: Lanes>(from: *const u32, stride: usize, n
     }
 }
 
-/// Units `[rows, columns]` to `[columns, rows]`, in blocks of sixteen by sixteen.
+/// Packed words `[rows, columns]` to `[columns, rows]`, in blocks of sixteen by sixteen.
 #[inline(always)]
 unsafe fn turn<L: Lanes>(
     from: *const u32,
@@ -473,9 +473,9 @@ unsafe fn turn<L: Lanes>(
                 let (from, to) = (from.add(row * from_stride + column), to.add(column * to_stride + row));
                 let (height, width) = ((rows - row).min(16), (columns - column).min(16));
                 if height == 16 && width == 16 {
-                    L::turn(from, from_stride, to, to_stride);
+                    L::transpose(from, from_stride, to, to_stride);
                 } else {
-                    turn_some(from, from_stride, height, width, to, to_stride);
+                    transpose_some(from, from_stride, height, width, to, to_stride);
                 }
             }
         }
@@ -487,7 +487,7 @@ unsafe fn turn<L: Lanes>(
 /// # Safety
 /// Both sides are good for the block.
 #[inline(always)]
-pub(super) unsafe fn turn_some(
+pub(super) unsafe fn transpose_some(
     from: *const u32,
     from_stride: usize,
     rows: usize,
@@ -504,12 +504,12 @@ pub(super) unsafe fn turn_some(
     }
 }
 
-/// Left units of a transposed side: stored units of `[k, n]` to `[rows, steps]` for columns `first..first + rows`.
+/// Left packed words of a transposed side: packed words of `[k, n]` to `[rows, steps]` for columns `first..first + rows`.
 ///
 /// # Safety
 /// As [`panels_kn`].
 #[inline(always)]
-pub(super) unsafe fn transposed_stored<L: Lanes, const KIND: u8>(
+pub(super) unsafe fn transpose_packed<L: Lanes, const KIND: u8>(
     x: *const u32,
     row_steps: usize,
     k: usize,

@@ -4,7 +4,7 @@
 //! a fixed tree). So all units give the same bits, and a unit is a short file of wrappers. Refused: one copy of each
 //! operation per instruction set, and automatic vectorisation, which may change with the compiler.
 
-use super::gemm::turn_some;
+use super::gemm::transpose_some;
 
 /// Sixteen lanes of 32 bits, read as `f32`, `i32` or `u32` as the operation says.
 ///
@@ -63,8 +63,8 @@ pub(super) unsafe trait Lanes {
 
     /// Sixteen rows of sixteen units to sixteen columns, strides in units.
     #[inline(always)]
-    unsafe fn turn(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
-        unsafe { turn_some(from, from_stride, 16, 16, to, to_stride) }
+    unsafe fn transpose(from: *const u32, from_stride: usize, to: *mut u32, to_stride: usize) {
+        unsafe { transpose_some(from, from_stride, 16, 16, to, to_stride) }
     }
 
     /// `acc + a * b` in f32.

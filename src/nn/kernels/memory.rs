@@ -2,7 +2,7 @@
 //! training step that takes and gives back half a gigabyte of them spends up to a third of its time on page faults.
 //!
 //! They come straight from the system, already zero, and go straight back: the allocator keeps what has this size. What comes
-//! and goes all the time is a block of [`Blocks`].
+//! and goes all the time is a block of [`BlockPool`].
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
@@ -62,12 +62,14 @@ impl<T: bytemuck::Pod> Buffer<T> {
         let Some(data) = NonNull::new(data) else { handle_alloc_error(layout) };
         Buffer { data: data.cast(), len, _memory: Some(Arc::new(Memory { data, layout })) }
     }
-    /// Cuts the first values into parts of so many each, which lie on their own cache lines ([`cut_len`]).
+    /// Cuts the first values into parts of so many each, which lie on their own cache lines ([`padded_len`]).
     ///
     /// # Panics
     /// They are more than there are, or values of `U` have another size.
-    pub fn cut<U: bytemuck::Pod>(self, sizes: &[usize]) -> Vec<Buffer<U>> {
-        assert!(size_of::<T>() == size_of::<U>() && align_of::<T>() == align_of::<U>() && cut_len(sizes) <= self.len);
+    pub fn split<U: bytemuck::Pod>(self, sizes: &[usize]) -> Vec<Buffer<U>> {
+        assert!(
+            size_of::<T>() == size_of::<U>() && align_of::<T>() == align_of::<U>() && padded_len(sizes) <= self.len
+        );
         let mut start = 0;
         let part = |&len: &usize| {
             // SAFETY: within the values, by the assertion, and in no other part; any bytes are a value of a `Pod`.
@@ -93,19 +95,19 @@ impl<T: bytemuck::Pod> Buffer<T> {
     }
 }
 
-/// Values of which [`Buffer::cut`] makes such parts.
-pub fn cut_len(sizes: &[usize]) -> usize {
+/// Values of which [`Buffer::split`] makes such parts.
+pub fn padded_len(sizes: &[usize]) -> usize {
     sizes.iter().map(|size| size.next_multiple_of(LINE)).sum()
 }
 
 /// Buffers of one size that are taken, used in parts, and taken anew when all their parts are gone.
 #[derive(Default)]
-pub struct Blocks {
+pub struct BlockPool {
     list: Vec<Arc<Memory>>,
     len: usize,
 }
 
-impl Blocks {
+impl BlockPool {
     /// At least `len` values, whatever was left in them.
     pub fn take(&mut self, len: usize) -> Buffer<u32> {
         if self.len < len {
@@ -210,7 +212,7 @@ mod tests {
     #[test]
     fn parts_are_apart_and_hold_what_they_should() {
         let sizes = [3, 0, 16, 17, 1 << 20];
-        let mut parts = Buffer::<u32>::new(cut_len(&sizes)).cut::<f32>(&sizes);
+        let mut parts = Buffer::<u32>::new(padded_len(&sizes)).split::<f32>(&sizes);
         for (i, part) in parts.iter_mut().enumerate() {
             assert!(
                 part.len() == sizes[i] && part.as_ptr().addr().is_multiple_of(64) && part.iter().all(|v| *v == 0.0)
@@ -228,11 +230,11 @@ mod tests {
 
     #[test]
     fn a_block_is_taken_again_when_its_last_part_is_gone() {
-        let mut blocks = Blocks::default();
+        let mut blocks = BlockPool::default();
         let (one, other) = (blocks.take(100), blocks.take(100));
         let (at_one, at_other) = (one.as_ptr(), other.as_ptr());
         assert_ne!(at_one, at_other);
-        let mut parts = one.cut::<u32>(&[10, 20]);
+        let mut parts = one.split::<u32>(&[10, 20]);
         parts.pop();
         let third = blocks.take(100);
         assert!(third.as_ptr() != at_one, "a part is still there");

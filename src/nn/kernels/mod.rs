@@ -10,7 +10,7 @@ mod lanes;
 mod memory;
 mod portable;
 mod rows;
-mod team;
+mod spin_pool;
 #[cfg(any(test, target_arch = "x86_64"))]
 mod tiles;
 mod unit;
@@ -28,10 +28,10 @@ mod emulator;
 #[cfg(test)]
 mod tests;
 
-use gemm::{ADD, BF16, F32, HALVES, INT8, Product, WIDTH, WRITE};
-pub use memory::{Blocks, Buffer, cut_len};
-use team::Shared;
-pub use team::Team;
+use gemm::{ADD, BF16, BF16_OUT, F32, INT8, Product, WIDTH, WRITE};
+pub use memory::{BlockPool, Buffer, padded_len};
+use spin_pool::Shared;
+pub use spin_pool::SpinPool;
 #[cfg(test)]
 pub(crate) use tests::units_to_test;
 pub use unit::Unit;
@@ -75,8 +75,8 @@ macro_rules! run {
 mod panels;
 pub use panels::{Panels, panels_len};
 
-/// Units of 32 bits that hold `k` values.
-pub fn steps(dtype: Dtype, k: usize) -> usize {
+/// Packed words of 32 bits that hold `k` values.
+pub fn packed_len(dtype: Dtype, k: usize) -> usize {
     match dtype {
         Dtype::F32 => k,
         Dtype::Bf16 => k.div_ceil(2),
@@ -85,13 +85,13 @@ pub fn steps(dtype: Dtype, k: usize) -> usize {
 }
 
 /// What activations that are no left side are stored as: bf16 in int8 layers, whose rows of bytes would want a scale each.
-pub fn stored(dtype: Dtype) -> Dtype {
+pub fn activation_dtype(dtype: Dtype) -> Dtype {
     if dtype == Dtype::F32 { Dtype::F32 } else { Dtype::Bf16 }
 }
 
-/// The left side of products: `[m, k]` with `stride` to units `[m, steps]`; int8 fills one `scale` per row.
-pub fn units(dtype: Dtype, x: &[f32], stride: usize, m: usize, k: usize, to: &mut [u32], scale: &mut [f32]) {
-    let depth = steps(dtype, k);
+/// The left side of products: `[m, k]` with `stride` to packed words `[m, steps]`; int8 fills one `scale` per row.
+pub fn pack_rows(dtype: Dtype, x: &[f32], stride: usize, m: usize, k: usize, to: &mut [u32], scale: &mut [f32]) {
+    let depth = packed_len(dtype, k);
     assert!(m == 0 || (x.len() >= (m - 1) * stride + k && to.len() >= m * depth));
     assert!(dtype != Dtype::Int8 || scale.len() >= m);
     if k == 0 {
@@ -100,7 +100,7 @@ pub fn units(dtype: Dtype, x: &[f32], stride: usize, m: usize, k: usize, to: &mu
     let (x, to, scale) = (x.as_ptr(), to.as_mut_ptr(), scale.as_mut_ptr());
     macro_rules! go {
         ($kind:ident) => {
-            run!(gemm::units[$kind](x: *const f32 = x, s: usize = stride, m: usize = m, k: usize = k,
+            run!(gemm::pack_rows[$kind](x: *const f32 = x, s: usize = stride, m: usize = m, k: usize = k,
                 to: *mut u32 = to, depth: usize = depth, scale: *mut f32 = scale))
         };
     }
@@ -111,38 +111,38 @@ pub fn units(dtype: Dtype, x: &[f32], stride: usize, m: usize, k: usize, to: &mu
     }
 }
 
-/// Stored units `[m, k]` back to f32. f32 or bf16.
-pub fn rows_of_units(dtype: Dtype, from: &[u32], m: usize, k: usize, to: &mut [f32]) {
-    let depth = steps(dtype, k);
+/// Packed words `[m, k]` back to f32. f32 or bf16.
+pub fn unpack_rows(dtype: Dtype, from: &[u32], m: usize, k: usize, to: &mut [f32]) {
+    let depth = packed_len(dtype, k);
     assert!(dtype != Dtype::Int8 && from.len() >= m * depth && to.len() >= m * k);
     let (from, to) = (from.as_ptr(), to.as_mut_ptr());
     match dtype {
-        Dtype::F32 => run!(gemm::rows_of_units[F32](f: *const u32 = from, d: usize = depth, m: usize = m, k: usize = k,
+        Dtype::F32 => run!(gemm::unpack_rows[F32](f: *const u32 = from, d: usize = depth, m: usize = m, k: usize = k,
             to: *mut f32 = to)),
-        _ => run!(gemm::rows_of_units[BF16](f: *const u32 = from, d: usize = depth, m: usize = m, k: usize = k,
+        _ => run!(gemm::unpack_rows[BF16](f: *const u32 = from, d: usize = depth, m: usize = m, k: usize = k,
             to: *mut f32 = to)),
     }
 }
 
-/// Stored units `[k, n]`, columns `first..first + rows`, to left units `[rows, steps of k]`. f32 or bf16.
-pub fn transposed_stored(dtype: Dtype, x: &[u32], k: usize, n: usize, first: usize, rows: usize, to: &mut [u32]) {
-    let (depth, row) = (steps(dtype, k), steps(dtype, n));
+/// Packed words `[k, n]`, columns `first..first + rows`, to left packed words `[rows, steps of k]`. f32 or bf16.
+pub fn transpose_packed(dtype: Dtype, x: &[u32], k: usize, n: usize, first: usize, rows: usize, to: &mut [u32]) {
+    let (depth, row) = (packed_len(dtype, k), packed_len(dtype, n));
     assert!(dtype != Dtype::Int8 && first + rows <= n && x.len() >= k * row && to.len() >= rows * depth);
     let (x, to) = (x.as_ptr(), to.as_mut_ptr());
     match dtype {
-        Dtype::F32 => run!(gemm::transposed_stored[F32](x: *const u32 = x, r: usize = row, k: usize = k,
+        Dtype::F32 => run!(gemm::transpose_packed[F32](x: *const u32 = x, r: usize = row, k: usize = k,
             first: usize = first, rows: usize = rows, to: *mut u32 = to, depth: usize = depth)),
-        _ => run!(gemm::transposed_stored[BF16](x: *const u32 = x, r: usize = row, k: usize = k,
+        _ => run!(gemm::transpose_packed[BF16](x: *const u32 = x, r: usize = row, k: usize = k,
             first: usize = first, rows: usize = rows, to: *mut u32 = to, depth: usize = depth)),
     }
 }
 
-/// Left rows of a product: units `[rows, stride]` and, for int8, their scales.
+/// Left rows of a product: packed words `[rows, stride]` and, for int8, their scales.
 #[derive(Clone, Copy)]
 pub struct Left<'a> {
-    /// The units.
-    pub units: &'a [u32],
-    /// Units from one row to the next.
+    /// The packed words.
+    pub packed: &'a [u32],
+    /// Packed words from one row to the next.
     pub stride: usize,
     /// Rows.
     pub rows: usize,
@@ -158,15 +158,15 @@ pub enum Out<'a> {
     /// Added to what is there.
     Add(&'a mut [f32]),
     /// Written as bfloat16.
-    Halves(&'a mut [u16]),
+    Bf16(&'a mut [u16]),
 }
 
 impl<'a> Out<'a> {
-    /// As stored units. f32 or bf16, whose rows are an even number of values apart.
-    pub fn units(dtype: Dtype, units: &'a mut [u32]) -> Self {
+    /// As packed words. f32 or bf16, whose rows are an even number of values apart.
+    pub fn packed(dtype: Dtype, packed: &'a mut [u32]) -> Self {
         match dtype {
-            Dtype::F32 => Out::Write(bytemuck::cast_slice_mut(units)),
-            _ => Out::Halves(bytemuck::cast_slice_mut(units)),
+            Dtype::F32 => Out::Write(bytemuck::cast_slice_mut(packed)),
+            _ => Out::Bf16(bytemuck::cast_slice_mut(packed)),
         }
     }
     /// Its place, how many values it has, of so many bytes, and how they are stored.
@@ -174,7 +174,7 @@ impl<'a> Out<'a> {
         match self {
             Out::Write(out) => (out.as_mut_ptr().cast(), out.len(), 4, WRITE),
             Out::Add(out) => (out.as_mut_ptr().cast(), out.len(), 4, ADD),
-            Out::Halves(out) => (out.as_mut_ptr().cast(), out.len(), 2, HALVES),
+            Out::Bf16(out) => (out.as_mut_ptr().cast(), out.len(), 2, BF16_OUT),
         }
     }
 }
@@ -187,14 +187,14 @@ pub fn product(left: Left, right: &Panels, bias: Option<&[f32]>, out: Out, strid
     unsafe { product_columns(left, right, 0, right.n, bias, (out, size, how), stride) }
 }
 
-/// [`product`] with the columns of the panels shared by a team, for few rows.
-pub fn product_shared(team: &Team, left: Left, right: &Panels, bias: Option<&[f32]>, out: Out, stride: usize) {
+/// [`product`] with the columns of the panels shared by a spin pool, for few rows.
+pub fn product_shared(spin: &SpinPool, left: Left, right: &Panels, bias: Option<&[f32]>, out: Out, stride: usize) {
     let panels = right.n.div_ceil(WIDTH);
     let parts = panels.min(2 * rayon::current_num_threads());
     let (out, len, size, how) = out.parts();
     assert!(left.rows == 0 || len >= (left.rows - 1) * stride + right.n);
     let shared = Shared(out);
-    team.share(parts, &|part| {
+    spin.run(parts, &|part| {
         let (a, b) = (panels * part / parts * WIDTH, (panels * (part + 1) / parts * WIDTH).min(right.n));
         // SAFETY: as in `product`, and no other part touches columns a..b.
         unsafe { product_columns(left, right, a, b, bias, (shared.get(), size, how), stride) }
@@ -216,11 +216,11 @@ unsafe fn product_columns(
     let dtype = right.dtype.expect("panels are packed before use");
     let depth = right.steps;
     assert!(depth > 0, "a product sums over something");
-    assert!(left.rows == 0 || left.units.len() >= (left.rows - 1) * left.stride + depth);
+    assert!(left.rows == 0 || left.packed.len() >= (left.rows - 1) * left.stride + depth);
     assert!(bias.is_none_or(|b| b.len() >= right.n));
     assert!(dtype != Dtype::Int8 || left.scale.len() >= left.rows);
     assert!(
-        right.units.len() >= right.n.div_ceil(WIDTH) * depth * WIDTH
+        right.packed.len() >= right.n.div_ceil(WIDTH) * depth * WIDTH
             && a.is_multiple_of(WIDTH)
             && a <= b
             && b <= right.n
@@ -228,11 +228,11 @@ unsafe fn product_columns(
     // SAFETY: offsets stay inside the lengths checked above.
     let p = &unsafe {
         Product {
-            left: left.units.as_ptr(),
+            left: left.packed.as_ptr(),
             stride: left.stride,
             rows: left.rows,
             steps: depth,
-            panels: right.units.as_ptr().add(a * depth),
+            panels: right.packed.as_ptr().add(a * depth),
             cols: b - a,
             row_scale: left.scale.as_ptr(),
             col_scale: right.scale.as_ptr().wrapping_add(a),
@@ -261,8 +261,8 @@ unsafe fn product_columns(
     }
 }
 
-/// Units of GELU over [`stored`] units `[m, k]`, with a scale per row for int8. `line` is scratch.
-pub fn gelu_units(
+/// Packed words of GELU over [`activation_dtype`] packed words `[m, k]`, with a scale per row for int8. `line` is scratch.
+pub fn gelu_packed(
     dtype: Dtype,
     x: &[u32],
     m: usize,
@@ -271,13 +271,13 @@ pub fn gelu_units(
     scale: &mut [f32],
     line: &mut Buffer<f32>,
 ) {
-    let (row, depth) = (steps(stored(dtype), k), steps(dtype, k));
+    let (row, depth) = (packed_len(activation_dtype(dtype), k), packed_len(dtype, k));
     assert!(k > 0 && x.len() >= m * row && to.len() >= m * depth && (dtype != Dtype::Int8 || scale.len() >= m));
     line.reserve(k);
     let (x, to, scale, line) = (x.as_ptr(), to.as_mut_ptr(), scale.as_mut_ptr(), line.as_mut_ptr());
     macro_rules! go {
         ($kind:ident) => {
-            run!(rows::gelu_units[$kind](x: *const u32 = x, row: usize = row, m: usize = m, k: usize = k,
+            run!(rows::gelu_packed[$kind](x: *const u32 = x, row: usize = row, m: usize = m, k: usize = k,
                 to: *mut u32 = to, depth: usize = depth, scale: *mut f32 = scale, line: *mut f32 = line))
         };
     }
@@ -288,10 +288,10 @@ pub fn gelu_units(
     }
 }
 
-/// `grad *= gelu'(x)` for a row of stored units. f32 or bf16.
+/// `grad *= gelu'(x)` for a row of packed words. f32 or bf16.
 pub fn gelu_backward(dtype: Dtype, x: &[u32], grad: &mut [f32]) {
     let n = grad.len();
-    assert!(dtype != Dtype::Int8 && x.len() >= steps(dtype, n));
+    assert!(dtype != Dtype::Int8 && x.len() >= packed_len(dtype, n));
     let (x, grad) = (x.as_ptr(), grad.as_mut_ptr());
     match dtype {
         Dtype::F32 => run!(rows::gelu_backward[F32](x: *const u32 = x, g: *mut f32 = grad, n: usize = n)),
@@ -306,7 +306,7 @@ pub fn add(a: &mut [f32], b: &[f32]) {
 }
 
 /// LayerNorm of `x + residual` over rows of `gamma.len()`: `out` gets the result, `rstd` one reciprocal deviation per row. `x` is
-/// used up, or, where `hat`, becomes the rows before scale and shift.
+/// used up, or, where `normalized`, becomes the rows before scale and shift.
 pub fn layer_norm(
     x: &mut [f32],
     residual: Option<&[f32]>,
@@ -315,28 +315,28 @@ pub fn layer_norm(
     eps: f32,
     out: &mut [f32],
     rstd: &mut [f32],
-    hat: bool,
+    normalized: bool,
 ) {
     let (h, m) = (gamma.len(), rstd.len());
     assert!(x.len() >= m * h && out.len() >= m * h && beta.len() >= h && residual.is_none_or(|r| r.len() >= m * h));
     let residual = residual.map_or(std::ptr::null(), <[f32]>::as_ptr);
     run!(rows::layer_norm[](x: *mut f32 = x.as_mut_ptr(), r: *const f32 = residual, m: usize = m, h: usize = h,
         gamma: *const f32 = gamma.as_ptr(), beta: *const f32 = beta.as_ptr(), eps: f32 = eps,
-        out: *mut f32 = out.as_mut_ptr(), rstd: *mut f32 = rstd.as_mut_ptr(), hat: bool = hat));
+        out: *mut f32 = out.as_mut_ptr(), rstd: *mut f32 = rstd.as_mut_ptr(), normalized: bool = normalized));
 }
 
 /// Backward of [`layer_norm`]: `grad` of the result becomes that of the input; scale's and shift's are added to.
 pub fn layer_norm_backward(
     grad: &mut [f32],
-    hat: &[f32],
+    normalized: &[f32],
     rstd: &[f32],
     gamma: &[f32],
     d_gamma: &mut [f32],
     d_beta: &mut [f32],
 ) {
     let (h, m) = (gamma.len(), rstd.len());
-    assert!(grad.len() >= m * h && hat.len() >= m * h && d_gamma.len() >= h && d_beta.len() >= h);
-    run!(rows::layer_norm_backward[](g: *mut f32 = grad.as_mut_ptr(), hat: *const f32 = hat.as_ptr(),
+    assert!(grad.len() >= m * h && normalized.len() >= m * h && d_gamma.len() >= h && d_beta.len() >= h);
+    run!(rows::layer_norm_backward[](g: *mut f32 = grad.as_mut_ptr(), normalized: *const f32 = normalized.as_ptr(),
         rstd: *const f32 = rstd.as_ptr(), m: usize = m, h: usize = h, gamma: *const f32 = gamma.as_ptr(),
         dg: *mut f32 = d_gamma.as_mut_ptr(), db: *mut f32 = d_beta.as_mut_ptr()));
 }
@@ -348,9 +348,9 @@ pub fn softmax(x: &mut [f32], stride: usize, m: usize, k: usize, by: f32) {
         by: f32 = by));
 }
 
-/// [`softmax`] before it is divided by its sums, as units `[m, steps]`; `inverse` gets one over each row's sum, for
+/// [`softmax`] before it is divided by its sums, as packed words `[m, steps]`; `inverse` gets one over each row's sum, for
 /// [`scale_rows`] behind the product. `x` is used up. f32 or bf16.
-pub fn softmax_units(
+pub fn softmax_packed(
     dtype: Dtype,
     x: &mut [f32],
     stride: usize,
@@ -360,13 +360,13 @@ pub fn softmax_units(
     to: &mut [u32],
     inverse: &mut [f32],
 ) {
-    let depth = steps(dtype, k);
+    let depth = packed_len(dtype, k);
     assert!(k > 0 && k <= stride && by > 0.0 && (m == 0 || x.len() >= (m - 1) * stride + k));
     assert!(dtype != Dtype::Int8 && to.len() >= m * depth && inverse.len() >= m);
     let (x, to, inverse) = (x.as_mut_ptr(), to.as_mut_ptr(), inverse.as_mut_ptr());
     macro_rules! go {
         ($kind:ident) => {
-            run!(rows::softmax_units[$kind](x: *mut f32 = x, stride: usize = stride, m: usize = m, k: usize = k,
+            run!(rows::softmax_packed[$kind](x: *mut f32 = x, stride: usize = stride, m: usize = m, k: usize = k,
                 by: f32 = by, to: *mut u32 = to, depth: usize = depth, inverse: *mut f32 = inverse))
         };
     }
@@ -440,9 +440,9 @@ pub struct AdamStep {
 #[derive(Debug)]
 pub enum First<'a> {
     /// f32.
-    Whole(&'a mut [f32]),
+    F32(&'a mut [f32]),
     /// bfloat16.
-    Half(&'a mut [u16]),
+    Bf16(&'a mut [u16]),
 }
 
 /// One AdamW step over a slice of values.
@@ -450,15 +450,15 @@ pub fn adamw(value: &mut [f32], grad: &[f32], first: First, second: &mut [f32], 
     let n = value.len();
     assert!(grad.len() == n && second.len() == n);
     macro_rules! go {
-        ($half:literal, $first:ident) => {{
+        ($is_bf16:literal, $first:ident) => {{
             assert!($first.len() == n);
-            run!(rows::adamw[$half](v: *mut f32 = value.as_mut_ptr(), g: *const f32 = grad.as_ptr(),
+            run!(rows::adamw[$is_bf16](v: *mut f32 = value.as_mut_ptr(), g: *const f32 = grad.as_ptr(),
                 m: *mut u8 = $first.as_mut_ptr().cast(), s: *mut f32 = second.as_mut_ptr(), n: usize = n,
                 step: &AdamStep = step))
         }};
     }
     match first {
-        First::Whole(first) => go!(false, first),
-        First::Half(first) => go!(true, first),
+        First::F32(first) => go!(false, first),
+        First::Bf16(first) => go!(true, first),
     }
 }

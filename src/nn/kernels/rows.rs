@@ -3,7 +3,7 @@
 //! GELU's normal distribution function is a polynomial on [-5, 5] (largest error of `x * cdf(x)`: 5e-6; before rounding to
 //! bytes a shorter one on [-3.95, 3.95], 1.7e-4), the exponential Cody and Waite's reduction with a polynomial of degree 6 (relative error below 2e-7).
 
-use super::gemm::{BF16, F32, INT8, load_units, row_bytes, store_units};
+use super::gemm::{BF16, F32, INT8, load_packed, row_bytes, store_packed};
 use super::lanes::{Lanes, sixteens};
 
 /// `exp(x)`, for `x` up to 87; what is below -87 counts as -87.
@@ -94,9 +94,9 @@ unsafe fn gelu<L: Lanes, const KIND: u8>(x: L::V) -> L::V {
     unsafe { L::mul(x, if KIND == INT8 { normal_cdf::<L, 7>(x, &SHORT) } else { normal_cdf::<L, 12>(x, &CDF) }) }
 }
 
-/// GELU over stored units `[m, k]`, f32 or else bf16, as the rows' units for the next product. `line` is scratch for `k` values.
+/// GELU over packed words `[m, k]`, f32 or else bf16, as the rows' packed words for the next product. `line` is scratch for `k` values.
 #[inline(always)]
-pub(super) unsafe fn gelu_units<L: Lanes, const KIND: u8>(
+pub(super) unsafe fn gelu_packed<L: Lanes, const KIND: u8>(
     x: *const u32,
     row_steps: usize,
     m: usize,
@@ -112,7 +112,7 @@ pub(super) unsafe fn gelu_units<L: Lanes, const KIND: u8>(
             if KIND == INT8 {
                 let mut largest = L::splat(0.0);
                 sixteens!(k, |i, n| {
-                    let v = gelu::<L, INT8>(load_units::<L, BF16>(x, i, n));
+                    let v = gelu::<L, INT8>(load_packed::<L, BF16>(x, i, n));
                     L::store_n(line.add(i), v, n);
                     largest = L::max(largest, L::abs(v));
                 });
@@ -120,18 +120,18 @@ pub(super) unsafe fn gelu_units<L: Lanes, const KIND: u8>(
                 continue;
             }
             sixteens!(k, |i, n| {
-                store_units::<L, KIND>(y, i, gelu::<L, KIND>(load_units::<L, KIND>(x, i, n)), n);
+                store_packed::<L, KIND>(y, i, gelu::<L, KIND>(load_packed::<L, KIND>(x, i, n)), n);
             });
         }
     }
 }
 
-/// `grad *= gelu'(x)` over `n` values; `x` are stored units.
+/// `grad *= gelu'(x)` over `n` values; `x` are packed words.
 #[inline(always)]
 pub(super) unsafe fn gelu_backward<L: Lanes, const KIND: u8>(x: *const u32, grad: *mut f32, n: usize) {
     unsafe {
         sixteens!(n, |i, lanes| {
-            let v = load_units::<L, KIND>(x, i, lanes);
+            let v = load_packed::<L, KIND>(x, i, lanes);
             let density = L::mul(exp::<L>(L::mul(L::mul(v, v), L::splat(-0.5))), L::splat(0.398_942_3));
             let slope = L::fma(v, density, normal_cdf::<L, 12>(v, &CDF));
             L::store_n(grad.add(i), L::mul(L::load_n(grad.add(i), lanes), slope), lanes);
@@ -150,7 +150,7 @@ pub(super) unsafe fn add<L: Lanes>(a: *mut f32, b: *const f32, n: usize) {
 }
 
 /// LayerNorm of `x + residual` (`residual` may be null) over rows of `h`: `out` is the result, `rstd` one reciprocal deviation per
-/// row. `x` is used up, or, where `hat`, becomes the normalised rows before scale and shift.
+/// row. `x` is used up, or, where `normalized`, becomes the normalised rows before scale and shift.
 #[inline(always)]
 pub(super) unsafe fn layer_norm<L: Lanes>(
     x: *mut f32,
@@ -162,7 +162,7 @@ pub(super) unsafe fn layer_norm<L: Lanes>(
     eps: f32,
     out: *mut f32,
     rstd: *mut f32,
-    hat: bool,
+    normalized: bool,
 ) {
     unsafe {
         for row in 0..m {
@@ -194,7 +194,7 @@ pub(super) unsafe fn layer_norm<L: Lanes>(
             let scale = L::splat(r);
             sixteens!(h, |i, n| {
                 let v = L::mul(L::sub(L::load_n(x.add(i), n), middle), scale);
-                if hat {
+                if normalized {
                     L::store_n(x.add(i), v, n);
                 }
                 L::store_n(out.add(i), L::fma(v, L::load_n(gamma.add(i), n), L::load_n(beta.add(i), n)), n);
@@ -208,7 +208,7 @@ pub(super) unsafe fn layer_norm<L: Lanes>(
 #[inline(always)]
 pub(super) unsafe fn layer_norm_backward<L: Lanes>(
     grad: *mut f32,
-    hat: *const f32,
+    normalized: *const f32,
     rstd: *const f32,
     m: usize,
     h: usize,
@@ -218,10 +218,10 @@ pub(super) unsafe fn layer_norm_backward<L: Lanes>(
 ) {
     unsafe {
         for row in 0..m {
-            let (g, hat) = (grad.add(row * h), hat.add(row * h));
+            let (g, normalized) = (grad.add(row * h), normalized.add(row * h));
             let (mut sum, mut dot) = (L::splat(0.0), L::splat(0.0));
             sixteens!(h, |i, n| {
-                let (dy, x) = (L::load_n(g.add(i), n), L::load_n(hat.add(i), n));
+                let (dy, x) = (L::load_n(g.add(i), n), L::load_n(normalized.add(i), n));
                 L::store_n(d_gamma.add(i), L::fma(dy, x, L::load_n(d_gamma.add(i), n)), n);
                 L::store_n(d_beta.add(i), L::add(dy, L::load_n(d_beta.add(i), n)), n);
                 let dx = L::mul(dy, L::load_n(gamma.add(i), n));
@@ -234,14 +234,14 @@ pub(super) unsafe fn layer_norm_backward<L: Lanes>(
             let scale = L::splat(*rstd.add(row));
             sixteens!(h, |i, n| {
                 let dx = L::add(L::load_n(g.add(i), n), mean);
-                let dx = L::fma(L::load_n(hat.add(i), n), along, dx);
+                let dx = L::fma(L::load_n(normalized.add(i), n), along, dx);
                 L::store_n(g.add(i), L::mul(dx, scale), n);
             });
         }
     }
 }
 
-/// `exp((x - max) * by)` of the first `k` values as units (f32 or bf16) to `y`, which may be `x`; gives their sum. The last
+/// `exp((x - max) * by)` of the first `k` values as packed words (f32 or bf16) to `y`, which may be `x`; gives their sum. The last
 /// values go through `x`.
 #[inline(always)]
 unsafe fn exponentials<L: Lanes, const KIND: u8>(x: *mut f32, k: usize, by: f32, y: *mut u32) -> f32 {
@@ -274,7 +274,7 @@ unsafe fn exponentials<L: Lanes, const KIND: u8>(x: *mut f32, k: usize, by: f32,
                 e = L::load_n(x, n);
             }
             sum = L::add(sum, e);
-            store_units::<L, KIND>(y, i, e, n);
+            store_packed::<L, KIND>(y, i, e, n);
         });
         L::sum(sum)
     }
@@ -292,9 +292,9 @@ pub(super) unsafe fn softmax<L: Lanes>(x: *mut f32, stride: usize, m: usize, k: 
     }
 }
 
-/// [`softmax`] before it is divided by its sums, as units `[m, steps]`; `inverse` gets one over each row's sum. `x` is used up.
+/// [`softmax`] before it is divided by its sums, as packed words `[m, steps]`; `inverse` gets one over each row's sum. `x` is used up.
 #[inline(always)]
-pub(super) unsafe fn softmax_units<L: Lanes, const KIND: u8>(
+pub(super) unsafe fn softmax_packed<L: Lanes, const KIND: u8>(
     x: *mut f32,
     stride: usize,
     m: usize,
@@ -409,9 +409,9 @@ pub(super) unsafe fn squares<L: Lanes>(x: *const f32, n: usize, to: *mut f32) {
 }
 
 /// One AdamW step over `n` values (Loshchilov and Hutter, ICLR 2019): decoupled decay, bias-corrected moments. `first` points
-/// to f32, or to bfloat16 where `HALF`, which is rounded when it is stored and not before.
+/// to f32, or to bfloat16 where `IS_BF16`, which is rounded when it is stored and not before.
 #[inline(always)]
-pub(super) unsafe fn adamw<L: Lanes, const HALF: bool>(
+pub(super) unsafe fn adamw<L: Lanes, const IS_BF16: bool>(
     value: *mut f32,
     grad: *const f32,
     first: *mut u8,
@@ -430,10 +430,10 @@ pub(super) unsafe fn adamw<L: Lanes, const HALF: bool>(
         sixteens!(n, |i, lanes| {
             let g = L::mul(L::load_n(grad.add(i), lanes), by);
             let (halves, floats) = (first.cast::<u16>().add(i), first.cast::<f32>().add(i));
-            let m = if HALF { L::shl::<16>(L::load_u16(halves, lanes)) } else { L::load_n(floats, lanes) };
+            let m = if IS_BF16 { L::shl::<16>(L::load_u16(halves, lanes)) } else { L::load_n(floats, lanes) };
             let m = L::fma(m, b1, L::mul(g, a1));
             let v = L::fma(L::load_n(second.add(i), lanes), b2, L::mul(L::mul(g, g), a2));
-            if HALF {
+            if IS_BF16 {
                 L::store_u16(halves, L::to_bf16(m), lanes);
             } else {
                 L::store_n(floats, m, lanes);

@@ -121,26 +121,26 @@ fn naive(dtype: Dtype, x: &[f32], w: &[f32], bias: &[f32], m: usize, n: usize, k
 
 fn product_of(dtype: Dtype, x: &[f32], w: &[f32], bias: &[f32], m: usize, n: usize, k: usize, end: bool) -> Vec<f32> {
     let (x, w, bias) = (Guarded::new(x, end), Guarded::new(w, end), Guarded::new(bias, end));
-    let depth = steps(dtype, k);
+    let depth = packed_len(dtype, k);
     let mut panels = Panels::default();
     panels.pack(dtype, &[Matrix::F32(&w)], k);
     let mut left = Guarded::new(&vec![0u32; m * depth], end);
     let mut scale = Guarded::new(&vec![0f32; m], end);
-    units(dtype, &x, k, m, k, &mut left, &mut scale);
+    pack_rows(dtype, &x, k, m, k, &mut left, &mut scale);
     let mut out = Guarded::new(&vec![f32::NAN; m * n], end);
-    let left = Left { units: &left, stride: depth, rows: m, scale: &scale };
+    let left = Left { packed: &left, stride: depth, rows: m, scale: &scale };
     product(left, &panels, Some(&bias), Out::Write(&mut out), n);
     let once = out.to_vec();
     let mut shared = Guarded::new(&vec![f32::NAN; m * n], end);
-    Team::gather(|team| product_shared(team, left, &panels, Some(&bias), Out::Write(&mut shared), n));
+    SpinPool::scope(|spin| product_shared(spin, left, &panels, Some(&bias), Out::Write(&mut shared), n));
     assert_eq!(once, shared.to_vec(), "shared columns");
     let rounded: Vec<f32> = once.iter().map(|&y| bf16(y)).collect();
     let mut halves = Guarded::new(&vec![u16::MAX; m * n], end);
     let see = |halves: &[u16]| halves.iter().map(|&y| half::bf16::from_bits(y).to_f32()).collect::<Vec<_>>();
-    product(left, &panels, Some(&bias), Out::Halves(&mut halves), n);
+    product(left, &panels, Some(&bias), Out::Bf16(&mut halves), n);
     assert_eq!(see(&halves), rounded, "halves");
     halves.fill(u16::MAX);
-    Team::gather(|team| product_shared(team, left, &panels, Some(&bias), Out::Halves(&mut halves), n));
+    SpinPool::scope(|spin| product_shared(spin, left, &panels, Some(&bias), Out::Bf16(&mut halves), n));
     assert_eq!(see(&halves), rounded, "shared halves");
     product(left, &panels, None, Out::Add(&mut out), n);
     let twice: Vec<f32> = once.iter().zip(bias.iter().cycle()).map(|(y, b)| 2.0 * y - b).collect();
@@ -167,14 +167,14 @@ fn a_row_of_a_product_is_the_same_among_any_rows() {
         let (x, w) = (random(M * k, 11), random(n * k, 12));
         for dtype in DTYPES {
             on_each(|| {
-                let depth = steps(dtype, k);
+                let depth = packed_len(dtype, k);
                 let mut panels = Panels::default();
                 panels.pack(dtype, &[Matrix::F32(&w)], k);
                 let (mut left, mut scale) = (vec![0; M * depth], vec![0.0; M]);
-                units(dtype, &x, k, M, k, &mut left, &mut scale);
+                pack_rows(dtype, &x, k, M, k, &mut left, &mut scale);
                 let rows = |first: usize, rows: usize| {
                     let mut out = vec![f32::NAN; rows * n];
-                    let left = Left { units: &left[first * depth..], stride: depth, rows, scale: &scale[first..] };
+                    let left = Left { packed: &left[first * depth..], stride: depth, rows, scale: &scale[first..] };
                     product(left, &panels, None, Out::Write(&mut out), n);
                     bits(&out)
                 };
@@ -204,16 +204,16 @@ fn panels_of_int8_weights_are_those_of_the_rows_that_were_rounded() {
     let (mut exact, mut stored) = (Panels::default(), Panels::default());
     exact.pack(Dtype::Int8, &[Matrix::F32(above), Matrix::F32(below)], k);
     stored.pack(Dtype::Int8, &[Matrix::Int8(&above8), Matrix::Int8(&below8)], k);
-    assert_eq!((&exact.units, &exact.scale, &exact.offset), (&stored.units, &stored.scale, &stored.offset));
+    assert_eq!((&exact.packed, &exact.scale, &exact.offset), (&stored.packed, &stored.scale, &stored.offset));
     for dtype in [Dtype::F32, Dtype::Bf16] {
         let values = [above8.to_f32(), below8.to_f32()];
         exact.pack(dtype, &[Matrix::F32(&values[0]), Matrix::F32(&values[1])], k);
         stored.pack(dtype, &[Matrix::Int8(&above8), Matrix::Int8(&below8)], k);
-        assert_eq!(exact.units, stored.units, "{dtype:?}");
+        assert_eq!(exact.packed, stored.packed, "{dtype:?}");
     }
 }
 
-/// Panels `[n / 32, steps, 32]` of the units of columns, `[n, steps]`.
+/// Panels `[n / 32, steps, 32]` of the packed words of columns, `[n, steps]`.
 fn naive_panels(columns: &[u32], n: usize, depth: usize) -> Vec<u32> {
     let places = (0..n.div_ceil(WIDTH) * WIDTH)
         .step_by(WIDTH)
@@ -226,12 +226,12 @@ fn naive_panels(columns: &[u32], n: usize, depth: usize) -> Vec<u32> {
 fn panels_are_the_units_of_their_columns() {
     for (n, k) in [(513, 65), (64, 130), (33, 7), (1, 1), (96, 96)] {
         let w = random(n * k, 5);
-        let turned: Vec<f32> = (0..n * k).map(|i| w[i % n * k + i / n]).collect();
+        let transposed: Vec<f32> = (0..n * k).map(|i| w[i % n * k + i / n]).collect();
         for dtype in DTYPES {
-            let depth = steps(dtype, k);
+            let depth = packed_len(dtype, k);
             let mut columns = vec![0; n * depth];
             let mut scales = vec![0.0; n];
-            units(dtype, &w, k, n, k, &mut columns, &mut scales);
+            pack_rows(dtype, &w, k, n, k, &mut columns, &mut scales);
             if dtype == Dtype::Int8 {
                 // weights are signed bytes
                 let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut columns);
@@ -243,7 +243,7 @@ fn panels_are_the_units_of_their_columns() {
             for (unit, ()) in on_each(|| {
                 let equal = |panels: &Panels, what: &str| {
                     assert_eq!((panels.n, panels.steps), (n, depth));
-                    assert_eq!(&panels.units[..want.len()], want, "{what}: {dtype:?} {n} {k}");
+                    assert_eq!(&panels.packed[..want.len()], want, "{what}: {dtype:?} {n} {k}");
                 };
                 let mut panels = Panels::default();
                 panels.pack(dtype, &[Matrix::F32(&random(600 * 200, 6))], 200);
@@ -255,22 +255,22 @@ fn panels_are_the_units_of_their_columns() {
                 if dtype == Dtype::Int8 {
                     return assert_eq!(&panels.scale[..n], scales);
                 }
-                panels.from_stored_rows(dtype, &columns, depth, n, k);
+                panels.from_packed_rows(dtype, &columns, depth, n, k);
                 equal(&panels, "stored rows");
                 for cut in [0, 1, k / 2, k / 4 * 2] {
-                    let (above, below) = turned.split_at(cut * n);
+                    let (above, below) = transposed.split_at(cut * n);
                     let parts =
-                        if above.is_empty() || below.is_empty() { vec![&turned[..]] } else { vec![above, below] };
+                        if above.is_empty() || below.is_empty() { vec![&transposed[..]] } else { vec![above, below] };
                     panels.pack_transposed(dtype, &parts, n);
-                    equal(&panels, "turned");
+                    equal(&panels, "transposed");
                 }
-                panels.from_columns(dtype, &turned, n, k, n);
+                panels.from_columns(dtype, &transposed, n, k, n);
                 equal(&panels, "columns");
-                let mut stored = vec![0; k * steps(dtype, n)];
-                units(dtype, &turned, n, k, n, &mut stored, &mut []);
-                panels.from_stored_columns(dtype, &stored, steps(dtype, n), k, n);
+                let mut stored = vec![0; k * packed_len(dtype, n)];
+                pack_rows(dtype, &transposed, n, k, n, &mut stored, &mut []);
+                panels.from_packed_columns(dtype, &stored, packed_len(dtype, n), k, n);
                 equal(&panels, "stored columns");
-                panels.pack_stored_columns(dtype, &stored, steps(dtype, n), k, n);
+                panels.pack_packed_columns(dtype, &stored, packed_len(dtype, n), k, n);
                 equal(&panels, "stored columns by all threads");
             }) {
                 eprintln!("{} {dtype:?} {n} {k}", unit.name());
@@ -314,18 +314,18 @@ proptest! {
             let want: Vec<f32> = (0..m * n).map(|c| at(c / n, c % n)).collect();
             for (unit, (got, direct)) in on_each(|| {
                 let (x, y) = (Guarded::new(&x, end), Guarded::new(&y, end));
-                let mut stored_x = Guarded::new(&vec![0u32; k * steps(dtype, m)], end);
-                let mut stored_y = Guarded::new(&vec![0u32; k * steps(dtype, n)], end);
-                units(dtype, &x, m, k, m, &mut stored_x, &mut []);
-                units(dtype, &y, n, k, n, &mut stored_y, &mut []);
-                let depth = steps(dtype, k);
+                let mut stored_x = Guarded::new(&vec![0u32; k * packed_len(dtype, m)], end);
+                let mut stored_y = Guarded::new(&vec![0u32; k * packed_len(dtype, n)], end);
+                pack_rows(dtype, &x, m, k, m, &mut stored_x, &mut []);
+                pack_rows(dtype, &y, n, k, n, &mut stored_y, &mut []);
+                let depth = packed_len(dtype, k);
                 let mut left = Guarded::new(&vec![0u32; m * depth], end);
-                transposed_stored(dtype, &stored_x, k, m, 0, m, &mut left);
-                let left = Left { units: &left, stride: depth, rows: m, scale: &[] };
+                transpose_packed(dtype, &stored_x, k, m, 0, m, &mut left);
+                let left = Left { packed: &left, stride: depth, rows: m, scale: &[] };
                 let outs = [true, false].map(|stored| {
                     let mut panels = Panels::default();
                     if stored {
-                        panels.from_stored_columns(dtype, &stored_y, steps(dtype, n), k, n);
+                        panels.from_packed_columns(dtype, &stored_y, packed_len(dtype, n), k, n);
                     } else {
                         panels.from_columns(dtype, &y, n, k, n);
                     }
@@ -356,15 +356,15 @@ proptest! {
         let got = on_each(|| { let mut y = f(&x); softmax(&mut y, k, m, k, 0.7); y.to_vec() });
         got.iter().for_each(|(unit, got)| close(got, &want, 2e-6, unit.name()));
         same_bits(&got, "softmax");
-        // as units, and divided by the sums behind a product with one
+        // as packed words, and divided by the sums behind a product with one
         for (dtype, tolerance) in [(Dtype::F32, 2e-6), (Dtype::Bf16, 4e-3)] {
             let got = on_each(|| {
                 let (mut y, mut to, mut inverse) =
-                    (f(&x), Guarded::new(&vec![u32::MAX; m * steps(dtype, k)], end), f(&vec![0.0; m]));
-                softmax_units(dtype, &mut y, k, m, k, 0.7, &mut to, &mut inverse);
-                let whole = steps(dtype, k) * if dtype == Dtype::F32 { 1 } else { 2 };
+                    (f(&x), Guarded::new(&vec![u32::MAX; m * packed_len(dtype, k)], end), f(&vec![0.0; m]));
+                softmax_packed(dtype, &mut y, k, m, k, 0.7, &mut to, &mut inverse);
+                let whole = packed_len(dtype, k) * if dtype == Dtype::F32 { 1 } else { 2 };
                 let mut rows = f(&vec![f32::NAN; m * whole]);
-                rows_of_units(dtype, &to, m, whole, &mut rows);
+                unpack_rows(dtype, &to, m, whole, &mut rows);
                 scale_rows(&mut rows, whole, m, whole, &inverse);
                 for row in rows.chunks(whole) {
                     assert!(row[k..].iter().all(|&v| v == 0.0), "the part of the last unit past the row");
@@ -396,16 +396,16 @@ proptest! {
         for (dtype, tolerance) in [(Dtype::F32, 6e-6), (Dtype::Bf16, 6e-3), (Dtype::Int8, 2e-4)] {
             let see = |v: f32| f64::from(if dtype == Dtype::F32 { v } else { bf16(v) });
             let want: Vec<f32> = x.iter().map(|&v| (see(v) * cdf(see(v))) as f32).collect();
-            let (row, depth) = (steps(stored(dtype), k), steps(dtype, k));
+            let (row, depth) = (packed_len(activation_dtype(dtype), k), packed_len(dtype, k));
             let got = on_each(|| {
-                let mut x_units = Guarded::new(&vec![0u32; m * row], end);
-                units(stored(dtype), &x, k, m, k, &mut x_units, &mut []);
+                let mut x_packed = Guarded::new(&vec![0u32; m * row], end);
+                pack_rows(activation_dtype(dtype), &x, k, m, k, &mut x_packed, &mut []);
                 let (mut to, mut scale) = (Guarded::new(&vec![u32::MAX; m * depth], end), f(&vec![0.0; m]));
-                gelu_units(dtype, &x_units, m, k, &mut to, &mut scale, &mut Buffer::default());
+                gelu_packed(dtype, &x_packed, m, k, &mut to, &mut scale, &mut Buffer::default());
                 if dtype == Dtype::Int8 {
                     let rows = to.chunks(depth).zip(want.chunks(k)).zip(scale.iter());
-                    for ((units, want), scale) in rows {
-                        for (b, y) in bytemuck::cast_slice::<u32, u8>(units).iter().zip(want) {
+                    for ((packed, want), scale) in rows {
+                        for (b, y) in bytemuck::cast_slice::<u32, u8>(packed).iter().zip(want) {
                             let got = (f32::from(*b) - 128.0) * scale;
                             assert!((got - y).abs() <= 0.51 * scale + tolerance, "{b} {scale} {y}");
                         }
@@ -414,7 +414,7 @@ proptest! {
                 }
                 let whole = depth * if dtype == Dtype::F32 { 1 } else { 2 };
                 let mut rows = vec![f32::NAN; m * whole];
-                rows_of_units(dtype, &to, m, whole, &mut rows);
+                unpack_rows(dtype, &to, m, whole, &mut rows);
                 assert!(rows.chunks(whole).all(|row| row[k..].iter().all(|&v| v == 0.0)), "past the row");
                 rows.chunks(whole).flat_map(|row| &row[..k]).copied().collect()
             });
@@ -425,9 +425,9 @@ proptest! {
             got.iter().for_each(|(unit, got)| close(got, &want, tolerance, unit.name()));
             let want: Vec<f32> = x[..k].iter().map(|&v| slope(see(v)) as f32).collect();
             let got = on_each(|| {
-                let (mut units_of_x, mut g) = (Guarded::new(&vec![0u32; row], end), f(&vec![1.0; k]));
-                units(dtype, &x[..k], k, 1, k, &mut units_of_x, &mut []);
-                gelu_backward(dtype, &units_of_x, &mut g);
+                let (mut packed_x, mut g) = (Guarded::new(&vec![0u32; row], end), f(&vec![1.0; k]));
+                pack_rows(dtype, &x[..k], k, 1, k, &mut packed_x, &mut []);
+                gelu_backward(dtype, &packed_x, &mut g);
                 g.to_vec()
             });
             got.iter().for_each(|(unit, got)| close(got, &want, 2e-5, unit.name()));
@@ -454,7 +454,7 @@ proptest! {
         let got = on_each(|| {
             let zeros = || Guarded::new(&vec![0.0; n], end);
             let (mut value, mut first, mut second) = (Guarded::new(&x, end), zeros(), zeros());
-            adamw(&mut value, &Guarded::new(&g, end), First::Whole(&mut first), &mut second, &step);
+            adamw(&mut value, &Guarded::new(&g, end), First::F32(&mut first), &mut second, &step);
             value.to_vec()
         });
         got.iter().for_each(|(unit, got)| close(got, &want, 1e-5, unit.name()));
@@ -473,13 +473,13 @@ proptest! {
         let m: Vec<half::bf16> = m.into_iter().map(half::bf16::from_f32).collect();
         let mut whole: Vec<f32> = m.iter().map(|m| m.to_f32()).collect();
         let (mut want, mut second) = (x.clone(), squares.clone());
-        adamw(&mut want, &g, First::Whole(&mut whole), &mut second, &step);
+        adamw(&mut want, &g, First::F32(&mut whole), &mut second, &step);
         want.extend(whole.iter().map(|m| half::bf16::from_f32(*m).to_f32()));
         let bits: Vec<u16> = m.iter().map(|m| m.to_bits()).collect();
         let got = on_each(|| {
             let (mut value, mut second) = (Guarded::new(&x, end), Guarded::new(&squares, end));
             let mut first = Guarded::new(&bits, end);
-            adamw(&mut value, &Guarded::new(&g, end), First::Half(&mut first), &mut second, &step);
+            adamw(&mut value, &Guarded::new(&g, end), First::Bf16(&mut first), &mut second, &step);
             let first = first.iter().map(|&m| half::bf16::from_bits(m).to_f32());
             value.iter().copied().chain(first).collect::<Vec<f32>>()
         });

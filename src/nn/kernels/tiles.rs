@@ -20,7 +20,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::gemm::{self, ADD, Columns, HALVES, LEFT_BYTES, Product, WIDTH, WRITE, dot, finish};
+use super::gemm::{self, ADD, BF16_OUT, Columns, LEFT_BYTES, Product, WIDTH, WRITE, dot, finish};
 use super::lanes::Lanes;
 
 /// Rows of a tile, and units in a row of it.
@@ -228,7 +228,7 @@ unsafe fn rest<L: Lanes, const KIND: u8>(p: &Product, block: &Pending, rows: usi
                 match p.how {
                     WRITE => finish::<L, KIND, WRITE>(p, v, block.row + i, columns),
                     ADD => finish::<L, KIND, ADD>(p, v, block.row + i, columns),
-                    _ => finish::<L, KIND, HALVES>(p, v, block.row + i, columns),
+                    _ => finish::<L, KIND, BF16_OUT>(p, v, block.row + i, columns),
                 }
             }
         }

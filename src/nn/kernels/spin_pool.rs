@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 type Job = *const (dyn Fn(usize) + Sync);
 
 /// One thread that hands out work and those of its pool that are free to help.
-pub struct Team {
+pub struct SpinPool {
     /// Round, pieces of it, and the next one to take; changed as one.
     word: AtomicU64,
     finished: AtomicUsize,
@@ -18,15 +18,15 @@ pub struct Team {
 }
 
 // SAFETY: the job is written only while no piece of a round is left, and read only by who holds one.
-unsafe impl Sync for Team {}
+unsafe impl Sync for SpinPool {}
 
 const PIECES: u32 = 16;
 const ROUND: u32 = 32;
 
-impl Team {
+impl SpinPool {
     /// Runs `work` on this thread. The other threads of the pool join when they are free; none has to.
-    pub fn gather<T>(work: impl FnOnce(&Team) -> T) -> T {
-        let team = Team {
+    pub fn scope<T>(work: impl FnOnce(&SpinPool) -> T) -> T {
+        let spin = SpinPool {
             word: AtomicU64::new(0),
             finished: AtomicUsize::new(0),
             job: UnsafeCell::new(None),
@@ -42,25 +42,25 @@ impl Team {
         rayon::in_place_scope(|scope| {
             for _ in 1..rayon::current_num_threads() {
                 scope.spawn(|_| {
-                    team.joined.store(true, Ordering::Relaxed);
+                    spin.joined.store(true, Ordering::Relaxed);
                     wait(|| {
-                        while team.take() {}
-                        team.over.load(Ordering::Acquire)
+                        while spin.take() {}
+                        spin.over.load(Ordering::Acquire)
                     })
                 });
             }
-            let _over = Over(&team.over);
-            work(&team)
+            let _over = Over(&spin.over);
+            work(&spin)
         })
     }
 
     /// Itself once another thread has joined; until then work is not worth cutting.
-    pub fn joined(&self) -> Option<&Team> {
+    pub fn ready(&self) -> Option<&SpinPool> {
         self.joined.load(Ordering::Relaxed).then_some(self)
     }
 
     /// Calls `piece` for `0..pieces` (at most 65,535), each number once, and returns when all are done.
-    pub fn share(&self, pieces: usize, piece: &(dyn Fn(usize) + Sync)) {
+    pub fn run(&self, pieces: usize, piece: &(dyn Fn(usize) + Sync)) {
         assert!(pieces < 1 << PIECES);
         // SAFETY: only the lifetime changes; the job is not called after this function returns, see `take`.
         let job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(piece) };
@@ -70,7 +70,7 @@ impl Team {
         let round = (self.word.load(Ordering::Relaxed) >> ROUND) + 1;
         self.word.store(round << ROUND | (pieces as u64) << PIECES, Ordering::Release);
         /// Waits for the pieces that were taken; after a panic here the others are not taken any more.
-        struct Taken<'a>(&'a Team);
+        struct Taken<'a>(&'a SpinPool);
         impl Drop for Taken<'_> {
             fn drop(&mut self) {
                 let word = self.0.word.fetch_and(!0 << ROUND, Ordering::AcqRel);
@@ -81,10 +81,10 @@ impl Team {
         while self.take() {}
     }
 
-    /// [`Team::share`] of a slice: pieces of `size` values, the last one shorter.
+    /// [`SpinPool::run`] of a slice: pieces of `size` values, the last one shorter.
     pub fn chunks<T: Send>(&self, values: &mut [T], size: usize, piece: impl Fn(usize, &mut [T]) + Sync) {
         let (len, start) = (values.len(), Shared(values.as_mut_ptr()));
-        self.share(len.div_ceil(size), &|i| {
+        self.run(len.div_ceil(size), &|i| {
             let at = i * size;
             // SAFETY: pieces are disjoint and inside the slice, which is borrowed until all are done.
             piece(i, unsafe { std::slice::from_raw_parts_mut(start.get().add(at), size.min(len - at)) });
@@ -150,10 +150,10 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut values = vec![0u32; 1000];
             pool.install(|| {
-                Team::gather(|team| {
+                SpinPool::scope(|spin| {
                     for round in 0..3000usize {
                         let size = round % 7 * 40 + 1;
-                        team.chunks(&mut values[..round % 301], size, |i, part| {
+                        spin.chunks(&mut values[..round % 301], size, |i, part| {
                             assert!(part.len() <= size && i < 301);
                             part.iter_mut().for_each(|v| *v += 1);
                         });
@@ -169,13 +169,13 @@ mod tests {
     fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         for bad in [0, 7, 63] {
-            let ran = || Team::gather(|team| team.share(64, &|i| assert!(i != bad, "piece {i}")));
+            let ran = || SpinPool::scope(|spin| spin.run(64, &|i| assert!(i != bad, "piece {i}")));
             assert!(catch_unwind(AssertUnwindSafe(|| pool.install(ran))).is_err());
         }
         let sum = AtomicUsize::new(0);
         pool.install(|| {
-            Team::gather(|team| {
-                team.share(64, &|i| {
+            SpinPool::scope(|spin| {
+                spin.run(64, &|i| {
                     sum.fetch_add(i, Ordering::Relaxed);
                 })
             });
