@@ -33,7 +33,7 @@ fn bundle(dir: &Path, architecture: Architecture) -> Bundle {
     net::complete(&model.modules(), &config, &mut weights, 1);
     for (name, array) in &mut weights.0 {
         if name.starts_with("document.") {
-            array.data.iter_mut().for_each(|x| *x *= 0.9);
+            array.values_mut().iter_mut().for_each(|x| *x *= 0.9);
         }
     }
     let rendering = TextConfig { max_tokens: 128, ..TextConfig::default() };
