@@ -2,10 +2,9 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 /// From now on a signal ends the process: what it had not finished writing is removed, one line says so, and the exit code
@@ -23,34 +22,47 @@ pub fn end_without_a_trace(what: &'static str) {
     });
 }
 
-/// Ctrl-C and SIGTERM while a model is trained: the first asks for a checkpoint and an end, the second ends at once.
+/// Ctrl-C and SIGTERM while a model is trained: the first asks for a checkpoint and an end, the second ends at once. Before the first
+/// step there is nothing to save, and the first ends at once too.
+#[derive(Default)]
 pub struct Stop {
-    /// Whether a signal ends the process at once: before there is something to save, and from the second one on.
-    at_once: Arc<AtomicBool>,
-    /// The last signal, 0 for none.
-    last: Arc<AtomicUsize>,
+    begun: AtomicBool,
+    /// The first signal, 0 for none.
+    signal: AtomicU8,
 }
 
 impl Stop {
-    /// Takes over Ctrl-C and SIGTERM.
-    pub fn listen() -> io::Result<Self> {
-        let signals = Stop { at_once: Arc::new(AtomicBool::new(true)), last: Arc::default() };
-        for signal in [SIGINT, SIGTERM] {
-            // in this order: the first signal arms what the second one runs into
-            flag::register_conditional_shutdown(signal, 128 + signal, signals.at_once.clone())?;
-            flag::register(signal, signals.at_once.clone())?;
-            flag::register_usize(signal, signals.last.clone(), signal as usize)?;
-        }
-        Ok(signals)
+    /// Takes over both signals.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn listen() -> io::Result<Arc<Self>> {
+        let stop = Arc::new(Stop::default());
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let heard = stop.clone();
+        std::thread::spawn(move || {
+            for signal in signals.forever() {
+                let is_first = heard.signal.swap(signal as u8, Ordering::SeqCst) == 0;
+                if is_first && heard.begun.load(Ordering::SeqCst) {
+                    continue;
+                }
+                sverka::files::remove_unfinished();
+                let name = if signal == SIGINT { "interrupted" } else { "terminated" };
+                let what =
+                    if is_first { "nothing is trained yet" } else { "go on from the last checkpoint with --resume" };
+                let _ = writeln!(io::stderr(), "{name}: {what}");
+                std::process::exit(128 + signal);
+            }
+        });
+        Ok(stop)
     }
-    /// From now on a signal waits for a checkpoint.
-    pub fn wait_for_checkpoint(&self) {
-        if self.last().is_none() {
-            self.at_once.store(false, Ordering::SeqCst);
-        }
+    /// A step was made: from now on the first signal waits for a checkpoint. Gives the signal that came, if any.
+    pub fn after_step(&self) -> Option<u8> {
+        self.begun.store(true, Ordering::SeqCst);
+        self.signal()
     }
     /// The signal that came, if any.
-    pub fn last(&self) -> Option<u8> {
-        u8::try_from(self.last.load(Ordering::SeqCst)).ok().filter(|&signal| signal > 0)
+    pub fn signal(&self) -> Option<u8> {
+        Some(self.signal.load(Ordering::SeqCst)).filter(|&signal| signal > 0)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use indicatif::ProgressBar;
 use sverka::Error;
@@ -45,7 +45,7 @@ struct Bar<'a> {
     output: &'a Output,
     bar: ProgressBar,
     best: Mutex<Option<f64>>,
-    stop: Stop,
+    stop: Arc<Stop>,
 }
 
 const STEPS: u64 = 10_000;
@@ -61,8 +61,7 @@ impl Progress for Bar<'_> {
             report.items_per_second,
             clock(report.seconds_left)
         ));
-        self.stop.wait_for_checkpoint();
-        if self.stop.last().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.stop.after_step().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
     fn validated(&self, v: &Validation) {
         if v.best
@@ -108,7 +107,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let stop = Stop::listen().map_err(|e| Error::Internal { op: "listen to signals", what: e.to_string() })?;
     let progress = Bar { output, bar, best: Mutex::new(None), stop };
     let outcome =
-        sverka::train::train(&recipe, &run, args.resume, &progress).map_err(|e| match progress.stop.last() {
+        sverka::train::train(&recipe, &run, args.resume, &progress).map_err(|e| match progress.stop.signal() {
             Some(signal) => Failure::Stopped(signal, e.to_string()),
             None => e.into(),
         })?;

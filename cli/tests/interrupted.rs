@@ -2,7 +2,7 @@
 #![cfg(unix)]
 mod common;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::*;
@@ -10,7 +10,7 @@ use common::*;
 /// Long enough to be killed in the middle; a checkpoint every third step makes it likely that one is being written then;
 /// and everything that has state: dropout, swaps, an average, validations in the middle of epochs.
 const TRAIN: &str = "[train]\nepochs = 20\nbatch = 4\nlr = 1e-3\ncheckpoint_every = 3\nvalidate_every = 10\ndropout = 0.1\n\
-    swap = 0.5\naverage = 0.9\n";
+    swap_probability = 0.5\nema_decay = 0.9\n";
 
 /// Writes the recipe `shop.toml` and what it names.
 fn recipe(dir: &Path) {
@@ -32,12 +32,13 @@ fn steps(run: &Path) -> usize {
     std::fs::read_to_string(run.join("log.jsonl")).unwrap_or_default().matches("\"step\":").count()
 }
 
-/// Starts the run, or goes on with it, and kills it with signal 9 once its log has so many entries.
-fn kill_at(dir: &Path, run: &str, entries: usize, more: &[&str]) {
+/// Starts the run, or goes on with it, and sends it a signal once its log has so many entries. Gives how it ended, and its last words.
+fn signal_at(dir: &Path, run: &str, entries: usize, more: &[&str], signal: &str) -> Output {
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("sverka"))
         .args(arguments(run, more))
         .current_dir(dir)
         .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let start = Instant::now();
@@ -46,10 +47,16 @@ fn kill_at(dir: &Path, run: &str, entries: usize, more: &[&str]) {
         assert!(start.elapsed() < Duration::from_secs(120), "the run does not get on");
         std::thread::sleep(Duration::from_millis(1));
     }
-    child.kill().unwrap();
-    let status = child.wait().unwrap();
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status}");
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
     assert!(!dir.join(run).join("metrics.json").exists());
+    output
+}
+
+fn kill_at(dir: &Path, run: &str, entries: usize, more: &[&str]) {
+    let status = signal_at(dir, run, entries, more, "-KILL").status;
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status}");
 }
 
 fn finish(dir: &Path, run: &str, more: &[&str]) {
@@ -101,4 +108,31 @@ fn what_a_killed_write_leaves_behind_does_no_harm() {
     finish(dir, "killed", &["--resume"]);
     assert_same_model(dir, "killed");
     assert!(names(&checkpoint).iter().all(|n| !n.contains("999") && !n.ends_with(".part")), "{:?}", names(&checkpoint));
+}
+
+#[test]
+fn ctrl_c_and_sigterm_end_with_a_checkpoint_of_the_last_step_and_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    recipe(dir);
+    finish(dir, "whole", &[]);
+    for (signal, code, more) in [("-INT", 130, &[][..]), ("-TERM", 143, &["--resume"])] {
+        let entries = if more.is_empty() { 20 } else { 60 };
+        let Output { status, stderr, .. } = signal_at(dir, "stopped", entries, more, signal);
+        let said = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(code), "{said}");
+        assert!(said.lines().count() == 1 && said.contains("--resume"), "{said}");
+        let text = std::fs::read(dir.join("stopped/checkpoint/state.json")).unwrap();
+        let step = serde_json::from_slice::<serde_json::Value>(&text).unwrap()["step"].as_u64().unwrap();
+        let log = std::fs::read_to_string(dir.join("stopped/log.jsonl")).unwrap();
+        let last = log.lines().rfind(|line| line.contains("\"kind\":\"step\"")).unwrap();
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(last).unwrap()["step"],
+            step,
+            "steps after the checkpoint"
+        );
+        assert!(said.contains(&format!("step {step}")), "{said}");
+    }
+    finish(dir, "stopped", &["--resume"]);
+    assert_same_model(dir, "stopped");
 }
