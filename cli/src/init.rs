@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     start: Option<PathBuf>,
     /// The column of labels, 1 or 0; `none`: every row is a match [default: label, or a column that says yes and no]
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", requires = "pairs")]
     label_column: Option<String>,
     /// The id column, or that of the left and of the right list [default: id, else the first, else one of codes]
     #[arg(long, value_name = "COLUMN[,RIGHT]", value_delimiter = ',')]

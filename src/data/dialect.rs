@@ -103,7 +103,7 @@ fn choose(readings: [Reading; 4]) -> Result<Reading, (u8, u8)> {
     let best = readings.iter().filter(|r| r.width > 1).map(|r| r.share).fold(0.0, f64::max);
     let mut rest: Vec<Reading> = Vec::new();
     for reading in readings {
-        if reading.width > 1 && reading.share >= 0.8 * best {
+        if reading.width > 1 && reading.share >= 0.8 * best && reading.share >= 0.5 {
             rest.push(reading);
         }
     }
@@ -218,8 +218,32 @@ fn titles(records: &[Vec<String>], width: usize) -> usize {
     };
     let count = records.iter().take(TITLES).take_while(|r| is_title(r)).count();
     // a list whose rows are as poor has no titles
-    let header = records.get(count);
-    if count < TITLES && header.is_some_and(|h| 2 * filled(h) > width && records.len() > count + 1) { count } else { 0 }
+    let is_filled = |r: &&Vec<String>| 2 * filled(r) > width && records.len() > count + 1;
+    if count > 0 {
+        return if count < TITLES && records.get(count).as_ref().is_some_and(is_filled) { count } else { 0 };
+    }
+    // a first line with empty cells, and below it one that surely names every column
+    let before = records.iter().take(TITLES).take_while(|r| filled(r) < width).count();
+    let is_header = |r: &Vec<String>| {
+        let in_words = |c: &String| !c.trim().is_empty() && !c.contains(|c: char| c.is_ascii_digit());
+        filled(r) == width && r.iter().take(width).all(in_words)
+    };
+    let names = records.get(before).is_some_and(is_header) && names_numbers(&records[before..]);
+    if names { before } else { 0 }
+}
+
+/// Whether values of a column all have digits, and its name in the first record has none.
+fn names_numbers(records: &[Vec<String>]) -> bool {
+    let Some((first, rows)) = records.split_first() else { return false };
+    first.iter().enumerate().any(|(i, name)| {
+        let cells = rows.iter().filter_map(|r| r.get(i)).map(|c| c.trim()).filter(|c| !is_missing(c));
+        let (all, with_digits) = cells.fold((0, 0), |(all, some), c| (all + 1, some + usize::from(has_digit(c))));
+        !name.trim().is_empty() && !has_digit(name) && all > 0 && 10 * with_digits > 9 * all
+    })
+}
+
+fn has_digit(text: &str) -> bool {
+    text.contains(|c: char| c.is_ascii_digit())
 }
 
 /// Whether the first record names columns, as far as the records below it say.
@@ -229,7 +253,9 @@ fn has_names(records: &[Vec<String>]) -> bool {
     if first.len() > counted + 1 && first[counted..].iter().enumerate().all(|(i, c)| c.trim() == i.to_string()) {
         return true; // 0, 1, 2, ...: what pandas calls columns without names
     }
-    let has_digit = |c: &str| c.chars().any(|c| c.is_ascii_digit());
+    if names_numbers(records) {
+        return true;
+    }
     let is_number =
         |c: &str| has_digit(c) && c.chars().all(|c| c.is_ascii_digit() || "+-., %\u{a0}\u{202f}".contains(c));
     let mut looks_like_data = false;
@@ -241,9 +267,6 @@ fn has_names(records: &[Vec<String>]) -> bool {
             continue;
         }
         let share = |test: &dyn Fn(&str) -> bool| cells.iter().filter(|c| test(c)).count() as f64 / cells.len() as f64;
-        if !has_digit(name) && share(&has_digit) > 0.9 {
-            return true; // every value has digits, and the name has none
-        }
         let repeats = |(j, c): (usize, &&str)| *c == name && rows.get(j).is_none_or(|r| r != first);
         let repeated = rows.iter().enumerate().any(|(j, r)| r.get(i).is_some_and(|c| repeats((j, &c.trim()))));
         looks_like_data |= (is_number(name) && share(&is_number) > 0.9) || repeated;
@@ -281,7 +304,7 @@ mod tests {
 
     #[test]
     fn delimiters_between_which_nothing_decides_are_both_named() {
-        assert_eq!(of("a,b;c\nd,e;f\n"), Err((b';', b',')));
+        assert_eq!(of("a,b;c\nd;e,f\n"), Err((b';', b',')));
     }
 
     #[test]

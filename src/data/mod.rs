@@ -1,17 +1,20 @@
 //! Files to records, and matches to files.
 //!
-//! Every reader stands on one floor: [`open`] turns bytes into UTF-8 text (gzip, byte order marks, Windows-1251 and
-//! UTF-16 are found and converted, with a warning), `rows` turns text into rows of named cells, whatever the file is
-//! (CSV with any delimiter, JSON lines, Parquet), and a format gives the rows their meaning. So a links file may be a
-//! Parquet file and a joined file may be JSON lines without a line of code for it. Rows are streamed: a table is held
-//! once, as its records, and [`stream_pairs`] holds one pair.
+//! Readers are three layers: [`open`] turns bytes into UTF-8 text (gzip, byte order marks, other encodings), `rows` turns
+//! text into rows of named cells, whatever the file is (CSV with any delimiter, JSON, Parquet), and a format gives the
+//! rows their meaning. So a links file may be a Parquet file and a joined file may be JSON lines without a line of code
+//! for it. Rows are streamed: a table is held once, as its records, and [`stream_pairs`] holds one pair.
+//!
+//! Delimiter, header, ids and labels are found out, and a guess is checked against the rows that it explains; what other
+//! programs leave in files (HTML, words for a missing value, row numbers, sums) is read as a person reads it. What was
+//! guessed, changed or left out is in the [`ReadReport`].
 //!
 //! What a user's file may do wrong is an [`Error::Data`](crate::Error::Data) with file, line and column. The rule that
 //! decides what `--skip-bad-rows` may drop is one sentence: an error that names a line is a bad row, any other is fatal.
 //!
 //! Refused: the `csv` crate for reading (by design it never complains about quotes: an unclosed one swallows the rest of
 //! the file in silence; it writes our files), Arrow (the Parquet crate's row interface reads what a list of products
-//! holds, at a fifth of the build time), guessing an encoding that could be two (an error asks the user instead).
+//! holds, at a fifth of the build time), guessing an encoding, a delimiter or a label column that could be two (an error asks the user instead).
 
 mod cells;
 mod clean;

@@ -99,7 +99,8 @@ fn record(notes: &Notes, mut row: Row, id_at: Option<usize>, columns: &Arc<[Stri
     let id = match id_at {
         None => row.line.to_string(),
         // a later JSON row never moves the columns before it, so the id stays where it is
-        Some(at) => clean::id(&row.values.remove(at)),
+        Some(at) if at < row.values.len() => clean::id(&row.values.remove(at)),
+        Some(_) => String::new(), // a JSON row before the first that has an id
     };
     for value in &mut row.values {
         clean::clean(notes, row.line, value);

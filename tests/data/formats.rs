@@ -61,7 +61,7 @@ fn json_lines_may_bring_new_keys_and_lack_old_ones() {
     assert_eq!(table.records[0].values, ["x", "", ""]);
     assert_eq!(
         (table.records[1].id.as_str(), &table.records[1].values[..]),
-        ("2", &["".into(), "3.5".into(), "[\"a\",1]".to_string()][..])
+        ("2", &["".into(), "3.50".into(), "[\"a\",1]".to_string()][..])
     );
 }
 
@@ -251,7 +251,7 @@ fn a_folder_is_recognised_or_says_what_it_lacks() {
     folder.write("train.py", "print()");
     assert!(matches!(
         detect(folder.0.path(), &ReadOptions::default()).unwrap(),
-        Source::Ditto(Parts { train: Some(_), valid: None, test: None, ..Default::default() })
+        Source::Ditto(Parts { train: Some(_), valid: None, test: None, .. })
     ));
     folder.write("train.txt.medium", "COL a VAL b\tCOL a VAL c\t1\n");
     let error = detect(folder.0.path(), &ReadOptions::default()).unwrap_err().to_string();

@@ -2,11 +2,13 @@
 
 mod bad_input;
 mod formats;
+mod mutants;
 mod noise;
 mod output;
 mod real;
 #[path = "../require/mod.rs"]
 mod require;
+mod sweep;
 
 use std::path::PathBuf;
 

@@ -25,7 +25,7 @@ fn deepmatcher_folders() {
         ("amazon-google", 1363, 3226, [(6874, 699), (2293, 234), (2293, 234)], &["title", "manufacturer", "price"]),
         ("dblp-acm", 2616, 2294, [(7417, 1332), (2473, 444), (2473, 444)], &["title", "authors", "venue", "year"]),
     ] {
-        let source = detect(&data.join("products").join(name)).unwrap();
+        let source = detect(&data.join("products").join(name), &ReadOptions::default()).unwrap();
         assert!(matches!(source, Source::Deepmatcher { .. }));
         let set = pairs(&source);
         assert_eq!((set.left.len(), set.right.len(), counts(&set)), (left, right, wanted), "{name}");
@@ -42,7 +42,7 @@ fn ditto_folders_with_repeated_lines() {
         ("dirty-itunes-amazon", [(321, 78), (109, 27), (109, 27)], &[]),
         ("fodors-zagats", [(567, 66), (190, 22), (189, 22)], &["name", "addr", "city", "phone", "type", "class"]),
     ] {
-        let source = detect(&data.join("ditto").join(name)).unwrap();
+        let source = detect(&data.join("ditto").join(name), &ReadOptions::default()).unwrap();
         assert!(matches!(source, Source::Ditto(_)));
         let set = pairs(&source);
         assert_eq!(counts(&set), wanted, "{name}");
@@ -79,7 +79,7 @@ fn prosept_as_links() {
     let Some(data) = real_sets() else { return };
     let [items, products, links] =
         ["Dealer_product.csv", "marketing_product.csv", "split.csv"].map(|n| data.join("prosept").join(n));
-    let source = guess_links(&items, &products, &links).unwrap();
+    let source = guess_links(&items, &products, &links, &ReadOptions::default()).unwrap().0;
     let Source::Links { left_column, right_column, label_column, part_column, .. } = &source else {
         panic!("another format")
     };
