@@ -450,6 +450,68 @@ mod tests {
     }
 
     #[test]
+    fn spans_are_where_texts_and_fields_are() {
+        let columns: Vec<String> = ["title", "brand"].map(str::to_string).into();
+        let values = ["sony camera 500 мл".to_string(), "camera black".to_string()].into();
+        let record = Record { id: "1".into(), columns: columns.into(), values };
+        let inputs = [Input::Text("camera zoom"), (&record).into(), Input::Text("black camera 500мл sony")];
+        for (mark_shared, max_tokens) in [(false, 64), (true, 64), (false, 12), (true, 12)] {
+            let tokenizer = open("cased", TextConfig { mark_shared, max_tokens, ..Default::default() });
+            for count in 1..=3 {
+                let sides: Vec<TokenizedSide> =
+                    inputs[..count].iter().map(|i| tokenizer.prepare(*i).unwrap()).collect();
+                let encoding = tokenizer.encode(&inputs[..count]).unwrap();
+                assert_eq!(encoding, tokenizer.join(&sides.iter().collect::<Vec<_>>()));
+                let all: usize = sides.iter().map(TokenizedSide::tokens).sum();
+                let texts: Vec<&TokenSpan> = encoding.spans.iter().filter(|span| span.field.is_none()).collect();
+                assert_eq!(texts.len(), count);
+                let kept: usize = texts.iter().map(|span| (span.end - span.start) as usize).sum();
+                assert_eq!(kept + encoding.truncated as usize, all);
+                for (number, (span, side)) in texts.iter().zip(&sides).enumerate() {
+                    assert_eq!(span.input as usize, number);
+                    let ids = &encoding.ids[span.start as usize..span.end as usize];
+                    assert_eq!(ids, &side.ids[..ids.len()]);
+                    let of_text = |s: &&TokenSpan| s.field.is_some() && s.input as usize == number;
+                    let fields: Vec<&TokenSpan> = encoding.spans.iter().filter(of_text).collect();
+                    assert_eq!(fields.len(), if number == 1 { 2 } else { 0 });
+                    if let [title, brand] = fields[..] {
+                        assert_eq!((title.start, title.end, brand.end), (span.start, brand.start, span.end));
+                        let alone = tokenizer.prepare(Input::Text(&record.values[0])).unwrap();
+                        let in_title = (title.end - title.start) as usize;
+                        assert_eq!(in_title, alone.tokens().min(ids.len()));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_of_three_texts_is_cut_first() {
+        for (tokens, room, kept) in [
+            ([10, 3, 8], 15, [6, 3, 6]),
+            ([5, 5, 5], 13, [5, 4, 4]),
+            ([2, 3, 4], 9, [2, 3, 4]),
+            ([9, 1, 1], 5, [3, 1, 1]),
+        ] {
+            let mut cut = tokens;
+            truncate(&mut cut, room);
+            assert_eq!(cut, kept, "{tokens:?}");
+        }
+    }
+
+    #[test]
+    fn texts_without_words_or_of_another_script_are_not_readable() {
+        let tokenizer = open("cased", TextConfig::default());
+        let side = |text| tokenizer.prepare(Input::Text(text)).unwrap();
+        assert!(side("camera black 500").is_readable());
+        for text in ["", "—", " !? "] {
+            assert!(!side(text).is_readable(), "{text}");
+        }
+        let ugaritic = side("𐎀𐎁𐎂 𐎃𐎄");
+        assert!(ugaritic.unknown() > 0 && !ugaritic.is_readable());
+    }
+
+    #[test]
     fn empty_and_long_texts() {
         let tokenizer = open("cased", TextConfig { mark_shared: true, max_tokens: 64, ..Default::default() });
         let empty = Record { id: "1".into(), columns: vec!["title".to_string()].into(), values: vec![String::new()] };
