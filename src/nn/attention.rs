@@ -1,5 +1,5 @@
 //! Self-attention over packed sequences (Vaswani et al., NeurIPS 2017): one head of one sequence at a time, scores of at
-//! most [`BLOCK`] queries in memory, all in the cache. The backward pass computes the probabilities anew.
+//! most [`BLOCK`] queries in memory, all in the cache. The backward pass computes the probabilities again.
 
 use std::cell::RefCell;
 
@@ -83,7 +83,7 @@ impl Attention {
     }
 
     /// Packed words of `qkv [t, 3h]` of one sequence to `out [queries, h]`, the first `queries` tokens asking; a `spin` pool shares the heads, whose
-    /// results are together in `apart` before they are put beside each other.
+    /// results are in `apart` before they are put next to each other.
     pub fn forward(
         &self,
         qkv: &[u32],

@@ -199,7 +199,7 @@ impl<T: Real> Model<T> {
         first_token: usize,
         kept: &mut [&mut [f32]],
     ) -> Result<()> {
-        let (h, Range { start, end }) = (self.shape.hidden, request.layers);
+        let (h, Range { start, end }) = (self.shape.hidden, request.layers.clone());
         match request.start {
             Start::Tokens(_) => self.gpu.embed(&mut work.x, packed, &self.tables, &self.norm)?,
             Start::States { states, .. } => {

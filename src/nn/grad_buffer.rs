@@ -1,7 +1,7 @@
-//! What training keeps beside a parameter: its gradient and the optimiser's moments, whole, in half or by rows.
+//! What training keeps in addition to a parameter: its gradient and the optimizer's moments, dense, as bf16 or by rows.
 //!
 //! A gradient is there from the moment the backward pass reaches its layer until the next step, when the activations of
-//! the layers behind are gone; so a step's memory is the larger of the two and not their sum.
+//! the layers after it are gone; so a step's memory is the larger of the two and not their sum.
 //!
 //! A step's tokens touch some hundred rows of a word table of thirty thousand, and a corpus some thousand: the others have a
 //! gradient and moments of zero, and are not there. Sums and updates have the bits that whole arrays would give.
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// An array of a parameter's size.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GradBuffer {
-    /// So many zeros, which are not there.
+    /// All zeros; nothing is allocated.
     Zero(usize),
     /// All of it.
     Dense(Buffer<f32>),
@@ -72,7 +72,7 @@ impl GradBuffer {
     /// All values as f32 at one place, zeros where there were none.
     ///
     /// # Panics
-    /// Held otherwise: who writes a gradient knows how.
+    /// If the buffer is sparse or bf16.
     pub fn dense_mut(&mut self) -> &mut [f32] {
         if let GradBuffer::Zero(n) = *self {
             *self = GradBuffer::Dense(Buffer::new(n));
@@ -104,7 +104,7 @@ impl GradBuffer {
             }
         }
     }
-    /// Takes all values anew, rounded where they are held in half.
+    /// Replaces all values, rounded in a bf16 buffer.
     ///
     /// # Errors
     /// Another number of values.

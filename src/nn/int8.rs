@@ -46,7 +46,7 @@ pub struct Sample {
     every: usize,
 }
 
-/// What a layer's linear bricks are given: rows of the sample.
+/// What a layer's linear layers are given: rows of the sample.
 #[derive(Debug, Default)]
 pub struct Inputs {
     /// Of key and value, `[r, h]`.
@@ -79,7 +79,7 @@ impl Sample {
         Ok(Sample { plan, states, hidden, every: batch.tokens().div_ceil(ROWS).max(1) })
     }
 
-    /// Takes the sample through an f32 layer and gives what its bricks met. With `first_only`, as the last layer is served, all
+    /// Takes the sample through an f32 layer and gives the inputs of its linear layers. With `first_only`, as the last layer is served, all
     /// but key and value see first tokens alone, and the sample ends there.
     pub fn through(&mut self, layer: &Layer, first_only: bool) -> Inputs {
         let (h, f, every) = (self.hidden, layer.shape.ff, self.every);

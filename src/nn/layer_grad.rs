@@ -6,7 +6,7 @@
 //! the sums do not depend on the number of threads.
 //!
 //! Memory: a layer keeps packed words of queries, keys, values, context, both normalised sums and the feed-forward's inner rows (in
-//! bf16 20 `h` bytes a token), and candle its input (4 `h`). Everything else is computed anew. What a layer keeps goes when its
+//! bf16 20 `h` bytes a token), and candle its input (4 `h`). Everything else is computed again. What a layer keeps goes when its
 //! backward pass ends, and the gradients of the layer before take its memory. Packed weights and the gradients of activations
 //! are one layer's, whichever is at work: weights are packed when a pass comes by, as they had to be once a step anyway.
 
@@ -360,7 +360,7 @@ impl LayerOp {
         d_x
     }
 
-    /// Gradients of a group's activations; fills its `deltas` and `d_x`, and `kept` anew.
+    /// Gradients of a group's activations; fills its `deltas` and `d_x`, and `kept` again.
     fn group_backward(
         &self,
         layer: &Layer,

@@ -216,7 +216,7 @@ fn broken(path: &Path, length: usize, e: SafeTensorError) -> Error {
         E::TensorInvalidInfo | E::ValidationOverflow => "a tensor's shape does not fit its bytes".to_string(),
         other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
     };
-    Error::model(path, "header", what, "fetch or copy the file anew")
+    Error::model(path, "header", what, "fetch or copy the file again")
 }
 
 /// Writes arrays to a new file and flushes it to the disk. The same arrays always give the same bytes.

@@ -311,7 +311,7 @@ impl<T: Real> Gpu<T> {
     }
 
     /// Attention within each sequence into `out`. `query` rows are `stride` values apart: one for each token, or with `first` one
-    /// for each sequence; keys and values stand beside each other in `key_value`, rows `stride` apart. Biases of queries and values.
+    /// for each sequence; keys and values are next to each other in `key_value`, rows `stride` apart. Biases of queries and values.
     pub fn attention(
         &self,
         out: &mut Array<T>,

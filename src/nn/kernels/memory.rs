@@ -100,7 +100,7 @@ pub fn padded_len(sizes: &[usize]) -> usize {
     sizes.iter().map(|size| size.next_multiple_of(LINE)).sum()
 }
 
-/// Buffers of one size that are taken, used in parts, and taken anew when all their parts are gone.
+/// Buffers of one size that are taken, used in parts, and taken again when all their parts are gone.
 #[derive(Default)]
 pub struct BlockPool {
     list: Vec<Arc<Memory>>,

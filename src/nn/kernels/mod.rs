@@ -1,7 +1,7 @@
-//! The one room with `unsafe`: kernels for the unit at hand, chosen once, behind entries that check every length.
+//! The one module with `unsafe`: kernels for this CPU's unit, chosen once, called through entries that check every length.
 //!
 //! A kernel is written once, generic over [`lanes::Lanes`]; a unit is a file that implements it. Units: AVX-512 with VNNI
-//! and BF16, AVX2 with FMA, and plain Rust; beside AVX-512, tiles for products of bf16 and int8 (AMX).
+//! and BF16, AVX2 with FMA, and plain Rust; with the feature `amx` also tiles for products of bf16 and int8, next to AVX-512.
 //! `SVERKA_CPU=amx|avx512|avx2|portable` forces one. All sums have a fixed order, so results are the same bits on every
 //! unit, but for products of bf16 on tiles (int8 models have some in attention), whose order is another; tests compare them.
 
@@ -11,11 +11,11 @@ mod memory;
 mod portable;
 mod rows;
 mod spin_pool;
-#[cfg(any(test, target_arch = "x86_64"))]
+#[cfg(all(feature = "amx", any(test, target_arch = "x86_64")))]
 mod tiles;
 mod unit;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "amx", target_arch = "x86_64"))]
 mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -23,7 +23,7 @@ mod avx2;
 mod avx512;
 #[cfg(feature = "cuda")]
 pub mod cuda;
-#[cfg(test)]
+#[cfg(all(feature = "amx", test))]
 mod emulator;
 #[cfg(test)]
 mod tests;
@@ -253,9 +253,9 @@ unsafe fn product_columns(
     }
     match unit() {
         _ if dtype == Dtype::F32 => run!(gemm::product[F32](p: &Product = p)),
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(feature = "amx", target_arch = "x86_64"))]
         Unit::Amx => go!(amx),
-        #[cfg(test)]
+        #[cfg(all(feature = "amx", test))]
         Unit::Emulated => go!(emulator),
         _ => go!(gemm),
     }

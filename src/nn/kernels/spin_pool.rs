@@ -129,7 +129,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// Looks again and again; after a while others may have the core.
+/// Spins, then yields.
 fn wait(mut done: impl FnMut() -> bool) {
     let mut looks = 0u32;
     while !done() {

@@ -13,10 +13,11 @@ pub enum Unit {
     Avx2,
     /// AVX-512 F, BW, DQ, VL, VNNI and BF16.
     Avx512,
-    /// AMX tiles with BF16 and INT8, beside AVX-512.
+    /// AMX tiles with BF16 and INT8, next to AVX-512.
+    #[cfg(feature = "amx")]
     Amx,
-    /// Tiles in plain Rust, beside the best lanes.
-    #[cfg(test)]
+    /// Tiles in plain Rust, next to the best lanes.
+    #[cfg(all(feature = "amx", test))]
     Emulated,
 }
 
@@ -27,15 +28,17 @@ impl Unit {
             Unit::Portable => "portable",
             Unit::Avx2 => "avx2",
             Unit::Avx512 => "avx512",
+            #[cfg(feature = "amx")]
             Unit::Amx => "amx",
-            #[cfg(test)]
+            #[cfg(all(feature = "amx", test))]
             Unit::Emulated => "emulated tiles",
         }
     }
     /// The units this CPU has, best last.
     pub fn available() -> Vec<Unit> {
+        #[allow(unused_mut)] // for the feature
         let mut units = Unit::of_lanes();
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(feature = "amx", target_arch = "x86_64"))]
         if units.contains(&Unit::Avx512) && super::amx::granted() {
             units.push(Unit::Amx);
         }
@@ -68,8 +71,9 @@ impl Unit {
     /// The unit whose lanes do everything but products on tiles; itself where it has none.
     pub(crate) fn lanes(self) -> Unit {
         match self {
+            #[cfg(feature = "amx")]
             Unit::Amx => Unit::Avx512,
-            #[cfg(test)]
+            #[cfg(all(feature = "amx", test))]
             Unit::Emulated => Unit::best_of_lanes(),
             unit => unit,
         }
