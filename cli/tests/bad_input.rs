@@ -172,14 +172,14 @@ fn broken_weights() {
         let bytes = std::fs::read(&path).unwrap();
         write(&path, &bytes[..bytes.len() / 2]);
     });
-    one_line(&cut, &["model.safetensors", "cut short", "copy the file anew"]);
+    one_line(&cut, &["model.safetensors", "cut short", "copy the file again"]);
     let greedy = info(|model| {
         let path = model.join("model.safetensors");
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[..8].copy_from_slice(&(1u64 << 60).to_le_bytes());
         write(&path, bytes);
     });
-    one_line(&greedy, &["model.safetensors", "claims more bytes", "copy the file anew"]);
+    one_line(&greedy, &["model.safetensors", "claims more bytes", "copy the file again"]);
     for (value, said) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "-inf")] {
         let broken = info(|model| {
             let path = model.join("model.safetensors");
