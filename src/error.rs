@@ -102,6 +102,14 @@ impl std::fmt::Display for Location {
     }
 }
 
+/// A message on one line, whatever a file put into it.
+pub(crate) fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
 /// What a person can do where the operating system refused; nothing where the source says so itself.
 fn hint(op: &str, source: &std::io::Error) -> &'static str {
     if source.get_ref().is_some_and(|own| own.to_string().contains("; ")) {
@@ -128,7 +136,7 @@ impl Error {
     /// A broken place in a user's file.
     pub fn data(path: &Path, line: Option<u64>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
         let place = Location { path: path.into(), line, column: None };
-        Error::Data { place, what: what.into(), remedy: remedy.into() }
+        Error::Data { place, what: one_line(what.into()), remedy: one_line(remedy.into()) }
     }
     /// A broken model file.
     pub fn model(path: &Path, key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {

@@ -248,7 +248,7 @@ fn ids_that_became_decimal_numbers_still_link() {
 }
 
 #[test]
-fn labels_beside_both_texts_have_other_names_too() {
+fn labels_in_rows_of_both_texts_have_other_names_too() {
     let folder = Folder::new();
     for name in ["gold_label", "is_match", "Match", "target", "is_duplicate"] {
         let path = folder.write("pairs.csv", format!("left_name,right_name,{name}\nOrbit,Orbit,1\nOrbit,Lenta,0\n"));

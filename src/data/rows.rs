@@ -11,7 +11,7 @@ use super::notes::Notes;
 use super::open::{Opened, open};
 use super::parquet::ParquetRows;
 use super::{MAX_CELL, MAX_COLUMNS, ReadOptions, ReadReport};
-use crate::error::Location;
+use crate::error::{Location, one_line};
 use crate::{Error, Result};
 
 /// A row of a file.
@@ -123,8 +123,8 @@ pub(super) fn bad_cell(
     what: impl Into<String>,
     remedy: impl Into<String>,
 ) -> Error {
-    let place = Location { path: path.into(), line: Some(line), column: Some(column.into()) };
-    Error::Data { place, what: what.into(), remedy: remedy.into() }
+    let place = Location { path: path.into(), line: Some(line), column: Some(one_line(column.into())) };
+    Error::Data { place, what: one_line(what.into()), remedy: one_line(remedy.into()) }
 }
 
 /// Refuses a cell beyond [`MAX_CELL`].
@@ -154,7 +154,8 @@ pub(super) fn header(path: &Path, names: Vec<String>) -> Result<Vec<String>> {
     let mut seen = HashSet::with_capacity(names.len());
     let mut columns: Vec<String> = Vec::with_capacity(names.len());
     for (i, name) in names.into_iter().enumerate() {
-        let name = clean::id(&name);
+        // a spreadsheet breaks a long name in its cell
+        let name = clean::id(&name).replace("\r\n", " ").replace(['\n', '\r'], " ");
         let name = if name.is_empty() && i > 0 { format!("column {}", i + 1) } else { name };
         if !seen.insert(name.clone()) {
             let what = format!("two columns are called `{name}`");
