@@ -45,7 +45,11 @@ impl Architecture {
         plain.map_or_else(|| toml::Value::Table(with).try_into(), Ok).map_err(|e: toml::de::Error| {
             let key = settings.keys().next().map_or("model".into(), |key| format!("model.{key}"));
             let what = e.message().replace('\n', " ");
-            let what = if what.contains("unit variant") { format!("{name} has no settings of its own") } else { what };
+            let what = if ["unit variant", "empty table"].iter().any(|part| what.contains(part)) {
+                format!("{name} has no settings of its own")
+            } else {
+                what
+            };
             Error::setting(key, settings.to_string().trim().replace('\n', ", "), what)
         })
     }

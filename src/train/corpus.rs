@@ -14,7 +14,8 @@ use crate::Result;
 use crate::models::{Reads, TokenizedList};
 use crate::ranker::Input;
 use crate::records::{Pair, Record, Split};
-use crate::text::{TextEncoder, TokenizedSide};
+use crate::text::normalize::collapsed;
+use crate::text::{TextEncoder, TokenizedSide, shown};
 
 /// What became of one source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -62,13 +63,14 @@ impl Lists {
         self.lists.iter().map(list).collect()
     }
 
-    /// Adds the pairs of a source, grouped by left record. A listwise model has nothing to say of a list of one candidate: it is left
+    /// Adds the pairs of a source, grouped by the left text (in files of pairs each line has a record of its own). A listwise model has nothing to say of a list of one candidate: it is left
     /// out.
     fn add(&mut self, source: &LoadedSource, pairs: &[Pair], text: &TextEncoder, reads: Reads) -> Result<()> {
         let mut lists: Vec<(u32, Vec<&Pair>)> = Vec::new();
         let mut places = HashMap::new();
         for pair in pairs {
-            let place = *places.entry(pair.left).or_insert_with(|| {
+            let text = plain_key(source, pair.left);
+            let place = *places.entry(text).or_insert_with(|| {
                 lists.push((pair.left, Vec::new()));
                 lists.len() - 1
             });
@@ -93,6 +95,11 @@ impl Lists {
         self.sides.extend(sides);
         Ok(())
     }
+}
+
+/// The text of a left record, by which lists are told apart.
+fn plain_key(source: &LoadedSource, left: u32) -> String {
+    collapsed(&shown(&source.config, Input::Record(&source.set.left[left as usize])))
 }
 
 /// All that a run reads.

@@ -1,7 +1,7 @@
 //! The training examples of an epoch: which pairs come, swapped or with words left out, which pairs are made from records, and for models that
 //! read more than pairs, which documents are compared.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -31,6 +31,8 @@ struct Side {
     tokens: TokenizedSide,
     /// Number of its source.
     source: usize,
+    /// The first side of the same list with the same text: in files of pairs each line has a record of its own.
+    same: u32,
     /// Sides of the same list that are near and other products.
     siblings: Vec<u32>,
 }
@@ -106,9 +108,13 @@ impl Sampler {
             let sides = rows.par_iter().map(|&row| {
                 let record = visible(&config, &records[row as usize]);
                 let tokens = text.prepare(Input::Record(&record))?;
-                Ok(Side { record, tokens, source: number, siblings: Vec::new() })
+                Ok(Side { record, tokens, source: number, same: 0, siblings: Vec::new() })
             });
-            let sides: Vec<Side> = sides.collect::<Result<_>>()?;
+            let mut sides: Vec<Side> = sides.collect::<Result<_>>()?;
+            let mut first: HashMap<String, u32> = HashMap::new();
+            for (side, number) in sides.iter_mut().zip(self.sides.len() as u32..) {
+                side.same = *first.entry(collapsed(&side.record.values.join(" "))).or_insert(number);
+            }
             places.extend(rows.into_iter().zip(self.sides.len() as u32..));
             self.sides.extend(sides);
         }
@@ -163,11 +169,12 @@ impl Sampler {
         }
     }
 
-    /// Matches of each query and its non-matches, by side; queries that have both.
+    /// Matches of each query and its non-matches, by the first side of each text; queries that have both.
     fn contrasts(&self) -> impl Iterator<Item = (u32, Vec<u32>, Vec<u32>)> {
         let mut queries: BTreeMap<u32, [BTreeSet<u32>; 2]> = BTreeMap::new();
         for item in &self.items {
-            queries.entry(item.left).or_default()[usize::from(item.label)].insert(item.right);
+            let [left, right] = [item.left, item.right].map(|at| self.side(at).same);
+            queries.entry(left).or_default()[usize::from(item.label)].insert(right);
         }
         let both = queries.into_iter().filter(|(_, [no, yes])| !no.is_empty() && !yes.is_empty());
         both.map(|(query, [no, yes])| (query, yes.into_iter().collect(), no.into_iter().collect()))
@@ -276,7 +283,7 @@ impl Sampler {
             let text = self.text(self.side(item.left));
             let alone = |at: u32| text.join(&[&self.side(at).tokens]);
             let mut texts = vec![alone(item.left), alone(item.right)];
-            if let Some(wrong) = wrong.get(&item.left) {
+            if let Some(wrong) = wrong.get(&self.side(item.left).same) {
                 let mut rng = generator(&[self.seed, epoch, Purpose::Contrast as u64, i as u64]);
                 texts.push(alone(wrong[rng.random_range(0..wrong.len())]));
             }
