@@ -59,7 +59,7 @@ fn a_damaged_parquet_file_is_nobody_elses_mistake() {
         lists(dir.path());
         write(&dir.path().join("pairs.csv"), "left_id,right_id\n11,a\n");
         let assert = sverka(dir.path()).args(["init", "left.parquet", "right.csv", "pairs.csv"]).assert().code(2);
-        one_line(&assert, &["left.parquet: not a readable Parquet file", "write it anew"]);
+        one_line(&assert, &["left.parquet: not a readable Parquet file", "write or copy it again"]);
     }
 }
 
@@ -143,10 +143,11 @@ fn eval(label: &str) -> Assert {
 
 #[test]
 fn labels_that_are_none() {
-    for label in ["2", "NaN", "yes", ""] {
+    for label in ["2", "NaN", "maybe", ""] {
         one_line(&eval(label).code(2), &["test.csv:4", "label", "write 1 for a match"]);
     }
     eval("0").code(0);
+    eval("yes").code(0);
 }
 
 /// Breaks a model and asks for it.

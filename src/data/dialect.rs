@@ -132,11 +132,8 @@ fn better(a: &Reading, b: &Reading) -> std::cmp::Ordering {
         by_first
             .then_with(|| textual(b).total_cmp(&textual(a)))
             .then_with(|| {
-                (a.share - b.share)
-                    .abs()
-                    .ge(&0.1)
-                    .then(|| a.share.total_cmp(&b.share))
-                    .unwrap_or(std::cmp::Ordering::Equal)
+                let alike = (a.share - b.share).abs() < 0.1;
+                if alike { std::cmp::Ordering::Equal } else { a.share.total_cmp(&b.share) }
             })
             .then_with(|| a.width.cmp(&b.width))
     })

@@ -323,7 +323,8 @@ mod tests {
         let firsts = |states: &[f32]| super::super::encoder_cpu::first_rows(states, &batch.offsets, SHAPE.hidden);
         let embedded = run(&encoder, Start::Tokens(&batch), 0..0, Rows::All, &[0]);
         assert_near(&embedded.rows, &model.trained(&batch).0[0]);
-        assert_eq!(embedded.kept, [embedded.rows.clone()]);
+        assert_eq!(embedded.kept[0], embedded.rows);
+        assert_eq!(embedded.kept.len(), 1);
         let first = run(&encoder, Start::Tokens(&batch), 0..0, Rows::First, &[]).rows;
         assert_eq!(first, firsts(&embedded.rows));
         let states = run(&encoder, Start::Tokens(&batch), 0..2, Rows::All, &[]).rows;

@@ -72,7 +72,7 @@ fn damaged_files_end_with_rows_or_an_error_of_the_user() {
             let files = || Parts { pairs: Some(path.clone()), ..Parts::default() };
             let results = [
                 read_table(&path, &options).map(|_| ()),
-                stream_pairs(&path, &options).and_then(|pairs| pairs.map(|p| p.map(|_| ())).collect()),
+                stream_pairs(&path, &options).and_then(|mut pairs| pairs.try_for_each(|p| p.map(|_| ()))),
                 read_pairs(&Source::Joined(files()), &options).map(|_| ()),
                 read_pairs(&Source::Ditto(files()), &options).map(|_| ()),
                 guess_links(&path, &path, &path, &options).and_then(|s| read_pairs(&s.0, &options)).map(|_| ()),

@@ -32,7 +32,7 @@ enum Header {
     TitleWide,
     Separator,
     RowNumbers,
-    NoHeader,
+    Bare,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ fn written(way: Way) -> Vec<u8> {
         _ => {}
     }
     match way.header {
-        Header::NoHeader => {}
+        Header::Bare => {}
         Header::Capitals => text += &line(&owned(&["ID", "Название, цвет", "Цена, руб"])),
         Header::IdLast => text += &line(&owned(&["name", "price", "id"])),
         Header::RowNumbers => text += &line(&owned(&["", "id", "name", "price"])),
@@ -118,7 +118,7 @@ fn no_way_of_writing_a_list_is_misread_in_silence() {
                     Header::TitleWide,
                     Header::Separator,
                     Header::RowNumbers,
-                    Header::NoHeader,
+                    Header::Bare,
                 ] {
                     for decimal in ['.', ','] {
                         for (line, ends) in [

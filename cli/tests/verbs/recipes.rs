@@ -19,7 +19,7 @@ fn init_then_train_then_use() {
     run(&[&train[..], &["--resume"]].concat(), 0);
     run(&["eval", "run/model", "pairs"], 0);
     let said = stderr(&run(&[&train[..4], &["--run", "told"]].concat(), 0));
-    assert!(said.contains("validation F1") && !said.contains(['\r', '\x1b']), "a bar without a terminal: {said:?}");
+    assert!(said.contains("validation ap") && !said.contains(['\r', '\x1b']), "a bar without a terminal: {said:?}");
     one_line(&run(&["train", "shop.toml", "--set", "train.epoch=2"], 2), &["epoch"]);
     one_line(&run(&["train", "shop.toml", "--dtype", "int8", "--run", "r2"], 2), &["int8"]);
     one_line(

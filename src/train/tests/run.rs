@@ -157,6 +157,18 @@ fn the_best_weights_are_kept_by_the_measure_that_is_asked_for() {
 #[test]
 fn a_stopped_run_of_two_towers_or_of_a_duo_gives_the_same_model() {
     let folder = folder();
+    // each query has a match and a non-match
+    let queries = |color: &str| {
+        let cases = [("1", "1", 1), ("1", "2", 0), ("2", "2", 1), ("2", "5", 0), ("5", "5", 1), ("5", "1", 0)];
+        let pairs = ["floor", "glass", "cleaner"].iter().flat_map(|thing| {
+            cases.map(|(a, b, label)| (format!("{color} {thing} {a} l"), format!("{thing} {color} {b} by acme"), label))
+        });
+        let pairs: Vec<(String, String, u8)> = pairs.collect();
+        lines(&pairs.iter().map(|(l, r, y)| (l.as_str(), r.as_str(), *y)).collect::<Vec<_>>())
+    };
+    for (name, color) in [("train.txt", "red"), ("valid.txt", "green"), ("test.txt", "blue")] {
+        folder.write(name, &queries(color));
+    }
     for architecture in ["dssm", "duo"] {
         let sets =
             [format!("model.architecture={architecture}"), "text.mark_shared=false".into(), "train.epochs=2".into()];
