@@ -14,6 +14,8 @@
 //! | [`bundle`] | a model on disk |
 //! | [`train`], [`pipeline`] | what happens to weights; retrieve, score, decide |
 #![warn(missing_docs)]
+// essays of modules name private items too: they are for readers of the source
+#![allow(rustdoc::private_intra_doc_links)]
 
 pub mod bundle;
 pub mod calibrate;

@@ -16,7 +16,7 @@ use crate::tables::TableArgs;
 pub struct DataArgs {
     /// The model's folder
     pub model: PathBuf,
-    /// A folder or file of labelled pairs (DeepMatcher, Ditto, WDC, joined CSV), or a recipe whose [data] is read
+    /// A folder or file of labelled pairs (DeepMatcher, Ditto, WDC, joined CSV), or a recipe whose `[data]` is read
     pub data: PathBuf,
     /// The pairs that are used
     #[arg(long, value_enum, default_value_t = SplitArg::Test)]

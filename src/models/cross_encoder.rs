@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The last layer computes the first token's row alone. Refused: mean pooling (no gain on product pairs, and the published heads
-//! expect [CLS]).
+//! expect `[CLS]`).
 
 use candle_core::{D, Tensor};
 

@@ -49,8 +49,10 @@ pub struct TokenizedSide {
     total: usize,
     /// Those of them that are unknown.
     unknown: usize,
-    /// Whether there is a letter or a digit in the text.
-    has_word: bool,
+    /// Letters and digits of the whole text.
+    letters: usize,
+    /// Those of them that are in unknown tokens.
+    unread: usize,
     /// Fields: where each ends among the tokens that are kept.
     fields: Vec<u32>,
 }
@@ -68,9 +70,9 @@ impl TokenizedSide {
     fn fields(&self) -> usize {
         if self.fields.is_empty() { 0 } else { (self.fields.len() + 1).min(255) }
     }
-    /// False for a text without a word, or one whose tokens are mostly unknown (another script): nothing can be said of it.
+    /// False for a text without a word, or one whose letters are mostly in unknown tokens (another script): nothing can be said of it.
     pub fn is_readable(&self) -> bool {
-        self.has_word && 2 * self.unknown <= self.total
+        self.letters > 0 && 2 * self.unread <= self.letters
     }
 }
 
@@ -117,8 +119,7 @@ impl TextEncoder {
         let rendered = render(&self.config, input);
         let spans = &rendered.spans;
         let own = spans.iter().any(|s| s.segment.is_some());
-        let has_word = rendered.text.contains(char::is_alphanumeric);
-        let mut prepared = TokenizedSide { has_word, ..TokenizedSide::default() };
+        let mut prepared = TokenizedSide { letters: letters(&rendered.text), ..TokenizedSide::default() };
         if self.config.mark_shared {
             prepared.words = Words::new(&rendered.text, spans.iter().map(|s| (s.value, s.end, s.price)));
         }
@@ -127,8 +128,12 @@ impl TextEncoder {
         for (start, chunk) in chunks(&rendered.text) {
             let tokens = self.tokenize(chunk)?;
             prepared.total += tokens.len();
-            let is_unknown = |id: &&u32| Some(**id) == self.files.unknown;
-            prepared.unknown += tokens.get_ids().iter().filter(is_unknown).count();
+            let unknown =
+                tokens.get_ids().iter().zip(tokens.get_offsets()).filter(|(id, _)| Some(**id) == self.files.unknown);
+            for (_, &(from, to)) in unknown {
+                prepared.unknown += 1;
+                prepared.unread += letters(chunk.get(from..to).unwrap_or_default());
+            }
             let room = self.config.max_tokens - prepared.ids.len();
             for (&id, &(from, to)) in tokens.get_ids().iter().zip(tokens.get_offsets()).take(room) {
                 prepared.ids.push(id);
@@ -245,6 +250,11 @@ fn truncate(tokens: &mut [usize], room: usize) {
             extra = extra.saturating_sub(1);
         }
     }
+}
+
+/// Letters and digits of a text.
+fn letters(text: &str) -> usize {
+    text.chars().filter(|c| c.is_alphanumeric()).count()
 }
 
 /// How many tokens of two texts fit into `room`.

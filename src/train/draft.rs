@@ -99,7 +99,7 @@ impl Draft {
     /// The recipe, with what was seen as comments.
     ///
     /// # Errors
-    /// What [`Recipe::parse`] refuses of its own text: a mistake of ours.
+    /// What `Recipe::read` refuses of its own text: a mistake of ours.
     pub fn recipe(&self, name: &str, init: &Path, source: &Source) -> Result<String> {
         let failed = |e: toml::ser::Error| Error::Internal { op: "write recipe", what: e.to_string() };
         let mut text = String::from(
