@@ -215,7 +215,7 @@ pub fn export(bundle: &Path, dir: &Path, force: bool) -> Result<()> {
     })
 }
 
-/// Writes the model in `from` with another vocabulary, made of its own by [`crate::text::prune`]. Gives the rows before and
+/// Writes the model in `from` with another vocabulary, made of its own by [`crate::text::prune()`]. Gives the rows before and
 /// after.
 ///
 /// # Errors

@@ -9,7 +9,7 @@
 //! programs leave in files (HTML, words for a missing value, row numbers, sums) is read as a person reads it. What was
 //! guessed, changed or left out is in the [`ReadReport`].
 //!
-//! What a user's file may do wrong is an [`Error::Data`](crate::Error::Data) with file, line and column. The rule that
+//! What a user's file may do wrong is an [`crate::Error::Data`] with file, line and column. The rule that
 //! decides what `--skip-bad-rows` may drop is one sentence: an error that names a line is a bad row, any other is fatal.
 //!
 //! Refused: the `csv` crate for reading (by design it never complains about quotes: an unclosed one swallows the rest of

@@ -1,7 +1,7 @@
 //! Judgements and runs to numbers, with no model in sight: any tool's probabilities can be measured.
 //!
 //! One measure, one file: [`counts`] (F1, precision, recall of decisions), [`curve`] (everything that tries all
-//! thresholds), [`reliability`] (calibration error and its table), [`scoring_rules`] (Brier score, log loss), [`mcnemar`] (are
+//! thresholds), [`mod@reliability`] (calibration error and its table), [`scoring_rules`] (Brier score, log loss), [`mod@mcnemar`] (are
 //! two runs different, or lucky?). [`report`] takes them together. Ranked lists are measured by [`mod@ndcg`],
 //! [`mod@reciprocal_rank`], [`mod@average_precision`], [`mod@recall`], [`mod@precision`] and [`mod@success`], over the
 //! [`rankings`] of judgements and a run.

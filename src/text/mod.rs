@@ -2,7 +2,7 @@
 //!
 //! A record becomes a line of text in [`render`](mod@render), a line becomes tokens and two sides become one sequence in
 //! [`encoder`]; [`overlap`] decides which words stand on both sides. Nobody outside this room turns a text into tokens,
-//! so a model cannot be served with another text than it was trained on. [`prune`] cuts a vocabulary to what a corpus needs.
+//! so a model cannot be served with another text than it was trained on. [`mod@prune`] cuts a vocabulary to what a corpus needs.
 //!
 //! Refused: a normaliser of our own before the tokenizer (a checkpoint knows the text it was pretrained on), and padding
 //! (sequences travel packed, see [`batch`]).
