@@ -49,7 +49,7 @@ pub struct TokenizedSide {
     total: usize,
     /// Those of them that are unknown.
     unknown: usize,
-    /// Letters and digits of the whole text.
+    /// Letters and digits of the whole text, in bytes.
     letters: usize,
     /// Those of them that are in unknown tokens.
     unread: usize,
@@ -252,9 +252,9 @@ fn truncate(tokens: &mut [usize], room: usize) {
     }
 }
 
-/// Letters and digits of a text.
+/// Bytes of a text's letters and digits: a sign of a script of many signs says more than a letter.
 fn letters(text: &str) -> usize {
-    text.chars().filter(|c| c.is_alphanumeric()).count()
+    text.chars().filter(|c| c.is_alphanumeric()).map(char::len_utf8).sum()
 }
 
 /// How many tokens of two texts fit into `room`.
