@@ -358,6 +358,9 @@ impl Default for Calibrate {
 pub struct Expect {
     /// Test F1 at the stored threshold, by source.
     pub f1: BTreeMap<String, f64>,
+    /// Share of test queries whose match is first, by source; what `sverka rank` measures, not checked by training.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub accuracy_at_1: BTreeMap<String, f64>,
     /// The machine.
     pub hardware: Option<String>,
     /// Wall time.
