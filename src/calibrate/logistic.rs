@@ -3,7 +3,7 @@
 //! targets under bounds, and three weights need none.
 
 /// `ln(1 + exp(x))` without overflow.
-pub(super) fn softplus(x: f64) -> f64 {
+pub fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 

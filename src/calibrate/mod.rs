@@ -176,6 +176,8 @@ impl Calibration {
     }
 }
 
+pub use logistic::softplus;
+
 /// `1 / (1 + exp(-x))`, the probability of an uncalibrated logit.
 pub fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())

@@ -7,7 +7,7 @@ use super::corpus::{Corpus, Lists};
 use super::objective::{Measures, Objective, Step};
 use super::recipe::TrainSettings;
 use crate::Result;
-use crate::calibrate::sigmoid;
+use crate::calibrate::{sigmoid, softplus};
 use crate::eval;
 use crate::models::{Example, LossSettings, Mode, Model, Net, Scorer};
 use crate::nn::Parameters;
@@ -110,9 +110,6 @@ impl Objective for RankingObjective<'_> {
 
 /// Mean binary cross-entropy of raw scores taken as logits.
 fn mean_loss(scores: &[f32], labels: &[bool]) -> f64 {
-    let one = |(&z, &y): (&f32, &bool)| {
-        let z = f64::from(if y { -z } else { z });
-        z.max(0.0) + (-z.abs()).exp().ln_1p()
-    };
+    let one = |(&z, &y): (&f32, &bool)| softplus(f64::from(if y { -z } else { z }));
     scores.iter().zip(labels).map(one).sum::<f64>() / scores.len().max(1) as f64
 }

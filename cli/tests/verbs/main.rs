@@ -14,6 +14,14 @@ use std::path::Path;
 use common::*;
 use serde_json::Value;
 
+/// A folder with the model and the pairs.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    pairs(dir.path());
+    dir
+}
+
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }

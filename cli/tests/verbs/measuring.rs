@@ -3,19 +3,11 @@
 use serde_json::Value;
 
 use crate::common::*;
-use crate::{json, recipe_of_two};
+use crate::{folder, json, recipe_of_two};
 
 /// `eval` of the pairs.
 fn eval(dir: &std::path::Path, more: &[&str]) -> Value {
     json(&stdout(&sverka(dir).args(["eval", "model", "pairs", "--json"]).args(more).assert().code(0)))
-}
-
-/// A folder with the model and the pairs.
-fn folder() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    model(dir.path());
-    pairs(dir.path());
-    dir
 }
 
 #[test]

@@ -3,18 +3,10 @@
 use serde_json::Value;
 
 use crate::common::*;
-use crate::{json, set_threshold};
+use crate::{folder, json, set_threshold};
 
 fn run(dir: &std::path::Path, arguments: &[&str]) -> Value {
     json(&stdout(&sverka(dir).args(arguments).arg("--json").assert().code(0)))
-}
-
-/// A folder with the model and the pairs.
-fn folder() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    model(dir.path());
-    pairs(dir.path());
-    dir
 }
 
 #[test]
