@@ -23,10 +23,10 @@ fn texts() -> Vec<String> {
 }
 
 /// A bundle of an architecture, with drawn heads.
-fn write_bundle(out: &Path, architecture: &Architecture, mark_shared: bool) {
+fn write_bundle(out: &Path, architecture: &Architecture, overlap_segments: bool) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert/rubert");
     let model = architecture.model();
-    let rendering = TextConfig { max_tokens: 64, mark_shared, ..TextConfig::default() };
+    let rendering = TextConfig { max_tokens: 64, overlap_segments, ..TextConfig::default() };
     let mut checkpoint = Checkpoint::read(&from).unwrap();
     checkpoint.select(&*model, Purpose::Start).unwrap();
     let Checkpoint { mut config, mut weights, .. } = checkpoint;
@@ -43,12 +43,12 @@ fn each(check: impl Fn(&str, &dyn Ranker)) {
     let dir = tempfile::tempdir().unwrap();
     for name in Architecture::NAMES {
         let architecture = Architecture::named(name, &toml::Table::new()).unwrap();
-        for mark_shared in [false, true] {
-            let out = dir.path().join(format!("{name}-{mark_shared}"));
-            write_bundle(&out, &architecture, mark_shared);
+        for overlap_segments in [false, true] {
+            let out = dir.path().join(format!("{name}-{overlap_segments}"));
+            write_bundle(&out, &architecture, overlap_segments);
             for dtype in DTYPES {
                 let bundle = Bundle::open(&out, Some(dtype), Device::Cpu).unwrap();
-                check(&format!("{name} in {dtype:?}, shared words marked: {mark_shared}"), &bundle);
+                check(&format!("{name} in {dtype:?}, shared words marked: {overlap_segments}"), &bundle);
             }
         }
     }

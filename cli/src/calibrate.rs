@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 use sverka::Error;
 use sverka::bundle::Bundle;
-use sverka::calibrate::{Calibration, Method, Threshold, ThresholdObjective, choose_threshold};
-use sverka::eval::{Report, report};
+use sverka::calibrate::{Calibration, Method, Refit, Threshold, ThresholdObjective, too_few};
+use sverka::eval::{Report, report_decided};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
@@ -20,7 +20,8 @@ Examples:
   sverka calibrate runs/shop/model shop/ --method isotonic --goal precision=0.95
   sverka calibrate runs/shop/model shop/ --goal cost=5:1     # a wrong pair costs 5, a missed one 1
 
-Use pairs that the model was not trained on. The change is written into MODEL/sverka.json.";
+Use pairs that the model was not trained on, at least ten of each label and better some hundreds. What is better than before on pairs
+left out of the fit (cross-validation) is written into MODEL/sverka.json; the rest stays as it was.";
 
 /// Fit probabilities and the threshold of a model to labelled pairs
 #[derive(Debug, clap::Args)]
@@ -34,9 +35,12 @@ pub struct Args {
     /// What the threshold is chosen for: f1, precision=SHARE, or cost=WRONG:MISSED
     #[arg(long, default_value = "f1", value_parser = GoalArg::from_str)]
     goal: GoalArg,
-    /// Seed of the threshold's bootstrap interval
+    /// Seed of the cross-validation and of the threshold's bootstrap interval
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
+    /// Store calibration and threshold even if the pairs are few or the new ones are not better for certain
+    #[arg(long)]
+    force: bool,
 }
 
 /// `--method`.
@@ -79,10 +83,22 @@ impl FromStr for GoalArg {
 struct CalibrateOutput {
     #[serde(flatten)]
     unseen: Unseen,
-    calibration: Calibration,
-    threshold: Threshold,
+    /// The bundle's calibration from now on.
+    calibration: Option<Calibration>,
+    /// The bundle's threshold from now on.
+    threshold: Option<Threshold>,
+    stored: Stored,
+    /// The model as it was, on all pairs.
     before: Report,
+    /// The new calibration and threshold, on pairs that they were not fitted to (cross-validation).
     after: Report,
+}
+
+/// What was written into the bundle.
+#[derive(Serialize)]
+struct Stored {
+    calibration: bool,
+    threshold: bool,
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
@@ -93,38 +109,58 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         return Err(Error::model(model, "sverka.json", what, "train with it first, then calibrate the result").into());
     }
     let labelled = args.data.read(output)?;
+    let labels = &labelled.labels;
+    if let Some(what) = too_few(labels) {
+        if !args.force {
+            let remedy = "label more pairs, or calibrate with --force";
+            return Err(Error::data(&args.data.data, None, what, remedy).into());
+        }
+        output.warn(format_args!("{}: {what}", args.data.data.display()));
+    }
     let all = scores(&labelled, &bundle, output)?;
     let unseen = Unseen::of(&all);
     unseen.lines().iter().for_each(|line| output.note(line));
     let scores: Vec<f32> = all.iter().map(|score| score.value).collect();
-    let labels = &labelled.labels;
     let method = match args.method {
         MethodArg::Temperature => Method::Temperature,
         MethodArg::Platt => Method::Platt,
         MethodArg::Isotonic => Method::Isotonic,
         MethodArg::Beta => Method::Beta,
     };
-    let before: Vec<f32> = all.iter().map(|score| bundle.decide(score).0).collect();
-    let before = report(&before, labels, bundle.threshold())?;
-    let calibration = Calibration::fit(method, &scores, labels)?;
-    let probabilities: Vec<f32> = scores.iter().map(|s| calibration.probability(*s)).collect();
-    let threshold = choose_threshold(&probabilities, labels, args.goal.0, args.seed)?;
-    let after = report(&probabilities, labels, threshold.value)?;
-    bundle.manifest.calibration = Some(calibration.clone());
-    bundle.manifest.threshold = Some(threshold);
-    bundle.write_manifest()?;
-    let line = |name: &str, b: f64, a: f64| format!("  {name:10} {b:>8.4} {a:>8.4}\n");
+    let (probabilities, accepted): (Vec<f32>, Vec<bool>) = all.iter().map(|score| bundle.decide(score)).unzip();
+    let before = report_decided(&probabilities, &accepted, labels, bundle.threshold())?;
+    let refit = Refit::new((method, args.goal.0), &scores, labels, (&probabilities, &accepted), args.seed)?;
+    let after = report_decided(&refit.probabilities, &refit.accepted, labels, refit.threshold.value)?;
+    let stored = bundle.manifest.take(&refit, &scores, labels, args.force, args.seed)?;
+    if stored.contains(&true) {
+        bundle.write_manifest()?;
+    }
+    let stored = Stored { calibration: stored[0], threshold: stored[1] };
+    let threshold = bundle.manifest.threshold;
     let mut text = format!("{}\n", output.strong(format!("{}: {method} on {}", model.display(), described(&labelled))));
-    text += &output.dim("  measured on the same pairs; use `sverka eval` on others\n");
+    text += &table(&before, &after, output);
+    let new = &refit.threshold;
+    text += &format!("  threshold  {:.4}, 95% interval {:.4} to {:.4}\n", new.value, new.low, new.high);
+    if !stored.calibration {
+        text += "  the calibration is kept as it was: the new one is not better for certain (--force stores it)\n";
+    }
+    if !stored.threshold {
+        text += "  pairs are accepted as before: the new threshold is not better for certain (--force stores it)\n";
+    }
+    let calibration = bundle.manifest.calibration.clone();
+    output.summary(&CalibrateOutput { unseen, calibration, threshold, stored, before, after }, &text)?;
+    Ok(())
+}
+
+/// Before and after, for people.
+fn table(before: &Report, after: &Report, output: &Output) -> String {
+    let line = |name: &str, b: f64, a: f64| format!("  {name:10} {b:>8.4} {a:>8.4}\n");
+    let mut text = output.dim("  after: each pair measured with what was fitted without it (cross-validation)\n");
     text += &format!("  {:10} {:>8} {:>8}\n", "", "before", "after");
     text += &line("F1", before.f1, after.f1);
     text += &line("precision", before.precision, after.precision);
     text += &line("recall", before.recall, after.recall);
     text += &line("ECE", before.ece, after.ece);
     text += &line("Brier", before.brier, after.brier);
-    text += &line("NLL", before.nll, after.nll);
-    text +=
-        &format!("  threshold  {:.4}, 95% interval {:.4} to {:.4}\n", threshold.value, threshold.low, threshold.high);
-    output.summary(&CalibrateOutput { unseen, calibration, threshold, before, after }, &text)?;
-    Ok(())
+    text + &line("NLL", before.nll, after.nll)
 }

@@ -10,7 +10,7 @@ use sverka::bundle::Bundle;
 use sverka::data::{self, MatchWriter, ReadOptions, read_folder_pairs};
 use sverka::index::Bm25;
 use sverka::pipeline::{Labels, MatchOptions, MatchReport, Matching, Stage, run_match};
-use sverka::text::{FieldSelection, TextConfig, differing_tokens, shown};
+use sverka::text::{FieldSelection, TextConfig, differing_tokens, plain_text};
 use sverka::{Error, Match, Pair, Record, Result, Table};
 
 use crate::args::Resolved;
@@ -143,7 +143,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     selection.apply(&mut lists.left, lists.right.as_mut());
     let bundle = bundle.with_fields(selection.fields);
     let config = bundle.tokenizer().rendering().clone();
-    let text = |record: &Record| shown(&config, record.into());
+    let text = |record: &Record| plain_text(&config, record.into());
 
     let options = MatchOptions {
         top_k: args.top_k,

@@ -15,6 +15,7 @@ mod directory;
 mod folder;
 mod manifest;
 mod matcher;
+mod recalibrate;
 mod surgery;
 
 use std::io::Read;
@@ -30,7 +31,6 @@ pub use surgery::{grow_segments, prune_embeddings, take_layers};
 
 pub use crate::nn::weights::Storage;
 
-use crate::calibrate::sigmoid;
 use crate::models::bert::Config;
 use crate::models::{Net, Reads};
 use crate::nn::weights::write_safetensors;
@@ -93,10 +93,7 @@ impl Bundle {
     }
     /// A score as the probability of a match, and whether the pair is accepted: not without something to go by in both texts.
     pub fn decide(&self, score: &Score) -> (f32, bool) {
-        let probability = match &self.manifest.calibration {
-            Some(calibration) => calibration.probability(score.value),
-            None => sigmoid(f64::from(score.value)) as f32,
-        };
+        let probability = self.manifest.probability(score.value);
         (probability, score.readable && probability >= self.threshold())
     }
     /// The probability from which a pair is accepted.

@@ -277,7 +277,7 @@ fn files_that_do_not_belong_together_are_refused() {
     };
     let short = TextConfig { max_tokens: 513, ..TextConfig::default() };
     assert_refused(save(short, &config, "rubert"), "config.json", "rendering.max_tokens");
-    let marked = TextConfig { mark_shared: true, ..TextConfig::default() };
+    let marked = TextConfig { overlap_segments: true, ..TextConfig::default() };
     assert_refused(save(marked.clone(), &config, "rubert"), "config.json", "type_vocab_size");
     let small = Config { vocab_size: 40, ..config.clone() };
     assert_refused(save(TextConfig::default(), &small, "rubert"), "config.json", "vocab_size");

@@ -24,12 +24,14 @@
 
 mod isotonic;
 mod logistic;
+mod refit;
 mod threshold;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use refit::{Refit, carried, too_few};
 pub use threshold::{Threshold, ThresholdObjective, choose_threshold};
 
 use crate::{Error, Result};

@@ -71,8 +71,7 @@ pub fn choose_threshold(
     if let Some(p) = probabilities.iter().find(|p| !(0.0..=1.0).contains(*p)) {
         return Err(pairs_error(format!("{p} is not a probability"), "calibrate the scores first"));
     }
-    let mut pairs: Vec<(f32, bool)> = probabilities.iter().copied().zip(labels.iter().copied()).collect();
-    pairs.sort_by(|x, y| y.0.total_cmp(&x.0).then(y.1.cmp(&x.1)));
+    let pairs = falling(probabilities, labels);
     let mut counts = vec![1u32; pairs.len()];
     let (value, quality) = sweep(&pairs, &counts, goal);
     if let ThresholdObjective::Precision(wanted) = goal
@@ -114,7 +113,7 @@ impl ThresholdObjective {
     }
 
     /// How good it is to accept `right` of `positives` matches and `wrong` others; below 0 (but for a cost): not allowed.
-    fn quality(self, right: u64, wrong: u64, positives: u64) -> f64 {
+    pub(super) fn quality(self, right: u64, wrong: u64, positives: u64) -> f64 {
         let (r, w, p) = (right as f64, wrong as f64, positives as f64);
         match self {
             // Without a match there is nothing to find, and accepting nothing (0 of nothing) is best.
@@ -128,6 +127,18 @@ impl ThresholdObjective {
             }
         }
     }
+}
+
+/// Pairs by falling probability.
+fn falling(probabilities: &[f32], labels: &[bool]) -> Vec<(f32, bool)> {
+    let mut pairs: Vec<(f32, bool)> = probabilities.iter().copied().zip(labels.iter().copied()).collect();
+    pairs.sort_by(|x, y| y.0.total_cmp(&x.0).then(y.1.cmp(&x.1)));
+    pairs
+}
+
+/// The value of [`choose_threshold`], without its interval; of pairs that were checked.
+pub(super) fn best(probabilities: &[f32], labels: &[bool], goal: ThresholdObjective) -> f32 {
+    sweep(&falling(probabilities, labels), &vec![1; labels.len()], goal).0
 }
 
 /// The best threshold and its quality over pairs by falling probability, each standing for `counts` of itself.

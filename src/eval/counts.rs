@@ -27,10 +27,10 @@ impl Counts {
         } += 1;
     }
 
-    /// Counts pairs accepted at or above a threshold.
-    pub fn at(probabilities: &[f32], labels: &[bool], threshold: f32) -> Self {
+    /// Counts decisions.
+    pub fn of(accepted: &[bool], labels: &[bool]) -> Self {
         let mut counts = Counts::default();
-        probabilities.iter().zip(labels).for_each(|(&p, &label)| counts.add(p >= threshold, label));
+        accepted.iter().zip(labels).for_each(|(&accepted, &label)| counts.add(accepted, label));
         counts
     }
 

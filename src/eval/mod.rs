@@ -95,8 +95,19 @@ pub struct Report {
 /// # Errors
 /// No pairs, a probability outside 0..=1 or NaN, lists of different lengths.
 pub fn report(probabilities: &[f32], labels: &[bool], threshold: f32) -> Result<Report> {
+    let accepted: Vec<bool> = probabilities.iter().map(|&p| p >= threshold).collect();
+    report_decided(probabilities, &accepted, labels, threshold)
+}
+
+/// [`report`] of decisions that were made pair by pair, as in cross-validation, where each fold has its own threshold; `threshold` is
+/// only named.
+///
+/// # Errors
+/// As [`report`].
+pub fn report_decided(probabilities: &[f32], accepted: &[bool], labels: &[bool], threshold: f32) -> Result<Report> {
     check(probabilities, labels)?;
-    let counts = Counts::at(probabilities, labels, threshold);
+    same_length("decisions", labels.len(), accepted.len())?;
+    let counts = Counts::of(accepted, labels);
     let curve = Curve::new(probabilities, labels);
     let best = curve.best_f1();
     let name = |level: &f64| format!("{level:.2}");

@@ -27,7 +27,7 @@ use tantivy::{DocSet, Index, InvertedIndexReader, ReloadPolicy, TERMINATED, Tant
 
 use crate::ranker::{Hit, Input, Retriever};
 use crate::records::Record;
-use crate::text::{TextConfig, shown};
+use crate::text::{TextConfig, plain_text};
 use crate::{Error, Result};
 
 /// What a trigram counts, if a word counts 1.
@@ -61,7 +61,7 @@ struct IndexedField {
 impl Bm25 {
     /// Indexes the chosen fields of records. Of equal scores the one of the lower id comes first.
     pub fn of_records(records: &[Record], config: &TextConfig) -> Result<Self> {
-        let index = Self::build(records.iter().map(|record| shown(config, record.into())))?;
+        let index = Self::build(records.iter().map(|record| plain_text(config, record.into())))?;
         let mut order: Vec<u32> = (0..records.len() as u32).collect();
         order.sort_by(|a, b| records[*a as usize].id.cmp(&records[*b as usize].id));
         let mut tie = vec![0; order.len()];
@@ -158,7 +158,7 @@ impl Bm25 {
 impl Retriever for Bm25 {
     fn retrieve(&self, queries: &[Input], k: usize) -> Result<Vec<Vec<Hit>>> {
         let hits = |query: &Input| -> Result<Vec<Hit>> {
-            let top = self.top(&shown(&self.config, *query), k)?;
+            let top = self.top(&plain_text(&self.config, *query), k)?;
             Ok(top.into_iter().map(|(document, score)| Hit { document, score }).collect())
         };
         queries.par_iter().map(hits).collect()

@@ -120,7 +120,7 @@ impl TextEncoder {
         let spans = &rendered.spans;
         let own = spans.iter().any(|s| s.segment.is_some());
         let mut prepared = TokenizedSide { letters: letters(&rendered.text), ..TokenizedSide::default() };
-        if self.config.mark_shared {
+        if self.config.overlap_segments {
             prepared.words = Words::new(&rendered.text, spans.iter().map(|s| (s.value, s.end, s.price)));
         }
         let (mut span, mut word) = (0, 0);
@@ -149,7 +149,7 @@ impl TextEncoder {
                     let here = spans.get(span).filter(|s| s.start <= at).and_then(|s| s.segment);
                     prepared.own.push(here.unwrap_or(NONE));
                 }
-                if self.config.mark_shared {
+                if self.config.overlap_segments {
                     let words = &prepared.words.spans;
                     while words.get(word).is_some_and(|w| w.1 as usize <= at) {
                         word += 1;
@@ -194,7 +194,7 @@ impl TextEncoder {
             spans: Vec::with_capacity(sides.len() + sides.iter().map(|side| side.fields()).sum::<usize>()),
             truncated: (all - tokens) as u32,
         };
-        let marks = match (self.config.mark_shared, sides) {
+        let marks = match (self.config.overlap_segments, sides) {
             (true, [query, document]) => {
                 let (query, document) = relations(&query.words, &document.words);
                 [query, document, Vec::new()]
@@ -208,7 +208,7 @@ impl TextEncoder {
         };
         push(&mut encoding, &template.prefix, 0);
         for (number, (side, &kept)) in sides.iter().zip(kept.iter()).enumerate() {
-            let segments = match (number, self.config.mark_shared) {
+            let segments = match (number, self.config.overlap_segments) {
                 (0, _) => [0, 2, 4, 6, 8],
                 (1, _) => [1, 3, 5, 7, 9],
                 (_, true) => [10, 11, 12, 13, 14],
@@ -413,7 +413,7 @@ mod tests {
     #[test]
     fn shared_words_are_marked_by_the_whole_text() {
         for name in ["cased", "uncased", "unigram"] {
-            let tokenizer = open(name, TextConfig { mark_shared: true, ..Default::default() });
+            let tokenizer = open(name, TextConfig { overlap_segments: true, ..Default::default() });
             let (left, right) = ("sony dsc-w120 /b camera 500мл", "camera dscw120b 500 мл zoom");
             let encoding = tokenizer.encode(&[Input::Text(left), Input::Text(right)]).unwrap();
             let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
@@ -426,7 +426,7 @@ mod tests {
         }
         let mut right = "zoom ".repeat(100);
         right.push_str("camera");
-        let tokenizer = open("cased", TextConfig { mark_shared: true, max_tokens: 16, ..Default::default() });
+        let tokenizer = open("cased", TextConfig { overlap_segments: true, max_tokens: 16, ..Default::default() });
         let encoding = tokenizer.encode(&[Input::Text("camera"), Input::Text(&right)]).unwrap();
         assert_eq!(encoding.segments[1], 2, "the other camera is cut, and still known");
         assert!(encoding.truncated > 80);
@@ -443,8 +443,8 @@ mod tests {
 
         for name in ["cased", "unigram"] {
             let rendering = TextConfig {
-                marks: true,
-                mark_shared: true,
+                ditto_markers: true,
+                overlap_segments: true,
                 segments: [("price".to_string(), 10)].into(),
                 ..Default::default()
             };
@@ -465,8 +465,8 @@ mod tests {
         let values = ["sony camera 500 мл".to_string(), "camera black".to_string()].into();
         let record = Record { id: "1".into(), columns: columns.into(), values };
         let inputs = [Input::Text("camera zoom"), (&record).into(), Input::Text("black camera 500мл sony")];
-        for (mark_shared, max_tokens) in [(false, 64), (true, 64), (false, 12), (true, 12)] {
-            let tokenizer = open("cased", TextConfig { mark_shared, max_tokens, ..Default::default() });
+        for (overlap_segments, max_tokens) in [(false, 64), (true, 64), (false, 12), (true, 12)] {
+            let tokenizer = open("cased", TextConfig { overlap_segments, max_tokens, ..Default::default() });
             for count in 1..=3 {
                 let sides: Vec<TokenizedSide> =
                     inputs[..count].iter().map(|i| tokenizer.prepare(*i).unwrap()).collect();
@@ -523,7 +523,7 @@ mod tests {
 
     #[test]
     fn empty_and_long_texts() {
-        let tokenizer = open("cased", TextConfig { mark_shared: true, max_tokens: 64, ..Default::default() });
+        let tokenizer = open("cased", TextConfig { overlap_segments: true, max_tokens: 64, ..Default::default() });
         let empty = Record { id: "1".into(), columns: vec!["title".to_string()].into(), values: vec![String::new()] };
         let encoding = tokenizer.encode(&[(&empty).into(), Input::Text("")]).unwrap();
         assert_eq!((encoding.ids.len(), encoding.segments, encoding.truncated), (3, vec![0, 0, 1], 0));
@@ -610,7 +610,7 @@ mod tests {
         #[test]
         fn truncation(left in "[a-zа-я0-9 ,./-]{0,80}", right in "\\PC{0,60}", max in 6usize..40, mark: bool, which in 0usize..3) {
             let name = ["cased", "uncased", "unigram"][which];
-            let rendering = TextConfig { max_tokens: max, mark_shared: mark, ..Default::default() };
+            let rendering = TextConfig { max_tokens: max, overlap_segments: mark, ..Default::default() };
             let whole = open(name, TextConfig { max_tokens: 4096, ..rendering.clone() });
             let tokenizer = open(name, rendering);
             let (left, right) = (Input::Text(&left), Input::Text(&right));

@@ -25,4 +25,4 @@ pub use fields::FieldSelection;
 pub use overlap::differing_tokens;
 pub use price::is_price_field;
 pub use prune::{Characters, Keep, Pruned, prune};
-pub use render::{TextConfig, render, shown};
+pub use render::{TextConfig, plain_text, render};

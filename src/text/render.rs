@@ -1,8 +1,8 @@
 //! A record as one line of text.
 //!
-//! The values of the chosen fields stand one after the other, white space collapsed to single spaces; an empty value
-//! leaves nothing behind, not even its mark. Marks are Ditto's `COL name VAL value` (Li et al., Deep Entity Matching with
-//! Pre-Trained Language Models, VLDB 2021), as plain words, because new special tokens would need new embeddings.
+//! The values of the chosen fields follow one another, white space collapsed to single spaces; an empty value gives no text and no
+//! marker. Markers are Ditto's `COL name VAL value` (Li et al., Deep Entity Matching with Pre-Trained Language Models, VLDB 2021), as
+//! plain words, because new special tokens would need new embeddings.
 //!
 //! Refused: field names guessed across tables (`title` is not silently taken for `name`). The rule for a table whose
 //! columns have other names is dull and visible: it is rendered with all its columns, in order.
@@ -23,21 +23,23 @@ pub struct TextConfig {
     /// The fields, in order. Empty, or none of them in the record: all but the id. One that a record lacks is empty there.
     pub fields: Vec<String>,
     /// `COL name VAL value` instead of the bare values.
-    pub marks: bool,
-    /// Fields with a segment of their own on either side: from 2, or from 10 beside `mark_shared`.
+    #[serde(alias = "marks")]
+    pub ditto_markers: bool,
+    /// Fields with a segment of their own on either side: from 2, or from 10 with `overlap_segments`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub segments: BTreeMap<String, u32>,
     /// Tokens of a pair (or of a single text), special tokens included; the longer side is cut first.
     pub max_tokens: usize,
-    /// Words that also stand on the other side get segment 2 (left) or 3 (right), words near one of the other side 4 or 5,
+    /// Words that are also on the other side get segment 2 (left) or 3 (right), words near one of the other side 4 or 5,
     /// numbers, codes and attributes in place of others 6 or 7, shared article codes 8 or 9; see [`overlap`](super::overlap).
-    pub mark_shared: bool,
+    #[serde(alias = "mark_shared")]
+    pub overlap_segments: bool,
 }
 
 impl Default for TextConfig {
     fn default() -> Self {
         let (fields, segments) = (Vec::new(), BTreeMap::new());
-        TextConfig { fields, marks: false, segments, max_tokens: 128, mark_shared: false }
+        TextConfig { fields, ditto_markers: false, segments, max_tokens: 128, overlap_segments: false }
     }
 }
 
@@ -45,7 +47,7 @@ impl TextConfig {
     /// How many rows the model's segment table needs for sequences of so many texts: one a text and at least 2, five a text with shared words
     /// marked; more with fields of their own.
     pub fn segment_count(&self, texts: usize) -> usize {
-        let least = if self.mark_shared { 5 * texts.max(2) } else { texts.max(2) };
+        let least = if self.overlap_segments { 5 * texts.max(2) } else { texts.max(2) };
         self.segments.values().map(|&s| s as usize + 1).max().unwrap_or(0).max(least)
     }
 
@@ -66,7 +68,7 @@ impl TextConfig {
 
     /// Refuses segment numbers that already mean something else.
     pub(super) fn check(&self) -> Result<()> {
-        let least = if self.mark_shared { 10 } else { 2 };
+        let least = if self.overlap_segments { 10 } else { 2 };
         match self.segments.iter().find(|(_, s)| !(least..=255).contains(*s)) {
             None => Ok(()),
             Some((field, &segment)) => Err(Error::setting(
@@ -102,7 +104,7 @@ pub struct Span {
     pub price: bool,
 }
 
-/// The line of text that stands for a record. A plain text is taken as it is, without marks.
+/// A record as one line of text. A plain text is taken as it is, without markers.
 pub fn render(rendering: &TextConfig, input: Input) -> Rendered {
     let mut out = Rendered::default();
     each_field(rendering, input, |name, value| {
@@ -111,7 +113,7 @@ pub fn render(rendering: &TextConfig, input: Input) -> Rendered {
             out.text.push(' ');
         }
         let start = out.text.len();
-        if let Some(name) = name.filter(|_| rendering.marks) {
+        if let Some(name) = name.filter(|_| rendering.ditto_markers) {
             out.text.push_str("COL");
             push_words(&mut out.text, name);
             out.text.push_str(" VAL");
@@ -130,8 +132,8 @@ pub fn render(rendering: &TextConfig, input: Input) -> Rendered {
     out
 }
 
-/// The same text as a person reads it: the chosen values without marks.
-pub fn shown(rendering: &TextConfig, input: Input) -> String {
+/// The same text as a person reads it: the chosen values without markers.
+pub fn plain_text(rendering: &TextConfig, input: Input) -> String {
     let mut text = String::new();
     each_field(rendering, input, |_, value| push_words(&mut text, value));
     text
@@ -174,12 +176,12 @@ mod tests {
         let r = record(&[("title", " Клей \t ПВА "), ("price", ""), ("note", "5 л")]);
         let plain = TextConfig::default();
         assert_eq!(render(&plain, (&r).into()).text, "Клей ПВА 5 л");
-        let marked = TextConfig { marks: true, ..plain.clone() };
+        let marked = TextConfig { ditto_markers: true, ..plain.clone() };
         let rendered = render(&marked, (&r).into());
         assert_eq!(rendered.text, "COL title VAL Клей ПВА COL note VAL 5 л");
         let values: Vec<&str> = rendered.spans.iter().map(|s| &rendered.text[s.value..s.end]).collect();
         assert_eq!(values, ["Клей ПВА", "5 л"]);
-        assert_eq!(shown(&marked, (&r).into()), "Клей ПВА 5 л");
+        assert_eq!(plain_text(&marked, (&r).into()), "Клей ПВА 5 л");
         let chosen = TextConfig { fields: vec!["note".into(), "title".into()], ..plain.clone() };
         assert_eq!(render(&chosen, (&r).into()).text, "5 л Клей ПВА");
         let empty = record(&[("title", " "), ("note", "")]);
@@ -207,7 +209,7 @@ mod tests {
         let mut rendering = TextConfig { segments: [("price".to_string(), 2)].into(), ..Default::default() };
         assert!(rendering.check().is_ok());
         assert_eq!(rendering.segment_count(2), 3);
-        rendering.mark_shared = true;
+        rendering.overlap_segments = true;
         let error = rendering.check().unwrap_err().to_string();
         assert!(error.contains("text.segments.price = 2") && error.contains("starts at 10"), "{error}");
         assert_eq!(TextConfig::default().segment_count(2), 2);

@@ -15,7 +15,7 @@ use crate::models::{Reads, TokenizedList};
 use crate::ranker::Input;
 use crate::records::{Pair, Record, Split};
 use crate::text::normalize::collapsed;
-use crate::text::{TextEncoder, TokenizedSide, shown};
+use crate::text::{TextEncoder, TokenizedSide, plain_text};
 
 /// What became of one source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -99,7 +99,7 @@ impl Lists {
 
 /// The text of a left record, by which lists are told apart.
 fn plain_key(source: &LoadedSource, left: u32) -> String {
-    collapsed(&shown(&source.config, Input::Record(&source.set.left[left as usize])))
+    collapsed(&plain_text(&source.config, Input::Record(&source.set.left[left as usize])))
 }
 
 /// All that a run reads.

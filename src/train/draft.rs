@@ -128,7 +128,7 @@ impl Draft {
         text += &format!("[text]\nfields = [{list}]\nmax_tokens = {}\n", self.max_tokens);
         text += "# Marks the words that both texts share: better than without, a little slower. Python's transformers can't\n\
                  # make such marks: leave it out for a model that is to be exported.\n";
-        text += "mark_shared = true\n\n";
+        text += "overlap_segments = true\n\n";
         text += "[train]\nepochs = 10\nbatch = 32\nlr = 5e-5\nearly_stopping = 3\n";
         text += "dtype = \"bf16\"    # about three times as fast as f32\n";
         Ok(text)

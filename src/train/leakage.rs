@@ -16,13 +16,14 @@ use crate::Result;
 use crate::ranker::Input;
 use crate::records::{Pair, Record, Split};
 use crate::text::normalize::collapsed;
-use crate::text::{TextConfig, shown};
+use crate::text::{TextConfig, plain_text};
 
 /// A pair's two texts, different from all others, whichever is first.
 pub(super) type Key = [u8; 16];
 
 fn key(config: &TextConfig, left: &Record, right: &Record) -> Key {
-    let (a, b) = (collapsed(&shown(config, Input::Record(left))), collapsed(&shown(config, Input::Record(right))));
+    let (a, b) =
+        (collapsed(&plain_text(config, Input::Record(left))), collapsed(&plain_text(config, Input::Record(right))));
     let (first, second) = if a <= b { (a, b) } else { (b, a) };
     let mut hash = Sha256::new();
     hash.update((first.len() as u64).to_le_bytes());

@@ -15,11 +15,11 @@ use crate::Result;
 use crate::index::Bm25;
 use crate::ranker::Input;
 use crate::records::{Pair, PairSet, Record, Split};
-use crate::text::{TextConfig, shown};
+use crate::text::{TextConfig, plain_text};
 
 /// Adds non-matches to every split of a set, drawn from the split's seed; gives their number.
 pub fn make(set: &mut PairSet, how: &Negatives, config: &TextConfig, seed: impl Fn(Split) -> u64) -> Result<u64> {
-    let text = |record: &Record| shown(config, Input::Record(record));
+    let text = |record: &Record| plain_text(config, Input::Record(record));
     let mut known: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
     for pair in &set.pairs {
         known.entry(pair.left).or_default().insert(pair.right);

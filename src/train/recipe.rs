@@ -493,7 +493,7 @@ impl Recipe {
 }
 
 /// Keys that had another name: the table, the name before, the name now. Each is also a serde alias of its field.
-const RENAMED: [(&str, &str, &str); 13] = [
+const RENAMED: [(&str, &str, &str); 15] = [
     ("", "start", "model"),
     ("model", "dir", "init"),
     ("data", "leave_out", "eval_only"),
@@ -505,6 +505,8 @@ const RENAMED: [(&str, &str, &str); 13] = [
     ("train", "swap", "swap_probability"),
     ("train", "average", "ema_decay"),
     ("train", "measure", "metric"),
+    ("text", "marks", "ditto_markers"),
+    ("text", "mark_shared", "overlap_segments"),
     ("augment", "thin", "word_dropout"),
     ("augment", "words", "max_words"),
 ];

@@ -19,7 +19,7 @@ use super::ranking::RankingObjective;
 use super::recipe::Recipe;
 use super::trainer;
 use crate::bundle::{self, Checkpoint, Contents, Manifest, Purpose, Storage};
-use crate::calibrate::{Calibration, Threshold, choose_threshold, sigmoid};
+use crate::calibrate::{Calibration, Threshold, choose_threshold, sigmoid, too_few};
 use crate::eval::{self, Report};
 use crate::files::write_beside;
 use crate::models::bert::Config;
@@ -49,10 +49,10 @@ pub struct Outcome {
     pub test: BTreeMap<String, Report>,
     /// The same with the plain logistic function in place of the calibration, at one half.
     pub uncalibrated: BTreeMap<String, Report>,
-    /// The map fitted on validation.
-    pub calibration: Calibration,
-    /// The threshold chosen on validation.
-    pub threshold: Threshold,
+    /// The map fitted on validation; `None` where the scores say nothing about the labels.
+    pub calibration: Option<Calibration>,
+    /// The threshold chosen on validation; `None` without a map: then one half.
+    pub threshold: Option<Threshold>,
     /// What became of each source.
     pub data: Vec<Counts>,
     /// SHA-256 of the training pairs.
@@ -126,15 +126,16 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     let state = trainer::fit(&mut objective, &recipe.train, run_dir, resume, progress)?;
 
     let scores = objective.scores(&corpus.valid)?;
-    let calibration = Calibration::fit(recipe.calibrate.method, &scores, labels)?;
-    let calibrated = |scores: &[f32]| scores.iter().map(|&s| calibration.probability(s)).collect::<Vec<f32>>();
-    let probabilities = calibrated(&scores);
-    let threshold = choose_threshold(&probabilities, labels, recipe.calibrate.goal, recipe.train.seed)?;
-    let valid = eval::report(&probabilities, labels, threshold.value)?;
+    let (calibration, threshold) = calibrated(recipe, &scores, labels, progress)?;
+    // what the bundle will make of a score
+    let mut manifest = Manifest { calibration, threshold, ..Manifest::default() };
+    let accepts_from = threshold.map_or(0.5, |threshold| threshold.value);
+    let probabilities = |scores: &[f32]| scores.iter().map(|&s| manifest.probability(s)).collect::<Vec<f32>>();
+    let valid = eval::report(&probabilities(&scores), labels, accepts_from)?;
     let (mut test, mut uncalibrated) = (BTreeMap::new(), BTreeMap::new());
     for (name, lists) in corpus.test.iter().filter(|(_, lists)| !lists.labels.is_empty()) {
         let scores = objective.scores(lists)?;
-        test.insert(name.clone(), eval::report(&calibrated(&scores), &lists.labels, threshold.value)?);
+        test.insert(name.clone(), eval::report(&probabilities(&scores), &lists.labels, accepts_from)?);
         let plain: Vec<f32> = scores.iter().map(|&s| sigmoid(f64::from(s)) as f32).collect();
         uncalibrated.insert(name.clone(), eval::report(&plain, &lists.labels, 0.5)?);
     }
@@ -148,7 +149,7 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
         valid,
         test,
         uncalibrated,
-        calibration,
+        calibration: manifest.calibration.take(),
         threshold,
         data: corpus.counts.clone(),
         fingerprint: corpus.fingerprint.clone(),
@@ -157,6 +158,26 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     save_bundle(recipe, run_dir, &outcome, &config, objective.parameters())?;
     write_json(&metrics, &outcome)?;
     Ok(outcome)
+}
+
+/// Calibration and threshold from validation; neither where the scores say nothing about the labels.
+fn calibrated(
+    recipe: &Recipe,
+    scores: &[f32],
+    labels: &[bool],
+    progress: &dyn Progress,
+) -> Result<(Option<Calibration>, Option<Threshold>)> {
+    let calibration = Calibration::fit(recipe.calibrate.method, scores, labels)?;
+    if let Some(what) = calibration.says_nothing(scores, labels) {
+        progress.note(&format!("warning: no calibration and no threshold are stored: in validation, {what}"));
+        return Ok((None, None));
+    }
+    if let Some(what) = too_few(labels) {
+        progress.note(&format!("warning: calibration and threshold rest on little validation: {what}"));
+    }
+    let probabilities: Vec<f32> = scores.iter().map(|&s| calibration.probability(s)).collect();
+    let threshold = choose_threshold(&probabilities, labels, recipe.calibrate.goal, recipe.train.seed)?;
+    Ok((Some(calibration), Some(threshold)))
 }
 
 /// The configuration, the weights and the tokenizer that a run begins with.
@@ -281,8 +302,8 @@ fn save_bundle(
     let manifest = Manifest {
         architecture: recipe.model.architecture()?,
         rendering: recipe.text.clone(),
-        calibration: Some(outcome.calibration.clone()),
-        threshold: Some(outcome.threshold),
+        calibration: outcome.calibration.clone(),
+        threshold: outcome.threshold,
         trained_on: Some(outcome.fingerprint.clone()),
         dtype: Some(recipe.train.dtype),
         ..Manifest::default()

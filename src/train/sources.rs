@@ -17,7 +17,7 @@ const HELD_OUT_SEED: u64 = 1;
 pub struct LoadedSource {
     /// What the recipe says of it.
     pub source: NamedSource,
-    /// How its records become text, without marks.
+    /// How its records become text, without markers.
     pub config: TextConfig,
     /// The pairs, the made ones last.
     pub set: PairSet,
@@ -31,10 +31,10 @@ pub struct LoadedSource {
     pub eval_only: bool,
 }
 
-/// The text of a source with its own fields, without marks.
+/// The text of a source with its own fields, without markers.
 pub(super) fn fields_of(config: &TextConfig, fields: Option<&Vec<String>>) -> TextConfig {
     let fields = fields.unwrap_or(&config.fields).clone();
-    TextConfig { fields, marks: false, mark_shared: false, ..config.clone() }
+    TextConfig { fields, ditto_markers: false, overlap_segments: false, ..config.clone() }
 }
 
 /// The pairs of a set's files.

@@ -1,7 +1,7 @@
 //! What `match` reports when it is done.
 
 use sverka::pipeline::MatchQuality;
-use sverka::text::{TextConfig, shown};
+use sverka::text::{TextConfig, plain_text};
 use sverka::{Match, Record, Table};
 
 use super::{Lists, MatchOutput};
@@ -46,7 +46,7 @@ impl Summary {
         let example = || Shown {
             probability: p,
             ids: [found.left_id.clone(), found.right_id.clone()],
-            texts: [shown(rendering, left.into()), shown(rendering, right.into())],
+            texts: [plain_text(rendering, left.into()), plain_text(rendering, right.into())],
         };
         if self.surest.len() < EXAMPLES || self.surest.last().is_some_and(|s| p > s.probability) {
             self.surest.push(example());

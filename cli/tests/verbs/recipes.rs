@@ -59,7 +59,7 @@ fn init_begins_with_what_is_there_and_counts_tokens_as_it_does() {
     let (answer, recipe) = init("a.toml");
     assert_eq!(answer["max_tokens"], 96, "80 letters are 83 tokens");
     assert_eq!(recipe["model"]["init"].as_str(), model.to_str());
-    assert_eq!(recipe["text"]["mark_shared"].as_bool(), Some(true));
+    assert_eq!(recipe["text"]["overlap_segments"].as_bool(), Some(true));
     // MiniLM for texts that are not Cyrillic, where it has been brought
     std::fs::create_dir_all(dir.path().join("weights/minilm")).unwrap();
     assert_eq!(init("b.toml").1["model"]["init"].as_str(), model.to_str());

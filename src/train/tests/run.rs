@@ -46,7 +46,7 @@ fn folder() -> Folder {
         r#"
 name = "tiny"
 model = { init = "start", layers = [1, 0] }
-text = { mark_shared = true, max_tokens = 24 }
+text = { overlap_segments = true, max_tokens = 24 }
 [[data.sources]]
 name = "toy"
 from = { format = "ditto", train = "train.txt", valid = "valid.txt", test = "test.txt" }
@@ -99,7 +99,7 @@ fn a_recipe_becomes_a_bundle_and_a_stopped_run_the_same_bundle() {
     assert_eq!(bundle.config().type_vocab_size, 10, "marked words have segments");
     assert_eq!(
         (bundle.threshold(), bundle.manifest.calibration.clone()),
-        (outcome.threshold.value, Some(outcome.calibration.clone()))
+        (outcome.threshold.map_or(0.5, |t| t.value), outcome.calibration.clone())
     );
 
     for step in [3, 17] {
@@ -170,8 +170,11 @@ fn a_stopped_run_of_two_towers_or_of_a_duo_gives_the_same_model() {
         folder.write(name, &queries(color));
     }
     for architecture in ["dssm", "duo"] {
-        let sets =
-            [format!("model.architecture={architecture}"), "text.mark_shared=false".into(), "train.epochs=2".into()];
+        let sets = [
+            format!("model.architecture={architecture}"),
+            "text.overlap_segments=false".into(),
+            "train.epochs=2".into(),
+        ];
         let recipe = Recipe::read(&folder.path("recipe.toml"), &sets).unwrap();
         let [whole, parts] = ["whole", "parts"].map(|name| folder.path(&format!("{architecture}-{name}")));
         let outcome = train(&recipe, &whole, false, &Silent).unwrap();
