@@ -15,7 +15,7 @@ Exit codes:
 
 /// Which records of two lists are the same thing? Trains, measures and runs transformer matchers.
 #[derive(Debug, Parser)]
-#[command(name = "sverka", version, after_help = CODES, max_term_width = 110, arg_required_else_help = true)]
+#[command(name = "sverka", version = crate::model::VERSION, after_help = CODES, max_term_width = 110, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,

@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", default_value = "recipe.toml")]
     out: PathBuf,
     /// The weights to begin with, a Hugging Face directory or a bundle [default: weights/minilm where it is and the lists are
-    /// not Cyrillic, else the bundled models/matcher]
+    /// not Cyrillic, else the built-in matcher]
     #[arg(long, value_name = "DIR")]
     start: Option<PathBuf>,
     /// The column of labels, 1 or 0; `none`: every row is a match [default: label, or a column that says yes and no]

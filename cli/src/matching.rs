@@ -42,7 +42,7 @@ pub struct Args {
     /// The file of matches to be written
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The model's folder [default: SVERKA_MODEL, else the bundled models/matcher]
+    /// The model's folder [default: SVERKA_MODEL, else models/matcher here, else the built-in matcher]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Columns to compare [default: those of the model's training, else all but the id]

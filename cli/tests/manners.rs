@@ -119,6 +119,35 @@ fn without_a_model_the_error_says_where_it_was_looked_for() {
 }
 
 #[test]
+fn the_matcher_is_in_the_binary() {
+    let (dir, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    lists(dir.path());
+    let run = |cache: &std::path::Path| {
+        let mut command = sverka(dir.path());
+        command.args(["match", "left.csv", "right.csv", "--out", "m.csv", "--threads", "1"]);
+        command.env("XDG_CACHE_HOME", cache).env("HOME", cache).assert()
+    };
+    run(cache.path()).code(0);
+    let first = std::fs::read(dir.path().join("m.csv")).unwrap();
+    let unpacked = cache.path().join("sverka").read_dir().unwrap().next().unwrap().unwrap().path();
+    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/matcher");
+    for name in names(&repository) {
+        let [a, b] = [&unpacked, &repository].map(|dir| std::fs::read(dir.join(&name)).unwrap());
+        assert!(a == b, "{name} is not that of the repository");
+    }
+    // what somebody changed or cut is unpacked again
+    write(&unpacked.join("model.safetensors"), "");
+    run(cache.path()).code(0);
+    assert_eq!(std::fs::read(dir.path().join("m.csv")).unwrap(), first);
+    assert_eq!(cache.path().join("sverka").read_dir().unwrap().count(), 1, "one folder, and nothing unfinished");
+    // a cache that is no folder
+    let file = write(&dir.path().join("file"), "x");
+    one_line(&run(&file).code(2), &["--model", "XDG_CACHE_HOME"]);
+    let version = stdout(&sverka(dir.path()).arg("--version").assert().code(0));
+    assert!(version.contains("matcher") && version.contains("built in"), "{version}");
+}
+
+#[test]
 fn completions_know_the_verbs() {
     let dir = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

@@ -22,37 +22,85 @@ fn eval_measures_the_pairs_of_a_split() {
     assert!(report["best_f1"].as_f64().unwrap() >= f1);
 }
 
+/// `judged.csv`: pairs whose labels follow the scores of the random model, but for every eighth; `turned` has them the other way round.
+fn judged(dir: &std::path::Path) {
+    let texts: Vec<String> = ["train", "valid", "test"]
+        .iter()
+        .flat_map(|part| {
+            let text = std::fs::read_to_string(dir.join("pairs").join(format!("{part}.csv"))).unwrap();
+            text.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().0.to_string()).collect::<Vec<_>>()
+        })
+        .collect();
+    let header = "left_name,left_price,right_name,right_price,label\n";
+    let rows = |label: &dyn Fn(usize) -> bool| {
+        let line = |(i, text): (usize, &String)| format!("{text},{}\n", u8::from(label(i)));
+        header.to_string() + &texts.iter().enumerate().map(line).collect::<String>()
+    };
+    write(&dir.join("all.csv"), rows(&|i| i.is_multiple_of(2)));
+    let said = stdout(&sverka(dir).args(["score", "model", "all.csv"]).assert().code(0));
+    let scores: Vec<f64> = said.lines().map(|line| json(line)["score"].as_f64().unwrap()).collect();
+    let mut sorted = scores.clone();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted[sorted.len() * 2 / 3];
+    let label = |i: usize| (scores[i] >= middle) != i.is_multiple_of(8);
+    write(&dir.join("judged.csv"), rows(&label));
+    write(&dir.join("turned.csv"), rows(&|i| !label(i)));
+}
+
 #[test]
-fn calibrate_makes_probabilities_better_and_leaves_bare_scores_alone() {
+fn calibrate_stores_what_is_better_on_pairs_left_out_of_the_fit() {
     let dir = folder();
-    let before = eval(dir.path(), &["--split", "valid"]);
-    let assert = sverka(dir.path()).args(["calibrate", "model", "pairs", "--json"]).assert();
-    let answer = json(&stdout(&assert.code(0)));
-    let after = eval(dir.path(), &["--split", "valid"]);
+    judged(dir.path());
+    let eval = || json(&stdout(&sverka(dir.path()).args(["eval", "model", "judged.csv", "--json"]).assert().code(0)));
+    let calibrate = |more: &[&str]| {
+        let assert = sverka(dir.path()).args(["calibrate", "model", "judged.csv", "--json"]).args(more).assert();
+        json(&stdout(&assert.code(0)))
+    };
+    let before = eval();
+    let answer = calibrate(&[]);
+    let after = eval();
+    assert_eq!(answer["stored"]["calibration"], true, "{answer}");
+    assert_eq!(answer["before"]["nll"], before["nll"]);
     assert!(after["nll"].as_f64() < before["nll"].as_f64(), "{before} {after}");
-    assert_eq!(after["f1"], answer["after"]["f1"]);
-    assert_eq!(after["f1"], after["best_f1"], "the threshold was chosen for the best F1 here");
+    assert!(
+        answer["after"]["nll"].as_f64() > after["nll"].as_f64(),
+        "measured on the pairs it was fitted to: {answer}"
+    );
     for key in ["ece", "ece_mass", "brier", "nll"] {
         assert_eq!(before["uncalibrated"][key], before[key], "without a calibration they are the probabilities");
         assert_eq!(after["uncalibrated"][key], before[key], "{key}");
     }
-    assert!(after["brier"].as_f64() < after["uncalibrated"]["brier"].as_f64(), "{after}");
-    let table = stdout(&sverka(dir.path()).args(["eval", "model", "pairs", "--split", "valid"]).assert().code(0));
-    let row = table.lines().find(|l| l.trim_start().starts_with("NLL")).unwrap();
-    let [with, without] = [&after["nll"], &before["nll"]].map(|v| format!("{:.4}", v.as_f64().unwrap()));
-    assert!(row.contains(&with) && row.ends_with(&without) && table.contains("uncalibrated"), "{table}");
+    // a second time there is nothing to gain
+    let manifest = || std::fs::read(dir.path().join("model/sverka.json")).unwrap();
+    let stored = manifest();
+    let again = calibrate(&[]);
+    assert_eq!((&again["stored"]["calibration"], &again["stored"]["threshold"]), (&false.into(), &false.into()));
+    assert_eq!(manifest(), stored);
+    let forced = calibrate(&["--force", "--goal", "cost=5:1"]);
+    assert_eq!(forced["stored"]["threshold"], true);
+    assert_eq!(forced["threshold"]["goal"]["cost"]["false_positive"], 5.0);
+    assert_ne!(manifest(), stored);
 }
 
 #[test]
-fn calibrate_refuses_goals_that_are_none_and_a_plain_directory() {
+fn calibrate_refuses_what_means_nothing() {
     let dir = folder();
-    let calibrate = |more: &[&str]| sverka(dir.path()).args(["calibrate", "model", "pairs"]).args(more).assert();
-    calibrate(&["--goal", "cost=5:1", "--method", "beta"]).code(0);
+    judged(dir.path());
+    let manifest = || std::fs::read(dir.path().join("model/sverka.json")).unwrap();
+    let before = manifest();
+    let calibrate = |more: &[&str]| sverka(dir.path()).args(["-q", "calibrate", "model"]).args(more).assert();
     for goal in ["cost=5", "precision=two", "speed", "precision=2"] {
-        calibrate(&["--goal", goal]).code(2);
+        calibrate(&["judged.csv", "--goal", goal]).code(2);
     }
+    for force in [&["turned.csv"][..], &["turned.csv", "--force"]] {
+        one_line(&calibrate(force).code(2), &["do not rise where labels say match"]);
+    }
+    let text = std::fs::read_to_string(dir.path().join("judged.csv")).unwrap();
+    write(&dir.path().join("few.csv"), text.lines().take(24).map(|line| format!("{line}\n")).collect::<String>());
+    one_line(&calibrate(&["few.csv"]).code(2), &["few.csv", "fewer than 10 of a label", "--force"]);
+    assert_eq!(manifest(), before);
     sverka(dir.path()).args(["export", "model", "plain"]).assert().code(0);
-    let plain = sverka(dir.path()).args(["calibrate", "plain", "pairs"]).assert().code(2);
+    let plain = sverka(dir.path()).args(["calibrate", "plain", "judged.csv"]).assert().code(2);
     one_line(&plain, &["plain", "sverka.json", "train with it first"]);
 }
 

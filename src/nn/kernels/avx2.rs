@@ -1,4 +1,8 @@
 //! AVX2 with FMA: two registers of eight lanes stand for sixteen. Integer and bfloat16 products are emulated exactly.
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each is the body of an unsafe fn, which hands its own contract on"
+)]
 use std::arch::x86_64::*;
 
 use super::lanes::Lanes;

@@ -1,4 +1,8 @@
 //! AVX-512 with VNNI and BF16: Zen 4 and later, Cooper Lake, Sapphire Rapids and later.
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each is the body of an unsafe fn, which hands its own contract on"
+)]
 use std::arch::x86_64::*;
 
 use super::lanes::Lanes;

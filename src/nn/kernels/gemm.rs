@@ -4,6 +4,10 @@
 //! inner loop broadcasts a unit of each left row and meets it with 32 packed words of a panel, so f32, bf16 and int8 differ in
 //! one instruction. A result is one running sum over the steps in their order, whatever rows stand around it: the same bits
 //! in any batch. Layouts: left `[m, steps]` row-major; panels `[n / 32, steps, 32]`, zero-filled past `n`.
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each is the body of an unsafe fn, which hands its own contract on"
+)]
 
 use super::lanes::{Lanes, sixteens};
 

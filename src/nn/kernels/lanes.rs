@@ -3,6 +3,10 @@
 //! Each row operation is written once, generic over [`Lanes`], with a fixed order of every sum (sixteen running sums, then
 //! a fixed tree). So all units give the same bits, and a unit is a short file of wrappers. Refused: one copy of each
 //! operation per instruction set, and automatic vectorisation, which may change with the compiler.
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each is the body of an unsafe fn, which hands its own contract on"
+)]
 
 use super::gemm::transpose_some;
 

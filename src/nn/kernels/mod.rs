@@ -47,18 +47,21 @@ macro_rules! run {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma")]
         unsafe fn wide($($arg: $ty),*) {
+            // SAFETY: the caller's promise
             unsafe { $kernel::$name::<avx512::Avx512 $(, { $kind })?>($($arg),*) }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
         unsafe fn middle($($arg: $ty),*) {
+            // SAFETY: the caller's promise
             unsafe { $kernel::$name::<avx2::Avx2 $(, { $kind })?>($($arg),*) }
         }
         #[inline(never)]
         unsafe fn plain($($arg: $ty),*) {
+            // SAFETY: the caller's promise
             unsafe { $kernel::$name::<portable::Portable $(, { $kind })?>($($arg),*) }
         }
-        // SAFETY: the unit was found on this CPU, and the entry around has checked the lengths behind the pointers.
+        // SAFETY: the unit was found on this CPU, and the entry around has checked the lengths that the pointers lead to.
         unsafe {
             match unit().lanes() {
                 #[cfg(target_arch = "x86_64")]

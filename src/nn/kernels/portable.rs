@@ -1,4 +1,8 @@
 //! Plain arrays: compiles everywhere, and says what the other units must compute.
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each is the body of an unsafe fn, which hands its own contract on"
+)]
 use super::lanes::Lanes;
 
 pub(super) struct Portable;

@@ -2,6 +2,10 @@
 //!
 //! GELU's normal distribution function is a polynomial on [-5, 5] (largest error of `x * cdf(x)`: 5e-6; before rounding to
 //! bytes a shorter one on [-3.95, 3.95], 1.7e-4), the exponential Cody and Waite's reduction with a polynomial of degree 6 (relative error below 2e-7).
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each is the body of an unsafe fn, which hands its own contract on"
+)]
 
 use super::gemm::{BF16, F32, INT8, load_packed, row_bytes, store_packed};
 use super::lanes::{Lanes, sixteens};
