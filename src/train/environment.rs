@@ -4,7 +4,10 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-/// `environment.json` of a run folder.
+/// Its name in a run folder.
+pub(super) const NAME: &str = "environment.json";
+
+/// What it says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
     /// Sverka's version.

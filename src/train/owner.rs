@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
+use super::environment::NAME as ENVIRONMENT;
 use crate::{Error, Result};
 
 /// The name of the lock's file.
@@ -46,9 +47,11 @@ impl Owner {
     }
 }
 
-/// Whether a file of a run folder may be there before the run has begun: the lock, and a recipe on its way when the run was killed.
+/// Whether a file of a run folder may be there before the run has begun: the lock, what it runs on,
+/// and a recipe on its way when the run was killed.
 pub(super) fn is_before_the_run(name: &str) -> bool {
-    name == NAME || (name.starts_with(".recipe.toml") && name.ends_with(".part"))
+    let is_part_of = |of: &str| name.starts_with(&format!(".{of}.")) && name.ends_with(".part");
+    name == NAME || name == ENVIRONMENT || is_part_of(ENVIRONMENT) || is_part_of("recipe.toml")
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::corpus::{Corpus, Counts};
-use super::environment::Environment;
+use super::environment::{self, Environment};
 use super::objective::Objective;
 use super::owner::{Owner, is_before_the_run};
 use super::progress::{Progress, Validation};
@@ -250,10 +250,11 @@ fn begin(recipe: &Recipe, run_dir: &Path, owner: &mut Option<Owner>) -> Result<(
             std::fs::remove_file(entry.path()).map_err(Error::io("remove", &entry.path()))?;
         }
     }
+    // the recipe comes last: a run whose recipe is there has begun
+    write_json(&run_dir.join(environment::NAME), &Environment::here())?;
     let resolved = recipe.resolved()?;
     let path = run_dir.join("recipe.toml");
-    write_beside(&path, |file| file.write_all(resolved.as_bytes()).map_err(Error::io("write", &path)))?;
-    write_json(&run_dir.join("environment.json"), &Environment::here())
+    write_beside(&path, |file| file.write_all(resolved.as_bytes()).map_err(Error::io("write", &path)))
 }
 
 /// The first key under which two settings differ, with both values.

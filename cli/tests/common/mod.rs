@@ -104,3 +104,32 @@ pub fn pairs(dir: &Path) -> PathBuf {
     }
     data
 }
+
+pub fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+/// `judged.csv`: pairs whose labels follow the scores of the random model, but for every eighth; `turned` has them the other way round.
+pub fn judged(dir: &Path) {
+    let texts: Vec<String> = ["train", "valid", "test"]
+        .iter()
+        .flat_map(|part| {
+            let text = std::fs::read_to_string(dir.join("pairs").join(format!("{part}.csv"))).unwrap();
+            text.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().0.to_string()).collect::<Vec<_>>()
+        })
+        .collect();
+    let header = "left_name,left_price,right_name,right_price,label\n";
+    let rows = |label: &dyn Fn(usize) -> bool| {
+        let line = |(i, text): (usize, &String)| format!("{text},{}\n", u8::from(label(i)));
+        header.to_string() + &texts.iter().enumerate().map(line).collect::<String>()
+    };
+    write(&dir.join("all.csv"), rows(&|i| i.is_multiple_of(2)));
+    let said = stdout(&sverka(dir).args(["score", "model", "all.csv"]).assert().code(0));
+    let scores: Vec<f64> = said.lines().map(|line| json(line)["score"].as_f64().unwrap()).collect();
+    let mut sorted = scores.clone();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted[sorted.len() * 2 / 3];
+    let label = |i: usize| (scores[i] >= middle) != i.is_multiple_of(8);
+    write(&dir.join("judged.csv"), rows(&label));
+    write(&dir.join("turned.csv"), rows(&|i| !label(i)));
+}

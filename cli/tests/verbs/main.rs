@@ -22,10 +22,6 @@ fn folder() -> tempfile::TempDir {
     dir
 }
 
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
-}
-
 /// Runs `match` and gives its answer and the lines of the file.
 fn matched(dir: &Path, arguments: &[&str]) -> (Value, Vec<Value>) {
     let out = dir.join("m.jsonl");

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::common::*;
-use crate::{folder, json, recipe_of_two};
+use crate::{folder, recipe_of_two};
 
 /// `eval` of the pairs.
 fn eval(dir: &std::path::Path, more: &[&str]) -> Value {
@@ -20,31 +20,6 @@ fn eval_measures_the_pairs_of_a_split() {
     let mean = if precision + recall > 0.0 { 2.0 * precision * recall / (precision + recall) } else { 0.0 };
     assert!((f1 - mean).abs() < 1e-9, "{report}");
     assert!(report["best_f1"].as_f64().unwrap() >= f1);
-}
-
-/// `judged.csv`: pairs whose labels follow the scores of the random model, but for every eighth; `turned` has them the other way round.
-fn judged(dir: &std::path::Path) {
-    let texts: Vec<String> = ["train", "valid", "test"]
-        .iter()
-        .flat_map(|part| {
-            let text = std::fs::read_to_string(dir.join("pairs").join(format!("{part}.csv"))).unwrap();
-            text.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().0.to_string()).collect::<Vec<_>>()
-        })
-        .collect();
-    let header = "left_name,left_price,right_name,right_price,label\n";
-    let rows = |label: &dyn Fn(usize) -> bool| {
-        let line = |(i, text): (usize, &String)| format!("{text},{}\n", u8::from(label(i)));
-        header.to_string() + &texts.iter().enumerate().map(line).collect::<String>()
-    };
-    write(&dir.join("all.csv"), rows(&|i| i.is_multiple_of(2)));
-    let said = stdout(&sverka(dir).args(["score", "model", "all.csv"]).assert().code(0));
-    let scores: Vec<f64> = said.lines().map(|line| json(line)["score"].as_f64().unwrap()).collect();
-    let mut sorted = scores.clone();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted[sorted.len() * 2 / 3];
-    let label = |i: usize| (scores[i] >= middle) != i.is_multiple_of(8);
-    write(&dir.join("judged.csv"), rows(&label));
-    write(&dir.join("turned.csv"), rows(&|i| !label(i)));
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::common::*;
-use crate::json;
 
 fn run(dir: &std::path::Path, arguments: &[&str]) -> Value {
     json(&stdout(&sverka(dir).args(arguments).arg("--json").assert().code(0)))

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::common::*;
-use crate::{folder, json, set_threshold};
+use crate::{folder, set_threshold};
 
 fn run(dir: &std::path::Path, arguments: &[&str]) -> Value {
     json(&stdout(&sverka(dir).args(arguments).arg("--json").assert().code(0)))

@@ -1,7 +1,6 @@
 //! `sverka init` and `train`.
 
 use crate::common::*;
-use crate::json;
 
 #[test]
 fn init_then_train_then_use() {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::common::*;
-use crate::{json, matched};
+use crate::matched;
 
 const PAIR: &str = "{\"left\":{\"name\":\"lamp\"},\"right\":{\"name\":\"tv\"}}\n";
 

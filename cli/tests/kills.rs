@@ -1,0 +1,177 @@
+//! A crash just before every call that changes the file system, verb by verb: what was there is there, or what should come is there
+//! whole; and the next run of the same command leaves nothing but its result.
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
+mod common;
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::*;
+
+/// The shim as a library, built with the linker's own driver, which Rust needs as well.
+fn shim(dir: &Path) -> PathBuf {
+    let out = dir.join("shim.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kill/shim.c");
+    let done = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&out).arg(source).arg("-ldl").status();
+    assert!(done.is_ok_and(|status| status.success()), "cc is needed to build the shim");
+    out
+}
+
+/// Every file below a folder with its bytes; folders have none.
+fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut out = BTreeMap::new();
+    let mut open = vec![dir.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(dir).unwrap().to_path_buf();
+            if path.is_dir() {
+                open.push(path);
+                out.insert(name, Vec::new());
+            } else {
+                out.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    out
+}
+
+fn copy(from: &Path, to: &Path) {
+    for (name, bytes) in tree(from) {
+        let (old, new) = (from.join(&name), to.join(&name));
+        if old.is_dir() {
+            std::fs::create_dir_all(new).unwrap();
+        } else {
+            std::fs::create_dir_all(new.parent().unwrap()).unwrap();
+            std::fs::write(new, bytes).unwrap();
+        }
+    }
+}
+
+/// What names the time or the folder of a run differs between two runs.
+fn is_of_the_run(name: &Path) -> bool {
+    ["log.jsonl", "metrics.json", "environment.json", "state.json", "previous.json", "recipe.toml", "lock"]
+        .iter()
+        .any(|end| name.to_string_lossy().ends_with(end))
+}
+
+/// Runs a command whose output is `out` (a file or a folder of the working directory) until no call is left to be killed at; every
+/// `stride`-th call is tried. `again` are arguments for the run after the crash where `out` is there.
+fn crash(template: &Path, arguments: &[&str], out: &str, again: Option<&[&str]>, stride: usize) -> usize {
+    let tools = tempfile::tempdir().unwrap();
+    let shim = shim(tools.path());
+    let run = |dir: &Path, arguments: &[&str], at: Option<usize>| {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin("sverka"));
+        command
+            .args(arguments)
+            .args(["-q", "--threads", "1"])
+            .current_dir(dir)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        if let Some(at) = at {
+            command.env("LD_PRELOAD", &shim).env("KILL_AT", at.to_string());
+        }
+        command.output().unwrap()
+    };
+    let fresh = || {
+        let dir = tempfile::tempdir().unwrap();
+        copy(template, dir.path());
+        dir
+    };
+    let whole = fresh();
+    let done = run(whole.path(), arguments, None);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let (before, after) = (tree(template), tree(whole.path()));
+    let of_output = |name: &Path| name.starts_with(out);
+    let mut at = 1;
+    loop {
+        let dir = fresh();
+        let status = run(dir.path(), arguments, Some(at)).status;
+        if status.signal() != Some(9) {
+            assert!(status.success(), "{status}");
+            return at;
+        }
+        let left = tree(dir.path());
+        for (name, bytes) in &before {
+            let found = left.get(name);
+            let is_new = || of_output(name) && found == after.get(name);
+            assert!(found == Some(bytes) || is_new(), "{arguments:?}, call {at}: {} is lost or torn", name.display());
+        }
+        // a folder that is written at once has all of its files or is not there
+        let is_there = left.contains_key(Path::new(out));
+        let is_run_folder = arguments[0] == "train";
+        if is_there && !is_run_folder {
+            for (name, bytes) in after.iter().filter(|(name, _)| of_output(name)) {
+                let found = left.get(name);
+                let is_old = before.contains_key(name) && found == before.get(name);
+                assert!(found == Some(bytes) || is_old, "{arguments:?}, call {at}: {} is torn", name.display());
+            }
+        }
+        let next = match again {
+            Some(again) if is_there => [arguments, again].concat(),
+            None if is_there && !before.contains_key(Path::new(out)) => Vec::new(),
+            _ => arguments.to_vec(),
+        };
+        if !next.is_empty() {
+            let done = run(dir.path(), &next, None);
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert!(done.status.success(), "{next:?} after a crash at call {at}: {said}");
+            let last = tree(dir.path());
+            let names = |tree: &BTreeMap<PathBuf, Vec<u8>>| tree.keys().cloned().collect::<Vec<_>>();
+            assert_eq!(names(&last), names(&after), "{arguments:?}, call {at}");
+            for (name, bytes) in after.iter().filter(|(name, _)| !is_of_the_run(name)) {
+                assert!(
+                    &last[name] == bytes,
+                    "{arguments:?}, call {at}: {} differs after the next run",
+                    name.display()
+                );
+            }
+        }
+        at += stride;
+    }
+}
+
+fn template() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    pairs(dir.path());
+    lists(dir.path());
+    dir
+}
+
+#[test]
+fn of_match_score_files_and_recipes() {
+    let dir = template();
+    let arguments = ["match", "left.csv", "right.csv", "--model", "model", "--out", "m.csv"];
+    assert!(crash(dir.path(), &arguments, "m.csv", Some(&[]), 1) > 4);
+    // over a file that is there already
+    write(&dir.path().join("m.csv"), "old\n");
+    crash(dir.path(), &arguments, "m.csv", Some(&[]), 1);
+    assert!(crash(dir.path(), &["init", "pairs", "--start", "model", "--out", "shop.toml"], "shop.toml", None, 1) > 4);
+}
+
+#[test]
+fn of_calibrate_quantize_export_and_prune() {
+    let dir = template();
+    let dir = dir.path();
+    judged(dir);
+    assert!(crash(dir, &["calibrate", "model", "judged.csv", "--force"], "model", Some(&[]), 1) > 4);
+    assert!(crash(dir, &["quantize", "model", "pairs", "--out", "small", "--max-loss", "1"], "small", None, 1) > 8);
+    assert!(crash(dir, &["export", "model", "plain"], "plain", None, 1) > 8);
+    let prune = ["tokenizer", "prune", "model", "--corpus", "left.csv", "right.csv", "--out", "pruned"];
+    assert!(crash(dir, &prune, "pruned", None, 1) > 8);
+}
+
+#[test]
+fn of_train() {
+    let dir = template();
+    sverka(dir.path()).args(["init", "pairs", "--start", "model", "--out", "shop.toml"]).assert().code(0);
+    let path = dir.path().join("shop.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let train = "[train]\nepochs = 1\nbatch = 16\nlr = 1e-3\ncheckpoint_every = 2\nema_decay = 0.9\n";
+    write(&path, text.split_once("[train]").unwrap().0.to_string() + train);
+    let arguments = ["train", "shop.toml", "--run", "run"];
+    assert!(crash(dir.path(), &arguments, "run", Some(&["--resume"]), 1) > 40);
+}
