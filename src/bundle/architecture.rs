@@ -88,11 +88,8 @@ mod tests {
             let error = Architecture::named(name, &toml::from_str(settings).unwrap()).unwrap_err();
             assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
         };
-        refused(
-            "colbert",
-            "",
-            "model.architecture = colbert: is not known; this Sverka knows cross_encoder, dssm, duo",
-        );
+        let known = Architecture::NAMES.join(", ");
+        refused("colbert", "", &format!("model.architecture = colbert: is not known; this Sverka knows {known}"));
         refused("dssm", "poling = 'cls'", "poling");
         refused("dssm", "pooling = 'max'", "max");
         refused("duo", "pooling = 'cls'", "duo has no settings of its own");

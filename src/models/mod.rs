@@ -8,18 +8,20 @@
 //!
 //! A model file says what the model is made of ([`Model::modules`]), how its texts become sequences ([`Model::reads`]), and has one
 //! forward function, used by [`Model::loss`] and [`Model::score`]. Everything else (precision, device, packing, caches, seeds, names of
-//! the encoder's arrays) is below it, in [`net`] and [`bert`].
+//! the encoder's arrays) is below it, in [`net`], [`bert`] and [`interaction`].
 pub mod bert;
 pub mod cross_encoder;
 pub mod dssm;
 pub mod duo;
+pub mod interaction;
 pub mod net;
 
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-pub use net::{Mode, Module, Net, Pass};
+pub use net::{Inputs, Mode, Module, Net, Pass};
 
+use crate::losses::bce_with_logits;
 use crate::ranker::Vectors;
 use crate::text::{Batch, Encoding, TextEncoder, TokenizedSide};
 use crate::{Error, Result};
@@ -58,6 +60,18 @@ pub struct LossSettings<'a> {
     pub weights: &'a [f32],
     /// Label smoothing.
     pub label_smoothing: f32,
+}
+
+impl LossSettings<'_> {
+    /// Binary cross-entropy of examples that are one sequence each; `logits` gives `[b]`.
+    ///
+    /// # Errors
+    /// What `logits` refuses.
+    pub fn of_pairs(&self, examples: &[&Example], logits: impl FnOnce(&Batch) -> Result<Tensor>) -> Result<Tensor> {
+        let batch: Batch = examples.iter().flat_map(|e| &e.texts).collect();
+        let targets: Vec<f32> = examples.iter().map(|e| e.target).collect();
+        bce_with_logits(&logits(&batch)?, &targets, self.weights, self.label_smoothing)
+    }
 }
 
 /// A query and its candidates, tokenized.
@@ -148,6 +162,19 @@ impl Scorer<'_> {
             flush(&mut batch)?;
         }
         Ok(out)
+    }
+    /// One score per candidate by a model that reads pairs; `forward` gives `[b]`.
+    ///
+    /// # Errors
+    /// What `forward` refuses.
+    pub fn pairs(
+        &self,
+        lists: &[TokenizedList],
+        forward: impl Fn(&Pass, &Batch) -> Result<Tensor>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let pairs: Vec<_> = lists.iter().flat_map(|l| l.candidates.iter().map(|c| vec![l.query, *c])).collect();
+        let mut scores = self.rows(&self.join(&pairs), 1, forward)?.into_iter();
+        Ok(lists.iter().map(|list| scores.by_ref().take(list.candidates.len()).collect()).collect())
     }
     /// Some texts each in one sequence.
     pub fn join(&self, sides: &[Vec<&TokenizedSide>]) -> Vec<Encoding> {
