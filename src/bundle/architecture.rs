@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{Model, cross_encoder, dssm, duo};
+use crate::models::{Model, cross_encoder, dssm, duo, knrm};
 use crate::{Error, Result};
 
 /// A model's kind and its own settings, as `sverka.json` and a recipe's `[model]` say it.
@@ -16,11 +16,13 @@ pub enum Architecture {
     Dssm(dssm::Config),
     /// Two documents compared.
     Duo,
+    /// Kernels over a similarity matrix.
+    Knrm(knrm::Config),
 }
 
 impl Architecture {
     /// All names.
-    pub const NAMES: [&str; 3] = ["cross_encoder", "dssm", "duo"];
+    pub const NAMES: [&str; 4] = ["cross_encoder", "dssm", "duo", "knrm"];
 
     /// The model of this kind.
     pub fn model(&self) -> Box<dyn Model> {
@@ -28,6 +30,7 @@ impl Architecture {
             Architecture::CrossEncoder => Box::new(cross_encoder::CrossEncoder),
             Architecture::Dssm(config) => Box::new(dssm::Dssm(*config)),
             Architecture::Duo => Box::new(duo::Duo),
+            Architecture::Knrm(config) => Box::new(knrm::Knrm(*config)),
         }
     }
 

@@ -14,6 +14,7 @@ pub mod cross_encoder;
 pub mod dssm;
 pub mod duo;
 pub mod interaction;
+pub mod knrm;
 pub mod net;
 
 use candle_core::Tensor;
