@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{Model, cross_encoder, dssm, duo, knrm};
+use crate::models::{Model, cross_encoder, drmm, dssm, duo, knrm};
 use crate::{Error, Result};
 
 /// A model's kind and its own settings, as `sverka.json` and a recipe's `[model]` say it.
@@ -18,11 +18,13 @@ pub enum Architecture {
     Duo,
     /// Kernels over a similarity matrix.
     Knrm(knrm::Config),
+    /// Histograms over a similarity matrix.
+    Drmm(drmm::Config),
 }
 
 impl Architecture {
     /// All names.
-    pub const NAMES: [&str; 4] = ["cross_encoder", "dssm", "duo", "knrm"];
+    pub const NAMES: [&str; 5] = ["cross_encoder", "dssm", "duo", "knrm", "drmm"];
 
     /// The model of this kind.
     pub fn model(&self) -> Box<dyn Model> {
@@ -31,6 +33,7 @@ impl Architecture {
             Architecture::Dssm(config) => Box::new(dssm::Dssm(*config)),
             Architecture::Duo => Box::new(duo::Duo),
             Architecture::Knrm(config) => Box::new(knrm::Knrm(*config)),
+            Architecture::Drmm(config) => Box::new(drmm::Drmm(*config)),
         }
     }
 

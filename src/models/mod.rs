@@ -11,6 +11,7 @@
 //! the encoder's arrays) is below it, in [`net`], [`bert`] and [`interaction`].
 pub mod bert;
 pub mod cross_encoder;
+pub mod drmm;
 pub mod dssm;
 pub mod duo;
 pub mod interaction;
