@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{Model, cross_encoder, drmm, dssm, duo, knrm};
+use crate::models::{Model, cedr, cross_encoder, drmm, dssm, duo, knrm};
 use crate::{Error, Result};
 
 /// A model's kind and its own settings, as `sverka.json` and a recipe's `[model]` say it.
@@ -20,11 +20,13 @@ pub enum Architecture {
     Knrm(knrm::Config),
     /// Histograms over a similarity matrix.
     Drmm(drmm::Config),
+    /// Kernels or histograms over an encoder's states, joined by its first token.
+    Cedr(cedr::Config),
 }
 
 impl Architecture {
     /// All names.
-    pub const NAMES: [&str; 5] = ["cross_encoder", "dssm", "duo", "knrm", "drmm"];
+    pub const NAMES: [&str; 6] = ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr"];
 
     /// The model of this kind.
     pub fn model(&self) -> Box<dyn Model> {
@@ -34,6 +36,7 @@ impl Architecture {
             Architecture::Duo => Box::new(duo::Duo),
             Architecture::Knrm(config) => Box::new(knrm::Knrm(*config)),
             Architecture::Drmm(config) => Box::new(drmm::Drmm(*config)),
+            Architecture::Cedr(config) => Box::new(cedr::Cedr(*config)),
         }
     }
 

@@ -10,6 +10,7 @@
 //! forward function, used by [`Model::loss`] and [`Model::score`]. Everything else (precision, device, packing, caches, seeds, names of
 //! the encoder's arrays) is below it, in [`net`], [`bert`] and [`interaction`].
 pub mod bert;
+pub mod cedr;
 pub mod cross_encoder;
 pub mod drmm;
 pub mod dssm;
