@@ -1,11 +1,14 @@
-//! Rankers against independent implementations in Python (transformers and PyTorch): `tests/golden/{dssm,duo}/make.py` made the numbers.
+//! Rankers against independent implementations in Python (transformers and PyTorch): `tests/golden/NAME/make.py` made the numbers.
+//!
+//! A ranker of pairs needs no code here: its `expected.json` has queries, documents and, for each of some settings, the score of every query with every
+//! document. Arrays of its head that the checkpoint lacks have the values of [`head`], there as here.
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sverka::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Manifest, Purpose, Storage};
-use sverka::models::{Reads, dssm, net};
-use sverka::nn::{Device, Dtype};
+use sverka::models::{Module, Reads, dssm, net};
+use sverka::nn::{Array, Device, Dtype};
 use sverka::ranker::DualEncoder;
 use sverka::text::TextConfig;
 use sverka::{Input, List, Ranker};
@@ -30,6 +33,16 @@ fn bundle(dir: &Path, architecture: Architecture) -> Bundle {
     if model.reads() == Reads::Triple {
         bundle::grow_segments(&mut config, &mut weights, 3, Reads::Triple).unwrap();
     }
+    for module in model.modules() {
+        if let Module::Affine { name, .. } = module
+            && !weights.0.contains_key(&format!("{name}.weight"))
+        {
+            for (name, shape) in net::arrays(&[module], &config, &weights) {
+                let values = (0..shape.iter().product()).map(head).collect();
+                weights.0.insert(name, Array::new(shape, values));
+            }
+        }
+    }
     net::complete(&model.modules(), &config, &mut weights, 1);
     for (name, array) in &mut weights.0 {
         if name.starts_with("document.") {
@@ -48,6 +61,11 @@ fn bundle(dir: &Path, architecture: Architecture) -> Bundle {
     };
     bundle::save(dir, &contents, true).unwrap();
     Bundle::open(dir, Some(Dtype::F32), Device::Cpu).unwrap()
+}
+
+/// What value `i` of a head's array is, which training would draw.
+fn head(i: usize) -> f32 {
+    (0.3 * (1.7 * i as f64 + 1.0).sin()) as f32
 }
 
 fn list<'a>(query: &'a str, documents: &'a [String]) -> List<'a> {
@@ -125,4 +143,42 @@ fn duo_scores_as_python_does() {
     let error = bundle.score(&[list("чай", &expected.documents[..1])]).unwrap_err();
     assert!(error.is_user_error() && error.to_string().contains("give at least 2"), "{error}");
     assert_eq!(bundle.score(&[list("чай", &[])]).unwrap(), [[]]);
+}
+
+#[derive(Deserialize)]
+struct Pairs {
+    queries: Vec<String>,
+    documents: Vec<String>,
+    cases: Vec<PairsCase>,
+}
+
+#[derive(Deserialize)]
+struct PairsCase {
+    settings: toml::Table,
+    scores: Vec<Vec<f32>>,
+}
+
+/// Every ranker of pairs in every setting that its program has numbers for.
+#[test]
+fn rankers_of_pairs_score_as_python_does_together_and_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let own_tests = ["cross_encoder", "dssm", "duo"];
+    for name in Architecture::NAMES.into_iter().filter(|name| !own_tests.contains(name)) {
+        let expected: Pairs = read(name);
+        assert!(expected.cases.len() > 1, "{name}: numbers of one setting");
+        for PairsCase { settings, scores: wanted } in expected.cases {
+            let what = format!("{name} {}", settings.to_string().replace('\n', " "));
+            let bundle = bundle(&dir.path().join("model"), Architecture::named(name, &settings).unwrap());
+            let lists: Vec<List> = expected.queries.iter().map(|query| list(query, &expected.documents)).collect();
+            let scores = bundle.score(&lists).unwrap();
+            for ((scores, wanted), query) in scores.iter().zip(&wanted).zip(&expected.queries) {
+                let values: Vec<f32> = scores.iter().map(|s| s.value).collect();
+                assert_near(&format!("{what}, {query}"), &values, wanted);
+                for (document, value) in expected.documents.iter().zip(values) {
+                    let alone = bundle.score(&[list(query, std::slice::from_ref(document))]).unwrap().remove(0);
+                    assert_eq!(alone[0].value.to_bits(), value.to_bits(), "{what}: the same bits alone");
+                }
+            }
+        }
+    }
 }

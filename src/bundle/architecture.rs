@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{Model, cross_encoder, dssm, duo};
+use crate::models::{Model, cedr, cross_encoder, drmm, dssm, duo, knrm};
 use crate::{Error, Result};
 
 /// A model's kind and its own settings, as `sverka.json` and a recipe's `[model]` say it.
@@ -16,11 +16,17 @@ pub enum Architecture {
     Dssm(dssm::Config),
     /// Two documents compared.
     Duo,
+    /// Kernels over a similarity matrix.
+    Knrm(knrm::Config),
+    /// Histograms over a similarity matrix.
+    Drmm(drmm::Config),
+    /// Kernels or histograms over an encoder's states, joined by its first token.
+    Cedr(cedr::Config),
 }
 
 impl Architecture {
     /// All names.
-    pub const NAMES: [&str; 3] = ["cross_encoder", "dssm", "duo"];
+    pub const NAMES: [&str; 6] = ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr"];
 
     /// The model of this kind.
     pub fn model(&self) -> Box<dyn Model> {
@@ -28,6 +34,9 @@ impl Architecture {
             Architecture::CrossEncoder => Box::new(cross_encoder::CrossEncoder),
             Architecture::Dssm(config) => Box::new(dssm::Dssm(*config)),
             Architecture::Duo => Box::new(duo::Duo),
+            Architecture::Knrm(config) => Box::new(knrm::Knrm(*config)),
+            Architecture::Drmm(config) => Box::new(drmm::Drmm(*config)),
+            Architecture::Cedr(config) => Box::new(cedr::Cedr(*config)),
         }
     }
 
@@ -88,11 +97,8 @@ mod tests {
             let error = Architecture::named(name, &toml::from_str(settings).unwrap()).unwrap_err();
             assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
         };
-        refused(
-            "colbert",
-            "",
-            "model.architecture = colbert: is not known; this Sverka knows cross_encoder, dssm, duo",
-        );
+        let known = Architecture::NAMES.join(", ");
+        refused("colbert", "", &format!("model.architecture = colbert: is not known; this Sverka knows {known}"));
         refused("dssm", "poling = 'cls'", "poling");
         refused("dssm", "pooling = 'max'", "max");
         refused("duo", "pooling = 'cls'", "duo has no settings of its own");

@@ -110,9 +110,13 @@ impl Checkpoint {
         let expected = net::arrays(&modules, &self.config, &self.weights);
         let known: BTreeSet<&String> = expected.iter().map(|(name, _)| name).collect();
         let mut others: Vec<String> = self.weights.0.keys().filter(|name| !known.contains(name)).cloned().collect();
-        if let Some(name) =
-            others.iter().find(|name| name.starts_with("bert.encoder.") || name.starts_with("bert.embeddings."))
-        {
+        let of_encoder = |name: &str| name.starts_with("bert.encoder.") || name.starts_with("bert.embeddings.");
+        if !has_encoder(&modules) && purpose == Purpose::Start && others.iter().any(|name| of_encoder(name)) {
+            let what = "all of the encoder but its table of words is left out: vectors are static";
+            notes.push(format!("{}: {what}", path.display()));
+            others.retain(|name| !of_encoder(name));
+        }
+        if let Some(name) = others.iter().find(|name| of_encoder(name)) {
             return Err(Error::model(&path, name, "is no part of the network that config.json describes", REMEDY));
         }
         self.weights.0.retain(|name, _| known.contains(name));
@@ -141,7 +145,8 @@ impl Checkpoint {
         // training draws heads, and copies a second encoder from the first
         let may_be_absent = match module {
             Module::Encoder { copy_of, .. } => copy_of.is_some(),
-            Module::Pooler | Module::Affine { .. } => true,
+            Module::Words { .. } => false,
+            Module::Pooler | Module::Affine { .. } | Module::Values { .. } => true,
         };
         if purpose == Purpose::Start && may_be_absent && !is_there {
             return Ok(());
@@ -169,7 +174,7 @@ impl Checkpoint {
     fn drop_heads(&mut self, modules: &[Module]) -> Vec<String> {
         let mut notes = Vec::new();
         for module in modules {
-            let Module::Affine { name, outputs } = module else { continue };
+            let Module::Affine { name, outputs, .. } = module else { continue };
             let rows = self.weights.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
             if let Some(rows) = rows.filter(|rows| !outputs.contains(rows)) {
                 self.weights.0.retain(|array, _| !array.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
@@ -184,6 +189,9 @@ impl Checkpoint {
 
     /// Refuses a configuration that claims more layers than there are, before all of their names are listed.
     fn check_layers(&self) -> Result<()> {
+        if !has_encoder(&self.architecture().model().modules()) {
+            return Ok(());
+        }
         let layer =
             |name: &str| name.strip_prefix(PREFIX)?.strip_prefix(LAYER)?.split_once('.')?.0.parse::<usize>().ok();
         let layers = self.weights.0.keys().filter_map(|n| layer(n)).max().map_or(0, |last| last.saturating_add(1));
@@ -193,6 +201,11 @@ impl Checkpoint {
         let what = format!("is missing; config.json asks for {} layers", self.config.num_hidden_layers);
         Err(Error::model(&self.dir.join(WEIGHTS), format!("{PREFIX}{LAYER}{layers}"), what, REMEDY))
     }
+}
+
+/// Whether a model has layers, and not only a table of words.
+fn has_encoder(modules: &[Module]) -> bool {
+    modules.iter().any(|module| matches!(module, Module::Encoder { .. }))
 }
 
 /// Heads of masked-language and next-sentence pre-training.

@@ -30,7 +30,10 @@ pub fn grow_segments(config: &mut Config, weights: &mut Weights, rows: usize, re
         _ => row % old.max(1),
     };
     let picked: Vec<usize> = (0..rows).map(from).collect();
-    pick_tables(weights, SEGMENTS, &picked)?;
+    // static vectors have no segments
+    if weights.0.keys().any(|name| name.ends_with(SEGMENTS)) {
+        pick_tables(weights, SEGMENTS, &picked)?;
+    }
     config.type_vocab_size = rows;
     Ok(())
 }

@@ -9,18 +9,17 @@
 
 use candle_core::{D, Tensor};
 
-use super::net::{ENCODER, Module, Pass};
+use super::net::{ENCODER, Inputs, Module, Pass};
 use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
-use crate::losses::bce_with_logits;
-use crate::text::{Batch, Encoding};
+use crate::text::Batch;
 
 /// The model.
 pub struct CrossEncoder;
 
 /// The pooler and a classifier of one label, or of two (no match, match).
 pub(super) fn modules() -> Vec<Module> {
-    vec![ENCODER, Module::Pooler, Module::Affine { name: "classifier", outputs: &[1, 2] }]
+    vec![ENCODER, Module::Pooler, Module::Affine { name: "classifier", outputs: &[1, 2], inputs: Inputs::STATE }]
 }
 
 /// Logits `[b]` of joint sequences; two labels give the difference of their logits.
@@ -36,13 +35,6 @@ pub fn logits(pass: &Pass, batch: &Batch) -> Result<Tensor> {
     }
 }
 
-/// Binary cross-entropy of joint sequences.
-pub(super) fn loss(pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
-    let batch: Batch = examples.iter().flat_map(|e| &e.texts).collect();
-    let targets: Vec<f32> = examples.iter().map(|e| e.target).collect();
-    bce_with_logits(&logits(pass, &batch)?, &targets, settings.weights, settings.label_smoothing)
-}
-
 impl Model for CrossEncoder {
     fn modules(&self) -> Vec<Module> {
         modules()
@@ -51,12 +43,9 @@ impl Model for CrossEncoder {
         Reads::Pair
     }
     fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
-        loss(pass, examples, settings)
+        settings.of_pairs(examples, |batch| logits(pass, batch))
     }
     fn score(&self, scorer: &Scorer, lists: &[TokenizedList]) -> Result<Vec<Vec<f32>>> {
-        let pairs: Vec<_> = lists.iter().flat_map(|l| l.candidates.iter().map(|c| vec![l.query, *c])).collect();
-        let sequences: Vec<Encoding> = scorer.join(&pairs);
-        let mut scores = scorer.rows(&sequences, 1, logits)?.into_iter();
-        Ok(lists.iter().map(|list| scores.by_ref().take(list.candidates.len()).collect()).collect())
+        scorer.pairs(lists, logits)
     }
 }

@@ -11,7 +11,7 @@
 
 use candle_core::Tensor;
 
-use super::cross_encoder::{logits, loss, modules};
+use super::cross_encoder::{logits, modules};
 use super::net::{Module, Pass};
 use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::{Error, Result};
@@ -27,7 +27,7 @@ impl Model for Duo {
         Reads::Triple
     }
     fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
-        loss(pass, examples, settings)
+        settings.of_pairs(examples, |batch| logits(pass, batch))
     }
     /// # Errors
     /// A list of a single candidate, which has nothing to be compared with.

@@ -4,22 +4,29 @@
 //! | --- | --- | --- | --- |
 //! | `cross_encoder` (mono) | at layer 0 | no | the pair |
 //! | `duo` | at layer 0, two documents at a time | no | the whole list |
+//! | `cedr` | at layer 0, and in a matrix of similar tokens after every layer | no | the pair |
+//! | `knrm`, `drmm` | in a matrix of similar tokens, over static vectors or an encoder's | no | the pair |
 //! | `dssm` | after the last layer | yes | the pair |
 //!
 //! A model file says what the model is made of ([`Model::modules`]), how its texts become sequences ([`Model::reads`]), and has one
 //! forward function, used by [`Model::loss`] and [`Model::score`]. Everything else (precision, device, packing, caches, seeds, names of
-//! the encoder's arrays) is below it, in [`net`] and [`bert`].
+//! the encoder's arrays) is below it, in [`net`], [`bert`] and [`interaction`].
 pub mod bert;
+pub mod cedr;
 pub mod cross_encoder;
+pub mod drmm;
 pub mod dssm;
 pub mod duo;
+pub mod interaction;
+pub mod knrm;
 pub mod net;
 
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-pub use net::{Mode, Module, Net, Pass};
+pub use net::{Inputs, Mode, Module, Net, Pass};
 
+use crate::losses::{Loss, ScoredLists};
 use crate::ranker::Vectors;
 use crate::text::{Batch, Encoding, TextEncoder, TokenizedSide};
 use crate::{Error, Result};
@@ -42,6 +49,8 @@ pub struct Example {
     pub texts: Vec<Encoding>,
     /// 1 for a match, 0 for none, or between. Of a triple: 1 if the first document is the better one.
     pub target: f32,
+    /// Of a list: how relevant each document is, one a sequence; empty otherwise.
+    pub grades: Vec<f32>,
 }
 
 impl Example {
@@ -58,6 +67,27 @@ pub struct LossSettings<'a> {
     pub weights: &'a [f32],
     /// Label smoothing.
     pub label_smoothing: f32,
+    /// What is minimized by a model whose sequences are joint.
+    pub loss: Loss,
+}
+
+impl LossSettings<'_> {
+    /// The loss of joint sequences: of pairs, one an example, or of lists of them; `logits` gives `[b]`.
+    ///
+    /// # Errors
+    /// What `logits` refuses.
+    pub fn of_pairs(&self, examples: &[&Example], logits: impl FnOnce(&Batch) -> Result<Tensor>) -> Result<Tensor> {
+        let batch: Batch = examples.iter().flat_map(|e| &e.texts).collect();
+        let scores = logits(&batch)?;
+        if self.loss.of_lists() {
+            let lengths: Vec<usize> = examples.iter().map(|e| e.texts.len()).collect();
+            let grades: Vec<f32> = examples.iter().flat_map(|e| e.grades.iter().copied()).collect();
+            let lists = ScoredLists { scores: &scores, lengths: &lengths, grades: &grades, weights: self.weights };
+            return self.loss.over_lists(&lists);
+        }
+        let targets: Vec<f32> = examples.iter().map(|e| e.target).collect();
+        self.loss.of_pairs(&scores, &targets, self.weights, self.label_smoothing)
+    }
 }
 
 /// A query and its candidates, tokenized.
@@ -148,6 +178,19 @@ impl Scorer<'_> {
             flush(&mut batch)?;
         }
         Ok(out)
+    }
+    /// One score per candidate by a model that reads pairs; `forward` gives `[b]`.
+    ///
+    /// # Errors
+    /// What `forward` refuses.
+    pub fn pairs(
+        &self,
+        lists: &[TokenizedList],
+        forward: impl Fn(&Pass, &Batch) -> Result<Tensor>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let pairs: Vec<_> = lists.iter().flat_map(|l| l.candidates.iter().map(|c| vec![l.query, *c])).collect();
+        let mut scores = self.rows(&self.join(&pairs), 1, forward)?.into_iter();
+        Ok(lists.iter().map(|list| scores.by_ref().take(list.candidates.len()).collect()).collect())
     }
     /// Some texts each in one sequence.
     pub fn join(&self, sides: &[Vec<&TokenizedSide>]) -> Vec<Encoding> {

@@ -17,12 +17,14 @@ use crate::nn::kernels::{self, Unit};
 use crate::nn::layer_grad::Arena;
 use crate::nn::linear::Linear;
 use crate::nn::pooling::Mean;
+use crate::nn::similarity::TokenVectors;
+use crate::nn::word_rows::{check_ids, word_rows};
 use crate::nn::{Array, Device, Dtype, Parameters, Weights};
 use crate::text::Batch;
 use crate::{Error, Result};
 
 /// One thing that a model is made of, with arrays of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Module {
     /// A BERT encoder: the arrays of [`Config::arrays`] under a prefix.
     Encoder {
@@ -31,15 +33,52 @@ pub enum Module {
         /// The prefix of the encoder whose arrays it starts from, if it has none of its own.
         copy_of: Option<&'static str>,
     },
+    /// The encoder's table of words and nothing else: static vectors.
+    Words {
+        /// The prefix of the encoder that it is the table of.
+        prefix: &'static str,
+    },
     /// A linear layer: `{name}.weight [outputs, inputs]` and `{name}.bias [outputs]`.
     Affine {
         /// Its name.
         name: &'static str,
         /// Numbers of outputs that it may have; one that is drawn has the first.
         outputs: &'static [usize],
+        /// The number of inputs.
+        inputs: Inputs,
+    },
+    /// Trained values `[n]`.
+    Values {
+        /// Their name.
+        name: &'static str,
+        /// What they begin with.
+        init: Vec<f32>,
     },
     /// BERT's pooler, a linear layer `[h, h]`.
     Pooler,
+}
+
+/// How many inputs a linear layer has: `states * h + layers * (l + 1) + features`, for an encoder of `l` layers, `h` wide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inputs {
+    /// States among them.
+    pub states: usize,
+    /// Features of each of the encoder's states, that of its embedding included.
+    pub layers: usize,
+    /// Features besides.
+    pub features: usize,
+}
+
+impl Inputs {
+    /// One state.
+    pub const STATE: Inputs = Inputs { states: 1, layers: 0, features: 0 };
+    /// Some features.
+    pub const fn features(features: usize) -> Self {
+        Inputs { states: 0, layers: 0, features }
+    }
+    fn count(self, config: &Config) -> usize {
+        self.states * config.hidden_size + self.layers * (config.num_hidden_layers + 1) + self.features
+    }
 }
 
 /// The encoder under BERT's own names.
@@ -60,15 +99,20 @@ pub enum Mode {
 impl Module {
     /// Names and shapes of its arrays, given those that are there: a linear layer may have one of several numbers of outputs.
     fn arrays(&self, config: &Config, found: &Weights) -> Vec<(String, Vec<usize>)> {
-        let affine = |name: &str, outputs: usize| {
-            vec![(format!("{name}.weight"), vec![outputs, config.hidden_size]), (format!("{name}.bias"), vec![outputs])]
+        let affine = |name: &str, outputs: usize, inputs: usize| {
+            vec![(format!("{name}.weight"), vec![outputs, inputs]), (format!("{name}.bias"), vec![outputs])]
         };
         match self {
             Module::Encoder { prefix, .. } => config.arrays(prefix),
-            Module::Pooler => affine(bert::POOLER, config.hidden_size),
-            Module::Affine { name, outputs } => {
+            Module::Words { prefix } => {
+                vec![(format!("{prefix}{}", bert::WORDS), vec![config.vocab_size, config.hidden_size])]
+            }
+            Module::Pooler => affine(bert::POOLER, config.hidden_size, config.hidden_size),
+            Module::Values { name, init } => vec![(name.to_string(), vec![init.len()])],
+            Module::Affine { name, outputs, inputs } => {
                 let there = found.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
-                affine(name, there.filter(|n| outputs.contains(n)).unwrap_or(outputs[0]))
+                let outputs = there.filter(|n| outputs.contains(n)).unwrap_or(outputs[0]);
+                affine(name, outputs, inputs.count(config))
             }
         }
     }
@@ -80,7 +124,7 @@ pub fn arrays(modules: &[Module], config: &Config, found: &Weights) -> Vec<(Stri
 }
 
 /// Adds the arrays that a start does not have: a second encoder is a copy of the first, weights of heads are drawn from a normal
-/// distribution by `seed`, biases are 0. An encoder's own arrays are never drawn.
+/// distribution by `seed`, biases are 0, values begin as their module says. An encoder's own arrays are never drawn.
 pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed: u64) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     for module in modules {
@@ -91,7 +135,10 @@ pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed
                 }
             }
         }
-        if matches!(module, Module::Encoder { .. }) {
+        if let Module::Values { name, init } = module {
+            weights.0.entry(name.to_string()).or_insert(Array::new(vec![init.len()], init.clone()));
+        }
+        if matches!(module, Module::Encoder { .. } | Module::Words { .. } | Module::Values { .. }) {
             continue;
         }
         for (name, shape) in module.arrays(config, weights) {
@@ -147,6 +194,8 @@ struct Trained {
 struct Packed {
     encoders: BTreeMap<&'static str, Arc<Encoder>>,
     affines: BTreeMap<&'static str, Arc<Linear>>,
+    /// Values and tables of words, the latter by their encoder's prefix.
+    values: BTreeMap<&'static str, Arc<Vec<f32>>>,
 }
 
 impl Packed {
@@ -161,6 +210,12 @@ impl Packed {
         match module {
             Module::Encoder { prefix, .. } => {
                 self.encoders.insert(prefix, Arc::new(bert::encoder(config, prefix, from, dtype, device)?));
+            }
+            Module::Words { prefix } => {
+                self.values.insert(prefix, from.kept(&format!("{prefix}{}", bert::WORDS))?);
+            }
+            Module::Values { name, .. } => {
+                self.values.insert(name, from.kept(name)?);
             }
             Module::Affine { name, .. } => {
                 self.affines.insert(name, Arc::new(linear(name, from)?));
@@ -196,7 +251,7 @@ impl Net {
         weights.0.retain(|name, _| names.contains_key(name));
         let mut parameters = Parameters::new(weights);
         for module in modules {
-            if let Module::Encoder { prefix, .. } = module {
+            if let Module::Encoder { prefix, .. } | Module::Words { prefix } = module {
                 parameters.mark_sparse(&format!("{prefix}{}", bert::WORDS))?;
             }
         }
@@ -298,6 +353,62 @@ impl Pass<'_> {
         let h = self.hidden();
         Ok(Tensor::from_vec(states, ((if rows == Rows::First { batch.len() } else { batch.tokens() }), h), &Cpu::Cpu)?)
     }
+    /// States of an encoder by number, `[t, h]` each: 0 is the embedding, `i + 1` comes after layer `i`.
+    ///
+    /// # Errors
+    /// Ids, segments or lengths past the tables; a sequence without a token; a state that is not there.
+    pub fn layers(&self, prefix: &'static str, batch: &Batch, keep: &[usize]) -> Result<Vec<Tensor>> {
+        if let (Mode::Train { seed }, Some(trained)) = (self.mode, &self.net.trained) {
+            let graph = bert::graph(&self.net.config, prefix, &trained.parameters, self.net.dtype)?;
+            let states = graph.states(batch, false, seed, &trained.arena)?;
+            let missing = |at: &usize| Error::Internal { op: "forward", what: format!("there is no state {at}") };
+            return keep.iter().map(|at| states.get(*at).cloned().ok_or_else(|| missing(at))).collect();
+        }
+        let module = Module::Encoder { prefix, copy_of: None };
+        let encoder = self.net.packed(&module, |p| p.encoders.get(prefix).cloned())?;
+        let last = keep.iter().max().copied().unwrap_or(0);
+        // the last state comes out anyway, and no layer after it is computed
+        let before: Vec<usize> = keep.iter().copied().filter(|at| *at != last).collect();
+        let request = Request { start: Start::Tokens(batch), layers: 0..last, rows: Rows::All, keep: &before };
+        let states = encoder.run(&request)?;
+        let (mut kept, shape) = (states.kept.into_iter(), (batch.tokens(), self.hidden()));
+        let end = Tensor::from_vec(states.rows, shape, &Cpu::Cpu)?;
+        let mut state = |at: &usize| match *at == last {
+            true => Ok(end.clone()),
+            false => Ok(Tensor::from_vec(kept.next().unwrap_or_default(), shape, &Cpu::Cpu)?),
+        };
+        keep.iter().map(&mut state).collect()
+    }
+    /// The encoder's last state has this number.
+    pub fn last_layer(&self) -> usize {
+        self.net.config.num_hidden_layers
+    }
+    /// Static vectors: each token's row of the table of words.
+    ///
+    /// # Errors
+    /// An id past the table.
+    pub fn words(&self, prefix: &'static str, batch: &Batch) -> Result<TokenVectors> {
+        let hidden = self.hidden();
+        if let (Mode::Train { .. }, Some(trained)) = (self.mode, &self.net.trained) {
+            let table = trained.parameters.get(&format!("{prefix}{}", bert::WORDS))?;
+            return Ok(TokenVectors::States(word_rows(&table.value, hidden, &batch.ids, &table.grad)?));
+        }
+        let table = self.net.packed(&Module::Words { prefix }, |p| p.values.get(prefix).cloned())?;
+        check_ids(&batch.ids, table.len() / hidden)?;
+        Ok(TokenVectors::Table { table, ids: batch.ids.clone(), hidden })
+    }
+    /// Trained values, `[n]`.
+    pub fn values(&self, name: &'static str) -> Result<Tensor> {
+        if let (Mode::Train { .. }, Some(trained)) = (self.mode, &self.net.trained) {
+            return trained.parameters.var(name);
+        }
+        let module = Module::Values { name, init: Vec::new() };
+        self.constant(&self.net.packed(&module, |p| p.values.get(name).cloned())?)
+    }
+    /// Values that are no array of the model, `[n]`.
+    pub fn constant(&self, values: &[f32]) -> Result<Tensor> {
+        Ok(Tensor::from_slice(values, values.len(), &Cpu::Cpu)?)
+    }
     /// Mean state of each sequence, `[t, h]` to `[b, h]`.
     pub fn mean(&self, states: &Tensor, batch: &Batch) -> Result<Tensor> {
         Ok(states.apply_op1(Mean { offsets: batch.offsets.clone() })?)
@@ -308,7 +419,7 @@ impl Pass<'_> {
     }
     /// Rows `[n, inputs]` through a linear layer, `[n, outputs]`.
     pub fn affine(&self, name: &'static str, x: &Tensor) -> Result<Tensor> {
-        self.linear(Module::Affine { name, outputs: &[] }, name, x)
+        self.linear(Module::Affine { name, outputs: &[], inputs: Inputs::STATE }, name, x)
     }
     /// A pass of the same kind with other dropout, for a second run through an encoder in one step.
     pub fn again(&self, run: u64) -> Self {

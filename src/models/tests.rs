@@ -9,8 +9,9 @@ use super::bert::Config;
 use super::cross_encoder::{CrossEncoder, logits};
 use super::{Example, LossSettings, Mode, Model, Net, dssm};
 use crate::Result;
+use crate::losses::Loss;
 use crate::nn::{Array, Device, Dtype, GradBuffer, Weights, kernels};
-use crate::text::{Batch, Encoding};
+use crate::text::{Batch, Encoding, TokenSpan};
 
 fn config(dropout: f32) -> Config {
     let json = format!(
@@ -239,37 +240,72 @@ fn gradients_of_two_towers_equal_finite_differences() {
             temperature: 4.0,
         },
     ] {
-        let (config, model) = (config(0.2), dssm::Dssm(settings));
-        let mut net = Net::training(config.clone(), &model.modules(), weights(&config), Dtype::F32, 5).unwrap();
+        let model = dssm::Dssm(settings);
         let texts = batch(&[4, 9, 150, 7, 30, 2, 12]);
         let text = |i: usize| {
             let (a, b) = (texts.offsets[i] as usize, texts.offsets[i + 1] as usize);
             Encoding { ids: texts.ids[a..b].to_vec(), segments: vec![0; b - a], ..Encoding::default() }
         };
         let examples = [vec![0, 1, 2], vec![3, 4], vec![5, 6, 1]];
-        let examples = examples.map(|texts| Example { texts: texts.into_iter().map(text).collect(), target: 1.0 });
+        let examples = examples.map(|texts| Example {
+            texts: texts.into_iter().map(text).collect(),
+            target: 1.0,
+            ..Example::default()
+        });
         let examples: Vec<&Example> = examples.iter().collect();
-        let settings = LossSettings { weights: &[0.5, 0.25, 0.25], label_smoothing: 0.0 };
-        let loss = |net: &Net| model.loss(&net.pass(Mode::Train { seed: 9 }), &examples, &settings).unwrap();
-        net.parameters().accumulate_grads(&loss(&net).backward().unwrap()).unwrap();
-        let list = net.parameters().list.iter();
-        let grads: Vec<Vec<f32>> = list.map(|p| p.grad.lock().unwrap().to_vec()).collect();
-        let norm = grads.iter().flatten().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
-        assert!(norm > 0.01 && grads.iter().all(|g| g.iter().any(|g| *g != 0.0)), "every array takes part: {norm}");
-        let at = |net: &mut Net, by: f64| {
-            let move_by = |net: &mut Net, by: f64| {
-                for (p, grad) in net.parameters_mut().list.iter_mut().zip(&grads) {
-                    let values = Arc::make_mut(&mut p.value).iter_mut();
-                    values.zip(grad).for_each(|(x, g)| *x += (by * f64::from(*g) / norm) as f32);
-                }
-            };
-            move_by(net, by);
-            let value = f64::from(loss(net).to_scalar::<f32>().unwrap());
-            move_by(net, -by);
-            value
-        };
-        let step = 1e-3;
-        let numeric = (at(&mut net, step) - at(&mut net, -step)) / (2.0 * step);
-        assert!((numeric - norm).abs() < 0.03 * norm + 0.01, "{numeric} against {norm}");
+        assert_gradient(&model, &examples);
     }
+}
+
+/// Pairs `[1] query [2] document [2]` with their spans, some without a query token or a document token, for [`assert_gradient`].
+pub(super) fn pair_examples() -> Vec<Example> {
+    let pairs: [(&[u32], &[u32]); 4] =
+        [(&[10, 11, 12], &[20, 11, 30, 40, 12]), (&[10, 11, 12], &[41]), (&[], &[42, 11]), (&[13], &[])];
+    let example = |(number, (query, document)): (usize, (&[u32], &[u32]))| {
+        let (q, d) = (query.len() as u32, document.len() as u32);
+        let span = |input, start, end| TokenSpan { input, field: None, start, end };
+        let ids = [&[1], query, &[2], document, &[2]].concat();
+        let segments = (0..ids.len() as u32).map(|at| u32::from(at > q + 1)).collect();
+        let spans = vec![span(0, 1, 1 + q), span(1, 2 + q, 2 + q + d)];
+        Example {
+            texts: vec![Encoding { ids, segments, spans, truncated: 0 }],
+            target: (number % 2) as f32,
+            ..Example::default()
+        }
+    };
+    pairs.into_iter().enumerate().map(example).collect()
+}
+
+/// Checks a model's gradient, over all of its arrays, against finite differences along itself.
+pub(super) fn assert_gradient(model: &dyn Model, examples: &[&Example]) {
+    let config = config(0.2);
+    let mut net = Net::training(config.clone(), &model.modules(), weights(&config), Dtype::F32, 5).unwrap();
+    let weights = vec![1.0 / examples.len() as f32; examples.len()];
+    let settings = LossSettings { weights: &weights, label_smoothing: 0.0, loss: Loss::Bce };
+    let loss = |net: &Net| model.loss(&net.pass(Mode::Train { seed: 9 }), examples, &settings).unwrap();
+    net.parameters().accumulate_grads(&loss(&net).backward().unwrap()).unwrap();
+    let list = net.parameters().list.iter();
+    let grads: Vec<Vec<f32>> = list.map(|p| p.grad.lock().unwrap().to_vec()).collect();
+    let norm = grads.iter().flatten().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+    for (p, grad) in net.parameters().list.iter().zip(&grads) {
+        // a constant under a softmax has no gradient
+        assert!(p.name.ends_with("gate.bias") || grad.iter().any(|g| *g != 0.0), "{} takes no part", p.name);
+    }
+    assert!(norm > 0.01, "{norm}");
+    let at = |net: &mut Net, by: f64| {
+        let move_by = |net: &mut Net, by: f64| {
+            for (p, grad) in net.parameters_mut().list.iter_mut().zip(&grads) {
+                let values = Arc::make_mut(&mut p.value).iter_mut();
+                values.zip(grad).for_each(|(x, g)| *x += (by * f64::from(*g) / norm) as f32);
+            }
+        };
+        move_by(net, by);
+        let value = f64::from(loss(net).to_scalar::<f32>().unwrap());
+        move_by(net, -by);
+        value
+    };
+    // small beside the narrowest kernel
+    let step = 1e-4;
+    let numeric = (at(&mut net, step) - at(&mut net, -step)) / (2.0 * step);
+    assert!((numeric - norm).abs() < 0.03 * norm + 0.01, "{numeric} against {norm}");
 }

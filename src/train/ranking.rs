@@ -86,7 +86,8 @@ impl Objective for RankingObjective<'_> {
     fn loss(&self, items: &[&Weighted], step: &Step) -> Result<Tensor> {
         let examples: Vec<&Example> = items.iter().map(|item| &item.example).collect();
         let weights: Vec<f32> = items.iter().map(|item| item.weight / step.items as f32).collect();
-        let settings = LossSettings { weights: &weights, label_smoothing: self.settings.label_smoothing };
+        let (label_smoothing, loss) = (self.settings.label_smoothing, self.settings.loss);
+        let settings = LossSettings { weights: &weights, label_smoothing, loss };
         self.model.loss(&self.net.pass(Mode::Train { seed: step.seed }), &examples, &settings)
     }
     fn measures(&self) -> &'static [&'static str] {

@@ -16,6 +16,7 @@ use super::optimizer;
 use crate::bundle::Architecture;
 use crate::calibrate::{Method, ThresholdObjective};
 use crate::data::Source;
+use crate::losses::Loss;
 use crate::nn::Dtype;
 use crate::records::{Pair, Split};
 use crate::text::TextConfig;
@@ -89,6 +90,9 @@ const MOST_SEGMENTS: usize = 256;
 const MOST_COPIES: usize = 10_000;
 /// Pairs of a step that nobody will need.
 const MOST_BATCH: u64 = 1 << 20;
+
+/// Documents of a list that nobody will need.
+const MOST_LIST: usize = 1000;
 
 /// What is learnt from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -226,6 +230,10 @@ pub struct TrainSettings {
     pub class_balance: ClassBalance,
     /// Share of matches that the balance aims at.
     pub positive_share: f64,
+    /// What is minimized: `bce` or `focal` of each pair; of a query's candidates `hinge`, `ranknet`, `softmax`, `list_mle` or `lambda`.
+    pub loss: Loss,
+    /// Documents of a list, for a loss over lists: a match and non-matches of its query.
+    pub list_size: usize,
     /// Label smoothing `s`: targets become `s / 2` and `1 - s / 2`.
     pub label_smoothing: f32,
     /// Chance that a pair's sides are swapped in an epoch.
@@ -267,6 +275,8 @@ impl Default for TrainSettings {
             dropout: None,
             class_balance: ClassBalance::None,
             positive_share: 0.5,
+            loss: Loss::Bce,
+            list_size: 5,
             label_smoothing: 0.0,
             swap_probability: 0.0,
             ema_decay: None,
@@ -307,6 +317,9 @@ impl TrainSettings {
         least("checkpoint_every", self.checkpoint_every)?;
         least("validate_every", self.validate_every.unwrap_or(1))?;
         least("early_stopping", self.early_stopping.unwrap_or(1).into())?;
+        if !(2..=MOST_LIST).contains(&self.list_size) {
+            return Err(Error::setting("train.list_size", self.list_size, format!("must be 2 to {MOST_LIST}")));
+        }
         share("warmup", self.warmup, true, true)?;
         share("min_lr_ratio", self.min_lr_ratio, true, true)?;
         share("positive_share", self.positive_share, false, false)?;

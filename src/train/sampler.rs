@@ -12,6 +12,7 @@ use super::recipe::{NamedSource, Recipe};
 use super::seed::{Purpose, generator};
 use super::sources::LoadedSource;
 use crate::index::Bm25;
+use crate::losses::Loss;
 use crate::models::{Example, Reads};
 use crate::ranker::Input;
 use crate::records::{Pair, Record};
@@ -53,6 +54,8 @@ struct Sampled {
 /// Draws the examples of an epoch.
 pub struct Sampler {
     reads: Reads,
+    loss: Loss,
+    list_size: usize,
     seed: u64,
     swap: f64,
     augment: Option<Augment>,
@@ -87,6 +90,8 @@ impl Sampler {
     pub(super) fn new(recipe: &Recipe, reads: Reads) -> Self {
         Sampler {
             reads,
+            loss: recipe.train.loss,
+            list_size: recipe.train.list_size,
             seed: recipe.train.seed,
             swap: recipe.train.swap_probability,
             augment: recipe.augment.clone(),
@@ -152,8 +157,25 @@ impl Sampler {
         let labels = |wanted: bool| self.items.iter().any(|item| item.label == wanted);
         let refuse =
             |what: &str| Err(Error::setting("data.sources", format!("{} training pairs", self.items.len()), what));
+        let loss_of = |what: &str| {
+            let name = toml::Value::try_from(self.loss).map(|name| name.to_string()).unwrap_or_default();
+            Err(Error::setting("train.loss", name.trim_matches('"'), what))
+        };
         match self.reads {
+            Reads::Towers if self.loss != Loss::Bce => {
+                loss_of("two towers learn by the softmax over a batch's documents; leave it out")
+            }
+            Reads::Triple if self.loss.of_lists() => {
+                loss_of("a duo compares two documents by itself; give bce or focal")
+            }
             _ if self.items.is_empty() => Ok(()), // the trainer says so, with the counts
+            Reads::Pair if self.loss.of_lists() && self.contrasts().next().is_none() => {
+                refuse("a loss over lists wants queries that have a match and a non-match, and there is none")
+            }
+            Reads::Pair if self.loss.of_lists() && self.augment.is_some() => {
+                let what = "makes pairs, which a loss over lists can't use; leave it out, or give train.loss = \"bce\"";
+                Err(Error::setting("augment", "{..}", what))
+            }
             Reads::Towers if !labels(true) => refuse("two towers learn from matches, and there is none"),
             Reads::Triple if self.contrasts().next().is_none() => {
                 refuse("a duo learns from queries that have a match and a non-match, and there is none")
@@ -193,6 +215,7 @@ impl Sampler {
     /// What the tokenizer refuses.
     pub fn epoch(&self, epoch: u64) -> Result<Vec<Example>> {
         match self.reads {
+            Reads::Pair if self.loss.of_lists() => Ok(self.lists(epoch)),
             Reads::Pair => self.pairs(epoch),
             Reads::Towers => Ok(self.towers(epoch)),
             Reads::Triple => Ok(self.triples(epoch)),
@@ -238,7 +261,7 @@ impl Sampler {
                 }
                 _ => self.text(left).join(&[&left.tokens, &right.tokens]),
             };
-            Ok(Example { texts: vec![encoding], target: target(item.label) })
+            Ok(Example { texts: vec![encoding], target: target(item.label), ..Example::default() })
         });
         let mut examples: Vec<Example> = read.collect::<Result<_>>()?;
         let Some(augment) = &self.augment else { return Ok(examples) };
@@ -263,7 +286,7 @@ impl Sampler {
                 let swapped = self.is_swapped(epoch, Purpose::SwapAugmented, i);
                 let (left, right) = if swapped { (right, left) } else { (left, right) };
                 let encoding = self.text(side).encode(&[Input::Record(left), Input::Record(right)])?;
-                Ok(Example { texts: vec![encoding], target: target(*label) })
+                Ok(Example { texts: vec![encoding], target: target(*label), ..Example::default() })
             });
             encoded.collect::<Result<Vec<_>>>()
         });
@@ -287,9 +310,29 @@ impl Sampler {
                 let mut rng = generator(&[self.seed, epoch, Purpose::Contrast as u64, i as u64]);
                 texts.push(alone(wrong[rng.random_range(0..wrong.len())]));
             }
-            Example { texts, target: 1.0 }
+            Example { texts, target: 1.0, ..Example::default() }
         };
         matches.map(example).collect()
+    }
+
+    /// Each match with other labelled documents of its query, non-matches first in line, as many as a list has.
+    fn lists(&self, epoch: u64) -> Vec<Example> {
+        let contrasts: Vec<_> = self.contrasts().collect();
+        let of_query = |(query, yes, no): &(u32, Vec<u32>, Vec<u32>)| {
+            let text = self.text(self.side(*query));
+            let mut rng = generator(&[self.seed, epoch, Purpose::Contrast as u64, u64::from(*query)]);
+            let mut of_match = |better: &u32| {
+                let mut no = no.clone();
+                no.shuffle(&mut rng);
+                let documents: Vec<u32> = std::iter::once(*better).chain(no).take(self.list_size).collect();
+                let texts = documents.iter().map(|at| text.join(&[query, at].map(|at| &self.side(*at).tokens)));
+                let mut grades = vec![0.0; documents.len()];
+                grades[0] = 1.0;
+                Example { texts: texts.collect(), target: 1.0, grades }
+            };
+            yes.iter().map(&mut of_match).collect::<Vec<_>>()
+        };
+        contrasts.par_iter().flat_map_iter(of_query).collect()
     }
 
     /// Each match against some non-matches of its query, in both orders.
@@ -304,8 +347,9 @@ impl Sampler {
                 no.shuffle(&mut rng);
                 for &worse in no.iter().take(CONTRASTS) {
                     let join = |a: u32, b: u32| text.join(&[query, &a, &b].map(|at| &self.side(*at).tokens));
-                    examples.push(Example { texts: vec![join(better, worse)], target: 1.0 });
-                    examples.push(Example { texts: vec![join(worse, better)], target: 0.0 });
+                    let of = |text, target| Example { texts: vec![text], target, ..Example::default() };
+                    examples.push(of(join(better, worse), 1.0));
+                    examples.push(of(join(worse, better), 0.0));
                 }
             }
             examples

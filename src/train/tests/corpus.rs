@@ -290,6 +290,27 @@ fn triples_compare_each_match_with_non_matches_of_its_query_in_both_orders() {
 }
 
 #[test]
+fn lists_have_a_match_first_and_non_matches_of_its_query_after_it() {
+    let folder = two_sets();
+    let mut pairs = vec![("red", "red x", 1), ("blue", "blue x", 1), ("green", "x", 0)];
+    let others: Vec<String> = ["1", "2", "5", "l"].iter().map(|w| format!("red {w}")).collect();
+    pairs.extend(others.iter().map(|other| ("red", other.as_str(), 0)));
+    folder.write("small/train.txt", &lines(&pairs));
+    let recipe = format!("train = {{ loss = \"softmax\", list_size = 3 }}\n{SMALL}");
+    let corpus = folder.corpus(&recipe).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for n in 0..20 {
+        let examples = epoch(&corpus, n);
+        assert_eq!(examples.len(), 1, "the only query with a match and a non-match");
+        let texts: Vec<String> = examples[0].texts.iter().map(|text| words(&text.ids)).collect();
+        assert_eq!((texts.len(), &examples[0].grades[..]), (3, &[1.0, 0.0, 0.0][..]));
+        assert_eq!(texts[0], "[CLS] red [SEP] red x [SEP]");
+        seen.extend(texts[1..].iter().cloned());
+    }
+    assert_eq!(seen.len(), 4, "every non-match comes up: {seen:?}");
+}
+
+#[test]
 fn data_that_a_model_cannot_learn_from_is_refused() {
     let folder = two_sets();
     let refused = |train: &[(&str, &str, u8)], more: &str, reads: Reads, part: &str| {
@@ -305,4 +326,9 @@ fn data_that_a_model_cannot_learn_from_is_refused() {
     refused(&apart, "", Reads::Triple, "queries that have a match and a non-match");
     refused(&[matches[0], rest[0]], "augment = {}\n", Reads::Triple, "augment");
     refused(&[matches[0], rest[0]], "augment = {}\n", Reads::Towers, "augment");
+    let loss = |name: &str| format!("train = {{ loss = \"{name}\" }}\n");
+    refused(&apart, &loss("softmax"), Reads::Pair, "queries that have a match and a non-match");
+    refused(&[matches[0], rest[0]], &(loss("ranknet") + "augment = {}\n"), Reads::Pair, "a loss over lists");
+    refused(&[matches[0], rest[0]], &loss("focal"), Reads::Towers, "train.loss = focal: two towers");
+    refused(&[matches[0], rest[0]], &loss("lambda"), Reads::Triple, "train.loss = lambda: a duo");
 }

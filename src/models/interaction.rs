@@ -1,0 +1,243 @@
+//! Where interaction-matrix rankers stand: the similarity matrix of a query's tokens and a document's, over static or contextual vectors.
+//!
+//! ```text
+//! static  a row of the table of words for each token
+//! joint   states of [CLS] query [SEP] document [SEP]: each token has seen the other text
+//! apart   states of [CLS] query [SEP] and of [CLS] document [SEP]
+//! ```
+//!
+//! Where vectors come from is a setting ([`VectorSource`]), not another model. A text without tokens has no row or no column: a query's sums are then 0, and
+//! a document's counts.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::bert::PREFIX;
+use super::net::{ENCODER, Module, Pass};
+use crate::Result;
+use crate::nn::histogram::{Bins, histograms};
+use crate::nn::kernel_pooling::{Floor, KernelPooling};
+use crate::nn::similarity::{MatrixLayout, PairRows, TokenVectors};
+use crate::text::Batch;
+
+/// Where a token's vector comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VectorSource {
+    /// The table of words.
+    #[default]
+    Static,
+    /// The last states of query and document in one sequence.
+    Joint,
+    /// The last states of each text in a sequence of its own, in segment 0.
+    Apart,
+}
+
+impl VectorSource {
+    /// What a model with such vectors is made of, without its head.
+    pub fn modules(self) -> Vec<Module> {
+        match self {
+            VectorSource::Static => vec![Module::Words { prefix: PREFIX }],
+            VectorSource::Joint | VectorSource::Apart => vec![ENCODER],
+        }
+    }
+}
+
+/// The similarity matrices of a batch of pairs, over one or several layers' vectors.
+pub struct Interaction {
+    layout: Arc<MatrixLayout>,
+    /// Tokens of the rows that the layout speaks of.
+    ids: Vec<u32>,
+    layers: Vec<TokenVectors>,
+}
+
+/// Where query and document are in their joint sequences; a text that is not there is empty.
+fn pair_rows(batch: &Batch) -> Vec<PairRows> {
+    let of = |sequence: usize| {
+        let start = batch.offsets[sequence] as usize;
+        let text = |input: u8| -> Range<usize> {
+            let span = batch.spans(sequence).iter().find(|span| span.input == input && span.field.is_none());
+            span.map_or(start..start, |span| start + span.start as usize..start + span.end as usize)
+        };
+        PairRows { query: text(0), document: text(1) }
+    };
+    (0..batch.len()).map(of).collect()
+}
+
+/// Each text of joint sequences in a sequence of its own, with the special tokens around it, in segment 0. Pairs that follow each other share an equal
+/// query.
+fn separated(batch: &Batch) -> (Batch, Vec<PairRows>) {
+    let mut apart = Batch::default();
+    let mut push = |parts: [Range<usize>; 3]| -> Range<usize> {
+        let start = apart.ids.len() + parts[0].len();
+        let text = start..start + parts[1].len();
+        parts.into_iter().for_each(|part| apart.ids.extend_from_slice(&batch.ids[part]));
+        apart.segments.resize(apart.ids.len(), 0);
+        apart.offsets.push(apart.ids.len() as u32);
+        apart.span_offsets.push(0);
+        text
+    };
+    let mut pairs: Vec<PairRows> = Vec::with_capacity(batch.len());
+    let mut before: Option<&[u32]> = None;
+    for (sequence, rows) in pair_rows(batch).into_iter().enumerate() {
+        let (start, end) = (batch.offsets[sequence] as usize, batch.offsets[sequence + 1] as usize);
+        let (prefix, suffix) = (start..rows.query.start, rows.document.end.max(rows.query.end)..end);
+        let own = &batch.ids[rows.query.clone()];
+        let query = match (before == Some(own), pairs.last()) {
+            (true, Some(pair)) => pair.query.clone(),
+            _ => push([prefix.clone(), rows.query.clone(), suffix.clone()]),
+        };
+        before = Some(own);
+        pairs.push(PairRows { query, document: push([prefix, rows.document, suffix]) });
+    }
+    (apart, pairs)
+}
+
+/// The first token's rows of states `[t, h]`, `[b, h]`.
+///
+/// # Errors
+/// What the tensor library refuses.
+pub fn first_tokens(batch: &Batch, states: &Tensor) -> Result<Tensor> {
+    let first = Tensor::from_slice(&batch.offsets[..batch.len()], batch.len(), &Device::Cpu)?;
+    Ok(states.index_select(&first, 0)?)
+}
+
+impl Interaction {
+    /// The matrices of joint sequences.
+    ///
+    /// # Errors
+    /// What the encoder refuses; an id past the table of words.
+    pub fn new(pass: &Pass, batch: &Batch, vectors: VectorSource) -> Result<Self> {
+        let last = [pass.last_layer()];
+        match vectors {
+            VectorSource::Static => {
+                let layout = Arc::new(MatrixLayout::new(pair_rows(batch)));
+                Ok(Interaction { layout, ids: batch.ids.clone(), layers: vec![pass.words(PREFIX, batch)?] })
+            }
+            VectorSource::Joint => Ok(Self::of_states(batch, pass.layers(PREFIX, batch, &last)?)),
+            VectorSource::Apart => {
+                let (apart, pairs) = separated(batch);
+                let layers = pass.layers(PREFIX, &apart, &last)?.into_iter().map(TokenVectors::States).collect();
+                Ok(Interaction { layout: Arc::new(MatrixLayout::new(pairs)), ids: apart.ids, layers })
+            }
+        }
+    }
+    /// The matrices of joint sequences over states `[t, h]` of theirs, one matrix a state.
+    pub fn of_states(batch: &Batch, states: Vec<Tensor>) -> Self {
+        let layers = states.into_iter().map(TokenVectors::States).collect();
+        Interaction { layout: Arc::new(MatrixLayout::new(pair_rows(batch))), ids: batch.ids.clone(), layers }
+    }
+    /// Kernel pooling of every matrix, `[b, layers * k]`.
+    ///
+    /// # Errors
+    /// What the tensor library refuses.
+    pub fn kernels(&self, mu: &Tensor, sigma: &Tensor, floor: Floor, scale: f32) -> Result<Tensor> {
+        let pooled = |vectors: &TokenVectors| -> Result<Tensor> {
+            let op = KernelPooling { layout: self.layout.clone(), floor, scale };
+            Ok(vectors.cosines(&self.layout)?.apply_op3(mu, sigma, op)?)
+        };
+        Ok(Tensor::cat(&self.layers.iter().map(pooled).collect::<Result<Vec<_>>>()?, 1)?)
+    }
+    /// Histograms of every matrix, `[query tokens, layers * bins]`, without a graph.
+    ///
+    /// # Errors
+    /// What the tensor library refuses.
+    pub fn histograms(&self, bins: &Bins) -> Result<Tensor> {
+        let cosines = |vectors: &TokenVectors| -> Result<Vec<f32>> {
+            let vectors = match vectors {
+                TokenVectors::States(states) => TokenVectors::States(states.detach()),
+                table => table.clone(),
+            };
+            Ok(vectors.cosines(&self.layout)?.to_vec1()?)
+        };
+        let layers = self.layers.iter().map(cosines).collect::<Result<Vec<_>>>()?;
+        let values = histograms(&self.layout, &layers, &self.ids, bins);
+        Ok(Tensor::from_vec(values, (self.layout.query_tokens(), layers.len() * bins.count), &Device::Cpu)?)
+    }
+    /// Vectors of the query's tokens in the last layer, `[query tokens, h]`.
+    ///
+    /// # Errors
+    /// What the tensor library refuses.
+    pub fn query_vectors(&self) -> Result<Tensor> {
+        self.layers[self.layers.len() - 1].rows(self.layout.query_rows())
+    }
+    /// Query tokens of all pairs.
+    pub fn query_tokens(&self) -> usize {
+        self.layout.query_tokens()
+    }
+    /// The row of each query token's pair: `[b, w]` to `[query tokens, w]`.
+    ///
+    /// # Errors
+    /// What the tensor library refuses.
+    pub fn to_query_tokens(&self, pairs: &Tensor) -> Result<Tensor> {
+        Ok(pairs.index_select(&self.pair_of_query()?, 0)?)
+    }
+    /// Values of query tokens summed by pair: `[query tokens]` to `[b]`.
+    ///
+    /// # Errors
+    /// What the tensor library refuses.
+    pub fn sum(&self, values: &Tensor) -> Result<Tensor> {
+        let none = Tensor::zeros(self.layout.pairs.len(), values.dtype(), values.device())?;
+        Ok(none.index_add(&self.pair_of_query()?, values, 0)?)
+    }
+    /// The softmax over each query's tokens, `[query tokens]`.
+    ///
+    /// # Errors
+    /// What the tensor library refuses.
+    pub fn softmax(&self, values: &Tensor) -> Result<Tensor> {
+        let plain = values.to_vec1::<f32>()?;
+        let largest = (0..self.layout.pairs.len()).flat_map(|pair| {
+            let own = &plain[self.layout.query(pair)];
+            std::iter::repeat_n(own.iter().copied().fold(f32::MIN, f32::max), own.len())
+        });
+        // the largest value cancels out and needs no gradient
+        let exp = (values - Tensor::from_iter(largest, values.device())?)?.exp()?;
+        let sums = self.sum(&exp)?;
+        Ok((exp / sums.index_select(&self.pair_of_query()?, 0)?)?)
+    }
+
+    fn pair_of_query(&self) -> Result<Tensor> {
+        Ok(Tensor::from_vec(self.layout.pair_of_query(), self.query_tokens(), &Device::Cpu)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{Encoding, TokenSpan};
+
+    /// `[1] query [2] document [2]`.
+    fn joint(query: &[u32], document: &[u32]) -> Encoding {
+        let ids = [&[1], query, &[2], document, &[2]].concat();
+        let (q, d) = (query.len() as u32, document.len() as u32);
+        let span = |input, start, end| TokenSpan { input, field: None, start, end };
+        let segments = (0..ids.len() as u32).map(|at| u32::from(at > q + 1)).collect();
+        Encoding { ids, segments, spans: vec![span(0, 1, 1 + q), span(1, 2 + q, 2 + q + d)], truncated: 0 }
+    }
+
+    #[test]
+    fn texts_apart_are_those_of_the_joint_sequence_and_an_equal_query_comes_once() {
+        let joint = [joint(&[10, 11], &[20]), joint(&[10, 11], &[]), joint(&[], &[30, 31])];
+        let batch: Batch = joint.iter().collect();
+        let (apart, pairs) = separated(&batch);
+        assert_eq!(apart.ids, [1, 10, 11, 2, 1, 20, 2, 1, 2, 1, 2, 1, 30, 31, 2]);
+        assert_eq!((apart.offsets, apart.segments), (vec![0, 4, 7, 9, 11, 15], vec![0; 15]));
+        let rows = |query, document| PairRows { query, document };
+        assert_eq!(pairs, [rows(1..3, 5..6), rows(1..3, 8..8), rows(10..10, 12..14)]);
+        assert_eq!(pair_rows(&batch), [rows(1..3, 4..5), rows(7..9, 10..10), rows(12..12, 13..15)]);
+    }
+
+    #[test]
+    fn softmax_and_sums_go_by_pair() {
+        let encodings = [joint(&[10, 11], &[20]), joint(&[], &[20]), joint(&[10], &[])];
+        let batch: Batch = encodings.iter().collect();
+        let states = Tensor::zeros((batch.tokens(), 2), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let interaction = Interaction::of_states(&batch, vec![states]);
+        let values = Tensor::new(&[100f32, 100.0, -200.0], &Device::Cpu).unwrap();
+        assert_eq!(interaction.softmax(&values).unwrap().to_vec1::<f32>().unwrap(), [0.5, 0.5, 1.0]);
+        assert_eq!(interaction.sum(&values).unwrap().to_vec1::<f32>().unwrap(), [200.0, 0.0, -200.0]);
+    }
+}
