@@ -143,7 +143,7 @@ pub fn read_pairs(source: &Source, options: &ReadOptions) -> Result<(PairSet, Re
         }
         Source::Ditto(files) => by_parts(files, |path, part, set| ditto::read(path, part, options, set)),
         Source::Links { .. } => links::read(source, options),
-        Source::Paraphraser(files) => by_parts(files, |path, part, set| paraphraser::read(path, part, set)),
+        Source::Paraphraser(files) => by_parts(files, paraphraser::read),
         Source::SentencePairs(files) => {
             by_parts(files, |path, part, set| sentence_pairs::read(path, part, options, set))
         }
