@@ -35,10 +35,10 @@ const MOST: usize = 26;
 
 /// Compare runs of any tools on the same judgements: means, intervals, significance
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLE)]
+#[command(after_help = EXAMPLE, override_usage = "sverka compare [OPTIONS] <RUN> <RUN>... <QRELS>")]
 pub struct Args {
     /// Runs, the baseline first (TREC's six columns or MS MARCO's three), and last the judgements (qrels, or a BEIR folder)
-    #[arg(num_args = 3.., required = true, value_name = "RUN RUN.. QRELS")]
+    #[arg(num_args = 3.., required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     measures: MeasureArgs,
