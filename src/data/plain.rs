@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use crate::files::write_beside;
 use crate::{Error, Result};
 
-/// Writes a text file beside its place and renames it.
+/// Writes a text file under another name and renames it.
 pub(super) fn write_text(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let is_packed = path.extension().is_some_and(|e| e == "gz");
     write_beside(path, |file| {

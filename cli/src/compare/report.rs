@@ -44,8 +44,8 @@ impl Report {
     ) -> Self {
         let short = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut names: Vec<String> = files.iter().map(short).collect();
-        let are_told_apart = (1..names.len()).all(|i| !names[..i].contains(&names[i]));
-        if !are_told_apart {
+        let are_distinct = (1..names.len()).all(|i| !names[..i].contains(&names[i]));
+        if !are_distinct {
             names = files.iter().map(|path| path.display().to_string()).collect();
         }
         let measures = options.measures.iter().map(Measure::to_string).collect();

@@ -3,8 +3,8 @@ Use: pip install ir-measures[cwl_eval] && python make.py > expected.json   (gdev
 
 The runs are those of `draw` in ../eval_lists/make.py with numbers for the queries' names (gdeval takes no others), which
 src/eval/list_tests.rs draws too. A line of the result is one run's means over all judged queries, a query that the run lacks
-counts as 0. trec_eval orders equal scores by id, descending; the other programs do not all do so, so equal scores are told
-apart before any program sees them."""
+counts as 0. trec_eval orders equal scores by id, descending; the other programs do not all do so, so ties are
+broken before any program sees them."""
 import json
 import pathlib
 import ir_measures
