@@ -126,6 +126,17 @@ pub struct Run {
     pub scores: BTreeMap<String, BTreeMap<String, f32>>,
 }
 
+impl Run {
+    /// A query's documents with their scores: score descending, of equal scores id descending (trec_eval's order).
+    pub fn ranked(&self, query: &str) -> Vec<(&str, f32)> {
+        let scores = self.scores.get(query).into_iter().flatten();
+        let mut documents: Vec<(&str, f32)> = scores.map(|(document, score)| (document.as_str(), *score)).collect();
+        // +0.0: of the two zeros none is greater
+        documents.sort_by(|a, b| (b.1 + 0.0).total_cmp(&(a.1 + 0.0)).then(b.0.cmp(a.0)));
+        documents
+    }
+}
+
 /// One scored candidate of `match`, ready to be written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Match {

@@ -388,8 +388,20 @@ fn the_readme_names_what_there_is() {
         "cargo run --release -- match examples/left.csv examples/right.csv --out matches.csv",
         "cargo test --release --workspace",
     ];
-    let verbs =
-        ["match", "train", "eval", "rank", "score", "calibrate", "init", "export", "tokenizer prune", "info", "bench"];
+    let verbs = [
+        "match",
+        "train",
+        "eval",
+        "compare",
+        "rank",
+        "score",
+        "calibrate",
+        "init",
+        "export",
+        "tokenizer prune",
+        "info",
+        "bench",
+    ];
     let verbs = verbs.map(|verb| format!("sverka {verb}"));
     let documents = [
         "ARCHITECTURE.md",

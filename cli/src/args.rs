@@ -11,7 +11,7 @@ Exit codes:
   0  done
   1  our mistake (please report it)
   2  your data, model, settings or arguments; the message says where and what to do
-  3  a quality gate said no: `quantize --max-loss`, or a recipe's [expect] after `train`";
+  3  a quality gate said no: `quantize --max-loss`, a recipe's [expect] after `train`, `compare` without a sure gain";
 
 /// Which records of two lists are the same thing? Trains, measures and runs transformer matchers.
 #[derive(Debug, Parser)]
@@ -29,6 +29,7 @@ pub enum Verb {
     Match(crate::matching::Args),
     Train(crate::train::Args),
     Eval(crate::eval::Args),
+    Compare(crate::compare::Args),
     Rank(crate::rank::Args),
     Score(crate::score::Args),
     Calibrate(crate::calibrate::Args),

@@ -1,13 +1,16 @@
-//! `sverka eval`: how good are the decisions of a model on labelled pairs?
+//! `sverka eval`: how good are the decisions of a model on labelled pairs, or any tool's ranked lists on judged queries?
+//! A folder is a model; a file is a run ([`runs`]).
+
+pub mod runs;
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use sverka::Score;
 use sverka::bundle::Bundle;
 use sverka::calibrate::sigmoid;
 use sverka::eval::{BINS, Bin, Bins, McNemar, Report, mcnemar, reliability, report, report_by_category};
 use sverka::train::Labelled;
+use sverka::{Error, Score};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
@@ -20,13 +23,25 @@ Examples:
   sverka eval models/matcher ../shared/data/products/abt-buy --split test
   sverka eval runs/new/model pairs.csv --compare models/matcher --json
   sverka eval models/matcher recipes/matcher.toml --source prosept
+  sverka eval bm25.run.gz qrels.txt -m nDCG@10 AP 'P(rel=2)@5' --per-query
 
-JSON keys: f1 precision recall threshold ece, and more; shares of one. `best_f1` has seen the
+If the first argument is a file it is a run of any tool, TREC's six columns or MS MARCO's three, and
+the second its judgements: TREC's qrels, BEIR's tsv, or a BEIR folder with --split. Values are
+trec_eval's; a judged query that the run lacks counts with 0. JSON keys are the measures' names.
+
+JSON keys of a model: f1 precision recall threshold ece, and more; shares of one. `best_f1` has seen the
 answers; `uncalibrated` holds ece, ece_mass, brier and nll of the bare scores (a sigmoid).";
 
-/// Measure a model on labelled pairs
+const DATA: &str = "For a model: a folder or file of labelled pairs (DeepMatcher, Ditto, WDC, joined CSV), or a recipe whose \
+                    `[data]` is read. For a run: judgements (qrels)";
+
+/// Measure a model on labelled pairs, or a run of any tool on judgements
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLE)]
+#[command(
+    after_help = EXAMPLE,
+    mut_arg("model", |a| a.value_name("MODEL|RUN").help("The model's folder, or a run: a file of ranked lists")),
+    mut_arg("data", |a| a.help(DATA)),
+)]
 pub struct Args {
     #[command(flatten)]
     data: DataArgs,
@@ -39,6 +54,8 @@ pub struct Args {
     /// Another model, measured on the same pairs: are the two different, or lucky (McNemar's test)?
     #[arg(long, value_name = "MODEL", alias = "against")]
     compare: Option<PathBuf>,
+    #[command(flatten)]
+    runs: runs::RunArgs,
     /// The verb `rank`, by its old name
     #[arg(long, hide = true, value_name = "N", conflicts_with_all = ["category", "compare", "reliability"])]
     rank: Option<usize>,
@@ -86,6 +103,17 @@ struct Compared {
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
+    if args.runs.is_meant(&args.data.model) {
+        let of_models = [("--category", args.category.is_some()), ("--compare", args.compare.is_some())];
+        let of_models =
+            of_models.into_iter().chain([("--reliability", args.reliability), ("--rank", args.rank.is_some())]);
+        if let Some((flag, _)) = of_models.into_iter().find(|(_, is_given)| *is_given) {
+            let what = "is for a model's folder, and this is a run; `sverka compare` compares runs";
+            return Err(Error::setting(flag, args.data.model.display(), what).into());
+        }
+        return runs::run(&args.data, &args.runs, output);
+    }
+    args.runs.refuse()?;
     if let Some(top_k) = args.rank {
         let ranking = RankArgs { top_k, bm25_weight: args.bm25_weight };
         return rank(&args.data, ranking, "--rank", global, output);

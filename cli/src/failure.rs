@@ -18,6 +18,8 @@ pub enum Failure {
     Library(Error),
     /// A quality gate said no.
     Gate(String),
+    /// The same, where the verb's JSON has said so already.
+    Gated(String),
     /// We made a mistake, and [`hold_panics`] knows which.
     Panicked,
     /// A signal stopped it; its number, and what is left.
@@ -46,7 +48,7 @@ impl Failure {
             Failure::Usage(e) => e.exit_code() as u8,
             Failure::Library(e) if e.is_user_error() => 2,
             Failure::Library(_) | Failure::Panicked => 1,
-            Failure::Gate(_) => 3,
+            Failure::Gate(_) | Failure::Gated(_) => 3,
             Failure::Stopped(signal, _) => 128 + signal,
             Failure::Closed => 0,
         }
@@ -60,7 +62,7 @@ impl Failure {
                 e.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_string()
             }
             Failure::Library(e) => e.to_string(),
-            Failure::Gate(what) | Failure::Stopped(_, what) => what.clone(),
+            Failure::Gate(what) | Failure::Gated(what) | Failure::Stopped(_, what) => what.clone(),
             Failure::Panicked => PANIC.lock().unwrap_or_else(PoisonError::into_inner).0.clone(),
         };
         crate::output::visible(&message.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -78,9 +80,11 @@ impl Failure {
                 let trace = PANIC.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
                 writeln!(talk, "error: {message}").and_then(|()| write!(talk, "{trace}"))
             }
-            Failure::Library(_) | Failure::Gate(_) | Failure::Stopped(..) => writeln!(talk, "error: {message}"),
+            Failure::Library(_) | Failure::Gate(_) | Failure::Gated(_) | Failure::Stopped(..) => {
+                writeln!(talk, "error: {message}")
+            }
         };
-        if json && code != 0 {
+        if json && code != 0 && !matches!(self, Failure::Gated(_)) {
             let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": message, "code": code }));
         }
         ExitCode::from(code)

@@ -11,6 +11,7 @@
 mod args;
 mod bench;
 mod calibrate;
+mod compare;
 mod completions;
 mod eval;
 mod export;
@@ -61,6 +62,7 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Match(args) => matching::run(args, &global, &output),
         Verb::Train(args) => train::run(args, &global, &output),
         Verb::Eval(args) => eval::run(args, &global, &output),
+        Verb::Compare(args) => compare::run(args, &output),
         Verb::Rank(args) => rank::run(args, &global, &output),
         Verb::Score(args) => score::run(args, &global, &output),
         Verb::Calibrate(args) => calibrate::run(args, &global, &output),

@@ -1,17 +1,25 @@
 //! Which format a folder or a file is: for `eval MODEL DATA`, and for `init LEFT RIGHT PAIRS`.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::bufread::GzDecoder;
+
+use super::beir::is_beir;
 use super::joined::Layout;
 use super::lines::Lines;
 use super::notes::Notes;
 use super::open::{Opened, open};
 use super::rows::Reader;
+use super::sentence_pairs::is_sentence_pairs;
+use super::squad::is_squad;
+use super::xml::is_xml;
 use super::{Parts, ReadOptions, ReadReport, Source, label_column};
 use crate::records::Split;
 use crate::{Error, Result};
 
-/// Recognises a labelled set: a DeepMatcher folder, a folder with one `train.*`, `valid.*`, `test.*` each, or one file of
+/// Recognises a labelled set: a DeepMatcher or BEIR folder, a folder with one `train.*`, `valid.*`, `test.*` each, or one file of
 /// pairs (of the split in its name, else of none).
 ///
 /// # Errors
@@ -30,6 +38,9 @@ pub fn detect(path: &Path, options: &ReadOptions) -> Result<Source> {
     }
     if path.join("tableA.csv").exists() && path.join("tableB.csv").exists() {
         return Ok(Source::Deepmatcher { dir: path.into() });
+    }
+    if is_beir(path) {
+        return Ok(Source::Beir { dir: path.into() });
     }
     let mut files = Files::default();
     let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
@@ -73,17 +84,49 @@ fn part_of(path: &Path) -> Option<Split> {
     })
 }
 
+/// A file's first bytes, unpacked; none of what is no file.
+fn start(path: &Path) -> Result<Vec<u8>> {
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let mut file = BufReader::new(File::open(path).map_err(Error::io("read", path))?);
+    let mut start = Vec::new();
+    let is_packed = file.fill_buf().map_err(Error::io("read", path))?.starts_with(&[0x1f, 0x8b]);
+    // of a damaged file its reader says more
+    _ = if is_packed {
+        GzDecoder::new(file).take(64).read_to_end(&mut start)
+    } else {
+        file.take(64).read_to_end(&mut start)
+    };
+    Ok(start)
+}
+
 /// The format of a set whose first file this is.
 fn source(file: &Path, files: Parts, options: &ReadOptions) -> Result<Source> {
+    if is_xml(&start(file)?) {
+        return Ok(Source::Paraphraser(files));
+    }
+    let mut is_squads = false;
     let is_ditto = match open(file, options, &Notes::default())? {
-        Opened::Text { text, is_pipe } => Lines::new(file, text, is_pipe).peek()?.starts_with(b"COL "),
+        Opened::Text { text, is_pipe } => {
+            let mut lines = Lines::new(file, text, is_pipe);
+            let start = lines.peek()?;
+            is_squads = is_squad(start);
+            start.starts_with(b"COL ")
+        }
         Opened::Parquet(_) => false,
     };
     if is_ditto {
         return Ok(Source::Ditto(files));
     }
+    if is_squads {
+        return Ok(Source::Squad(files));
+    }
     let mut reader = Reader::open(file, options)?;
     reader.next()?;
+    if is_sentence_pairs(reader.columns()) {
+        return Ok(Source::SentencePairs(files));
+    }
     Layout::new(file, reader.columns(), options)?;
     Ok(if reader.columns().iter().any(|c| c.ends_with("_left")) { Source::Wdc(files) } else { Source::Joined(files) })
 }

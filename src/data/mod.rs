@@ -16,8 +16,12 @@
 //! the file in silence; it writes our files), Arrow (the Parquet crate's row interface reads what a list of products
 //! holds, at a fifth of the build time), guessing an encoding, a delimiter or a label column that could be two (an error asks the user instead).
 
+mod beir;
+mod cedr;
 mod cells;
 mod clean;
+mod collection;
+mod columns;
 mod deepmatcher;
 mod delimited;
 mod detect;
@@ -33,21 +37,38 @@ mod label_column;
 mod lines;
 mod links;
 mod memory;
+mod ms_marco;
 mod notes;
 mod open;
+mod paraphraser;
 mod parquet;
+mod plain;
+mod query_texts;
 mod residue;
 mod rows;
+mod sentence_pairs;
 mod source;
+mod squad;
 mod stream;
 mod table;
+mod topics;
+mod trec;
 mod write;
+mod xml;
 
+pub use beir::{read_beir, write_beir};
+pub use cedr::{CedrFiles, read_cedr, read_cedr_pairs, write_cedr};
+pub use collection::Collection;
 pub use deepmatcher::read_folder_pairs;
 pub use detect::{detect, guess_links};
+pub use ms_marco::{Triple, read_ms_marco, read_queries, read_triples, write_queries};
+pub use query_texts::read_query_texts;
 pub use source::{Parts, Source, read_pairs};
+pub use squad::read_squad;
 pub use stream::{PairStream, stream_pairs};
 pub use table::read_table;
+pub use topics::{read_topics, write_topics};
+pub use trec::{read_qrels, read_run, write_qrels, write_run};
 pub use write::MatchWriter;
 
 use crate::{Error, Result};
@@ -129,3 +150,6 @@ impl ReadReport {
 
 /// Errors kept as examples.
 const EXAMPLES: usize = 5;
+
+#[cfg(test)]
+mod collection_tests;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ReadOptions, ReadReport, deepmatcher, ditto, joined, links};
+use super::{CedrFiles, Collection, ReadOptions, ReadReport, deepmatcher, ditto, joined, links, paraphraser};
+use super::{read_beir, read_cedr, read_ms_marco, read_squad, sentence_pairs};
 use crate::records::{Pair, PairSet, Record, Split};
 use crate::{Error, Result};
 
@@ -26,6 +27,28 @@ pub enum Source {
     /// The JSON lines of Web Data Commons, keys `*_left` and `*_right`, a `label`; the `cluster_id`, which is the answer,
     /// is left out.
     Wdc(Parts),
+    /// BEIR's folder: `corpus.jsonl`, `queries.jsonl` and `qrels/train.tsv`, `dev.tsv`, `test.tsv`.
+    Beir {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// SQuAD's JSON: a question, and the paragraph that it was asked about.
+    Squad(Parts),
+    /// MS MARCO's files: a collection, queries, and judgements by part.
+    MsMarco {
+        /// `collection.tsv`.
+        collection: PathBuf,
+        /// `queries.train.tsv` and others.
+        queries: Vec<PathBuf>,
+        /// `qrels.train.tsv` and others.
+        qrels: Parts,
+    },
+    /// CEDR's datafiles and a fold.
+    Cedr(CedrFiles),
+    /// ParaPhraser's XML.
+    Paraphraser(Parts),
+    /// Tables with `sentence1`, `sentence2` and a score or a label.
+    SentencePairs(Parts),
     /// Two tables, and a file that links their ids.
     Links {
         /// The left table.
@@ -87,8 +110,20 @@ impl Source {
             Source::Deepmatcher { dir } => vec![dir],
             Source::Joined(Parts { train, valid, test, pairs })
             | Source::Ditto(Parts { train, valid, test, pairs })
-            | Source::Wdc(Parts { train, valid, test, pairs }) => {
+            | Source::Wdc(Parts { train, valid, test, pairs })
+            | Source::Squad(Parts { train, valid, test, pairs })
+            | Source::Paraphraser(Parts { train, valid, test, pairs })
+            | Source::SentencePairs(Parts { train, valid, test, pairs }) => {
                 train.iter_mut().chain(valid).chain(test).chain(pairs).collect()
+            }
+            Source::Beir { dir } => vec![dir],
+            Source::MsMarco { collection, queries, qrels: Parts { train, valid, test, pairs } } => {
+                let qrels = train.iter_mut().chain(valid).chain(test).chain(pairs);
+                std::iter::once(collection).chain(queries).chain(qrels).collect()
+            }
+            Source::Cedr(CedrFiles { datafiles, qrels, train_pairs, valid_run, test_run }) => {
+                let fold = train_pairs.iter_mut().chain(valid_run).chain(test_run);
+                datafiles.iter_mut().chain([qrels]).chain(fold).collect()
             }
             Source::Links { left, right, links, .. } => vec![left, right, links],
         }
@@ -108,23 +143,52 @@ pub fn read_pairs(source: &Source, options: &ReadOptions) -> Result<(PairSet, Re
         }
         Source::Ditto(files) => by_parts(files, |path, part, set| ditto::read(path, part, options, set)),
         Source::Links { .. } => links::read(source, options),
+        Source::Paraphraser(files) => by_parts(files, paraphraser::read),
+        Source::SentencePairs(files) => {
+            by_parts(files, |path, part, set| sentence_pairs::read(path, part, options, set))
+        }
+        Source::Beir { dir } => collected(dir, read_beir(dir)?),
+        Source::Squad(files) => {
+            let files = files.with_splits()?;
+            collected(files[0].0, read_squad(&files)?)
+        }
+        Source::MsMarco { collection, queries, qrels } => {
+            let queries: Vec<&Path> = queries.iter().map(PathBuf::as_path).collect();
+            collected(collection, read_ms_marco(collection, &queries, &qrels.with_splits()?)?)
+        }
+        Source::Cedr(files) => collected(&files.qrels, read_cedr(files)?),
+    }
+}
+
+/// The pairs of a collection, and what was said of both.
+fn collected(path: &Path, (collection, mut report): (Collection, ReadReport)) -> Result<(PairSet, ReadReport)> {
+    let (set, more) = collection.pairs(path)?;
+    report.add(more);
+    Ok((set, report))
+}
+
+impl Parts {
+    /// The files with their splits; at least one.
+    fn with_splits(&self) -> Result<Vec<(&Path, Option<Split>)>> {
+        let Parts { train, valid, test, pairs } = self;
+        let splits = [Some(Split::Train), Some(Split::Valid), Some(Split::Test), None];
+        let files = [train, valid, test, pairs].into_iter().zip(splits);
+        let files: Vec<_> = files.filter_map(|(file, split)| Some((file.as_deref()?, split))).collect();
+        if files.is_empty() {
+            return Err(Error::setting("data", "", "names no file; give train, valid or test, or pairs"));
+        }
+        Ok(files)
     }
 }
 
 /// Reads a set whose parts are files of their own, into one.
 fn by_parts(
-    Parts { train, valid, test, pairs }: &Parts,
+    files: &Parts,
     mut read: impl FnMut(&Path, Option<Split>, &mut PairSet) -> Result<ReadReport>,
 ) -> Result<(PairSet, ReadReport)> {
     let (mut set, mut report) = (PairSet::default(), ReadReport::default());
-    let files = [train, valid, test, pairs];
-    for (file, part) in files.into_iter().zip([Some(Split::Train), Some(Split::Valid), Some(Split::Test), None]) {
-        if let Some(path) = file {
-            report.add(read(path, part, &mut set)?);
-        }
-    }
-    if files.iter().all(|f| f.is_none()) {
-        return Err(Error::setting("data", "", "names no file; give train, valid or test, or pairs"));
+    for (path, part) in files.with_splits()? {
+        report.add(read(path, part, &mut set)?);
     }
     Ok((set, report))
 }

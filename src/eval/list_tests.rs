@@ -16,7 +16,7 @@ impl Draws {
 }
 
 /// The judgements and the run of a seed, as `make.py` draws them.
-fn draw(seed: u64) -> (Vec<Judgement>, Run) {
+pub(super) fn draw(seed: u64) -> (Vec<Judgement>, Run) {
     let mut draws = Draws(seed);
     let (mut judgements, mut run) = (Vec::new(), Run::default());
     let judgement =
@@ -82,7 +82,7 @@ fn equal_scores_are_ordered_by_id_descending() {
     let judgements = [Judgement { query: "q".into(), document: "b".into(), grade: 1.0 }];
     let scores = BTreeMap::from([("a".to_string(), 1.0), ("b".to_string(), 1.0), ("c".to_string(), 1.0)]);
     let run = Run { scores: BTreeMap::from([("q".to_string(), scores)]) };
-    assert_eq!(rankings(&judgements, &run)["q"].ranked, [0.0, 1.0, 0.0]);
+    assert_eq!(rankings(&judgements, &run)["q"].ranked, [None, Some(1.0), None]);
 }
 
 #[test]

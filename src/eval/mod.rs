@@ -3,8 +3,11 @@
 //! One measure, one file: [`counts`] (F1, precision, recall of decisions), [`curve`] (everything that tries all
 //! thresholds), [`mod@reliability`] (calibration error and its table), [`scoring_rules`] (Brier score, log loss), [`mod@mcnemar`] (are
 //! two runs different, or lucky?). [`report`] takes them together. Ranked lists are measured by [`mod@ndcg`],
-//! [`mod@reciprocal_rank`], [`mod@average_precision`], [`mod@recall`], [`mod@precision`] and [`mod@success`], over the
-//! [`rankings`] of judgements and a run.
+//! [`mod@reciprocal_rank`], [`mod@average_precision`], [`mod@recall`], [`mod@precision`], [`mod@success`],
+//! [`mod@expected_reciprocal_rank`], [`mod@r_precision`], [`mod@bpref`], [`mod@rank_biased_precision`] and [`mod@judged`], over
+//! the [`rankings`] of judgements and a run. A [`Measure`] is one of them by its name in ir-measures, and [`measure_run`]
+//! takes several over a whole run. [`significance`] tests differences, and
+//! [`comparison`] compares runs.
 //!
 //! Two F1s are easily confused. [`Report::f1`] is at a threshold that was chosen elsewhere (validation) and is what a user
 //! gets. [`Report::best_f1`] is the highest over all thresholds *of the measured pairs themselves*: it has seen the answers,
@@ -15,16 +18,26 @@
 //! fifty is a match.
 
 pub mod average_precision;
+pub mod bpref;
+pub mod comparison;
 pub mod counts;
 pub mod curve;
+pub mod expected_reciprocal_rank;
+pub mod judged;
 pub mod mcnemar;
+pub mod measure;
+mod measure_name;
+pub mod measured;
 pub mod ndcg;
 pub mod precision;
+pub mod r_precision;
+pub mod rank_biased_precision;
 pub mod ranking;
 pub mod recall;
 pub mod reciprocal_rank;
 pub mod reliability;
 pub mod scoring_rules;
+pub mod significance;
 pub mod success;
 
 use std::collections::BTreeMap;
@@ -33,11 +46,19 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use average_precision::average_precision;
+pub use bpref::bpref;
+pub use comparison::{ComparedMeasure, Comparison, ComparisonOptions, compare};
 pub use counts::Counts;
 pub use curve::Curve;
+pub use expected_reciprocal_rank::expected_reciprocal_rank;
+pub use judged::judged;
 pub use mcnemar::{McNemar, mcnemar};
+pub use measure::Measure;
+pub use measured::{Measured, measure_run};
 pub use ndcg::{Gain, ndcg};
 pub use precision::precision;
+pub use r_precision::r_precision;
+pub use rank_biased_precision::rank_biased_precision;
 pub use ranking::{Ranking, mean, rankings};
 pub use recall::recall;
 pub use reciprocal_rank::reciprocal_rank;
@@ -182,5 +203,7 @@ fn check(probabilities: &[f32], labels: &[bool]) -> Result<()> {
 
 #[cfg(test)]
 mod list_tests;
+#[cfg(test)]
+mod measure_tests;
 #[cfg(test)]
 mod tests;

@@ -25,10 +25,11 @@ impl Gain {
 
 /// nDCG@k; 0 without a relevant document.
 pub fn ndcg(ranking: &Ranking, k: usize, gain: Gain) -> f64 {
-    let dcg = |grades: &[f32]| -> f64 {
-        let discounted = |(i, grade): (usize, &f32)| gain.of(*grade) / ((i + 2) as f64).log2();
-        grades.iter().take(k).enumerate().map(discounted).sum()
+    let dcg = |grades: &mut dyn Iterator<Item = f32>| -> f64 {
+        let discounted = |(i, grade): (usize, f32)| gain.of(grade) / ((i + 2) as f64).log2();
+        grades.take(k).enumerate().map(discounted).sum()
     };
-    let best = dcg(&ranking.judged);
-    if best > 0.0 { dcg(&ranking.ranked) / best } else { 0.0 }
+    let best = dcg(&mut ranking.judged.iter().copied());
+    let got = dcg(&mut ranking.ranked.iter().map(|grade| grade.unwrap_or_default()));
+    if best > 0.0 { got / best } else { 0.0 }
 }

@@ -15,8 +15,8 @@ const RELEVANT: f32 = 1.0;
 /// One query's grades.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ranking {
-    /// Grades of the run's documents, best score first.
-    pub ranked: Vec<f32>,
+    /// Grades of the run's documents, best score first; `None`: nobody judged it.
+    pub ranked: Vec<Option<f32>>,
     /// All grades that were judged, highest first.
     pub judged: Vec<f32>,
 }
@@ -28,7 +28,12 @@ impl Ranking {
     }
     /// How many of the first `k` documents are relevant.
     pub fn found(&self, k: usize) -> usize {
-        self.ranked.iter().take(k).filter(|grade| is_relevant(**grade)).count()
+        self.ranked.iter().take(k).filter(|grade| is_relevant(grade.unwrap_or_default())).count()
+    }
+    /// The places of the relevant documents among the first `k`, from 1.
+    pub fn places(&self, k: usize) -> impl Iterator<Item = usize> {
+        let first = self.ranked.iter().take(k).enumerate();
+        first.filter(|(_, grade)| is_relevant(grade.unwrap_or_default())).map(|(i, _)| i + 1)
     }
 }
 
@@ -44,11 +49,7 @@ pub fn rankings(judgements: &[Judgement], run: &Run) -> BTreeMap<String, Ranking
         grades.entry(&judgement.query).or_default().insert(&judgement.document, judgement.grade);
     }
     let ranking = |query: &str, grades: BTreeMap<&str, f32>| {
-        let mut documents: Vec<(&String, f32)> =
-            run.scores.get(query).into_iter().flatten().map(|(document, score)| (document, *score)).collect();
-        documents.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(a.0)));
-        let grade = |(document, _): &(&String, f32)| grades.get(document.as_str()).copied().unwrap_or(0.0);
-        let ranked = documents.iter().map(grade).collect();
+        let ranked = run.ranked(query).into_iter().map(|(document, _)| grades.get(document).copied()).collect();
         let mut judged: Vec<f32> = grades.into_values().collect();
         judged.sort_by(|a, b| b.total_cmp(a));
         Ranking { ranked, judged }
@@ -58,5 +59,5 @@ pub fn rankings(judgements: &[Judgement], run: &Run) -> BTreeMap<String, Ranking
 
 /// The mean of a measure over all queries; 0 without one.
 pub fn mean(rankings: &BTreeMap<String, Ranking>, measure: impl Fn(&Ranking) -> f64) -> f64 {
-    rankings.values().map(measure).sum::<f64>() / rankings.len().max(1) as f64
+    rankings.values().map(measure).fold(0.0, |sum, value| sum + value) / rankings.len().max(1) as f64
 }

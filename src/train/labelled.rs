@@ -228,7 +228,8 @@ fn evenly(count: usize, total: usize) -> Vec<bool> {
 }
 
 fn has_tables(source: &data::Source) -> bool {
-    matches!(source, data::Source::Deepmatcher { .. } | data::Source::Links { .. })
+    use data::Source::{Beir, Cedr, Deepmatcher, Links, MsMarco, Squad};
+    matches!(source, Deepmatcher { .. } | Links { .. } | Beir { .. } | Squad(_) | MsMarco { .. } | Cedr(_))
 }
 
 #[cfg(test)]

@@ -137,3 +137,24 @@ fn a_russian_catalogue_in_three_encodings() {
         assert_eq!(read.records, wanted.records, "{rows} rows");
     }
 }
+
+#[test]
+fn sets_for_ranking_and_sentence_pairs_have_the_sizes_that_their_readme_gives() {
+    let Some(data) = real_sets() else { return };
+    for (set, left, right, all, matches) in [
+        ("scifact", 1109, 5183, 1258, 1258),
+        ("xquad/xquad.ru.json", 1190, 240, 1190, 1190),
+        ("paraphraser/paraphrases_train.xml", 7227, 7227, 7227, 1688 + 2957),
+        ("paraphraser/paraphrases_gold.xml", 1924, 1924, 1924, 374 + 778),
+        ("encodechka/xnli_ru.csv", 5010, 5010, 5010, 1670),
+    ] {
+        let path = data.join(set);
+        // `scripts/data` does not fetch them all
+        if !path.exists() {
+            continue;
+        }
+        let set = pairs(&detect(&path, &ReadOptions::default()).unwrap());
+        assert_eq!((set.left.len(), set.right.len(), set.pairs.len()), (left, right, all), "{}", path.display());
+        assert_eq!(set.pairs.iter().filter(|pair| pair.is_match()).count(), matches, "{}", path.display());
+    }
+}

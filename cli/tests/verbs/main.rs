@@ -7,6 +7,7 @@ mod measuring;
 mod models;
 mod quantizing;
 mod recipes;
+mod runs;
 mod scoring;
 
 use std::path::Path;
