@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokenizers::Encoding as Tokens;
 
 use super::batch::{Encoding, TokenSpan};
-use super::files::Files;
+use super::files::{Files, unless_it_panics};
 use super::overlap::{WordRelation, Words, relations};
 use super::render::{TextConfig, render};
 use crate::ranker::Input;
@@ -32,6 +32,15 @@ const NONE: u32 = u32::MAX;
 pub struct TextEncoder {
     files: Arc<Files>,
     config: TextConfig,
+}
+
+/// How Python reads pairs with a plain folder's tokenizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InPython {
+    /// Whether all tokens have segment 0.
+    pub one_segment: bool,
+    /// Longest pair, if the files say so.
+    pub max_tokens: Option<usize>,
 }
 
 /// One side of a pair, tokenised once. Only good for the tokenizer that made it.
@@ -109,7 +118,19 @@ impl TextEncoder {
         self.files.vocab_size()
     }
 
-    /// Writes the tokenizer's files as they were read.
+    /// How a plain folder's pairs are read in Python: `None` for a bundle, which says itself how it reads.
+    ///
+    /// # Errors
+    /// Something that is done there and can't be done here.
+    pub fn in_python(&self) -> Result<Option<InPython>> {
+        let Some(reading) = &self.files.reading else { return Ok(None) };
+        match &reading.unsure {
+            Some((key, what, remedy)) => Err(Error::model(&self.files.path, key, what, remedy)),
+            None => Ok(Some(InPython { one_segment: reading.one_segment, max_tokens: reading.max_length })),
+        }
+    }
+
+    /// Writes the tokenizer's files: as they were read, but for a `tokenizer.json` that others beside it overruled.
     pub fn save(&self, dir: &Path) -> Result<()> {
         Files::save(&self.files.files, dir)
     }
@@ -220,12 +241,15 @@ impl TextEncoder {
             let end = if last { &template.suffix } else { &template.separator };
             push(&mut encoding, end, segments[0]);
         }
+        if self.config.one_segment {
+            encoding.segments.fill(0);
+        }
         encoding
     }
 
     fn tokenize(&self, text: &str) -> Result<Tokens> {
         let failed = |e: tokenizers::Error| Error::Internal { op: "tokenize", what: e.to_string() };
-        self.files.tokenizer.encode(text, false).map_err(failed)
+        unless_it_panics(&self.files.path, || self.files.tokenizer.encode(text, false))?.map_err(failed)
     }
 }
 

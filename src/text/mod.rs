@@ -15,12 +15,13 @@ pub(crate) mod normalize;
 pub mod overlap;
 mod price;
 pub mod prune;
+mod python;
 pub mod render;
 mod units;
 mod word;
 
 pub use batch::{Batch, Encoding, TokenSpan};
-pub use encoder::{TextEncoder, TokenizedSide};
+pub use encoder::{InPython, TextEncoder, TokenizedSide};
 pub use fields::FieldSelection;
 pub use overlap::differing_tokens;
 pub use price::is_price_field;

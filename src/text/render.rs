@@ -32,12 +32,15 @@ pub struct TextConfig {
     /// Words that also stand on the other side get segment 2 (left) or 3 (right), words near one of the other side 4 or 5,
     /// numbers, codes and attributes in place of others 6 or 7, shared article codes 8 or 9; see [`overlap`](super::overlap).
     pub mark_shared: bool,
+    /// All tokens have segment 0, as Python's RoBERTa, XLM-RoBERTa, MPNet and DistilBERT tokenizers give them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub one_segment: bool,
 }
 
 impl Default for TextConfig {
     fn default() -> Self {
         let (fields, segments) = (Vec::new(), BTreeMap::new());
-        TextConfig { fields, marks: false, segments, max_tokens: 128, mark_shared: false }
+        TextConfig { fields, marks: false, segments, max_tokens: 128, mark_shared: false, one_segment: false }
     }
 }
 
@@ -45,6 +48,9 @@ impl TextConfig {
     /// How many rows the model's segment table needs for sequences of so many texts: one a text and at least 2, five a text with shared words
     /// marked; more with fields of their own.
     pub fn segment_count(&self, texts: usize) -> usize {
+        if self.one_segment {
+            return 1;
+        }
         let least = if self.mark_shared { 5 * texts.max(2) } else { texts.max(2) };
         self.segments.values().map(|&s| s as usize + 1).max().unwrap_or(0).max(least)
     }
@@ -66,6 +72,10 @@ impl TextConfig {
 
     /// Refuses segment numbers that already mean something else.
     pub(super) fn check(&self) -> Result<()> {
+        if self.one_segment && (self.mark_shared || !self.segments.is_empty()) {
+            let what = "leaves no segment to mark shared words or fields with; leave out mark_shared and segments";
+            return Err(Error::setting("text.one_segment", true, what));
+        }
         let least = if self.mark_shared { 10 } else { 2 };
         match self.segments.iter().find(|(_, s)| !(least..=255).contains(*s)) {
             None => Ok(()),
