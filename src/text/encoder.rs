@@ -135,6 +135,16 @@ impl TextEncoder {
         Files::save(&self.files.files, dir)
     }
 
+    /// Writes the tokenizer so that Python makes the same tokens of plain pairs: one `tokenizer.json` with this frame and its token
+    /// types, and settings that let nothing overrule it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn save_for_python(&self, dir: &Path, padding: u32) -> Result<()> {
+        let files = self.files.for_python(&self.config, padding)?;
+        Files::save(&files, dir)
+    }
+
     /// Tokenises one side.
     pub fn prepare(&self, input: Input) -> Result<TokenizedSide> {
         let rendered = render(&self.config, input);
@@ -609,14 +619,27 @@ mod tests {
         let bpe = r#"{"version":"1.0","added_tokens":[],"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}"#;
         let no_unknown = r###"{"version":"1.0","added_tokens":[],"model":{"type":"WordPiece","unk_token":"[UNK]",
             "continuing_subword_prefix":"##","max_input_chars_per_word":100,"vocab":{"a":0}}}"###;
+        // the library panics, at once or with the first text
+        let charsmap = |map: &str| {
+            format!(
+                r#"{{"version":"1.0","added_tokens":[],"normalizer":{{"type":"Precompiled","precompiled_charsmap":"{map}"}},
+                "model":{{"type":"Unigram","unk_id":0,"vocab":[["<unk>",0.0],["a",-1.0]]}}}}"#
+            )
+        };
+        let (at_once, later) = (charsmap(""), charsmap("BAAAAAAAAAA="));
         for (files, part) in [
+            (
+                vec![("tokenizer.json", at_once.as_str())],
+                "tokenizer.json: normalizer: makes the tokenizers library fail",
+            ),
+            (vec![("tokenizer.json", later.as_str())], "tokenizer.json: normalizer: makes the tokenizers library fail"),
             (vec![], "neither tokenizer.json nor vocab.txt"),
             (vec![("tokenizer.json", "")], "tokenizer.json: JSON"),
             (vec![("tokenizer.json", &whole[..5000])], "tokenizer.json: JSON"),
             (vec![("tokenizer.json", "{\"a\": 1}")], "tokenizer.json: model.vocab"),
             (vec![("tokenizer.json", "[1]")], "tokenizer.json: model.vocab"),
             (vec![("tokenizer.json", bpe)], "tokenizer.json: post_processor"),
-            (vec![("tokenizer.json", no_unknown)], "tokenizer.json: model.unk_token"),
+            (vec![("tokenizer.json", no_unknown)], "tokenizer.json: unk_token: [UNK]"),
             (vec![("vocab.txt", "a\nb\n")], "vocab.txt: [UNK]"),
             (vec![("vocab.txt", "[UNK]\n[CLS]\n")], "vocab.txt: [SEP]"),
             (vec![("vocab.txt", "[UNK]"), ("tokenizer_config.json", "{")], "tokenizer_config.json: JSON"),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
+use super::TextConfig;
 use super::python::{self, Reading, Settings};
 use crate::{Error, Result};
 
@@ -61,6 +62,7 @@ impl Template {
 
 impl Files {
     pub(super) fn read(dir: &Path) -> Result<Self> {
+        let dir = &folder_of_network(dir);
         let mut files = Vec::new();
         for name in NAMES {
             if let Some(bytes) = read_if_there(&dir.join(name))? {
@@ -123,7 +125,9 @@ impl Files {
             let types = if reading.token_types { types } else { [0; 5] };
             reading.one_segment = types == [0; 5];
             if !reading.one_segment && types != [0, 0, 0, 1, 1] {
-                let what = format!("gives the token types {types:?} to [CLS], a text, [SEP], a text, [SEP]; known is 0 0 0 1 1");
+                let what = format!(
+                    "gives the token types {types:?} to [CLS], a text, [SEP], a text, [SEP]; known is 0 0 0 1 1"
+                );
                 reading.unsure = Some(("post_processor".into(), what, "write the usual types into it".into()));
             }
         }
@@ -136,6 +140,43 @@ impl Files {
         self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
+    /// `tokenizer.json` and `tokenizer_config.json` that make Python read pairs in this way.
+    pub(super) fn for_python(&self, rendering: &TextConfig, padding: u32) -> Result<Vec<(String, Vec<u8>)>> {
+        let failed = |what: String| Error::Internal { op: "write tokenizer.json", what };
+        let text = self.tokenizer.to_string(false).map_err(|e| failed(e.to_string()))?;
+        let mut json: Value = serde_json::from_str(&text).map_err(|e| failed(e.to_string()))?;
+        let token = |id: u32| self.tokenizer.id_to_token(id).unwrap_or_default();
+        let second = u32::from(!rendering.one_segment);
+        let special = |ids: &[u32], kind: u32| -> Vec<Value> {
+            ids.iter().map(|&id| json!({"SpecialToken": {"id": token(id), "type_id": kind}})).collect()
+        };
+        let text = |name: &str, kind: u32| vec![json!({"Sequence": {"id": name, "type_id": kind}})];
+        let Template { prefix, separator, suffix } = &self.template;
+        let single = [special(prefix, 0), text("A", 0), special(suffix, 0)].concat();
+        let first = [special(prefix, 0), text("A", 0), special(separator, 0)];
+        let pair = first.into_iter().chain([text("B", second), special(suffix, second)]).flatten();
+        let all = prefix.iter().chain(separator).chain(suffix);
+        let tokens: Map<String, Value> =
+            all.map(|&id| (token(id), json!({"id": token(id), "ids": [id], "tokens": [token(id)]}))).collect();
+        json["post_processor"] = json!({"type": "TemplateProcessing", "single": single, "pair": pair.collect::<Vec<_>>(),
+                                        "special_tokens": tokens});
+        let mut names = vec!["input_ids", "attention_mask"];
+        if !rendering.one_segment {
+            names.insert(1, "token_type_ids");
+        }
+        let known =
+            |names: &[&str]| names.iter().find(|t| self.tokenizer.token_to_id(t).is_some()).map(|t| t.to_string());
+        let pad = known(&["[PAD]", "<pad>"]).unwrap_or_else(|| token(padding));
+        let settings = json!({
+            "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": rendering.max_tokens,
+            "model_input_names": names, "split_special_tokens": true, "clean_up_tokenization_spaces": false,
+            "cls_token": token(prefix[0]), "sep_token": token(suffix[0]), "pad_token": pad,
+            "unk_token": self.unknown.map(token), "mask_token": known(&["[MASK]", "<mask>"]),
+        });
+        let bytes = |name: &str, value: &Value| (name.to_string(), (value.to_string() + "\n").into_bytes());
+        Ok(vec![bytes("tokenizer.json", &json), bytes("tokenizer_config.json", &settings)])
+    }
+
     pub(super) fn save(files: &[(String, Vec<u8>)], dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         for (name, bytes) in files {
@@ -144,6 +185,20 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// Where a model's network and tokenizer are: the folder itself, or that of the first module of sentence-transformers' older
+/// folders (`0_Transformer`, `0_BERT`).
+pub fn folder_of_network(dir: &Path) -> PathBuf {
+    let modules = || -> Option<PathBuf> {
+        let bytes = read_if_there(&dir.join("modules.json")).ok()??;
+        let modules: Value = serde_json::from_slice(&bytes).ok()?;
+        let path = modules.get(0)?.get("path")?.as_str()?;
+        let plain = !path.is_empty() && !path.starts_with('.') && !path.contains(['/', '\\']);
+        Some(dir.join(path)).filter(|inner| plain && inner.join("config.json").exists())
+    };
+    let own = dir.join("config.json").exists();
+    Some(dir).filter(|_| own).map(Path::to_path_buf).or_else(modules).unwrap_or_else(|| dir.into())
 }
 
 /// A file's bytes; none if there is no such file.
@@ -168,7 +223,8 @@ fn read_others(dir: &Path, settings: &mut Settings) -> Result<()> {
     }
     // a cross-encoder is loaded by way of its modules only if it was saved so
     let kind = json_at("config_sentence_transformers.json")?;
-    let classifier = settings.network["architectures"][0].as_str().is_some_and(|n| n.ends_with("SequenceClassification"));
+    let classifier =
+        settings.network["architectures"][0].as_str().is_some_and(|n| n.ends_with("SequenceClassification"));
     if classifier && kind["model_type"] != "CrossEncoder" {
         return Ok(());
     }
@@ -183,7 +239,8 @@ fn read_others(dir: &Path, settings: &mut Settings) -> Result<()> {
 
 fn no_vocabulary(dir: &Path) -> Error {
     let there = |name: &str| dir.join(name).exists();
-    let other = ["sentencepiece.bpe.model", "spiece.model", "vocab.json", "tokenizer.model"].into_iter().find(|n| there(n));
+    let other =
+        ["sentencepiece.bpe.model", "spiece.model", "vocab.json", "tokenizer.model"].into_iter().find(|n| there(n));
     match other {
         Some(name) => {
             let what = "is of another form; only tokenizer.json and vocab.txt can be read";
@@ -219,7 +276,8 @@ fn only_framed_anew(before: &Value, after: &Value) -> Option<Value> {
             "TemplateProcessing" => {
                 let pair = processor["pair"].as_array()?;
                 let special: Vec<&Value> = pair.iter().filter_map(|p| p.pointer("/SpecialToken/id")).collect();
-                let id = |token: &Value| processor["special_tokens"][token.as_str()?]["ids"][0].as_u64().map(Value::from);
+                let id =
+                    |token: &Value| processor["special_tokens"][token.as_str()?]["ids"][0].as_u64().map(Value::from);
                 let (first, rest) = special.split_first()?;
                 let text = |p: &Value, name: &str| p.pointer("/Sequence/id").is_some_and(|id| id == name);
                 let shape = pair.len() == special.len() + 2 && text(&pair[1], "A") && text(&pair[pair.len() - 2], "B");

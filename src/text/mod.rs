@@ -23,6 +23,7 @@ mod word;
 pub use batch::{Batch, Encoding, TokenSpan};
 pub use encoder::{InPython, TextEncoder, TokenizedSide};
 pub use fields::FieldSelection;
+pub use files::folder_of_network;
 pub use overlap::differing_tokens;
 pub use price::is_price_field;
 pub use prune::{Characters, Keep, Pruned, prune};

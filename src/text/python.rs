@@ -146,8 +146,10 @@ pub(super) fn apply(json: &mut Value, settings: &Settings, path: &Path) -> Resul
         max_length: settings.max_length(),
         one_segment: false,
         unsure: unknown.map(|name| {
-            let what = format!("is {name}; known are those of BERT, DistilBERT, Electra, MPNet, RoBERTa, XLM-RoBERTa, \
-                                and PreTrainedTokenizerFast");
+            let what = format!(
+                "is {name}; known are those of BERT, DistilBERT, Electra, MPNet, RoBERTa, XLM-RoBERTa, \
+                                and PreTrainedTokenizerFast"
+            );
             let remedy = "save the tokenizer in Python as a PreTrainedTokenizerFast";
             ("tokenizer_class".into(), what, remedy.into())
         }),
@@ -267,8 +269,7 @@ impl Builder<'_> {
     fn extra_tokens(&mut self) {
         const NAMED: [&str; 7] =
             ["cls_token", "sep_token", "pad_token", "unk_token", "mask_token", "bos_token", "eos_token"];
-        const FRAME: [&str; 9] =
-            ["[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]", "<s>", "</s>", "<pad>", "<mask>"];
+        const FRAME: [&str; 9] = ["[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]", "<s>", "</s>", "<pad>", "<mask>"];
         let named: Vec<String> = NAMED.iter().filter_map(|key| self.settings.token(key)).collect();
         let is_named = |t: &str| named.iter().any(|n| n == t) || FRAME.contains(&t) || t == "<unk>";
         for token in &named {
