@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sverka::bundle::{Bundle, Checkpoint, Contents, Export, Manifest, Purpose, Storage, export, save};
-use sverka::nn::Device;
+use sverka::models::cross_encoder::{CrossEncoder, logits};
+use sverka::models::{Mode, Model, Net};
+use sverka::nn::{Device, Dtype};
+use sverka::text::{Batch, TextConfig, TextEncoder};
 use sverka::{Input, List, Ranker};
 
 #[derive(Deserialize)]
@@ -20,6 +23,8 @@ struct Expected {
 struct Case {
     files: BTreeMap<String, String>,
     scores: Vec<f32>,
+    /// Of the sum of the logits, by MPNet's relative attention bias `[buckets, n]`.
+    bias_gradient: Option<Vec<f32>>,
 }
 
 fn golden() -> PathBuf {
@@ -90,6 +95,44 @@ fn a_bundle_made_of_a_form_reads_as_it_did() {
     }
 }
 
+#[test]
+fn the_relative_bias_has_the_gradient_of_torch() {
+    let (expected, dir) = (expected(), tempfile::tempdir().unwrap());
+    let case = &expected.cases["mpnet"];
+    let from = folder(dir.path(), "mpnet", case);
+    let Checkpoint { mut config, weights, .. } = Checkpoint::read(&from).unwrap();
+    (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.0, 0.0);
+    let net = Net::training(config, &CrossEncoder.modules(), weights, Dtype::F32, 1).unwrap();
+    let text = TextEncoder::open(&from, TextConfig { max_tokens: 48, ..TextConfig::default() }).unwrap();
+    let encode = |[a, b]: &[String; 2]| text.encode(&[Input::Text(a), Input::Text(b)]).unwrap();
+    let batch: Batch = expected.pairs.iter().map(encode).collect::<Vec<_>>().iter().collect();
+    let loss = logits(&net.pass(Mode::Train { seed: 1 }), &batch).unwrap().sum_all().unwrap();
+    loss.backward().unwrap();
+    let parameter = net.parameters().get("bert.encoder.relative_attention_bias.weight").unwrap();
+    let got = parameter.grad.lock().unwrap().to_vec();
+    let wanted = case.bias_gradient.as_ref().unwrap();
+    assert!(wanted.iter().filter(|g| g.abs() > 1e-3).count() > 30);
+    for (at, (got, wanted)) in got.iter().zip(wanted).enumerate() {
+        assert!((got - wanted).abs() < 1e-4 * wanted.abs().max(1.0), "value {at}: {got}, torch {wanted}");
+    }
+    assert_eq!(got.len(), wanted.len());
+}
+
+#[test]
+fn smaller_precisions_stay_near() {
+    let (expected, dir) = (expected(), tempfile::tempdir().unwrap());
+    for name in ["mpnet", "roberta", "xlm-roberta", "distilbert"] {
+        let from = folder(dir.path(), name, &expected.cases[name]);
+        for (dtype, most) in [(Dtype::Bf16, 0.05), (Dtype::Int8, 0.3)] {
+            let bundle = Bundle::open(&from, Some(dtype), Device::Cpu).unwrap();
+            for ([a, b], wanted) in expected.pairs.iter().zip(&expected.cases[name].scores) {
+                let got = bundle.score(&[List::pair(Input::Text(a), Input::Text(b))]).unwrap()[0][0].value;
+                assert!((got - wanted).abs() < most, "{name} {dtype:?}: {got}, f32 {wanted}");
+            }
+        }
+    }
+}
+
 /// Needs a Python with sentence-transformers: `python3`, or the one that `SVERKA_PYTHON` names.
 #[test]
 fn python_gives_the_scores_of_what_is_exported() {
@@ -97,9 +140,7 @@ fn python_gives_the_scores_of_what_is_exported() {
     let python = std::env::var_os("SVERKA_PYTHON").unwrap_or("python3".into());
     let mut check = std::process::Command::new(python);
     check.arg(golden().join("check.py"));
-    for name in
-        ["cased-by-settings", "xlmr-tokenizer", "one-segment", "vocab-cased", "added-by-file", "two-labels-turned"]
-    {
+    for name in ["cased-by-settings", "xlmr-tokenizer", "one-segment", "vocab-cased", "added-by-file", "two-labels-turned", "mpnet", "roberta", "distilbert"] {
         let case = &expected.cases[name];
         let to = dir.path().join(format!("{name}-exported"));
         export(&folder(dir.path(), name, case), &to, Export::default()).unwrap();

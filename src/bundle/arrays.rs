@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::models::bert::{PREFIX, WORDS};
+use crate::models::bert::{Family, WORDS};
 use crate::nn::Weights;
 use crate::nn::weights::read_safetensors;
 use crate::{Error, Result};
@@ -96,7 +96,7 @@ fn shards(dir: &Path, path: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>
 ///
 /// # Errors
 /// What [`weight_files`] and [`read_safetensors`] refuse; a shard without an array that the index puts there; an array that is there twice.
-pub(super) fn read_arrays(dir: &Path) -> Result<Weights> {
+pub(super) fn read_arrays(dir: &Path, family: Family) -> Result<Weights> {
     let path = weights_path(dir);
     let mut found = Weights::default();
     if path.ends_with(INDEX) {
@@ -114,10 +114,15 @@ pub(super) fn read_arrays(dir: &Path) -> Result<Weights> {
         weight_files(dir)?;
         found = read_safetensors(&path)?;
     }
-    let outer = outer_prefix(&found);
+    let outer = outer_prefix(&found, family);
+    // the family's own pooler is no part of a head with a layer of its own
+    let heads = found.0.keys().any(|name| name.contains("classifier.dense.") || name.contains("pre_classifier."));
     let mut weights = Weights::default();
     for (name, array) in found.0 {
-        let new = normalized(name.strip_prefix(&outer).unwrap_or(&name));
+        let new = normalized(name.strip_prefix(&outer).unwrap_or(&name), family);
+        if heads && name.contains("pooler.dense.") {
+            continue;
+        }
         if weights.0.insert(new.clone(), array).is_some() {
             let what = format!("is in the file twice, once as {name}");
             return Err(Error::model(&path, new, what, "remove one of them"));
@@ -127,21 +132,18 @@ pub(super) fn read_arrays(dir: &Path) -> Result<Weights> {
 }
 
 /// What a wrapper put before all names: `module.` (DataParallel), `_orig_mod.` (compiled), `model.`, `0.auto_model.` and the like.
-fn outer_prefix(weights: &Weights) -> String {
+fn outer_prefix(weights: &Weights, family: Family) -> String {
     let before = weights.0.keys().filter_map(|name| name.strip_suffix(WORDS));
     let shortest = before.min_by_key(|prefix| prefix.len()).unwrap_or("");
-    shortest.strip_suffix(PREFIX).unwrap_or(shortest).to_string()
+    shortest.strip_suffix(family.prefix()).unwrap_or(shortest).to_string()
 }
 
 /// The name in `BertForSequenceClassification`.
-fn normalized(name: &str) -> String {
+fn normalized(name: &str, family: Family) -> String {
     let name = match name.rsplit_once('.') {
         Some((rest, "gamma")) => format!("{rest}.weight"),
         Some((rest, "beta")) => format!("{rest}.bias"),
         _ => name.to_string(),
     };
-    match ["embeddings.", "encoder.", "pooler."].iter().any(|prefix| name.starts_with(prefix)) {
-        true => format!("{PREFIX}{name}"),
-        false => name,
-    }
+    family.read_name(&name)
 }

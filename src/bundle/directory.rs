@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use super::arrays::{WEIGHTS, read_arrays, weight_files, weights_path};
 use super::labels::{self, Refusal};
 use super::manifest::{self, Manifest};
-use super::{Architecture, checksums};
+use super::{Architecture, checksums, family};
 use crate::models::bert::{Config, LAYER, PREFIX};
 use crate::models::{Model, Module, net};
 use crate::nn::Weights;
@@ -82,7 +82,7 @@ impl Checkpoint {
     pub fn read(dir: &Path) -> Result<Self> {
         let manifest = Manifest::read(dir)?;
         let dir = &crate::text::folder_of_network(dir);
-        let (value, config) = read_config(&dir.join(CONFIG))?;
+        let (value, mut config) = read_config(&dir.join(CONFIG))?;
         match &manifest {
             None => refuse_torn_bundle(dir, &value)?,
             Some(manifest) => {
@@ -90,7 +90,8 @@ impl Checkpoint {
                 check_weights(dir, manifest)?;
             }
         }
-        let mut weights = read_arrays(dir)?;
+        let mut weights = read_arrays(dir, config.family)?;
+        family::read_tables(&mut config, &mut weights, &dir.join(CONFIG))?;
         let mut refusal = labels::order(&value, &mut weights);
         if manifest.is_none() && refusal.is_none() {
             refusal = labels::cross_encoder(dir, &value)?;
@@ -212,7 +213,7 @@ impl Checkpoint {
 
 /// Heads of masked-language and next-sentence pre-training.
 fn is_pretraining_head(name: &str) -> bool {
-    name.starts_with("cls.")
+    ["cls.", "lm_head.", "vocab_"].iter().any(|head| name.starts_with(head))
 }
 
 /// A file's bytes.
@@ -263,7 +264,9 @@ fn read_config(path: &Path) -> Result<(Value, Config)> {
     let wrong = |key: &str, what: String, remedy: &str| Error::model(path, key, what, remedy);
     let damaged = "the file is damaged or no BERT's; fetch it again";
     let mut value: Value = serde_json::from_slice(&bytes).map_err(|e| wrong("JSON", e.to_string(), damaged))?;
-    for (key, wanted) in [("model_type", "bert"), ("hidden_act", "gelu"), ("position_embedding_type", "absolute")] {
+    let family = family::of(&value, path)?;
+    family.read_settings(&mut value);
+    for (key, wanted) in [("hidden_act", "gelu"), ("position_embedding_type", "absolute")] {
         match value.get(key) {
             None | Some(Value::Null) => {}
             Some(Value::String(is)) if is == wanted => {}
@@ -315,8 +318,9 @@ fn read_config(path: &Path) -> Result<(Value, Config)> {
 pub(super) fn config_value(config: &Config, weights: &Weights) -> Result<Value> {
     let failed = |e: serde_json::Error| Error::Internal { op: "write config.json", what: e.to_string() };
     let labels = weights.0.get("classifier.weight").and_then(|head| head.shape.first().copied());
-    let class = if labels.is_some() { "BertForSequenceClassification" } else { "BertModel" };
-    let mut value = json!({"architectures": [class], "model_type": "bert", "position_embedding_type": "absolute"});
+    let class = config.family.class();
+    let class = if labels.is_some() { format!("{class}ForSequenceClassification") } else { format!("{class}Model") };
+    let mut value = json!({"architectures": [class], "position_embedding_type": "absolute"});
     // by way of text, which keeps 0.1 as 0.1 where a value would hold the f64 next to the f32
     let fields: Value = serde_json::to_string(config).and_then(|text| serde_json::from_str(&text)).map_err(failed)?;
     if let (Value::Object(value), Value::Object(mut fields)) = (&mut value, fields) {
@@ -329,6 +333,7 @@ pub(super) fn config_value(config: &Config, weights: &Weights) -> Result<Value> 
             value.insert("label2id".into(), Value::Object(to_id));
         }
     }
+    config.family.write_settings(&mut value, weights);
     Ok(value)
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::arrays::WEIGHTS;
 use super::manifest::Manifest;
-use super::{Architecture, Checkpoint, Purpose, as_in_python, directory, folder};
+use super::{Architecture, Checkpoint, Purpose, as_in_python, directory, family, folder};
 use crate::models::bert::Config;
 use crate::models::dssm::{Pooling, Similarity};
 use crate::nn::weights::{Storage, write_safetensors};
@@ -44,7 +44,11 @@ pub fn export(bundle: &Path, dir: &Path, options: Export) -> Result<Vec<String>>
         Some(manifest) => manifest.rendering.clone(),
         None => as_in_python(bundle, &config)?,
     };
-    let lacking = lacking(&architecture, &rendering);
+    let mut lacking = lacking(&architecture, &rendering);
+    if !config.family.has_segments() && family::is_segmented(&weights) && !rendering.one_segment {
+        let what = format!("{} has no segments in Python", config.family.class());
+        lacking.push(("text.one_segment".into(), "false".into(), what));
+    }
     if let Some((name, value, what)) = lacking.first().filter(|_| !options.anyway) {
         let what = format!("{what}, so scores would be others; --anyway writes the model with a note");
         return Err(Error::setting(name.clone(), value, what));
@@ -67,7 +71,7 @@ pub fn export(bundle: &Path, dir: &Path, options: Export) -> Result<Vec<String>>
             towers(out, &config, &rendering, dssm.pooling, dssm.similarity)?;
         }
         put("README.md", card(manifest.as_ref(), &rendering, &lacking))?;
-        write_safetensors(&out.join(WEIGHTS), &weights, Storage::F32)?;
+        write_safetensors(&out.join(WEIGHTS), &family::as_written(&config, &weights), Storage::F32)?;
         super::as_readable_as(&out.join(WEIGHTS), &out.join(directory::CONFIG))
     })?;
     Ok(lacking)

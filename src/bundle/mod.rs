@@ -15,6 +15,7 @@ mod card;
 mod checksums;
 mod directory;
 mod export;
+mod family;
 mod folder;
 mod labels;
 mod manifest;
@@ -253,7 +254,7 @@ fn write_model(
         None => format!("{:#}\n", directory::config_value(config, weights)?),
     };
     text(directory::CONFIG, config_text)?;
-    write_safetensors(&path, weights, storage)?;
+    write_safetensors(&path, &family::as_written(config, weights), storage)?;
     as_readable_as(&path, &out.join(directory::CONFIG))?;
     if let Some(manifest) = manifest {
         let weights_sha256 = checksums::sha256(&[path])?;

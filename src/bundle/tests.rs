@@ -231,7 +231,7 @@ fn a_configuration_of_another_network_is_named() {
     let path = to.join("config.json");
     let good = fs::read(&path).unwrap();
     let cases = [
-        ("model_type", json!("roberta")),
+        ("model_type", json!("t5")),
         ("hidden_act", json!("relu")),
         ("is_decoder", json!(true)),
         ("hidden_size", json!("16")),

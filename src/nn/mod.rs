@@ -19,6 +19,7 @@ pub mod plan;
 pub mod pooling;
 pub mod quantized;
 pub mod reference;
+pub mod relative;
 pub mod weights;
 
 pub use device::Device;

@@ -8,6 +8,7 @@ Scores are CrossEncoder's logits (no activation); of two labels that of the matc
 import json
 import os
 import pathlib
+import random
 import shutil
 import tempfile
 
@@ -18,7 +19,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification
+from tokenizers import trainers
+from transformers import (BertConfig, BertForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification, MPNetConfig,
+                          MPNetForSequenceClassification, RobertaConfig, RobertaForSequenceClassification, XLMRobertaConfig,
+                          XLMRobertaForSequenceClassification)
 
 HERE = pathlib.Path(__file__).parent
 PAIRS = [
@@ -30,31 +34,53 @@ PAIRS = [
     ("瓶 500 ml", "瓶500ml zz-qq"),
     ("a much longer title of a monitor lenta 24 inch black with stand and cable and a remote control", "monitor lenta 24 " * 12),
 ]
+random.seed(1)
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["monitor", "Monitor", "LENTA", "lenta", "inch", "black", "café", "cafe", "creme", "crème", "монитор", "Монитор", "лента", "чай",
          "keyboard", "paint", "orbit", "瓶", "with", "and", "24", "250", "500", "5", "ml", "stand"]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZéèабвгдежзиклмнопрстуфхцчшщъыьэюяёМЛ0123456789-"
+for _ in range(43):
+    draw = lambda: " ".join(random.choice(WORDS + ["zz", "LG-27", "250g", "цвет", "Café"]) for _ in range(random.randint(1, 9)))
+    PAIRS.append((draw(), draw()))
 VOCAB = SPECIAL + WORDS + list(LETTERS) + ["##" + c for c in LETTERS]
 VOCAB = list(dict.fromkeys(VOCAB))
 EXTRA = 2  # rows for added tokens
 
 
-def network(rows, types=2, labels=1, positions=64, seed=1, **more):
+FAMILIES = {
+    "bert": (BertConfig, BertForSequenceClassification),
+    "mpnet": (MPNetConfig, MPNetForSequenceClassification),
+    "roberta": (RobertaConfig, RobertaForSequenceClassification),
+    "xlm-roberta": (XLMRobertaConfig, XLMRobertaForSequenceClassification),
+    "distilbert": (DistilBertConfig, DistilBertForSequenceClassification),
+}
+
+
+def network(rows, types=2, labels=1, positions=64, seed=1, family="bert"):
     torch.manual_seed(seed)
-    config = BertConfig(vocab_size=rows, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
-                        max_position_embeddings=positions, type_vocab_size=types, num_labels=labels, initializer_range=0.3, **more)
-    model = BertForSequenceClassification(config).eval()
+    kind, of = FAMILIES[family]
+    sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, type_vocab_size=types)
+    if family == "distilbert":
+        sizes = dict(dim=16, n_layers=2, n_heads=2, hidden_dim=24)
+    if family == "mpnet":
+        del sizes["type_vocab_size"]
+    model = of(kind(vocab_size=rows, max_position_embeddings=positions, num_labels=labels, initializer_range=0.3, **sizes)).eval()
     for name, value in model.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(value, std=0.3)
     return model
 
 
-def word_piece(lower=True):
-    tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(VOCAB)}, unk_token="[UNK]"))
+def word_piece(lower=True, mpnet=False):
+    vocab = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>"] + VOCAB[5:] if mpnet else VOCAB
+    tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(vocab)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
+    if mpnet:
+        tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+        tokenizer.add_special_tokens(vocab[:5])
+        return tokenizer
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
     tokenizer.add_special_tokens(SPECIAL)
@@ -73,10 +99,23 @@ def unigram():
     return tokenizer, len(pieces)
 
 
+def byte_level():
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(vocab_size=330, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"], show_progress=False,
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator([text for pair in PAIRS[:7] for text in pair] + [" ".join(WORDS)] * 3, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return tokenizer, tokenizer.get_vocab_size()
+
+
 BERT = {"tokenizer_class": "BertTokenizer", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]",
         "mask_token": "[MASK]", "model_max_length": 48}
 XLMR = {"tokenizer_class": "XLMRobertaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>",
         "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>", "model_max_length": 48}
+MPNET = {"tokenizer_class": "MPNetTokenizer", "bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>",
+         "pad_token": "<pad>", "unk_token": "[UNK]", "mask_token": "<mask>", "model_max_length": 48}
+ROBERTA = {**XLMR, "tokenizer_class": "RobertaTokenizer"}
 
 
 def without(settings, *keys):
@@ -116,7 +155,7 @@ CASES = {
     "added-special": ({**BERT, "additional_special_tokens": ["zz"]}, {}),
     "short": ({**BERT, "model_max_length": 16}, {}),
     "as-long-as-positions": (without(BERT, "model_max_length"), {}),
-    "vocab-only": (BERT, {"vocab": True}),
+    "vocab-only": ({**BERT, "do_lower_case": True}, {"vocab": True}),
     "vocab-cased": ({**BERT, "do_lower_case": False, "strip_accents": False}, {"vocab": True}),
     "xlmr-tokenizer": (XLMR, {"unigram": True}),
     # Python has no row for segment 1 and fails: what it gives without token types is right
@@ -126,6 +165,15 @@ CASES = {
     "two-labels-turned": (BERT, {"network": {"labels": 2}, "turned": True,
                                  "config": {"id2label": {"0": "MATCH", "1": "NO_MATCH"}, "label2id": {"MATCH": 0, "NO_MATCH": 1}}}),
     "identity": (BERT, {"config": {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity", "version": "4.1.0"}}}),
+    "mpnet": (MPNET, {"network": {"family": "mpnet", "positions": 66}}),
+    "mpnet-two-labels": (MPNET, {"network": {"family": "mpnet", "positions": 66, "labels": 2}}),
+    "roberta": (ROBERTA, {"bytes": True, "network": {"family": "roberta", "positions": 66, "types": 1}}),
+    "roberta-without-length": (without(ROBERTA, "model_max_length"), {"bytes": True,
+                               "network": {"family": "roberta", "positions": 52, "types": 1}, "measured": {"model_max_length": 50}}),
+    "roberta-prefix-space": ({**ROBERTA, "add_prefix_space": True}, {"bytes": True, "network": {"family": "roberta", "positions": 66, "types": 1}}),
+    "xlm-roberta": (XLMR, {"unigram": True, "network": {"family": "xlm-roberta", "positions": 66, "types": 1}}),
+    "distilbert": ({**BERT, "tokenizer_class": "DistilBertTokenizer"}, {"network": {"family": "distilbert"}}),
+    "distilbert-module-prefix": (BERT, {"network": {"family": "distilbert"}, "prefix": "module."}),
     "module-prefix": (BERT, {"prefix": "module."}),
     "model-prefix": (BERT, {"prefix": "model."}),
     "no-prefix": (BERT, {"prefix": "-bert."}),
@@ -141,6 +189,10 @@ CASES = {
 def build(name, settings, how, folder):
     if how.get("unigram"):
         tokenizer, rows = unigram()
+    elif how.get("bytes"):
+        tokenizer, rows = byte_level()
+    elif how.get("network", {}).get("family") == "mpnet":
+        tokenizer, rows = word_piece(mpnet=True), ROWS
     else:
         tokenizer, rows = word_piece(how.get("lower", True)), ROWS
     model = network(rows, **how.get("network", {}))
@@ -168,7 +220,7 @@ def build(name, settings, how, folder):
     config.update(how.get("config", {}))
     keep = ["architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
             "max_position_embeddings", "type_vocab_size", "pad_token_id", "hidden_act", "layer_norm_eps", "tokenizer_class", "id2label",
-            "label2id", "sentence_transformers"]
+            "label2id", "sentence_transformers", "relative_attention_num_buckets", "dim", "n_layers", "n_heads", "hidden_dim", "activation"]
     (folder / "config.json").write_text(json.dumps({k: config[k] for k in keep if config.get(k) is not None}))
 
 
@@ -177,6 +229,14 @@ def scores(folder, turned):
     if logits.ndim == 2:
         logits = logits[:, 1] - logits[:, 0]
     return [round(float(x) * (-1 if turned else 1), 6) for x in logits]
+
+
+def bias_gradient(folder):
+    """Of the sum of all logits, by MPNet's relative attention bias."""
+    model = CrossEncoder(str(folder))
+    for left, right in PAIRS:
+        model.model(**model.tokenizer(left, right, truncation="longest_first", max_length=48, return_tensors="pt")).logits.sum().backward()
+    return [float(f"{v:.7g}") for v in model.model.mpnet.encoder.relative_attention_bias.weight.grad.flatten().tolist()]
 
 
 def respell(folder, how):
@@ -233,14 +293,15 @@ def main():
         values = scores(folder, how.get("turned", False))
         if "measured" in how:
             own.write_text(json.dumps(settings))
+        extra = {"bias_gradient": bias_gradient(folder)} if name == "mpnet" else {}
         respell(folder, how)
         if how.get("shards"):
             assert all(abs(a - b) < 1e-5 for a, b in zip(scores(folder, False), values)), name
         for file in folder.iterdir():
             if file.name == "README.md":
                 file.unlink()
-        expected["cases"][name] = {"files": share(folder, kept), "scores": values}
-        print(name, values)
+        expected["cases"][name] = {"files": share(folder, kept), "scores": values, **extra}
+        print(name, values[:4], flush=True)
     (HERE / "shared").mkdir()
     for name, data in kept.items():
         (HERE / "shared" / name).write_bytes(data)
