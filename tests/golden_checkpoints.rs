@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sverka::bundle::{Bundle, Checkpoint, Contents, Export, Manifest, Purpose, Storage, export, save};
+use sverka::models::bert;
 use sverka::models::cross_encoder::{CrossEncoder, logits};
 use sverka::models::{Mode, Model, Net};
+use sverka::nn::encoder::{Request, Rows, Start};
 use sverka::nn::{Device, Dtype};
 use sverka::text::{Batch, TextConfig, TextEncoder};
 use sverka::{Input, List, Ranker};
@@ -118,6 +120,42 @@ fn the_relative_bias_has_the_gradient_of_torch() {
     assert_eq!(got.len(), wanted.len());
 }
 
+/// all-mpnet-base-v2, where `scripts/weights --mpnet` brought it; nothing else needs it.
+#[test]
+fn the_real_mpnet_has_the_states_of_transformers() {
+    #[derive(Deserialize)]
+    struct States {
+        ids: Vec<u32>,
+        first: Vec<f32>,
+        mean: Vec<f32>,
+    }
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/mpnet");
+    if !dir.is_dir() {
+        eprintln!("skipped: weights/mpnet is not there; run scripts/weights --mpnet");
+        return;
+    }
+    let cases: Vec<States> = serde_json::from_slice(&std::fs::read(golden().join("mpnet.json")).unwrap()).unwrap();
+    let Checkpoint { config, weights, .. } = Checkpoint::read(&dir).unwrap();
+    let text = TextEncoder::open(&dir, TextConfig { one_segment: true, ..TextConfig::default() }).unwrap();
+    let encoder = bert::encoder(&config, bert::PREFIX, &weights, Dtype::F32, Device::Cpu).unwrap();
+    let (h, layers) = (config.hidden_size, 0..config.num_hidden_layers);
+    let mut farthest = 0f32;
+    for ([left, right], case) in expected().pairs.iter().zip(&cases) {
+        let encoding = text.encode(&[Input::Text(left), Input::Text(right)]).unwrap();
+        assert_eq!(encoding.ids, case.ids, "{left} | {right}");
+        let batch: Batch = [&encoding].into_iter().collect();
+        let request = Request { start: Start::Tokens(&batch), layers: layers.clone(), rows: Rows::All, keep: &[] };
+        let rows = encoder.run(&request).unwrap().rows;
+        let mean = |i: usize| rows.iter().skip(i).step_by(h).sum::<f32>() / encoding.ids.len() as f32;
+        for (place, (first, average)) in case.first.iter().zip(&case.mean).enumerate() {
+            let i = place * (h / 8);
+            farthest = farthest.max((rows[i] - first).abs()).max((mean(i) - average).abs());
+        }
+    }
+    println!("largest difference: {farthest:e}");
+    assert!(farthest < 1e-4 && cases.len() == 50, "{farthest}");
+}
+
 #[test]
 fn smaller_precisions_stay_near() {
     let (expected, dir) = (expected(), tempfile::tempdir().unwrap());
@@ -140,7 +178,17 @@ fn python_gives_the_scores_of_what_is_exported() {
     let python = std::env::var_os("SVERKA_PYTHON").unwrap_or("python3".into());
     let mut check = std::process::Command::new(python);
     check.arg(golden().join("check.py"));
-    for name in ["cased-by-settings", "xlmr-tokenizer", "one-segment", "vocab-cased", "added-by-file", "two-labels-turned", "mpnet", "roberta", "distilbert"] {
+    for name in [
+        "cased-by-settings",
+        "xlmr-tokenizer",
+        "one-segment",
+        "vocab-cased",
+        "added-by-file",
+        "two-labels-turned",
+        "mpnet",
+        "roberta",
+        "distilbert",
+    ] {
         let case = &expected.cases[name];
         let to = dir.path().join(format!("{name}-exported"));
         export(&folder(dir.path(), name, case), &to, Export::default()).unwrap();

@@ -51,7 +51,7 @@ fn told(answer: &Answer, output: &Output) -> String {
     let mut line = |name: &str, value: String| text += &format!("  {name:14} {value}\n");
     line(
         "network",
-        format!("BERT, {} layers of {}, {} heads", c.num_hidden_layers, c.hidden_size, c.num_attention_heads),
+        format!("{}, {} layers of {}, {} heads", c.family, c.num_hidden_layers, c.hidden_size, c.num_attention_heads),
     );
     line("parameters", grouped(answer.parameters));
     line("vocabulary", grouped(c.vocab_size as u64));

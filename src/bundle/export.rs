@@ -46,7 +46,7 @@ pub fn export(bundle: &Path, dir: &Path, options: Export) -> Result<Vec<String>>
     };
     let mut lacking = lacking(&architecture, &rendering);
     if !config.family.has_segments() && family::is_segmented(&weights) && !rendering.one_segment {
-        let what = format!("{} has no segments in Python", config.family.class());
+        let what = format!("{} has no segments in Python", config.family);
         lacking.push(("text.one_segment".into(), "false".into(), what));
     }
     if let Some((name, value, what)) = lacking.first().filter(|_| !options.anyway) {

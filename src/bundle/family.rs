@@ -171,7 +171,9 @@ impl Family {
             return format!("{theirs}{rest}");
         }
         let name = rename_in_layer(name, self.layer().iter().copied());
-        let Some((outer, inner)) = name.find(PREFIX).map(|at| (&name[..at], &name[at + PREFIX.len()..])) else { return name };
+        let Some((outer, inner)) = name.find(PREFIX).map(|at| (&name[..at], &name[at + PREFIX.len()..])) else {
+            return name;
+        };
         let inner = match inner.strip_prefix(LAYER) {
             Some(rest) if self == Family::Distilbert => format!("transformer.layer.{rest}"),
             _ => inner.to_string(),
@@ -238,7 +240,8 @@ pub(super) fn as_written<'a>(config: &Config, weights: &'a Weights) -> Cow<'a, W
     if family == Family::Bert {
         return Cow::Borrowed(weights);
     }
-    let (unused, h, segmented) = (family.unused_positions(config.pad_token_id), config.hidden_size, is_segmented(weights));
+    let (unused, h, segmented) =
+        (family.unused_positions(config.pad_token_id), config.hidden_size, is_segmented(weights));
     let has_head = weights.0.contains_key("classifier.weight");
     let mut written = Weights::default();
     for (name, array) in &weights.0 {
@@ -278,7 +281,11 @@ mod tests {
             }
         }
         let theirs = [
-            (Family::Mpnet, "mpnet.encoder.layer.3.attention.attn.o.weight", "bert.encoder.layer.3.attention.output.dense.weight"),
+            (
+                Family::Mpnet,
+                "mpnet.encoder.layer.3.attention.attn.o.weight",
+                "bert.encoder.layer.3.attention.output.dense.weight",
+            ),
             (Family::Distilbert, "transformer.layer.1.ffn.lin2.bias", "bert.encoder.layer.1.output.dense.bias"),
             (Family::Roberta, "classifier.dense.weight", "bert.pooler.dense.weight"),
             (Family::XlmRoberta, "encoder.layer.0.output.dense.weight", "bert.encoder.layer.0.output.dense.weight"),

@@ -80,6 +80,18 @@ pub enum Family {
     Distilbert,
 }
 
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Family::Bert => "BERT",
+            Family::Mpnet => "MPNet",
+            Family::Roberta => "RoBERTa",
+            Family::XlmRoberta => "XLM-RoBERTa",
+            Family::Distilbert => "DistilBERT",
+        })
+    }
+}
+
 impl Family {
     /// All, by the names that `config.json` has for them.
     pub const NAMES: [(&str, Family); 5] = [

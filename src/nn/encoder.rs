@@ -239,7 +239,8 @@ mod tests {
             };
             let layers = self.layers.iter().cloned().map(|layer| layer.map(param, param)).collect();
             let positions = grads.positions.clone();
-            let graph = Graph { embedding: self.embedding(), grads, layers, bias: None, shape: SHAPE, dtype: Dtype::F32 };
+            let graph =
+                Graph { embedding: self.embedding(), grads, layers, bias: None, shape: SHAPE, dtype: Dtype::F32 };
             let states = graph.states(batch, false, 1, &Arc::default()).unwrap();
             let weights = (0..batch.tokens() * SHAPE.hidden).map(|i| (i % 7) as f32 - 3.0).collect::<Vec<_>>();
             let weights = candle_core::Tensor::from_vec(weights, states[0].shape(), states[0].device()).unwrap();

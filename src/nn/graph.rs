@@ -42,7 +42,8 @@ impl Graph {
         for (i, params) in self.layers.into_iter().enumerate() {
             let seed = seed.wrapping_add((i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let run = Run { first_only: first_only && i == last, seed: Some(seed), spin: None };
-            let op = LayerOp::new((self.dtype, self.shape), params, plan.clone(), run, arena.clone(), self.bias.clone());
+            let op =
+                LayerOp::new((self.dtype, self.shape), params, plan.clone(), run, arena.clone(), self.bias.clone());
             states.push(states[i].apply_op1(op)?);
         }
         Ok(states)

@@ -1,6 +1,7 @@
 """Tiny random checkpoints in every form that people have them, and the scores of transformers and sentence-transformers.
 
-    python make.py     (torch, transformers 5.24, sentence-transformers 6.2; writes the folders and expected.json beside itself)
+    python make.py               (torch, transformers 5.24, sentence-transformers 6.2; writes the folders and expected.json beside itself)
+    python make.py --mpnet DIR   writes mpnet.json alone: states of the real all-mpnet-base-v2, which `scripts/weights --mpnet` brings
 
 A case is a folder of small files; `weights` names the shared safetensors file that belongs into it, if it has none of its own.
 Scores are CrossEncoder's logits (no activation); of two labels that of the match less that of the other, as `turned` says.
@@ -10,6 +11,7 @@ import os
 import pathlib
 import random
 import shutil
+import sys
 import tempfile
 
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
@@ -308,5 +310,20 @@ def main():
     (HERE / "expected.json").write_text(json.dumps(expected, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
+@torch.no_grad()
+def real_mpnet(folder):
+    """Ids, and 8 values of the first token's last state and of the mean, of each pair."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    cases = []
+    for left, right in PAIRS:
+        tokens = tokenizer(left, right, truncation="longest_first", max_length=128, return_tensors="pt")
+        states = model(**tokens).last_hidden_state[0]
+        values = [[float(f"{v:.7g}") for v in row[:: 768 // 8].tolist()] for row in [states[0], states.mean(0)]]
+        cases.append({"ids": tokens["input_ids"][0].tolist(), "first": values[0], "mean": values[1]})
+    lines = ",\n".join(json.dumps(case) for case in cases)
+    (HERE / "mpnet.json").write_text("[\n" + lines + "\n]\n")
+
+
 if __name__ == "__main__":
-    main()
+    real_mpnet(sys.argv[2]) if sys.argv[1:2] == ["--mpnet"] else main()
