@@ -5,7 +5,7 @@ use std::path::Path;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::models::bert::Config;
+use crate::models::bert::{Config, Family};
 use crate::models::{Model, net};
 use crate::nn::weights::{Storage, write_safetensors};
 use crate::nn::{Array, Weights};
@@ -27,6 +27,8 @@ pub fn config(vocab_size: usize) -> Config {
         hidden_act: "gelu".into(),
         initializer_range: 0.02,
         pad_token_id: 0,
+        family: Family::Bert,
+        relative_attention_num_buckets: None,
     }
 }
 
@@ -47,9 +49,8 @@ pub fn weights(config: &Config, model: &dyn Model, spread: f32, seed: u64) -> We
 /// A disk that refuses.
 pub fn write_checkpoint(dir: &Path, config: &Config, weights: &Weights) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-    let mut value =
+    let value =
         serde_json::to_value(config).map_err(|e| Error::Internal { op: "write config", what: e.to_string() })?;
-    value["model_type"] = "bert".into();
     let path = dir.join("config.json");
     std::fs::write(&path, value.to_string()).map_err(Error::io("write", &path))?;
     write_safetensors(&dir.join("model.safetensors"), weights, Storage::F32)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{IndexOp, Tensor, Var};
 use serde::Deserialize;
 use sverka::Input;
-use sverka::bundle::{Architecture, Checkpoint, Purpose, export};
+use sverka::bundle::{Architecture, Checkpoint, Export, Purpose, export};
 use sverka::models::bert::{self, Config};
 use sverka::models::cross_encoder::{CrossEncoder, logits};
 use sverka::models::{Mode, Model, Net};
@@ -266,7 +266,7 @@ fn transformers_loads_what_is_exported_with_the_same_numbers() {
     for name in RANDOM.into_iter().chain(REAL) {
         let Some((from, _)) = checkpoint(name) else { continue };
         let to = dir.path().join(name);
-        export(&from, &to, false).unwrap();
+        export(&from, &to, Export::default()).unwrap();
         check.arg(format!("{name}={}", to.display()));
     }
     match check.output() {

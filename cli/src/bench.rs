@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use sverka::bundle::{Architecture, Checkpoint, Purpose, export};
+use sverka::bundle::{Architecture, Checkpoint, Export, Purpose, export};
 use sverka::models::bert::Config;
 use sverka::models::{Mode, Net, cross_encoder, net};
 use sverka::nn::Dtype;
@@ -107,7 +107,7 @@ fn with_peers(args: &Args, global: &Resolved, output: &Output) -> Outcome {
     let work = root.join("target/peers");
     std::fs::create_dir_all(&work).map_err(sverka::Error::io("create", &work))?;
     let (plain, results) = (work.join("exported"), work.join("model.json"));
-    export(&args.model, &plain, true)?;
+    export(&args.model, &plain, Export { force: true, anyway: true })?;
     let script = root.join("benches/peers");
     let mut command = Command::new(&script);
     command.arg("--model").arg(&plain).arg("--json").arg(&results).arg("--against").arg(wanted);

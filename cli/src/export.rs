@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sverka::bundle::Export;
+
 use crate::failure::Outcome;
 use crate::output::Output;
 
@@ -18,11 +20,16 @@ pub struct Args {
     bundle: PathBuf,
     /// The folder to be made; it must not exist
     dir: PathBuf,
+    /// Write a model whose scores Python can't give too (overlap_segments, ditto_markers, segments of fields), with a note in its card
+    #[arg(long)]
+    anyway: bool,
 }
 
 pub fn run(args: Args, output: &Output) -> Outcome {
-    sverka::bundle::export(&args.bundle, &args.dir, false)?;
+    let options = Export { force: false, anyway: args.anyway };
+    let lacking = sverka::bundle::export(&args.bundle, &args.dir, options)?;
+    lacking.iter().for_each(|line| output.note(format!("not the same scores in Python: {line}")));
     let text = format!("{} written to {}", args.bundle.display(), args.dir.display());
-    output.summary(&serde_json::json!({ "bundle": args.bundle, "dir": args.dir }), &text)?;
+    output.summary(&serde_json::json!({ "bundle": args.bundle, "dir": args.dir, "lacking": lacking }), &text)?;
     Ok(())
 }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sverka::Error;
-use sverka::bundle::{Checkpoint, Manifest};
+use sverka::bundle::{Bundle, Checkpoint, Manifest};
 use sverka::calibrate::Calibration;
 use sverka::models::bert::Config;
+use sverka::nn::Device;
 
 use crate::failure::Outcome;
 use crate::output::{Output, grouped};
@@ -35,6 +36,9 @@ struct Answer {
 
 pub fn run(args: Args, output: &Output) -> Outcome {
     let Checkpoint { manifest, config, weights, .. } = Checkpoint::read(&args.model)?;
+    if manifest.is_some() {
+        Bundle::open(&args.model, None, Device::Cpu)?; // what can't score is refused here too
+    }
     let parameters = weights.0.values().map(|a| a.len() as u64).sum();
     let answer = Answer { parameters, bytes: size(&args.model)?, config, manifest, model: args.model };
     output.result(&answer, &told(&answer, output))?;
@@ -47,7 +51,7 @@ fn told(answer: &Answer, output: &Output) -> String {
     let mut line = |name: &str, value: String| text += &format!("  {name:14} {value}\n");
     line(
         "network",
-        format!("BERT, {} layers of {}, {} heads", c.num_hidden_layers, c.hidden_size, c.num_attention_heads),
+        format!("{}, {} layers of {}, {} heads", c.family, c.num_hidden_layers, c.hidden_size, c.num_attention_heads),
     );
     line("parameters", grouped(answer.parameters));
     line("vocabulary", grouped(c.vocab_size as u64));

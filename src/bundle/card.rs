@@ -12,9 +12,10 @@ pub(super) fn card(manifest: &Manifest, config: &Config, weights: &Weights) -> S
         fields => fields.join(", "),
     };
     let mut text = format!(
-        "# A product matcher\n\nArchitecture `{}`: BERT of {} layers, {} wide, {} words, {:.1} million parameters.\n\
+        "# A product matcher\n\nArchitecture `{}`: {} of {} layers, {} wide, {} words, {:.1} million parameters.\n\
          Reads {fields}; pairs of up to {} tokens.\n",
         manifest.architecture.name(),
+        config.family,
         config.num_hidden_layers,
         config.hidden_size,
         config.vocab_size,

@@ -14,23 +14,29 @@
 //! found here, by name. Heads may be absent from a start (training draws them); nothing else may. An array that the architecture does not
 //! take is an error in a model that is to score, and a note in a start.
 //!
-//! Refused: `pytorch_model.bin` (a pickle runs code), shards (nothing that fits a CPU needs them).
+//! Names may have a wrapper's prefix (`module.`, `model.`), and arrays may be in shards ([`super::arrays`]). What a classifier's labels
+//! mean is read from all files that say so ([`super::labels`]).
+//!
+//! Refused: `pytorch_model.bin` (a pickle runs code).
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::Architecture;
-use super::manifest::Manifest;
+use super::arrays::{WEIGHTS, read_arrays, weight_files, weights_path};
+use super::labels::{self, Refusal};
+use super::manifest::{self, Manifest};
+use super::{Architecture, checksums, family};
 use crate::models::bert::{Config, LAYER, PREFIX};
 use crate::models::{Model, Module, net};
 use crate::nn::Weights;
-use crate::nn::weights::read_safetensors;
 use crate::{Error, Result};
 
 pub(super) const CONFIG: &str = "config.json";
-pub(super) const WEIGHTS: &str = "model.safetensors";
+/// The key of `config.json` that says that the folder is a bundle's.
+const MARK: &str = "sverka";
 /// Whole numbers of `config.json`.
 const SIZES: [&str; 7] = [
     "vocab_size",
@@ -54,6 +60,8 @@ pub struct Checkpoint {
     pub config: Config,
     /// All arrays, under the names of `BertForSequenceClassification`.
     pub weights: Weights,
+    /// Why the classifier does not score as it is.
+    refusal: Refusal,
 }
 
 /// What a checkpoint is read for.
@@ -73,17 +81,22 @@ impl Checkpoint {
     /// named.
     pub fn read(dir: &Path) -> Result<Self> {
         let manifest = Manifest::read(dir)?;
-        let config = read_config(&dir.join(CONFIG))?;
-        let path = dir.join(WEIGHTS);
-        let mut weights = Weights::default();
-        for (name, array) in read_safetensors(&path)?.0 {
-            let new = normalized(&name);
-            if weights.0.insert(new.clone(), array).is_some() {
-                let what = format!("is in the file twice, once as {name}");
-                return Err(Error::model(&path, new, what, "remove one of them"));
+        let dir = &crate::text::folder_of_network(dir);
+        let (value, mut config) = read_config(&dir.join(CONFIG))?;
+        match &manifest {
+            None => refuse_torn_bundle(dir, &value)?,
+            Some(manifest) => {
+                checksums::check_files(dir, &manifest.files)?;
+                check_weights(dir, manifest)?;
             }
         }
-        let checkpoint = Checkpoint { dir: dir.into(), manifest, config, weights };
+        let mut weights = read_arrays(dir, config.family)?;
+        family::read_tables(&mut config, &mut weights, &dir.join(CONFIG))?;
+        let mut refusal = labels::order(&value, &mut weights);
+        if manifest.is_none() && refusal.is_none() {
+            refusal = labels::cross_encoder(dir, &value)?;
+        }
+        let checkpoint = Checkpoint { dir: dir.into(), manifest, config, weights, refusal };
         checkpoint.check_layers()?;
         Ok(checkpoint)
     }
@@ -99,10 +112,13 @@ impl Checkpoint {
     /// An array that is missing or has another shape than `config.json` says; to score, an array that the model does not take, and a
     /// head that is not there.
     pub fn select(&mut self, model: &dyn Model, purpose: Purpose) -> Result<Vec<String>> {
-        let path = self.dir.join(WEIGHTS);
+        let path = weights_path(&self.dir);
         let (modules, mut notes) = (model.modules(), Vec::new());
-        if purpose == Purpose::Start {
-            notes.extend(self.drop_heads(&modules));
+        let classifies = modules.iter().any(|m| matches!(m, Module::Affine { name: "classifier", .. }));
+        match purpose {
+            Purpose::Start => notes.extend(self.drop_heads(&modules)),
+            Purpose::Score if classifies => labels::refused(&self.dir, &self.refusal)?,
+            Purpose::Score => {}
         }
         for module in &modules {
             self.check(&path, module, purpose)?;
@@ -210,28 +226,60 @@ fn has_encoder(modules: &[Module]) -> bool {
 
 /// Heads of masked-language and next-sentence pre-training.
 fn is_pretraining_head(name: &str) -> bool {
-    name.starts_with("cls.")
+    ["cls.", "lm_head.", "vocab_"].iter().any(|head| name.starts_with(head))
 }
 
-/// The name in `BertForSequenceClassification`.
-fn normalized(name: &str) -> String {
-    let name = match name.rsplit_once('.') {
-        Some((rest, "gamma")) => format!("{rest}.weight"),
-        Some((rest, "beta")) => format!("{rest}.bias"),
-        _ => name.to_string(),
-    };
-    match ["embeddings.", "encoder.", "pooler."].iter().any(|prefix| name.starts_with(prefix)) {
-        true => format!("{PREFIX}{name}"),
-        false => name,
+/// A file's bytes.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    crate::files::open(path)?.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    Ok(bytes)
+}
+
+/// A JSON file; none if it is not there.
+pub(super) fn read_json(path: &Path) -> Result<Option<Value>> {
+    if std::fs::symlink_metadata(path).is_err() {
+        return Ok(None);
     }
+    let damaged = "the file is damaged; fetch it again";
+    let value = serde_json::from_slice(&read(path)?);
+    value.map(Some).map_err(|e| Error::model(path, "JSON", e.to_string(), damaged))
 }
 
-fn read_config(path: &Path) -> Result<Config> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+/// The weights are those that a manifest was written for.
+fn check_weights(dir: &Path, manifest: &Manifest) -> Result<()> {
+    let path = weights_path(dir);
+    if manifest.weights_sha256 == checksums::sha256(&weight_files(dir)?)? {
+        return Ok(());
+    }
+    let what = match &manifest.quantised {
+        None => "is another than sverka.json was written for, so calibration and threshold do not apply".into(),
+        Some(q) => format!("is not the int8 that sverka.json describes, made from {}", q.from_weights_sha256),
+    };
+    Err(Error::model(&path, "SHA-256", what, "copy the bundle again"))
+}
+
+/// Tells a bundle that lost its manifest from a plain folder.
+fn refuse_torn_bundle(dir: &Path, config: &Value) -> Result<()> {
+    let card = "Use it with `sverka match`";
+    let says = |text: String| text.starts_with("# A product matcher") && text.contains(card);
+    let carded = || std::fs::read_to_string(dir.join("README.md")).is_ok_and(says);
+    if config.get(MARK).is_none() && !carded() {
+        return Ok(());
+    }
+    let what = "is missing: the other files are a bundle's, and say neither how it reads nor what its scores mean";
+    let remedy = "copy the bundle again; for a plain folder use `sverka export` on a whole one";
+    Err(Error::model(&dir.join(manifest::NAME), "file", what, remedy))
+}
+
+fn read_config(path: &Path) -> Result<(Value, Config)> {
+    let bytes = read(path)?;
     let wrong = |key: &str, what: String, remedy: &str| Error::model(path, key, what, remedy);
     let damaged = "the file is damaged or no BERT's; fetch it again";
     let mut value: Value = serde_json::from_slice(&bytes).map_err(|e| wrong("JSON", e.to_string(), damaged))?;
-    for (key, wanted) in [("model_type", "bert"), ("hidden_act", "gelu"), ("position_embedding_type", "absolute")] {
+    let family = family::of(&value, path)?;
+    family.read_settings(&mut value);
+    for (key, wanted) in [("hidden_act", "gelu"), ("position_embedding_type", "absolute")] {
         match value.get(key) {
             None | Some(Value::Null) => {}
             Some(Value::String(is)) if is == wanted => {}
@@ -268,7 +316,7 @@ fn read_config(path: &Path) -> Result<Config> {
     {
         return Err(wrong("layer_norm_eps", format!("is {v}, not a small number above 0"), damaged));
     }
-    let config: Config = serde_json::from_value(value).map_err(|e| {
+    let config: Config = serde_json::from_value(value.clone()).map_err(|e| {
         let key = e.to_string().split('`').nth(1).unwrap_or("JSON").to_string();
         wrong(&key, e.to_string(), damaged)
     })?;
@@ -276,15 +324,16 @@ fn read_config(path: &Path) -> Result<Config> {
         let what = format!("{} do not divide a hidden_size of {}", config.num_attention_heads, config.hidden_size);
         return Err(wrong("num_attention_heads", what, damaged));
     }
-    Ok(config)
+    Ok((value, config))
 }
 
 /// `config.json` as transformers reads it.
-pub(super) fn config_json(config: &Config, weights: &Weights) -> Result<String> {
+pub(super) fn config_value(config: &Config, weights: &Weights) -> Result<Value> {
     let failed = |e: serde_json::Error| Error::Internal { op: "write config.json", what: e.to_string() };
     let labels = weights.0.get("classifier.weight").and_then(|head| head.shape.first().copied());
-    let class = if labels.is_some() { "BertForSequenceClassification" } else { "BertModel" };
-    let mut value = json!({"architectures": [class], "model_type": "bert", "position_embedding_type": "absolute"});
+    let class = config.family.class();
+    let class = if labels.is_some() { format!("{class}ForSequenceClassification") } else { format!("{class}Model") };
+    let mut value = json!({"architectures": [class], "position_embedding_type": "absolute"});
     // by way of text, which keeps 0.1 as 0.1 where a value would hold the f64 next to the f32
     let fields: Value = serde_json::to_string(config).and_then(|text| serde_json::from_str(&text)).map_err(failed)?;
     if let (Value::Object(value), Value::Object(mut fields)) = (&mut value, fields) {
@@ -297,5 +346,13 @@ pub(super) fn config_json(config: &Config, weights: &Weights) -> Result<String> 
             value.insert("label2id".into(), Value::Object(to_id));
         }
     }
-    Ok(serde_json::to_string_pretty(&value).map_err(failed)? + "\n")
+    config.family.write_settings(&mut value, weights);
+    Ok(value)
+}
+
+/// The same for a bundle, marked as one, so that a torn one is told from a plain folder.
+pub(super) fn bundle_config(config: &Config, weights: &Weights) -> Result<String> {
+    let mut value = config_value(config, weights)?;
+    value[MARK] = "part of a bundle: see sverka.json".into();
+    Ok(format!("{value:#}\n"))
 }

@@ -1,12 +1,13 @@
 //! `sverka.json`: what a bundle knows beyond the Hugging Face files beside it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Architecture;
+use super::{Architecture, checksums};
 use crate::calibrate::{Calibration, Threshold};
 use crate::files::write_beside;
 use crate::nn::Dtype;
@@ -15,9 +16,11 @@ use crate::text::TextConfig;
 use crate::{Error, Result};
 
 /// The newest layout of a bundle that this version reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The file's name.
 pub(super) const NAME: &str = "sverka.json";
+/// The key of the file's own checksum, which is that of all others.
+const OWN: &str = "sha256";
 
 /// How a model reads records and what its scores mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +49,9 @@ pub struct Manifest {
     pub trained_on: Option<String>,
     /// SHA-256 of `model.safetensors`, in hexadecimal; set when saved.
     pub weights_sha256: String,
+    /// SHA-256 of the other files, in hexadecimal; set when saved. None in bundles of version 1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// What int8 weights were made from, and what they cost; none where they were not fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantised: Option<Quantized>,
@@ -83,6 +89,7 @@ impl Default for Manifest {
             threshold: None,
             trained_on: None,
             weights_sha256: String::new(),
+            files: BTreeMap::new(),
             quantised: None,
         }
     }
@@ -95,12 +102,11 @@ impl Manifest {
     /// A manifest of a newer version, of another architecture, or with a key that is missing, unknown or of another kind.
     pub fn read(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(NAME);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io("read", &path)(e)),
-        };
-        let value: Value = serde_json::from_slice(&bytes)
+        if std::fs::symlink_metadata(&path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let bytes = super::directory::read(&path)?;
+        let mut value: Value = serde_json::from_slice(&bytes)
             .map_err(|e| Error::model(&path, "JSON", e.to_string(), "the file is damaged; copy the bundle again"))?;
         // The version comes first: a newer file may hold anything.
         match value.get("version").and_then(Value::as_u64) {
@@ -122,25 +128,45 @@ impl Manifest {
             let what = format!("is {kind}, this Sverka knows {}", Architecture::NAMES.join(", "));
             return Err(Error::model(&path, "architecture", what, "use a newer Sverka"));
         }
+        let own = value.as_object_mut().and_then(|map| map.remove(OWN));
+        let missing = own.is_none();
+        let changed = own.is_some_and(|own| own != checksums::of_json(&value));
+        let version = value["version"].clone();
         let manifest: Manifest = serde_json::from_value(value).map_err(|e| {
             let what = e.to_string();
             let key = what.split('`').nth(1).unwrap_or("JSON").to_string();
             Error::model(&path, key, what, "correct it, or copy the bundle again")
         })?;
-        if let Some(t) = manifest.threshold
-            && !t.value.is_finite()
-        {
-            return Err(Error::model(&path, "threshold", "is not a number", "choose it again with `sverka calibrate`"));
+        if changed || (missing && version != 1) {
+            let what = "does not fit the rest of the file: it was changed since it was written";
+            let remedy = format!(
+                "copy the bundle again; if you changed it yourself, delete the line `{OWN}` and set `version` to 1"
+            );
+            return Err(Error::model(&path, OWN, what, remedy));
+        }
+        let remedy = "choose it again with `sverka calibrate`";
+        if let Some((key, what)) = manifest.calibration.as_ref().and_then(|c| c.fault()) {
+            return Err(Error::model(&path, format!("calibration.{key}"), what, remedy));
+        }
+        if let Some(t) = manifest.threshold {
+            // a hair above 1 accepts nothing
+            let share = |v: f32| (0.0..=1.0f32.next_up()).contains(&v);
+            if let Some(v) = [t.value, t.low, t.high].into_iter().find(|v| !share(*v)) {
+                return Err(Error::model(&path, "threshold", format!("{v} is no probability"), remedy));
+            }
         }
         Ok(Some(manifest))
     }
 
-    /// Writes it into a model folder, beside and renamed.
+    /// Writes it into a model folder, beside and renamed, with checksums of the files that are there.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let path = dir.join(NAME);
         let failed = |e: serde_json::Error| Error::Internal { op: "write sverka.json", what: e.to_string() };
-        let mut text = serde_json::to_vec_pretty(self).map_err(failed)?;
-        text.push(b'\n');
-        write_beside(&path, |file| file.write_all(&text).map_err(Error::io("write", &path)))
+        let manifest = Manifest { version: VERSION, files: checksums::of_files(dir)?, ..self.clone() };
+        // by way of text, which keeps an f32 as it is; the checksum is that of what a reader sees
+        let text = serde_json::to_string_pretty(&manifest).map_err(failed)?;
+        let own = checksums::of_json(&serde_json::from_str(&text).map_err(failed)?);
+        let text = format!("{},\n  \"{OWN}\": \"{own}\"\n}}\n", text.trim_end().trim_end_matches('}').trim_end());
+        write_beside(&path, |file| file.write_all(text.as_bytes()).map_err(Error::io("write", &path)))
     }
 }

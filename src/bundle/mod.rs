@@ -10,22 +10,25 @@
 //!
 //! Refused: one file with everything in it (no other tool could read the tokenizer and the weights).
 mod architecture;
+mod arrays;
 mod card;
+mod checksums;
 mod directory;
+mod export;
+mod family;
 mod folder;
+mod labels;
 mod manifest;
 mod matcher;
 mod recalibrate;
 mod surgery;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 pub use architecture::Architecture;
 pub use directory::{Checkpoint, Purpose};
+pub use export::{Export, export};
 pub use manifest::{Manifest, Quantized, VERSION};
 pub use surgery::{grow_segments, prune_embeddings, take_layers};
 
@@ -38,7 +41,7 @@ use crate::nn::{Device, Dtype, Weights};
 use crate::ranker::{DualEncoder, List, Score};
 use crate::text::prune::Pruned;
 use crate::text::{TextConfig, TextEncoder};
-use crate::{Error, Ranker, Result};
+use crate::{Error, Input, Ranker, Result};
 use matcher::{Matcher, Network};
 
 /// A model ready to score. A clone shares the weights.
@@ -66,21 +69,17 @@ impl Bundle {
         let Checkpoint { manifest: found, config, weights, .. } = checkpoint;
         let plain = found.is_none();
         let mut manifest = found.unwrap_or_default();
-        let path = dir.join(directory::WEIGHTS);
         if plain {
-            manifest.rendering.max_tokens = manifest.rendering.max_tokens.min(config.max_position_embeddings);
-        } else if manifest.weights_sha256 != sha256(&path)? {
-            let what = match &manifest.quantised {
-                None => "is another than sverka.json was written for, so calibration and threshold do not apply".into(),
-                Some(q) => format!("is not the int8 that sverka.json describes, made from {}", q.from_weights_sha256),
-            };
-            let remedy = "copy the bundle again, or delete sverka.json to use the rest as a plain directory";
-            return Err(Error::model(&path, "SHA-256", what, remedy));
+            manifest.rendering = as_in_python(dir, &config)?;
         }
         let text = open_tokenizer(dir, &config, &manifest)?;
         let dtype = device.dtype(dtype, manifest.dtype);
         let net = Net::serving(config, &model.modules(), &weights, dtype, device)?;
-        Ok(Bundle { dir: dir.into(), manifest, text, network: Arc::new(Network { model, net }), plain })
+        let bundle = Bundle { dir: dir.into(), manifest, text, network: Arc::new(Network { model, net }), plain };
+        // weights of which each is a number may still give none
+        let probe = List { query: Input::Text("a 1"), candidates: vec![Input::Text("b 2"), Input::Text("a 1")] };
+        bundle.score(&[probe])?;
+        Ok(bundle)
     }
 
     fn matcher(&self) -> Matcher<'_> {
@@ -120,12 +119,16 @@ impl Bundle {
     /// SHA-256 of the weights, in hexadecimal.
     pub fn weights_sha256(&self) -> Result<String> {
         match self.plain {
-            true => sha256(&self.dir.join(directory::WEIGHTS)),
+            true => checksums::sha256(&arrays::weight_files(&crate::text::folder_of_network(&self.dir))?),
             false => Ok(self.manifest.weights_sha256.clone()),
         }
     }
-    /// Writes `sverka.json` again: for a changed calibration or threshold. Makes a bundle of a plain directory.
+    /// Writes `sverka.json` again: for a changed calibration or threshold. Makes a bundle of a plain directory, whose
+    /// `tokenizer.json` then says all that others beside it said.
     pub fn write_manifest(&self) -> Result<()> {
+        if self.plain {
+            self.text.save(&self.dir)?;
+        }
         Manifest { weights_sha256: self.weights_sha256()?, ..self.manifest.clone() }.write(&self.dir)
     }
 }
@@ -133,11 +136,30 @@ impl Bundle {
 /// Scores are raw: logits of a cross-encoder, similarities of two towers, shares of won comparisons of a duo.
 impl Ranker for Bundle {
     fn score(&self, lists: &[List]) -> Result<Vec<Vec<Score>>> {
-        self.matcher().score(lists)
+        let scores = self.matcher().score(lists)?;
+        if scores.iter().flatten().any(|score| !score.value.is_finite()) {
+            let what = "are not finite numbers: its training diverged, or the file is damaged";
+            return Err(Error::model(
+                &arrays::weights_path(&self.dir),
+                "scores",
+                what,
+                "train it again at a lower rate, or copy it again",
+            ));
+        }
+        Ok(scores)
     }
     fn is_listwise(&self) -> bool {
         self.matcher().is_listwise()
     }
+}
+
+/// How a plain folder reads pairs in Python: token types and length as its tokenizer's files say.
+fn as_in_python(dir: &Path, config: &Config) -> Result<TextConfig> {
+    let rendering = TextConfig::default();
+    let Some(python) = TextEncoder::open(dir, rendering.clone())?.in_python()? else { return Ok(rendering) };
+    let most = config.max_position_embeddings;
+    let max_tokens = python.max_tokens.map_or(most, |tokens| tokens.min(most));
+    Ok(TextConfig { max_tokens, one_segment: python.one_segment || config.type_vocab_size == 1, ..rendering })
 }
 
 fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<TextEncoder> {
@@ -154,7 +176,8 @@ fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<Te
     let needed = rendering.segment_count(manifest.architecture.model().reads().texts());
     if needed > config.type_vocab_size {
         let what = format!("its texts take {needed} segments, and the model has {}", config.type_vocab_size);
-        return Err(wrong(directory::CONFIG, "type_vocab_size", what));
+        let remedy = format!("train it with model.segments = {needed} in the recipe, or text.one_segment = true");
+        return Err(Error::model(&dir.join(directory::CONFIG), "type_vocab_size", what, remedy));
     }
     let tokenizer = TextEncoder::open(dir, rendering.clone())?;
     if tokenizer.vocab_size() > config.vocab_size {
@@ -195,23 +218,6 @@ pub(crate) fn fill(out: &Path, contents: &Contents) -> Result<()> {
     write_model(out, Some(manifest), config, weights, storage)
 }
 
-/// Writes a bundle or plain directory as the plain f32 directory that transformers loads as `BertForSequenceClassification`
-/// (`BertModel` where there is no classifier). `force` replaces a model that is there.
-///
-/// # Errors
-/// [`Error::Exists`]; what [`Checkpoint::read`] and [`Checkpoint::select`] refuse; the system's. Nothing is left over.
-pub fn export(bundle: &Path, dir: &Path, force: bool) -> Result<()> {
-    let mut checkpoint = Checkpoint::read(bundle)?;
-    let model = checkpoint.architecture().model();
-    checkpoint.select(&*model, Purpose::Start)?;
-    let Checkpoint { config, weights, .. } = checkpoint;
-    let tokenizer = TextEncoder::open(bundle, TextConfig::default())?;
-    folder::write(dir, force, |out| {
-        tokenizer.save(out)?;
-        write_model(out, None, &config, &weights, Storage::F32)
-    })
-}
-
 /// Writes the model in `from` with another vocabulary, made of its own by [`crate::text::prune()`]. Gives the rows before and
 /// after.
 ///
@@ -237,32 +243,30 @@ fn write_model(
     weights: &Weights,
     storage: Storage,
 ) -> Result<()> {
-    let path = out.join(directory::WEIGHTS);
+    let path = out.join(arrays::WEIGHTS);
     let text =
         |name: &str, text: String| std::fs::write(out.join(name), text).map_err(Error::io("write", &out.join(name)));
-    text(directory::CONFIG, directory::config_json(config, weights)?)?;
-    write_safetensors(&path, weights, storage)?;
-    // the safetensors crate lets nobody but the owner read its file, and a model is for whoever may read its folder
-    let ordinary = std::fs::metadata(out.join(directory::CONFIG)).map(|m| m.permissions());
-    ordinary.and_then(|p| std::fs::set_permissions(&path, p)).map_err(Error::io("write", &path))?;
+    let config_text = match manifest {
+        Some(_) => directory::bundle_config(config, weights)?,
+        None => format!("{:#}\n", directory::config_value(config, weights)?),
+    };
+    text(directory::CONFIG, config_text)?;
+    write_safetensors(&path, &family::as_written(config, weights), storage)?;
+    as_readable_as(&path, &out.join(directory::CONFIG))?;
     if let Some(manifest) = manifest {
-        let weights_sha256 = sha256(&path)?;
-        let manifest = Manifest { version: VERSION, storage, weights_sha256, ..manifest.clone() };
+        let weights_sha256 = checksums::sha256(&[path])?;
+        let manifest = Manifest { storage, weights_sha256, ..manifest.clone() };
         text("README.md", card::card(&manifest, config, weights))?;
         manifest.write(out)?;
     }
     Ok(())
 }
 
-fn sha256(path: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-    let (mut hash, mut piece) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut piece).map_err(Error::io("read", path))? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            n => hash.update(&piece[..n]),
-        }
-    }
+/// Gives one file the permissions of another: the safetensors crate lets nobody but the owner read its file, and a model is for
+/// whoever may read its folder.
+fn as_readable_as(path: &Path, other: &Path) -> Result<()> {
+    let ordinary = std::fs::metadata(other).map(|m| m.permissions());
+    ordinary.and_then(|p| std::fs::set_permissions(path, p)).map_err(Error::io("write", path))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::nn::layer::LayerShape;
 use crate::nn::layer_grad::ParamRef;
 use crate::nn::layer_weights::{Affine, EmbeddingWeights, LayerArrays, LayerWeights, Norm};
 use crate::nn::quantized::Matrix;
+use crate::nn::relative::{RelativeBias, RelativeParam};
 use crate::nn::{Device, Dtype, Parameters, Weights};
 use crate::{Error, Result};
 
@@ -53,6 +54,53 @@ pub struct Config {
     /// Id of the padding token.
     #[serde(default)]
     pub pad_token_id: u32,
+    /// Whose names and head the files have; `model_type` there.
+    #[serde(default, rename = "model_type")]
+    pub family: Family,
+    /// Rows of MPNet's relative attention bias.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative_attention_num_buckets: Option<usize>,
+}
+
+/// Networks of the same layer that differ in their files' names and in little else. Here all have BERT's names; positions that a family
+/// does not use are left out, and a segment table that it does not have is one of zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// Devlin et al., NAACL 2019.
+    #[default]
+    Bert,
+    /// A bias by distance (Song et al., NeurIPS 2020).
+    Mpnet,
+    /// Liu et al., arXiv 1907.11692.
+    Roberta,
+    /// Conneau et al., ACL 2020.
+    XlmRoberta,
+    /// Half the layers, no segments (Sanh et al., arXiv 1910.01108).
+    Distilbert,
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Family::Bert => "BERT",
+            Family::Mpnet => "MPNet",
+            Family::Roberta => "RoBERTa",
+            Family::XlmRoberta => "XLM-RoBERTa",
+            Family::Distilbert => "DistilBERT",
+        })
+    }
+}
+
+impl Family {
+    /// All, by the names that `config.json` has for them.
+    pub const NAMES: [(&str, Family); 5] = [
+        ("bert", Family::Bert),
+        ("mpnet", Family::Mpnet),
+        ("roberta", Family::Roberta),
+        ("xlm-roberta", Family::XlmRoberta),
+        ("distilbert", Family::Distilbert),
+    ];
 }
 
 fn two() -> usize {
@@ -75,6 +123,8 @@ fn gelu() -> String {
 pub const WORDS: &str = "embeddings.word_embeddings.weight";
 /// The table of segments, `[type_vocab_size, h]`, after an encoder's prefix.
 pub const SEGMENTS: &str = "embeddings.token_type_embeddings.weight";
+/// The table of what attention scores get by distance, `[buckets, n]`, after an encoder's prefix.
+pub const RELATIVE: &str = "encoder.relative_attention_bias.weight";
 /// What a layer's names begin with after an encoder's prefix, before its number.
 pub const LAYER: &str = "encoder.layer.";
 
@@ -121,7 +171,14 @@ impl Config {
             let names = LAYER_NAMES.into_array().map(|name| layer_array(prefix, layer, name));
             list.extend(names.into_iter().zip(self.shape().arrays().into_array()));
         }
+        let buckets = self.relative_attention_num_buckets;
+        list.extend(buckets.map(|buckets| (format!("{prefix}{RELATIVE}"), vec![buckets, self.num_attention_heads])));
         list
+    }
+    /// A table laid out for this encoder.
+    fn relative(&self, table: &[f32]) -> Arc<RelativeBias> {
+        let dim = self.hidden_size / self.num_attention_heads;
+        Arc::new(RelativeBias::new(table, self.num_attention_heads, self.max_position_embeddings, dim))
     }
     fn shape(&self) -> LayerShape {
         LayerShape {
@@ -201,7 +258,11 @@ pub fn encoder(config: &Config, prefix: &str, source: &dyn Source, dtype: Dtype,
         LAYER_NAMES.try_map(|matrix| source.matrix(&name(matrix)), |vector| source.vector(&name(vector)))
     };
     let layers: Vec<LayerArrays> = (0..config.num_hidden_layers).map(arrays).collect::<Result<_>>()?;
-    Encoder::new(device, dtype, config.shape(), embedding(config, prefix, source)?, &layers)
+    let bias = match config.relative_attention_num_buckets {
+        Some(_) => Some(config.relative(&source.kept(&format!("{prefix}{RELATIVE}"))?)),
+        None => None,
+    };
+    Encoder::new(device, dtype, config.shape(), embedding(config, prefix, source)?, &layers, bias)
 }
 
 /// An encoder's arrays for one training graph. It shares the parameters' values while it lives.
@@ -216,7 +277,16 @@ pub fn graph(config: &Config, prefix: &str, parameters: &Parameters, dtype: Dtyp
         };
         LAYER_NAMES.try_map(param, param)
     };
+    let bias = match config.relative_attention_num_buckets {
+        Some(_) => {
+            let p = parameters.get(&format!("{prefix}{RELATIVE}"))?;
+            let param = ParamRef { value: p.value.clone(), grad: p.grad.clone() };
+            Some(RelativeParam { bias: config.relative(&p.value), param })
+        }
+        None => None,
+    };
     Ok(Graph {
+        bias,
         embedding: embedding(config, prefix, parameters)?,
         grads: EMBEDDING_NAMES
             .try_map(|name| Ok::<_, Error>(parameters.get(&format!("{prefix}{name}"))?.grad.clone()))?,

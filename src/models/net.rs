@@ -11,7 +11,7 @@ use candle_core::{Device as Cpu, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::bert::{self, Config};
+use super::bert::{self, Config, Family};
 use crate::nn::encoder::{Encoder, Request, Rows, Start};
 use crate::nn::kernels::{self, Unit};
 use crate::nn::layer_grad::Arena;
@@ -413,9 +413,10 @@ impl Pass<'_> {
     pub fn mean(&self, states: &Tensor, batch: &Batch) -> Result<Tensor> {
         Ok(states.apply_op1(Mean { offsets: batch.offsets.clone() })?)
     }
-    /// BERT's pooler: first tokens' states `[b, h]` through a linear layer and `tanh`.
+    /// BERT's pooler: first tokens' states `[b, h]` through a linear layer and `tanh` (DistilBERT's head has ReLU in its place).
     pub fn pooled(&self, batch: &Batch) -> Result<Tensor> {
-        Ok(self.linear(Module::Pooler, bert::POOLER, &self.states(bert::PREFIX, batch, Rows::First)?)?.tanh()?)
+        let pooled = self.linear(Module::Pooler, bert::POOLER, &self.states(bert::PREFIX, batch, Rows::First)?)?;
+        Ok(if self.net.config.family == Family::Distilbert { pooled.relu()? } else { pooled.tanh()? })
     }
     /// Rows `[n, inputs]` through a linear layer, `[n, outputs]`.
     pub fn affine(&self, name: &'static str, x: &Tensor) -> Result<Tensor> {

@@ -5,13 +5,14 @@ use std::cell::RefCell;
 
 use super::Dtype;
 use super::kernels::{self, Buffer, Left, Out, Panels, SpinPool};
+use super::relative::RelativeBias;
 
 /// Queries whose scores are held at once.
 const BLOCK: usize = 64;
 
 /// Shapes and settings of one call.
 #[derive(Debug, Clone, Copy)]
-pub struct Attention {
+pub struct Attention<'a> {
     /// Width, `h`.
     pub hidden: usize,
     /// Heads, `n`; each is `h / n` wide.
@@ -20,6 +21,8 @@ pub struct Attention {
     pub dtype: Dtype,
     /// Dropout of probabilities: rate and seed.
     pub dropout: Option<(f32, u64)>,
+    /// What scores get by distance.
+    pub bias: Option<&'a RelativeBias>,
 }
 
 thread_local! {
@@ -41,7 +44,7 @@ struct Scratch {
     grads: Buffer<f32>,
 }
 
-impl Attention {
+impl Attention<'_> {
     fn dim(&self) -> usize {
         self.hidden / self.heads
     }
@@ -70,7 +73,7 @@ impl Attention {
         kernels::packed_len(self.dtype, 3 * self.hidden)
     }
     /// A head's queries (`part` 0), keys (1) or values (2) from token `first` on.
-    fn part<'a>(&self, qkv: &'a [u32], first: usize, part: usize, head: usize) -> &'a [u32] {
+    fn part<'q>(&self, qkv: &'q [u32], first: usize, part: usize, head: usize) -> &'q [u32] {
         &qkv[first * self.stride() + kernels::packed_len(self.dtype, part * self.hidden + head * self.dim())..]
     }
     /// Scores of one block of queries before scaling, `[rows, keys]` with the stride that is given back, into `scratch.scores`.
@@ -79,6 +82,11 @@ impl Attention {
         s.scores.reserve(m * stride);
         let left = Left { packed: self.part(qkv, rows.start, 0, head), stride: self.stride(), rows: m, scale: &[] };
         kernels::product(left, &s.right, None, Out::Write(&mut s.scores), stride);
+        if let Some(bias) = self.bias {
+            for (row, query) in s.scores.chunks_mut(stride).zip(rows) {
+                kernels::add(&mut row[..keys], bias.row(head, query, keys));
+            }
+        }
         stride
     }
 
@@ -148,9 +156,19 @@ impl Attention {
         }
     }
 
-    /// Gradients of `qkv` (packed words) into `d_qkv [t, 3h]` (overwritten) from `d_out [queries, h]`.
-    pub fn backward(&self, qkv: &[u32], d_out: &[f32], t: usize, queries: usize, sequence: usize, d_qkv: &mut [f32]) {
-        SCRATCH.with_borrow_mut(|s| self.backward_with(s, qkv, d_out, t, queries, sequence, d_qkv));
+    /// Gradients of `qkv` (packed words) into `d_qkv [t, 3h]` (overwritten) from `d_out [queries, h]`; that of the table of a bias is
+    /// added to `d_bias`.
+    pub fn backward(
+        &self,
+        qkv: &[u32],
+        d_out: &[f32],
+        t: usize,
+        queries: usize,
+        sequence: usize,
+        d_qkv: &mut [f32],
+        d_bias: &mut [f32],
+    ) {
+        SCRATCH.with_borrow_mut(|s| self.backward_with(s, qkv, d_out, t, queries, sequence, d_qkv, d_bias));
     }
     fn backward_with(
         &self,
@@ -161,6 +179,7 @@ impl Attention {
         queries: usize,
         sequence: usize,
         d_qkv: &mut [f32],
+        d_bias: &mut [f32],
     ) {
         let (h, d, dtype) = (self.hidden, self.dim(), self.dtype);
         let wide = kernels::packed_len(dtype, d);
@@ -193,6 +212,11 @@ impl Attention {
                 kernels::product(left, &s.right2, None, Out::Write(&mut s.grads), stride);
                 self.mask(&mut s.grads, stride, rows.clone(), sequence, head, t);
                 kernels::softmax_backward(&mut s.grads, &s.scores, stride, m, t, self.scale());
+                if let Some(bias) = self.bias {
+                    for (row, query) in s.grads.chunks(stride).zip(rows.clone()) {
+                        bias.add_gradient(head, query, &row[..t], d_bias);
+                    }
+                }
                 // d_q and d_k
                 kernels::pack_rows(dtype, &s.grads, stride, m, t, &mut s.left, &mut []);
                 s.right2.from_packed_columns(dtype, self.part(qkv, 0, 1, head), self.stride(), t, d);
@@ -219,7 +243,7 @@ mod tests {
         (qkv[0], qkv[h], qkv[3 * h + h]) = (8.0, 14.0, 12.0);
         (qkv[2 * h], qkv[3 * h + 2 * h + 1]) = (1.0, 1.0);
         for (dtype, tolerance) in [(Dtype::F32, 1e-6), (Dtype::Bf16, 4e-3)] {
-            let attention = Attention { hidden: h, heads: 1, dtype, dropout: None };
+            let attention = Attention { hidden: h, heads: 1, dtype, dropout: None, bias: None };
             let mut out = vec![f32::NAN; h];
             let mut stored = vec![0; 2 * kernels::packed_len(dtype, 3 * h)];
             kernels::pack_rows(dtype, &qkv, 3 * h, 2, 3 * h, &mut stored, &mut []);

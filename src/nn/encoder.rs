@@ -4,11 +4,13 @@
 //! encoder the lower layers now and the upper ones later. All of these are one [`Request`]; a device has no other method.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::embedding::Embedding;
 use super::encoder_cpu::CpuEncoder;
 use super::layer::LayerShape;
 use super::layer_weights::LayerArrays;
+use super::relative::RelativeBias;
 use super::{Device, Dtype};
 use crate::text::Batch;
 use crate::{Error, Result};
@@ -94,10 +96,15 @@ impl Encoder {
         shape: LayerShape,
         embedding: Embedding,
         layers: &[LayerArrays],
+        bias: Option<Arc<RelativeBias>>,
     ) -> Result<Self> {
+        if bias.is_some() && device != Device::Cpu {
+            let what = "MPNet's relative attention bias is computed on a CPU only: leave --device out";
+            return Err(Error::setting("--device", device, what));
+        }
         let (hidden, count) = (shape.hidden, layers.len());
         let on = match device {
-            Device::Cpu => On::Cpu(CpuEncoder::new(dtype, shape, embedding, layers)?),
+            Device::Cpu => On::Cpu(CpuEncoder::new(dtype, shape, embedding, layers, bias)?),
             #[cfg(feature = "cuda")]
             Device::Cuda(ordinal) => {
                 On::Cuda(super::cuda::CudaEncoder::new(ordinal, dtype, shape, &embedding, layers)?)
@@ -169,7 +176,7 @@ impl Encoder {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -219,7 +226,7 @@ mod tests {
         fn encoder(&self, dtype: Dtype) -> Encoder {
             let arrays = self.layers.iter().map(|l| l.as_ref().map(|m| Matrix::F32(m), |v| v.as_slice()));
             let layers: Vec<LayerArrays> = arrays.collect();
-            Encoder::new(Device::Cpu, dtype, SHAPE, self.embedding(), &layers).unwrap()
+            Encoder::new(Device::Cpu, dtype, SHAPE, self.embedding(), &layers, None).unwrap()
         }
         /// The states of the training graph, and the gradient of the position table for the sum of the last one.
         fn trained(&self, batch: &Batch) -> (Vec<Vec<f32>>, Vec<f32>) {
@@ -232,7 +239,8 @@ mod tests {
             };
             let layers = self.layers.iter().cloned().map(|layer| layer.map(param, param)).collect();
             let positions = grads.positions.clone();
-            let graph = Graph { embedding: self.embedding(), grads, layers, shape: SHAPE, dtype: Dtype::F32 };
+            let graph =
+                Graph { embedding: self.embedding(), grads, layers, bias: None, shape: SHAPE, dtype: Dtype::F32 };
             let states = graph.states(batch, false, 1, &Arc::default()).unwrap();
             let weights = (0..batch.tokens() * SHAPE.hidden).map(|i| (i % 7) as f32 - 3.0).collect::<Vec<_>>();
             let weights = candle_core::Tensor::from_vec(weights, states[0].shape(), states[0].device()).unwrap();

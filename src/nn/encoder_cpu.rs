@@ -1,6 +1,7 @@
 //! The encoder on this machine's cores, in serving: each thread takes groups of sequences through all layers.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -11,6 +12,7 @@ use super::kernels::{SpinPool, Unit};
 use super::layer::{Group, Layer, LayerShape, Run};
 use super::layer_weights::LayerArrays;
 use super::plan::{Plan, with_workspace};
+use super::relative::RelativeBias;
 use crate::Result;
 
 /// Rows of first tokens that a thread finishes at once.
@@ -48,9 +50,16 @@ impl CpuEncoder {
     ///
     /// # Errors
     /// `SVERKA_CPU` names a unit that this CPU does not have.
-    pub fn new(dtype: Dtype, shape: LayerShape, embedding: Embedding, layers: &[LayerArrays]) -> Result<Self> {
+    pub fn new(
+        dtype: Dtype,
+        shape: LayerShape,
+        embedding: Embedding,
+        layers: &[LayerArrays],
+        bias: Option<Arc<RelativeBias>>,
+    ) -> Result<Self> {
         Unit::choose()?;
-        Ok(CpuEncoder { embedding, layers: layers.iter().map(|arrays| Layer::new(dtype, shape, arrays)).collect() })
+        let layer = |arrays| Layer { bias: bias.clone(), ..Layer::new(dtype, shape, arrays) };
+        Ok(CpuEncoder { embedding, layers: layers.iter().map(layer).collect() })
     }
 
     /// Width, `h`.

@@ -10,6 +10,7 @@ use super::layer::{LayerShape, Run};
 use super::layer_grad::{Arena, LayerOp, ParamRef};
 use super::layer_weights::LayerWeights;
 use super::plan::Plan;
+use super::relative::RelativeParam;
 use crate::Result;
 use crate::text::Batch;
 
@@ -21,6 +22,8 @@ pub struct Graph {
     pub grads: EmbeddingGrads,
     /// Each layer's arrays.
     pub layers: Vec<LayerWeights<ParamRef>>,
+    /// What attention scores get by distance.
+    pub bias: Option<RelativeParam>,
     /// Shape of the layers.
     pub shape: LayerShape,
     /// f32 or bf16.
@@ -39,7 +42,8 @@ impl Graph {
         for (i, params) in self.layers.into_iter().enumerate() {
             let seed = seed.wrapping_add((i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let run = Run { first_only: first_only && i == last, seed: Some(seed), spin: None };
-            let op = LayerOp::new((self.dtype, self.shape), params, plan.clone(), run, arena.clone());
+            let op =
+                LayerOp::new((self.dtype, self.shape), params, plan.clone(), run, arena.clone(), self.bias.clone());
             states.push(states[i].apply_op1(op)?);
         }
         Ok(states)

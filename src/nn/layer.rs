@@ -5,11 +5,14 @@
 //! precision, in `SavedActivations` (`layer_grad.rs`). A layer whose output is wanted for the first token of each sequence only
 //! computes queries, feed-forward and norms for those rows alone.
 
+use std::sync::Arc;
+
 use super::Dtype;
 use super::attention::Attention;
 use super::kernels::{self, Buffer, Left, Out, SpinPool};
 use super::layer_weights::{Affine, LayerArrays, LayerWeights, Norm};
 use super::linear::Linear;
+use super::relative::RelativeBias;
 
 /// Shape and settings of a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,6 +68,8 @@ pub struct Layer {
     pub(super) up: Linear,
     pub(super) down: Linear,
     pub(super) output_norm: Norm,
+    /// What attention scores get by distance.
+    pub(super) bias: Option<Arc<RelativeBias>>,
 }
 
 /// Buffers of one thread, reused from group to group.
@@ -165,7 +170,7 @@ impl Layer {
         let [query, key_value, attention_output, up, down] =
             std::array::from_fn(|_| Linear::within(parts.next().expect("there are five")));
         let (attention_norm, output_norm) = (Norm::default(), Norm::default());
-        Layer { shape, dtype, query, key_value, attention_output, attention_norm, up, down, output_norm }
+        Layer { shape, dtype, query, key_value, attention_output, attention_norm, up, down, output_norm, bias: None }
     }
     /// Packs arrays for the forward pass into the buffers at hand.
     pub(super) fn pack(&mut self, a: &LayerArrays) {
@@ -188,11 +193,12 @@ impl Layer {
         self.down.pack_transposed(self.dtype, &[a.down.weight], h);
         self.output_norm = a.output_norm.to_owned();
     }
-    pub(super) fn attention(&self, run: Run) -> Attention {
+    pub(super) fn attention(&self, run: Run) -> Attention<'_> {
         let dtype = self.shape.attention_dtype(self.dtype);
         let rate = self.shape.attention_dropout;
         let dropout = run.seed.filter(|_| rate > 0.0).map(|seed| (rate, seed ^ IN_ATTENTION));
-        Attention { hidden: self.shape.hidden, heads: self.shape.heads, dtype, dropout }
+        let bias = self.bias.as_deref();
+        Attention { hidden: self.shape.hidden, heads: self.shape.heads, dtype, dropout, bias }
     }
     /// Dropout after a sublayer, in place over rows of `h`, of which the first has the number `first`.
     pub(super) fn drop(&self, x: &mut [f32], run: Run, first: usize, site: u64) {

@@ -20,6 +20,7 @@ use super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, Group, GroupActivations,
 use super::layer_weights::{LayerWeights, Norm};
 use super::plan::{Plan, with_workspace};
 use super::quantized::Matrix;
+use super::relative::{BUCKETS, RelativeParam};
 use super::{Dtype, GradBuffer};
 
 /// Tokens whose share of a weight's gradient is summed in registers.
@@ -129,6 +130,7 @@ pub struct LayerOp {
     plan: Arc<Plan>,
     run: Run<'static>,
     arena: Arc<Arena>,
+    bias: Option<RelativeParam>,
     /// Filled by the forward pass, taken by the backward pass.
     state: Mutex<Option<SavedActivations>>,
 }
@@ -157,8 +159,9 @@ impl LayerOp {
         plan: Arc<Plan>,
         run: Run<'static>,
         arena: Arc<Arena>,
+        bias: Option<RelativeParam>,
     ) -> Self {
-        LayerOp { shape, dtype, params, plan, run, arena, state: Mutex::default() }
+        LayerOp { shape, dtype, params, plan, run, arena, bias, state: Mutex::default() }
     }
 }
 
@@ -226,6 +229,8 @@ struct BiasGrads {
     up: Vec<f32>,
     down: Vec<f32>,
     output_norm: Norm,
+    /// Of the used rows of the relative bias, `[buckets, n]`; empty where there is none.
+    relative: Vec<f32>,
 }
 
 impl LayerOp {
@@ -241,6 +246,7 @@ impl LayerOp {
     fn packed(&self, pack: impl FnOnce(&mut Layer, &LayerWeights<ParamRef>)) -> Layer {
         let lent = self.arena.layer.lock().expect("no panic holds the arena").take();
         let mut layer = lent.unwrap_or_else(|| Layer::empty(self.dtype, self.shape));
+        layer.bias = self.bias.as_ref().map(|bias| bias.bias.clone());
         pack(&mut layer, &self.params);
         layer
     }
@@ -356,6 +362,10 @@ impl LayerOp {
             ] {
                 kernels::add(param.grad().dense_mut(), values);
             }
+            if let Some(bias) = &self.bias {
+                let mut grad = bias.grad().lock().expect("no panic holds a gradient");
+                kernels::add(&mut grad.dense_mut()[..s.relative.len()], &s.relative);
+            }
         }
         d_x
     }
@@ -385,6 +395,7 @@ impl LayerOp {
             up: vec![0.0; f],
             down: vec![0.0; h],
             output_norm: zeros(),
+            relative: vec![0.0; if self.bias.is_some() { BUCKETS * self.shape.heads } else { 0 }],
         };
         w.y.reserve(m * h);
         w.x1.reserve(m * h);
@@ -457,7 +468,7 @@ impl LayerOp {
         for (start, tokens, number) in group.sequences() {
             let asked = if run.first_only { 1 } else { tokens };
             let (qkv, d_qkv) = (&kept.qkv[start * triple..], &mut d_qkv[start * 3 * h..]);
-            attention.backward(qkv, &d_context[row * h..], tokens, asked, number, d_qkv);
+            attention.backward(qkv, &d_context[row * h..], tokens, asked, number, d_qkv, &mut small.relative);
             row += asked;
         }
         kernels::column_sums(d_qkv, &mut small.qkv);

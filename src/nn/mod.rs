@@ -21,6 +21,7 @@ pub mod plan;
 pub mod pooling;
 pub mod quantized;
 pub mod reference;
+pub mod relative;
 pub mod similarity;
 pub mod weights;
 pub mod word_rows;

@@ -13,6 +13,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -125,16 +126,28 @@ const FEW_ROWS: usize = 16;
 /// What follows the name of an int8 matrix in that of its scales.
 const SCALE: &str = ".scale";
 
-/// Reads a file's arrays. Integer arrays that old checkpoints carry along (`position_ids`) are left out.
+/// Sums of products of larger values than this are not finite.
+const LARGEST: f32 = 1e18;
+
+/// A buffer that checkpoints carry along, and no weight: numbers that anybody can count.
+pub fn is_buffer(name: &str) -> bool {
+    ["position_ids", "token_type_ids"].contains(&name.rsplit('.').next().unwrap_or(name))
+}
+
+/// Reads a file's arrays. Buffers that checkpoints carry along (`position_ids`, `token_type_ids`) are left out.
 ///
 /// # Errors
-/// A file that is cut short, has a broken header, an array of another type, or a value that is not finite.
+/// What is no file; a file that is cut short, has a broken header, an array of another type, or a value that no sum of products can take.
 pub fn read_safetensors(path: &Path) -> Result<Weights> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let mut bytes = Vec::new();
+    crate::files::open(path)?.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| broken(path, bytes.len(), e))?;
     let mut weights = Weights::default();
     let names: Vec<&str> = file.names();
     for name in &names {
+        if is_buffer(name) {
+            continue;
+        }
         let tensor = file.tensor(name).map_err(|e| broken(path, bytes.len(), e))?;
         let channels = || file.tensor(&format!("{name}{SCALE}")).ok();
         let bytes = tensor.data();
@@ -151,7 +164,6 @@ pub fn read_safetensors(path: &Path) -> Result<Weights> {
                 weights.0.insert(name.to_string(), matrix.into());
                 continue;
             }
-            Dtype::I64 | Dtype::I32 if name.ends_with("position_ids") => continue,
             other => {
                 let what = format!("is stored as {other:?}; only F32, F16, BF16 and int8 with scales can be read");
                 return Err(Error::model(path, *name, what, "convert it to F32"));
@@ -160,7 +172,7 @@ pub fn read_safetensors(path: &Path) -> Result<Weights> {
         let scale_of = name.strip_suffix(SCALE).and_then(|of| file.tensor(of).ok());
         let is_scale = scale_of.is_some_and(|t| t.dtype() == Dtype::I8);
         // a number of up to 128 times its scale must be finite too
-        let largest = if is_scale { f32::MAX / 128.0 } else { f32::MAX };
+        let largest = if is_scale { LARGEST / 128.0 } else { LARGEST };
         if let Some(index) = data.iter().position(|v| v.is_nan() || v.abs() > largest) {
             let what = format!("value {index} is {}", data[index]);
             return Err(Error::model(

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokenizers::Encoding as Tokens;
 
 use super::batch::{Encoding, TokenSpan};
-use super::files::Files;
+use super::files::{Files, unless_it_panics};
 use super::overlap::{WordRelation, Words, relations};
 use super::render::{TextConfig, render};
 use crate::ranker::Input;
@@ -32,6 +32,15 @@ const NONE: u32 = u32::MAX;
 pub struct TextEncoder {
     files: Arc<Files>,
     config: TextConfig,
+}
+
+/// How Python reads pairs with a plain folder's tokenizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InPython {
+    /// Whether all tokens have segment 0.
+    pub one_segment: bool,
+    /// Longest pair, if the files say so.
+    pub max_tokens: Option<usize>,
 }
 
 /// One side of a pair, tokenised once. Only good for the tokenizer that made it.
@@ -109,9 +118,31 @@ impl TextEncoder {
         self.files.vocab_size()
     }
 
-    /// Writes the tokenizer's files as they were read.
+    /// How a plain folder's pairs are read in Python: `None` for a bundle, which says itself how it reads.
+    ///
+    /// # Errors
+    /// Something that is done there and can't be done here.
+    pub fn in_python(&self) -> Result<Option<InPython>> {
+        let Some(reading) = &self.files.reading else { return Ok(None) };
+        match &reading.unsure {
+            Some((key, what, remedy)) => Err(Error::model(&self.files.path, key, what, remedy)),
+            None => Ok(Some(InPython { one_segment: reading.one_segment, max_tokens: reading.max_length })),
+        }
+    }
+
+    /// Writes the tokenizer's files: as they were read, but for a `tokenizer.json` that others beside it overruled.
     pub fn save(&self, dir: &Path) -> Result<()> {
         Files::save(&self.files.files, dir)
+    }
+
+    /// Writes the tokenizer so that Python makes the same tokens of plain pairs: one `tokenizer.json` with this frame and its token
+    /// types, and settings that let nothing overrule it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn save_for_python(&self, dir: &Path, padding: u32) -> Result<()> {
+        let files = self.files.for_python(&self.config, padding)?;
+        Files::save(&files, dir)
     }
 
     /// Tokenises one side.
@@ -220,12 +251,15 @@ impl TextEncoder {
             let end = if last { &template.suffix } else { &template.separator };
             push(&mut encoding, end, segments[0]);
         }
+        if self.config.one_segment {
+            encoding.segments.fill(0);
+        }
         encoding
     }
 
     fn tokenize(&self, text: &str) -> Result<Tokens> {
         let failed = |e: tokenizers::Error| Error::Internal { op: "tokenize", what: e.to_string() };
-        self.files.tokenizer.encode(text, false).map_err(failed)
+        unless_it_panics(&self.files.path, || self.files.tokenizer.encode(text, false))?.map_err(failed)
     }
 }
 
@@ -585,14 +619,27 @@ mod tests {
         let bpe = r#"{"version":"1.0","added_tokens":[],"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}"#;
         let no_unknown = r###"{"version":"1.0","added_tokens":[],"model":{"type":"WordPiece","unk_token":"[UNK]",
             "continuing_subword_prefix":"##","max_input_chars_per_word":100,"vocab":{"a":0}}}"###;
+        // the library panics, at once or with the first text
+        let charsmap = |map: &str| {
+            format!(
+                r#"{{"version":"1.0","added_tokens":[],"normalizer":{{"type":"Precompiled","precompiled_charsmap":"{map}"}},
+                "model":{{"type":"Unigram","unk_id":0,"vocab":[["<unk>",0.0],["a",-1.0]]}}}}"#
+            )
+        };
+        let (at_once, later) = (charsmap(""), charsmap("BAAAAAAAAAA="));
         for (files, part) in [
+            (
+                vec![("tokenizer.json", at_once.as_str())],
+                "tokenizer.json: normalizer: makes the tokenizers library fail",
+            ),
+            (vec![("tokenizer.json", later.as_str())], "tokenizer.json: normalizer: makes the tokenizers library fail"),
             (vec![], "neither tokenizer.json nor vocab.txt"),
             (vec![("tokenizer.json", "")], "tokenizer.json: JSON"),
             (vec![("tokenizer.json", &whole[..5000])], "tokenizer.json: JSON"),
             (vec![("tokenizer.json", "{\"a\": 1}")], "tokenizer.json: model.vocab"),
             (vec![("tokenizer.json", "[1]")], "tokenizer.json: model.vocab"),
             (vec![("tokenizer.json", bpe)], "tokenizer.json: post_processor"),
-            (vec![("tokenizer.json", no_unknown)], "tokenizer.json: model.unk_token"),
+            (vec![("tokenizer.json", no_unknown)], "tokenizer.json: unk_token: [UNK]"),
             (vec![("vocab.txt", "a\nb\n")], "vocab.txt: [UNK]"),
             (vec![("vocab.txt", "[UNK]\n[CLS]\n")], "vocab.txt: [SEP]"),
             (vec![("vocab.txt", "[UNK]"), ("tokenizer_config.json", "{")], "tokenizer_config.json: JSON"),

@@ -15,13 +15,15 @@ pub(crate) mod normalize;
 pub mod overlap;
 mod price;
 pub mod prune;
+mod python;
 pub mod render;
 mod units;
 mod word;
 
 pub use batch::{Batch, Encoding, TokenSpan};
-pub use encoder::{TextEncoder, TokenizedSide};
+pub use encoder::{InPython, TextEncoder, TokenizedSide};
 pub use fields::FieldSelection;
+pub use files::folder_of_network;
 pub use overlap::differing_tokens;
 pub use price::is_price_field;
 pub use prune::{Characters, Keep, Pruned, prune};

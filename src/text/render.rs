@@ -34,12 +34,22 @@ pub struct TextConfig {
     /// numbers, codes and attributes in place of others 6 or 7, shared article codes 8 or 9; see [`overlap`](super::overlap).
     #[serde(alias = "mark_shared")]
     pub overlap_segments: bool,
+    /// All tokens have segment 0, as Python's RoBERTa, XLM-RoBERTa, MPNet and DistilBERT tokenizers give them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub one_segment: bool,
 }
 
 impl Default for TextConfig {
     fn default() -> Self {
         let (fields, segments) = (Vec::new(), BTreeMap::new());
-        TextConfig { fields, ditto_markers: false, segments, max_tokens: 128, overlap_segments: false }
+        TextConfig {
+            fields,
+            ditto_markers: false,
+            segments,
+            max_tokens: 128,
+            overlap_segments: false,
+            one_segment: false,
+        }
     }
 }
 
@@ -47,6 +57,9 @@ impl TextConfig {
     /// How many rows the model's segment table needs for sequences of so many texts: one a text and at least 2, five a text with shared words
     /// marked; more with fields of their own.
     pub fn segment_count(&self, texts: usize) -> usize {
+        if self.one_segment {
+            return 1;
+        }
         let least = if self.overlap_segments { 5 * texts.max(2) } else { texts.max(2) };
         self.segments.values().map(|&s| s as usize + 1).max().unwrap_or(0).max(least)
     }
@@ -68,6 +81,10 @@ impl TextConfig {
 
     /// Refuses segment numbers that already mean something else.
     pub(super) fn check(&self) -> Result<()> {
+        if self.one_segment && (self.overlap_segments || !self.segments.is_empty()) {
+            let what = "leaves no segment to mark shared words or fields with; leave out overlap_segments and segments";
+            return Err(Error::setting("text.one_segment", true, what));
+        }
         let least = if self.overlap_segments { 10 } else { 2 };
         match self.segments.iter().find(|(_, s)| !(least..=255).contains(*s)) {
             None => Ok(()),
