@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The defaults are the paper's: every state, that of the embedding included. The other form in use, a single matrix of 10 bins and a gate for each term, is
-//! `head = "drmm"`, `layers = "last"`, `bins = 10`, `exact_bin = false`, `gating = "vector"`. Counts have no gradient: with histograms the encoder learns
+//! `head = "drmm"`, `states = "last"`, `bins = 10`, `exact_bin = false`, `gating = "vector"`. Counts have no gradient: with histograms the encoder learns
 //! through `[CLS]` and the gate. It starts from a fine-tuned cross-encoder, and its head wants a higher rate (`learning_rates = { cedr = 50.0 }`).
 
 use candle_core::Tensor;
@@ -32,7 +32,7 @@ pub struct Config {
     /// What is made of the matrices.
     pub head: Head,
     /// Which states have a matrix.
-    pub layers: Layers,
+    pub states: States,
     /// Bins of a histogram, from 2 to 64.
     pub bins: BinCount,
     /// Whether the last bin is for a cosine of 1 alone.
@@ -54,7 +54,7 @@ pub enum Head {
 /// Which states have a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Layers {
+pub enum States {
     /// All, that of the embedding included.
     All,
     /// The last.
@@ -82,7 +82,7 @@ impl From<BinCount> for usize {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { head: Head::Knrm, layers: Layers::All, bins: BinCount(11), exact_bin: true, gating: Gating::None }
+        Config { head: Head::Knrm, states: States::All, bins: BinCount(11), exact_bin: true, gating: Gating::None }
     }
 }
 
@@ -99,9 +99,9 @@ const GATE: &str = "cedr.gate";
 impl Cedr {
     fn logits(&self, pass: &Pass, batch: &Batch) -> Result<Tensor> {
         let last = pass.last_layer();
-        let keep: Vec<usize> = match self.0.layers {
-            Layers::All => (0..=last).collect(),
-            Layers::Last => vec![last],
+        let keep: Vec<usize> = match self.0.states {
+            States::All => (0..=last).collect(),
+            States::Last => vec![last],
         };
         let states = pass.layers(PREFIX, batch, &keep)?;
         let cls = first_tokens(batch, &states[states.len() - 1])?;
@@ -131,9 +131,9 @@ impl Cedr {
     }
     /// A state and so many features of every matrix.
     fn inputs(&self, features: usize) -> Inputs {
-        match self.0.layers {
-            Layers::All => Inputs { states: 1, layers: features, features: 0 },
-            Layers::Last => Inputs { states: 1, layers: 0, features },
+        match self.0.states {
+            States::All => Inputs { states: 1, layers: features, features: 0 },
+            States::Last => Inputs { states: 1, layers: 0, features },
         }
     }
 }
@@ -175,10 +175,10 @@ mod tests {
     #[test]
     fn gradients_equal_finite_differences_through_kernels_and_through_cls_and_gate() {
         let examples = pair_examples();
-        for layers in [Layers::All, Layers::Last] {
+        for states in [States::All, States::Last] {
             for (head, gating) in [(Head::Knrm, Gating::None), (Head::Drmm, Gating::None), (Head::Drmm, Gating::Vector)]
             {
-                let config = Config { head, layers, gating, ..Config::default() };
+                let config = Config { head, states, gating, ..Config::default() };
                 assert_gradient(&Cedr(config), &examples.iter().collect::<Vec<_>>());
             }
         }

@@ -29,7 +29,7 @@ def histogram(row, bins, exact):
 @torch.no_grad()
 def score(query, document, settings):
     _, _, q, d, cls = pair(query, document, "joint")
-    if settings["layers"] == "last":
+    if settings["states"] == "last":
         q, d = q[-1:], d[-1:]
     matrices, cls = cosines(q, d), cls[-1]
     if settings["head"] == "knrm":
@@ -50,10 +50,10 @@ def score(query, document, settings):
 
 
 SETTINGS = [
-    {"head": "knrm", "layers": "all"},
-    {"head": "knrm", "layers": "last"},
-    {"head": "drmm", "layers": "all", "bins": 11, "exact_bin": True, "gating": "none"},
-    {"head": "drmm", "layers": "last", "bins": 10, "exact_bin": False, "gating": "vector"},
+    {"head": "knrm", "states": "all"},
+    {"head": "knrm", "states": "last"},
+    {"head": "drmm", "states": "all", "bins": 11, "exact_bin": True, "gating": "none"},
+    {"head": "drmm", "states": "last", "bins": 10, "exact_bin": False, "gating": "vector"},
 ]
 
 if __name__ == "__main__":
