@@ -40,6 +40,26 @@ impl Architecture {
         }
     }
 
+    /// Pooling and similarity of two towers.
+    pub(super) fn towers(&self) -> Option<(dssm::Pooling, dssm::Similarity)> {
+        match self {
+            Architecture::Dssm(config) => Some((config.pooling, config.similarity)),
+            _ => None,
+        }
+    }
+
+    /// What Python's libraries can't load of this kind: setting, value, what is missing.
+    pub(super) fn lacking_in_python(&self) -> Option<(&'static str, String, &'static str)> {
+        match self {
+            Architecture::CrossEncoder => None,
+            Architecture::Dssm(config) if config.shared => None,
+            Architecture::Dssm(_) => {
+                Some(("model.shared", "false".into(), "sentence-transformers loads one encoder, not two"))
+            }
+            other => Some(("model.architecture", other.name(), "transformers has no class for it")),
+        }
+    }
+
     /// The kind of this name with some of its settings; those that are left out have their defaults.
     ///
     /// # Errors

@@ -67,8 +67,8 @@ pub fn export(bundle: &Path, dir: &Path, options: Export) -> Result<Vec<String>>
             value["sentence_transformers"] = json!({"activation_fn": "torch.nn.modules.linear.Identity"});
         }
         put(directory::CONFIG, format!("{value:#}\n"))?;
-        if let Architecture::Dssm(dssm) = &architecture {
-            towers(out, &config, &rendering, dssm.pooling, dssm.similarity)?;
+        if let Some((pooling, similarity)) = architecture.towers() {
+            towers(out, &config, &rendering, pooling, similarity)?;
         }
         put("README.md", card(manifest.as_ref(), &rendering, &lacking))?;
         write_safetensors(&out.join(WEIGHTS), &family::as_written(&config, &weights), Storage::F32)?;
@@ -91,12 +91,8 @@ fn lacking(architecture: &Architecture, rendering: &TextConfig) -> Vec<(String, 
     if rendering.ditto_markers {
         add("text.ditto_markers", "true".into(), "`COL name VAL value` is written by no Python tokenizer");
     }
-    match architecture {
-        Architecture::Dssm(dssm) if !dssm.shared => {
-            add("model.shared", "false".into(), "sentence-transformers loads one encoder, not two");
-        }
-        Architecture::CrossEncoder | Architecture::Dssm(_) => {}
-        other => add("model.architecture", other.name(), "transformers has no class for it"),
+    if let Some((name, value, what)) = architecture.lacking_in_python() {
+        add(name, value, what);
     }
     list
 }

@@ -77,7 +77,7 @@ impl MatrixLayout {
         self.pairs.iter().flat_map(|pair| pair.query.clone()).map(|row| row as u32).collect()
     }
     /// Divides values that are laid out by pair, `width` for each of `of(pair)`.
-    pub(super) fn divide<'a, T>(mut values: &'a mut [T], lengths: impl Iterator<Item = usize>) -> Vec<&'a mut [T]> {
+    pub(super) fn divide<T>(mut values: &mut [T], lengths: impl Iterator<Item = usize>) -> Vec<&mut [T]> {
         let mut parts = Vec::new();
         for length in lengths {
             let (part, rest) = values.split_at_mut(length);
