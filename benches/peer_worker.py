@@ -268,7 +268,7 @@ class Worker:
     def do_memory(self, reset):
         if reset:
             with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
-                file.write("5")  # the highest resident size starts anew
+                file.write("5")  # the highest resident size starts again
         return {"peak_mb": status("VmHWM"), "resident_mb": status("VmRSS")}
 
 

@@ -1,8 +1,8 @@
-"""Sverka's engine beside PyTorch, ONNX Runtime and OpenVINO: same weights, same threads, runs in turn.
+"""Sverka's engine and PyTorch, ONNX Runtime and OpenVINO: same weights, same threads, runs in turn.
 
 Every engine lives in a process of its own that waits for commands (examples/bench_worker.rs, peer_worker.py). A row of the
 table is measured in rounds; in a round each contender gets a short turn, one after the other, so that a machine whose speed
-drifts drifts under all of them. Figures are medians over rounds; a ratio stands beside its lowest and highest round.
+drifts drifts under all of them. Figures are medians over rounds; a ratio has its lowest and highest round with it.
 
 GFLOP/s count what the texts need by the textbook formula (every token through every layer, no padding), so an engine gains by
 not computing. "share" is that over the best product of our own kernels at that precision on operands that stay in cache.
@@ -121,7 +121,7 @@ def rows_of_model(args):
 
 
 def rows_on_gpu(args):
-    """Scoring on a GPU beside PyTorch: batches that a request brings, and batches that fill the device."""
+    """Scoring on a GPU compared with PyTorch: batches that a request brings, and batches that fill the device."""
     out, contenders = [], serving(args.against, ON_GPU)
     for model in ("minilm", "base"):
         for batch, tokens in ((1, 32), (32, 64), (8, 128), (1024, 64), (256, 256)):
@@ -324,7 +324,7 @@ class Bench:
 
 
 def arguments():
-    p = argparse.ArgumentParser(description="Measure Sverka's engine beside PyTorch, ONNX Runtime and OpenVINO.")
+    p = argparse.ArgumentParser(description="Measure Sverka's engine and PyTorch, ONNX Runtime and OpenVINO.")
     p.add_argument("--quick", action="store_true", help="the table's most important rows, in about four minutes")
     p.add_argument("--rows", help="names or patterns of rows, separated by commas; --list names them")
     p.add_argument("--list", action="store_true", help="name the rows and stop")
@@ -332,7 +332,7 @@ def arguments():
     p.add_argument("--model", help="measure this plain f32 directory of any BERT's shape, and nothing else (`sverka bench --against`)")
     p.add_argument("--weights", help="a directory of MiniLM-L6's shape with published weights [random weights]")
     p.add_argument("--data", default=os.path.join(ROOT, "..", "shared", "data", "products", "abt-buy"), help="a DeepMatcher folder")
-    p.add_argument("--device", default="cpu", help="cpu, or cuda: scoring on a GPU beside PyTorch (build bench_worker with --features cuda)")
+    p.add_argument("--device", default="cpu", help="cpu, or cuda: scoring on a GPU compared with PyTorch (build bench_worker with --features cuda)")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seconds", type=float, default=0.6, help="of a contender's turn on a fixed shape [0.6]")
     p.add_argument("--rounds", type=int, help="rounds of every row [3; 2 where a run takes long]")

@@ -90,7 +90,7 @@ def onnx_runtime(folder, config):
     if model.get_fused_operator_statistics()["Attention"] != config.num_hidden_layers:
         print("prepare: ONNX Runtime's optimiser did not fuse every attention", file=sys.stderr)
     model.save_model_to_file(fused)
-    # shapes behind a fused operator are not inferred; all of its outputs are floats
+    # shapes after a fused operator are not inferred; all of its outputs are floats
     more = {"DefaultTensorType": TensorProto.FLOAT}
     kinds = ["MatMul", "Attention"]
     quantize_dynamic(fused, int8, op_types_to_quantize=kinds, per_channel=True, weight_type=QuantType.QInt8, extra_options=more)

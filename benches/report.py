@@ -1,4 +1,4 @@
-"""Tables, the issue's targets beside what was measured, and the plot of cost by length."""
+"""Tables, the issue's targets and what was measured, and the plot of cost by length."""
 
 import os
 import subprocess
@@ -146,7 +146,7 @@ def fit(points):
 
 
 def cost_plot(report, path, subtitle):
-    """Milliseconds of a pair by its length, measured, beside what proportional cost would be."""
+    """Milliseconds of a pair by its length, measured, and what proportional cost would be."""
     series = {}
     for row in report:
         if row["row"].startswith("length"):

@@ -125,7 +125,7 @@ fn hint(op: &str, source: &std::io::Error) -> &'static str {
             "; free some space, or write to another place"
         }
         ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput => {
-            "; it is cut off or damaged: copy it anew"
+            "; it is cut off or damaged: copy it again"
         }
         ErrorKind::IsADirectory | ErrorKind::NotADirectory => "; a file and a folder are mixed up: check the name",
         _ => "; check the name and the disk",
@@ -151,7 +151,7 @@ impl Error {
         let path = path.to_path_buf();
         move |source| Error::Io { op, path, source }
     }
-    /// The same error under a folder's final name, where it was met in one that is written beside it.
+    /// The same error under a folder's final name, where it was met in one that is written next to it.
     pub fn with_path(self, beside: &Path, to: &Path) -> Self {
         match self {
             Error::Io { op, path, source } => {
@@ -173,19 +173,19 @@ mod tests {
 
     #[test]
     fn what_the_system_refused_has_a_place_and_a_way_out() {
-        let told = |op, source: std::io::Error| Error::io(op, Path::new("m.csv"))(source).to_string();
+        let message = |op, source: std::io::Error| Error::io(op, Path::new("m.csv"))(source).to_string();
         for (op, kind, hint) in [
             ("read", ErrorKind::NotFound, "; check the name"),
             ("create", ErrorKind::NotFound, "; make the folder first"),
             ("write", ErrorKind::StorageFull, "; free some space, or write to another place"),
-            ("read", ErrorKind::UnexpectedEof, "; it is cut off or damaged: copy it anew"),
+            ("read", ErrorKind::UnexpectedEof, "; it is cut off or damaged: copy it again"),
             ("rename", ErrorKind::Other, "; check the name and the disk"),
         ] {
-            let said = told(op, kind.into());
+            let said = message(op, kind.into());
             assert!(said.starts_with(&format!("{op} m.csv: ")) && said.ends_with(hint), "{said}");
         }
         let own = std::io::Error::new(ErrorKind::StorageFull, "full; make room and go on");
-        assert_eq!(told("write", own), "write m.csv: full; make room and go on");
+        assert_eq!(message("write", own), "write m.csv: full; make room and go on");
         let exists = Error::Exists("out".into()).to_string();
         assert_eq!(exists, "out: already exists; give another name, or move it away");
     }

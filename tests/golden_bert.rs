@@ -1,4 +1,4 @@
-//! BERT against Python's transformers: the numbers in `tests/golden/bert/expected.json`, made by `make.py` beside it.
+//! BERT against Python's transformers: the numbers in `tests/golden/bert/expected.json`, made by the `make.py` in its folder.
 
 mod require;
 

@@ -92,7 +92,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     }
     bar.finish_and_clear();
     let answer = Answer { model: args.model, dtype, threads: global.threads, shapes };
-    output.result(&answer, &told(&answer, output))?;
+    output.result(&answer, &described(&answer, output))?;
     Ok(())
 }
 
@@ -182,7 +182,7 @@ fn measure(net: &Net, batch: &Batch, time: Duration) -> sverka::Result<Timing> {
     })
 }
 
-fn told(answer: &Answer, output: &Output) -> String {
+fn described(answer: &Answer, output: &Output) -> String {
     let title = format!("{}, {:?}, {} threads", answer.model.display(), answer.dtype, answer.threads).to_lowercase();
     let mut text = format!("{}\n", output.strong(title));
     text += &format!("  {:>9} {:>10} {:>11} {:>9} {:>9}\n", "batch", "pairs/s", "tokens/s", "p50 ms", "p95 ms");

@@ -41,11 +41,11 @@ pub fn run(args: Args, output: &Output) -> Outcome {
     }
     let parameters = weights.0.values().map(|a| a.len() as u64).sum();
     let answer = Answer { parameters, bytes: size(&args.model)?, config, manifest, model: args.model };
-    output.result(&answer, &told(&answer, output))?;
+    output.result(&answer, &described(&answer, output))?;
     Ok(())
 }
 
-fn told(answer: &Answer, output: &Output) -> String {
+fn described(answer: &Answer, output: &Output) -> String {
     let Answer { config: c, .. } = answer;
     let mut text = format!("{}\n", output.strong(answer.model.display()));
     let mut line = |name: &str, value: String| text += &format!("  {name:14} {value}\n");

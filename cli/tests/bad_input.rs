@@ -1,5 +1,5 @@
 //! The list of issue 4, "Bad input", end to end: one line with the place and the remedy, exit code 2, and nothing under the
-//! final name or beside it.
+//! final name or next to it.
 mod common;
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use common::*;
 use sverka::nn::kernels::Unit;
 use sverka::nn::weights::{Storage, read_safetensors, write_safetensors};
 
-/// Runs `match` on a left list of these bytes; nothing may be left behind where it fails.
+/// Runs `match` on a left list of these bytes; nothing may be left where it fails.
 fn match_with(left: impl AsRef<[u8]>, more: &[&str]) -> (Assert, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     lists(dir.path());
@@ -153,11 +153,27 @@ fn labels_that_are_none() {
 /// Breaks a model and asks for it.
 fn info(breaking: impl FnOnce(&Path)) -> Assert {
     let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    // a plain folder: a bundle is refused by its checksums before anything of it is read
+    let plain = dir.path().join("plain");
+    sverka(dir.path()).args(["export", "model", "plain"]).assert().code(0);
+    breaking(&plain);
+    broken(dir.path(), &plain)
+}
+
+/// The same of a bundle.
+fn info_of_bundle(breaking: impl FnOnce(&Path)) -> Assert {
+    let dir = tempfile::tempdir().unwrap();
     let model = model(dir.path());
     breaking(&model);
-    let score = sverka(dir.path())
+    broken(dir.path(), &model)
+}
+
+/// `score` and `info` of a broken model.
+fn broken(dir: &Path, model: &Path) -> Assert {
+    let score = sverka(dir)
         .arg("score")
-        .arg(&model)
+        .arg(model)
         .arg("-")
         .write_stdin("{\"left\":{\"name\":\"tv\"},\"right\":{\"name\":\"tv\"}}\n")
         .assert()
@@ -242,7 +258,7 @@ fn a_tokenizer_of_another_kind() {
 
 #[test]
 fn a_newer_bundle() {
-    let newer = info(|model| {
+    let newer = info_of_bundle(|model| {
         let path = model.join("sverka.json");
         let text = std::fs::read_to_string(&path).unwrap();
         let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -300,6 +316,7 @@ fn no_disk_space() {
     model(dir.path());
     pairs(dir.path());
     sverka(dir.path()).args(["init", "pairs", "--start", "model", "--out", "shop.toml"]).assert().code(0);
+    judged(dir.path());
     let manifest = || std::fs::read(dir.path().join("model/sverka.json")).unwrap();
     let (before, calibrated) = (names(dir.path()), manifest());
     for (place, arguments) in [
@@ -309,11 +326,11 @@ fn no_disk_space() {
         ("write int8/", &["quantize", "model", "pairs", "--max-loss", "1", "--out", "int8"]),
         ("write small/", &["tokenizer", "prune", "model", "--corpus", "left.csv", "--out", "small"]),
         ("write new.toml", &["init", "pairs", "--out", "new.toml"]),
-        ("write model/sverka.json", &["calibrate", "model", "pairs"]),
+        ("write model/sverka.json", &["calibrate", "model", "judged.csv", "--force"]),
     ] {
         let assert = with_little_room(dir.path(), 0, arguments).code(2);
         one_line(&assert, &[place, "free some space"]);
-        assert_eq!(names(dir.path()), before, "{place}: something is left behind");
+        assert_eq!(names(dir.path()), before, "{place}: something is left");
     }
     assert_eq!(manifest(), calibrated, "the old one stays");
     let assert = assert_cmd::Command::new("sh")

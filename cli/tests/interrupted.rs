@@ -1,4 +1,4 @@
-//! A run that is killed goes on with the same bits, whatever the kill left behind.
+//! A run that is killed goes on with the same bits, whatever the kill left.
 #![cfg(unix)]
 mod common;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn arguments<'a>(run: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["train", "shop.toml", "--run", run, "-q", "--threads", "1"], more].concat()
 }
 
-/// Steps that the log tells.
+/// Steps in the log.
 fn steps(run: &Path) -> usize {
     std::fs::read_to_string(run.join("log.jsonl")).unwrap_or_default().matches("\"step\":").count()
 }
@@ -83,7 +83,7 @@ fn kill_9_and_resume_give_the_same_bits() {
     kill_at(dir, "killed", 83, &["--resume"]);
     finish(dir, "killed", &["--resume"]);
     assert_same_model(dir, "killed");
-    assert_eq!(steps(&dir.join("killed")), all, "a step is told twice, or not at all");
+    assert_eq!(steps(&dir.join("killed")), all, "a step is logged twice, or not at all");
 }
 
 #[test]

@@ -79,11 +79,12 @@ fn json_is_all_that_stdout_holds() {
     lists(dir.path());
     model(dir.path());
     pairs(dir.path());
+    judged(dir.path());
     for arguments in [
         &["match", "left.csv", "right.csv", "--out", "m.csv", "--model", "model"][..],
         &["eval", "model", "pairs"],
         &["score", "model", "pairs/test.csv"],
-        &["calibrate", "model", "pairs"],
+        &["calibrate", "model", "judged.csv"],
         &["quantize", "model", "pairs", "--max-loss", "1"],
         &["init", "pairs", "--start", "model"],
         &["train", "recipe.toml", "--set", "train.epochs=1"],

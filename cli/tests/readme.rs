@@ -44,7 +44,7 @@ fn the_second_command_is_what_ci_calls() {
     }
 }
 
-/// The commands of the table "Your own lists", each written out; `...` stands for the first one.
+/// The commands of the table "Your own lists", each written out; `...` is the first one.
 fn commands(readme: &str) -> Vec<String> {
     let rows = readme.lines().filter(|l| l.starts_with("| "));
     let quoted = rows.flat_map(|l| l.split('`').skip(1).step_by(2));
@@ -80,6 +80,14 @@ fn the_commands_of_its_table_run_as_written() {
     for part in ["train", "valid", "test"] {
         write(&dir.path().join(format!("data/{part}.csv")), &matches);
     }
+    pairs(dir.path());
+    let ranks = |order: [&str; 2]| {
+        let line = |(rank, doc): (usize, &&str), query: usize| format!("q{query} Q0 {doc} {rank} {} x\n", 9 - rank);
+        (0..20).flat_map(|query| order.iter().enumerate().map(move |at| line(at, query))).collect::<String>()
+    };
+    write(&dir.path().join("bm25.run"), ranks(["d2", "d1"]));
+    write(&dir.path().join("model.run"), ranks(["d1", "d2"]));
+    write(&dir.path().join("qrels.txt"), (0..20).map(|query| format!("q{query} 0 d1 1\n")).collect::<String>());
     let commands = commands(&readme());
     assert!(commands.len() >= 14, "{commands:?}");
     for command in commands {
@@ -88,10 +96,19 @@ fn the_commands_of_its_table_run_as_written() {
             "DATA" => vec!["data"],
             "RECIPE" => vec!["shop.toml"],
             "NAME" => vec!["shop"],
+            "RUN" | "BASELINE.run" => vec!["bm25.run"],
+            "OTHER.run" => vec!["model.run"],
+            "QRELS" => vec!["qrels.txt"],
             "DIR" => vec!["made"],
             "FILES" => vec!["ours.csv", "theirs.csv"],
             word => vec![word],
         });
+        if command.contains(" calibrate ") || command.starts_with("calibrate ") {
+            judged_by(dir.path(), "runs/shop/model", 0);
+            for part in ["valid", "test"] {
+                std::fs::copy(dir.path().join("judged.csv"), dir.path().join(format!("data/{part}.csv"))).unwrap();
+            }
+        }
         let pair = "{\"left\":{\"name\":\"lamp\"},\"right\":{\"name\":\"tv\"}}\n";
         let mut binary = sverka(dir.path());
         let assert = binary.args(words).env("SVERKA_MODEL", &model).write_stdin(pair).assert();

@@ -1,4 +1,4 @@
-//! `sverka.json`: what a bundle knows beyond the Hugging Face files beside it.
+//! `sverka.json`: what a bundle knows beyond the Hugging Face files.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -158,7 +158,7 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
-    /// Writes it into a model folder, beside and renamed, with checksums of the files that are there.
+    /// Writes it into a model folder, next to the old one and renamed, with checksums of the files that are there.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let path = dir.join(NAME);
         let failed = |e: serde_json::Error| Error::Internal { op: "write sverka.json", what: e.to_string() };

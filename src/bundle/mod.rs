@@ -5,7 +5,7 @@
 //! or int8; [`export`] writes the plain f32 directory that Python's transformers loads with the same numbers. A directory
 //! without `sverka.json` is read as well ([`Checkpoint`] knows the spellings), with defaults in the manifest's place.
 //!
-//! A folder is written beside its final name, flushed and renamed: whoever sees the name sees the whole. Weights carry their
+//! A folder is written next to its final name, flushed and renamed: whoever sees the name sees the whole. Weights carry their
 //! SHA-256 in the manifest, because a calibration holds for exactly those weights.
 //!
 //! Refused: one file with everything in it (no other tool could read the tokenizer and the weights).

@@ -2,7 +2,7 @@
 //!
 //! A threshold is chosen on validation pairs by trying every place between two neighbouring probabilities and counting.
 //! It is set half-way between them, so that a pair of tomorrow with nearly the same probability falls on the same side.
-//! How much it depends on the pairs one happened to have is told by its bootstrap interval (Efron 1979): the same choice
+//! How much it depends on the pairs one happened to have is what its bootstrap interval says (Efron 1979): the same choice
 //! on 1,000 resamples of the pairs, from a seed, so that it comes out the same every time.
 
 use rand::{RngExt, SeedableRng};
@@ -51,7 +51,7 @@ impl Threshold {
     }
 }
 
-/// Resamples behind [`Threshold::low`] and [`Threshold::high`].
+/// Resamples of [`Threshold::low`] and [`Threshold::high`].
 const ROUNDS: usize = 1000;
 
 /// Chooses the threshold that serves the goal best on these pairs; of equally good ones the highest. The seed is that of

@@ -216,7 +216,7 @@ fn plain(text: &str) -> Option<String> {
     Some(out.trim().to_string())
 }
 
-/// How long a tag at the start of a text is, and whether a space stands in its place; `None` for other text.
+/// How long a tag at the start of a text is, and whether a space takes its place; `None` for other text.
 fn tag_end(text: &str) -> Option<(usize, bool)> {
     if text.starts_with("<!--") {
         return text.find("-->").map(|end| (end + 3, true));

@@ -67,7 +67,7 @@ pub fn detect(path: &Path, options: &ReadOptions) -> Result<Source> {
 /// The files of training, validation and test.
 type Files = [Option<PathBuf>; 3];
 
-/// Files of programs beside the data.
+/// Files of programs next to the data.
 fn is_script(path: &Path) -> bool {
     path.extension().is_some_and(|e| ["py", "sh", "md", "toml", "rs"].iter().any(|s| e == *s))
 }

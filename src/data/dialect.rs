@@ -2,7 +2,7 @@
 //! there is a header at all.
 //!
 //! A guess is checked against what it explains. A delimiter explains the records that have as many cells as the header;
-//! between delimiters that explain about as much, the one under which the other stands inside the first cells, or
+//! between delimiters that explain about as much, the one under which the other is inside the first cells, or
 //! between digits or before spaces as a decimal sign and in a sentence, is the right one; and if that settles nothing the
 //! user is asked. A first row is no header where it looks like the rows below it in every column that can say so.
 
@@ -155,7 +155,7 @@ fn textual(reading: &Reading) -> f64 {
     found as f64 / places.max(1) as f64
 }
 
-/// The records of a sample; a line that can't be read as one stands for itself, as a single cell.
+/// The records of a sample; a line that can't be read as one is itself a single cell.
 fn records(sample: &[u8], is_all: bool, delimiter: u8) -> Vec<Vec<String>> {
     let mut lines: Vec<&[u8]> = sample.split_inclusive(|b| *b == b'\n').take(4 * RECORDS).collect();
     if !is_all && lines.len() > 1 && lines.last().is_some_and(|l| !l.ends_with(b"\n")) {

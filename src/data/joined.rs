@@ -1,6 +1,6 @@
 //! Rows that hold both records: `left_*` and `right_*`, `ltable_*` and `rtable_*` (Magellan), `*_left` and `*_right` (Web
 //! Data Commons), or whole records under `left` and `right`, each a JSON object or a plain text. Other columns are not
-//! the records' and are left out, and so is `cluster_id`, by which Web Data Commons tells the answer.
+//! the records' and are left out, and so is `cluster_id`, which is Web Data Commons' answer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ enum Side {
 }
 
 impl Layout {
-    /// The layout of a file's columns, made anew where a JSON line brought new ones.
+    /// The layout of a file's columns, made again where a JSON line brought new ones.
     pub(super) fn refresh<'a>(
         layout: &'a mut Option<Layout>,
         reader: &Reader,

@@ -26,7 +26,7 @@ pub(super) struct Row {
 pub(super) trait Rows {
     /// The columns seen so far: all of them, but for JSON lines, where a row may bring new ones.
     fn columns(&self) -> &[String];
-    /// The next row; after an error that names a line, the one behind it.
+    /// The next row; after an error that names a line, the one after it.
     fn next(&mut self) -> Result<Option<Row>>;
 }
 
@@ -91,7 +91,7 @@ impl Reader {
         self.skipped.take(error, self.options.skip_bad_rows)
     }
 
-    /// Where a column stands; an error that lists the columns where it is not there.
+    /// Where a column is; an error that lists the columns where it is not there.
     pub(super) fn column(&self, name: &str) -> Result<usize> {
         self.columns().iter().position(|c| c == name).ok_or_else(|| {
             let what = format!("no column `{name}`; there is: {}", self.columns().join(", "));

@@ -1,15 +1,15 @@
 //! Does "80%" come true four times in five? Pairs are put into bins by their probability; a bin's mean probability is
-//! laid beside its share of matches (DeGroot and Fienberg 1983), and the mean gap, weighted by pairs, is the expected
+//! compared with its share of matches (DeGroot and Fienberg 1983), and the mean gap, weighted by pairs, is the expected
 //! calibration error (Naeini et al. 2015; Guo et al. 2017).
 //!
 //! The probability is that of a match, not that of the predicted class: "how sure are we that these two are the same" is
 //! the question asked of a matcher. Bins of equal width are the published measure; on matching data nearly all pairs sit
-//! in the first and the last of them, so bins of equal mass stand beside it (Nixon et al. 2019). Both depend on the number
+//! in the first and the last of them, so bins of equal mass are given too (Nixon et al. 2019). Both depend on the number
 //! of bins, which is fixed at 15 for every figure of this project.
 
 use serde::{Deserialize, Serialize};
 
-/// The number of bins behind every published figure.
+/// The number of bins of every published figure.
 pub const BINS: usize = 15;
 
 /// How pairs are put into bins.

@@ -1,4 +1,4 @@
-//! A product's text into search terms. Numbers and codes are what tells products apart, and every shop writes them in
+//! A product's text into search terms. Numbers and codes are what distinguishes products, and every shop writes them in
 //! its own way, so each is kept whole and split: `dsc-w120/b` gives `dsc`, `w`, `120`, `b`, `w120` and `dscw120b`.
 //!
 //! What the other shop may write otherwise is made one: case, `ё`, compatibility forms (NFKC), a decimal comma and its zeros
@@ -6,7 +6,7 @@
 //! volumes and weights in one unit in addition to the one written (`0,5 л`, `500мл` and `0.5L` share `500ml`).
 //!
 //! Refused: transliteration and look-alike letters of words without digits (brands differ more than they gain), imperial units
-//! (ounces of weight and of volume can't be told apart), and thousands separators (a comma is a decimal one more often).
+//! (ounces of weight and of volume can't be distinguished), and thousands separators (a comma is a decimal one more often).
 
 use crate::text::lexicon::{index_unit, unit};
 use crate::text::normalize::{folded_chars, latin_code};

@@ -194,7 +194,7 @@ fn failed(error: impl std::fmt::Display) -> Error {
     Error::Internal { op: "bm25", what: error.to_string() }
 }
 
-/// Our analysis behind tantivy's interface.
+/// Our analysis under tantivy's interface.
 #[derive(Clone)]
 struct Analyser(fn(&str) -> Vec<String>);
 

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 
 use crate::{Error, Result};
 
-/// The weighted sum over pairs `i` of `w_i (softplus(z_i) - y_i z_i)`: a scalar with a graph behind it.
+/// The weighted sum over pairs `i` of `w_i (softplus(z_i) - y_i z_i)`: a scalar tensor with its graph.
 ///
 /// `logits` is `[b]`; `targets` (shares of one: 0, 1, or between for soft labels) and `weights` have length `b`. It is a
 /// sum, not a mean, so that gradients of the pieces of one batch add up to the gradient of the whole: put the division

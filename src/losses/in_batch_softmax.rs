@@ -5,7 +5,7 @@ use candle_core::{D, Device, Tensor};
 
 use crate::{Error, Result};
 
-/// The weighted sum over queries `i` of `-log softmax_j(scale q_i . d_j)[i]`: a scalar with a graph behind it.
+/// The weighted sum over queries `i` of `-log softmax_j(scale q_i . d_j)[i]`: a scalar tensor with its graph.
 ///
 /// `queries` is `[b, h]`, `documents` `[n, h]` with `n >= b`: document `i` is query `i`'s match, those from `b` on are hard negatives of any
 /// query. `left_out`, `[b, n]` row by row: documents that are not to count against a query (copies of its match). `weights` has

@@ -1,4 +1,4 @@
-//! One loss, one file. A loss is a plain function from tensors to a scalar tensor with a graph behind it; it knows no
+//! One loss, one file. A loss is a plain function from tensors to a scalar tensor with its graph; it knows no
 //! model and no optimizer. Refused: a trait over losses (they share no arguments worth a common shape).
 pub mod bce;
 pub mod focal;

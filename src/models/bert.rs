@@ -1,6 +1,6 @@
 //! BERT as published (Devlin et al., NAACL 2019): token + segment + position embeddings, LayerNorm, `l` post-norm layers.
 //!
-//! Not a ranker: the encoder that rankers stand on. Names and shapes are those of Hugging Face's `BertModel` behind the prefix
+//! Not a ranker: the encoder that rankers use. Names and shapes are those of Hugging Face's `BertModel` after the prefix
 //! `bert.`, so a directory loads in Python as it is.
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Documents are encoded once, before any query is known. Training takes the other documents of a batch as negatives (softmax with
-//! temperature), and labelled non-matches of the query beside them.
+//! temperature), and labelled non-matches of the query too.
 
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ use crate::text::{Batch, Encoding, TokenizedSide};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What stands for a text: the mean of its tokens' states, or the first token's.
+    /// What represents a text: the mean of its tokens' states, or the first token's.
     pub pooling: Pooling,
     /// How two vectors are compared.
     pub similarity: Similarity,
@@ -36,7 +36,7 @@ pub struct Config {
     pub temperature: f32,
 }
 
-/// What stands for a text.
+/// What represents a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {

@@ -104,7 +104,7 @@ pub trait Model: Send + Sync {
     fn modules(&self) -> Vec<Module>;
     /// How its texts become sequences.
     fn reads(&self) -> Reads;
-    /// The loss of some examples: a scalar with a graph behind it in training.
+    /// The loss of some examples: a scalar tensor with its graph in training.
     fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor>;
     /// One score per candidate of each list.
     fn score(&self, scorer: &Scorer, lists: &[TokenizedList]) -> Result<Vec<Vec<f32>>>;

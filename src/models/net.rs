@@ -28,7 +28,7 @@ use crate::{Error, Result};
 pub enum Module {
     /// A BERT encoder: the arrays of [`Config::arrays`] under a prefix.
     Encoder {
-        /// `bert.`, or what stands before it in the names of a second encoder.
+        /// `bert.`, or what comes before it in the names of a second encoder.
         prefix: &'static str,
         /// The prefix of the encoder whose arrays it starts from, if it has none of its own.
         copy_of: Option<&'static str>,

@@ -191,7 +191,7 @@ fn training_and_serving_agree() {
     }
 }
 
-/// 1,000 random batches in every precision on every unit: each sequence has one score per precision, whatever stands
+/// 1,000 random batches in every precision on every unit: each sequence has one score per precision, whatever comes
 /// around it, on 1 or 3 threads, and the units agree: tiles, where all but f32 has products of bf16, with themselves.
 #[test]
 fn one_score_whatever_the_batch() {

@@ -56,7 +56,7 @@ struct Work<T> {
     sequences: usize,
     /// States between layers, `[t, h]`.
     x: Array<T>,
-    /// States behind a layer's attention, `[t, h]`.
+    /// States after a layer's attention, `[t, h]`.
     middle: Array<T>,
     /// First tokens' rows, `[b, h]`.
     first: Array<T>,

@@ -1,4 +1,4 @@
-//! A stack of layers behind an embedding, in training: states as tensors of candle's graph.
+//! A stack of layers after an embedding, in training: states as tensors of candle's graph.
 
 use std::sync::Arc;
 

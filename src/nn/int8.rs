@@ -7,7 +7,7 @@
 //!   others are rounded more finely. Steps of 0.7 to 1 of the largest are tried with the kernels' own int8 product, and each
 //!   channel takes the one whose outputs are nearest to f32's, in squares.
 //! - **folding** ([`smooth`], SmoothQuant: Xiao et al., ICML 2023): a channel of the input that is far larger than the others
-//!   spoils the step of every token. It may be divided by a factor that the weights are multiplied by, where what stands before
+//!   spoils the step of every token. It may be divided by a factor that the weights are multiplied by, where what comes before
 //!   can take the factor. In BERT that is the attention's output alone: its input is a mean of values, and the value
 //!   projection's rows take the factor. Factors are powers of two, so f32 and bf16 scores stay the same to the bit.
 //!
@@ -62,7 +62,7 @@ pub struct Inputs {
 }
 
 impl Sample {
-    /// The sample behind the embedding.
+    /// The sample after the embedding.
     ///
     /// # Errors
     /// Ids, segments or lengths past the model's tables; a sequence without a token.

@@ -30,7 +30,7 @@ const CHUNK: usize = 96;
 
 /// What the forward pass keeps for the backward pass, for all tokens of a batch, in one piece of memory that comes and goes:
 /// packed words of `qkv`, `context`, `attention_normalized`, `u` and `output_normalized`, then both `rstd`. The backward pass reads `attention_normalized`, `u` and `output_normalized` once and
-/// leaves in their places the feed-forward's input, its inner rows behind GELU and the gradient of its output, which the
+/// leaves in their places the feed-forward's input, its inner rows after GELU and the gradient of its output, which the
 /// weights' gradients need.
 struct SavedActivations {
     all: Buffer<u32>,

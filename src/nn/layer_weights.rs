@@ -1,4 +1,4 @@
-//! The arrays of a layer and of an embedding by name, whatever stands for an array: values, a tensor, a name, a shape.
+//! The arrays of a layer and of an embedding by name, whatever represents an array: values, a tensor, a name, a shape.
 
 use super::quantized::Matrix;
 

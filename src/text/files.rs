@@ -300,7 +300,7 @@ pub(super) fn unless_it_panics<T>(path: &Path, call: impl FnOnce() -> T) -> Resu
 
 fn broken(path: &Path, key: &str, reason: &dyn std::error::Error) -> Error {
     let what = reason.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    Error::model(path, key, what, "the file is damaged or of a kind that this version can't read; fetch it anew")
+    Error::model(path, key, what, "the file is damaged or of a kind that this version can't read; fetch it again")
 }
 
 /// JSON of a tokenizer file.
@@ -333,7 +333,7 @@ fn build(path: &Path, json: &Value) -> Result<Tokenizer> {
 }
 
 /// BERT's tokenizer as transformers builds it from `vocab.txt` and `tokenizer_config.json`. Where the settings do not say
-/// whether it lower-cases, a vocabulary with upper-case Latin or Cyrillic letters (RuBERT) tells that it does not.
+/// whether it lower-cases, a vocabulary with upper-case Latin or Cyrillic letters (RuBERT) says that it does not.
 fn read_vocab(path: &Path, bytes: &[u8], settings: &Value) -> Result<(Value, bool)> {
     let remedy = "give the vocab.txt of a BERT model, one piece a line in UTF-8";
     let text = std::str::from_utf8(bytes).map_err(|e| {

@@ -169,7 +169,7 @@ fn each_field<'a>(rendering: &TextConfig, input: Input<'a>, mut each: impl FnMut
     }
 }
 
-/// Appends words with single spaces between them and, where something stands before, in front of them.
+/// Appends words with single spaces between them and, where there is text already, before them.
 fn push_words(text: &mut String, words: &str) {
     for word in words.split_whitespace() {
         if !text.is_empty() && !text.ends_with(' ') {

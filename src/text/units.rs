@@ -2,7 +2,7 @@
 
 use super::lexicon::unit;
 
-/// The number that a normalized word begins with, what stands at or after it for a unit, and whether that is the next word.
+/// The number that a normalized word begins with, its unit at or after it, and whether that is the next word.
 pub(super) fn number_and_unit<'a>(word: &'a str, next: Option<&'a str>) -> Option<(f64, &'a str, bool)> {
     let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
     let (number, rest) = word.split_at(end);

@@ -24,7 +24,7 @@ pub(super) struct NormalizedWord {
     stem: Option<String>,
     /// Characters before its one hyphen, for an abbreviation such as `ср-во`; else 0.
     before_hyphen: usize,
-    /// The unit that a sign after the number stands for: inches or percent.
+    /// The unit that a sign after the number means: inches or percent.
     pub(super) sign: Option<&'static str>,
     /// What it means in the lexicon.
     values: &'static [ValueId],

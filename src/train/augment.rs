@@ -5,7 +5,7 @@
 //! added to either (`лимон` here and `лаванда` there), and the two records are a hard negative; so are two neighbours of one list that
 //! holds each product once. Words dropped, shuffled, abbreviated, in capitals, added as praise, `0,5 л` written as `500 мл`, a code without its
 //! dash, another price: the two records are still the same thing. Words that carry such a difference are never dropped. Both
-//! sides of a made pair, match or not, are written  in these ways, so that only the difference tells its label.
+//! sides of a made pair, match or not, are written in these ways, so that only the difference gives its label away.
 //!
 //! Real pairs are thinned ([`word_dropout`]) in the spirit of MixDA (Miao et al., Snippext, WWW 2020; Li et al., Ditto, VLDB
 //! 2021): a match may lose any plain word; of a mismatch only words that both sides have, or it could become a match.
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn only_the_difference_tells_the_label() {
         let source = record(&[("name", "Краска Лумира белая 500 мл, арт. 12-05/5"), ("price", "99.5 x")]);
-        // what tells the two apart, however it is written
+        // what distinguishes the two, however it is written
         let facts = |r: &Record| {
             let text = format!(" {} ", r.values[0].to_lowercase().replace(['-', '/', ',', '.'], ""));
             let half_litre = [" 500 мл ", " 500мл ", " 05 л ", " 05л "].iter().any(|q| text.contains(q));

@@ -97,7 +97,7 @@ impl Lists {
     }
 }
 
-/// The text of a left record, by which lists are told apart.
+/// The text of a left record, which tells one list from another.
 fn plain_key(source: &LoadedSource, left: u32) -> String {
     collapsed(&plain_text(&source.config, Input::Record(&source.set.left[left as usize])))
 }

@@ -14,7 +14,7 @@ pub struct Environment {
     pub version: String,
     /// `git describe` of the working directory, where there is one.
     pub git: Option<String>,
-    /// The processor's name, where the system tells it.
+    /// The processor's name, where the system says it.
     pub cpu: Option<String>,
     /// What matters of the processor: `amx`, `avx512`, `avx2` or `other`.
     pub class: String,

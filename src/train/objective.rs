@@ -48,7 +48,7 @@ pub trait Objective: Send {
     fn is_divisible(&self) -> bool {
         true
     }
-    /// The loss of a piece of a step: its share of the step's mean, with a graph behind it.
+    /// The loss of a piece of a step: its share of the step's mean, with its graph.
     ///
     /// # Errors
     /// What the network refuses.

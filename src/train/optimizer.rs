@@ -102,7 +102,7 @@ fn firsts(m: &mut GradBuffer) -> rayon::vec::IntoIter<First<'_>> {
     let pieces: Vec<First> = match m {
         GradBuffer::Dense(m) => m.chunks_mut(PIECE).map(First::F32).collect(),
         GradBuffer::Bf16(m) => m.chunks_mut(PIECE).map(First::Bf16).collect(),
-        GradBuffer::Zero(_) | GradBuffer::SparseRows(_) => unreachable!("a moment beside a whole gradient is there"),
+        GradBuffer::Zero(_) | GradBuffer::SparseRows(_) => unreachable!("a moment for a whole gradient is there"),
     };
     pieces.into_par_iter()
 }

@@ -1,8 +1,8 @@
 //! A recipe: one TOML file that says everything about a run.
 //!
-//! What a person writes may leave almost everything out; what stands in the run folder is resolved: every default written
+//! What a person writes may leave almost everything out; what is in the run folder is resolved: every default written
 //! out, `--set` applied, paths absolute. Unknown keys are refused, since a misspelt key would otherwise mean its default.
-//! Relative paths count from the recipe's folder, and from the working directory where nothing stands there.
+//! Relative paths count from the recipe's folder, and from the working directory where nothing is there.
 //! Refused: recipes that include recipes, and environment variables in them (a recipe is read in one place).
 
 use std::collections::BTreeMap;
@@ -100,7 +100,7 @@ const MOST_LIST: usize = 1000;
 pub struct Data {
     /// Labelled sets.
     pub sources: Vec<NamedSource>,
-    /// Sets whose test and validation pairs must not be learnt, beside those of `sources`.
+    /// Sets whose test and validation pairs must not be learnt, besides those of `sources`.
     #[serde(default)]
     pub exclude: Vec<Source>,
     /// Names of sources that are only measured on; none of their pairs is learned or validated on.
@@ -250,7 +250,7 @@ pub struct TrainSettings {
     pub early_stopping: Option<u32>,
     /// Steps between validations; each epoch's end where it is left out.
     pub validate_every: Option<u64>,
-    /// Steps between checkpoints, beside those after each validation.
+    /// Steps between checkpoints, besides those after each validation.
     pub checkpoint_every: u64,
 }
 
@@ -666,6 +666,9 @@ clip = 2.0
 swap = 0.25
 average = 0.5
 measure = "ap"
+[text]
+marks = true
+mark_shared = true
 [augment]
 thin = 0.5
 words = 7
@@ -676,7 +679,9 @@ words = 7
             let at = if before == "start" { place("[start]") + 1 } else { place(&format!("\n{before} = ")) + 1 };
             new.replace_range(at..at + before.len(), now);
         }
-        assert_eq!(read(old, &[]).unwrap().train, read(&new, &[]).unwrap().train);
+        let [before, now] = [old, &new].map(|text| read(text, &[]).unwrap());
+        assert_eq!((&before.train, &before.text), (&now.train, &now.text));
+        assert!(now.text.overlap_segments && now.text.ditto_markers);
         let sets = ["train.swap=0.5", "data.sources.0.unique=false", "start.layers=[1]", "augment.word_dropout=0.0"];
         for text in [old, new.as_str()] {
             let recipe = read(text, &sets).unwrap();
@@ -732,7 +737,7 @@ words = 7
         assert!(error("name = \n", &[]).contains("toy.toml:1"));
     }
 
-    /// Every leaf of a recipe with its name in `docs/recipes.md`; what stands in a source is named without the way there.
+    /// Every leaf of a recipe with its name in `docs/recipes.md`; a key of a source is named without the way there.
     fn leaves(prefix: &str, value: toml::Value, out: &mut Vec<(String, toml::Value)>) {
         match value {
             toml::Value::Table(table) if !prefix.ends_with("from") && !prefix.ends_with(".f1") => {

@@ -237,7 +237,7 @@ fn is_begun(recipe: &Recipe, run_dir: &Path, resume: bool) -> Result<bool> {
     if entries.flatten().any(|entry| of_run(&entry)) { Err(Error::Exists(run_dir.to_path_buf())) } else { Ok(false) }
 }
 
-/// Makes the folder; only once everything that is needed was read, so that a mistake leaves nothing behind.
+/// Makes the folder; only once everything that is needed was read, so that a mistake leaves nothing.
 fn begin(recipe: &Recipe, run_dir: &Path, owner: &mut Option<Owner>) -> Result<()> {
     std::fs::create_dir_all(run_dir).map_err(Error::io("create", run_dir))?;
     if owner.is_none() {

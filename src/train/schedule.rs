@@ -1,7 +1,7 @@
 //! The learning rate over a run: up in a straight line, then down in a straight line (Devlin et al., NAACL 2019).
 //!
 //! It is a function of the share of the run that is done, not of a step count, since epochs may differ in length (made
-//! pairs and oversampling are drawn anew each epoch) and a run may be cut short by early stopping.
+//! pairs and oversampling are drawn again each epoch) and a run may be cut short by early stopping.
 
 /// Linear warm-up, linear decay. Both shares lie in `0..=1`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,7 +13,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// What the peak rate is multiplied by when `done` (`0..=1`) of the run is behind. Ask at a step's middle: then no step
+    /// What the peak rate is multiplied by when `done` (`0..=1`) of the run is done. Ask at a step's middle: then no step
     /// has a rate of nothing.
     pub fn factor(&self, done: f64) -> f64 {
         if done < self.warmup {

@@ -24,7 +24,7 @@ fn written(folder: &Folder, name: &str, texts: bool, why: bool) -> Table {
     let mut out = MatchWriter::create(&path, texts, why).unwrap();
     for found in matches() {
         out.write(&found, texts.then_some(("l\n1", "r;2")), why.then_some("5 л | 1 л")).unwrap();
-        assert!(!path.exists(), "nothing stands under the name before it is whole");
+        assert!(!path.exists(), "nothing has the name before it is whole");
     }
     out.finish().unwrap();
     read_table(&path, &ReadOptions::default()).unwrap().0

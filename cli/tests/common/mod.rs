@@ -96,7 +96,7 @@ pub fn pairs(dir: &Path) -> PathBuf {
         for i in 0..count {
             let (colour, thing) = (colours[i % 4], things[i / 4 % 4]);
             let other = colours[(i + usize::from(i % 3 > 0)) % 4];
-            // no pair stands in two parts: training would leave it out
+            // no pair is in two parts: training would leave it out
             let (code, label) = (format!("{}{i}", &part[..2]), u8::from(i % 3 == 0));
             text += &format!("{thing} {colour} {code},{i},{other} {thing} {code},{i},{label}\n");
         }
@@ -111,6 +111,11 @@ pub fn json(text: &str) -> serde_json::Value {
 
 /// `judged.csv`: pairs whose labels follow the scores of the random model, but for every eighth; `turned` has them the other way round.
 pub fn judged(dir: &Path) {
+    judged_by(dir, "model", 8);
+}
+
+/// The same by another model; no label is wrong with `wrong` 0.
+pub fn judged_by(dir: &Path, model: &str, wrong: usize) {
     let texts: Vec<String> = ["train", "valid", "test"]
         .iter()
         .flat_map(|part| {
@@ -124,12 +129,12 @@ pub fn judged(dir: &Path) {
         header.to_string() + &texts.iter().enumerate().map(line).collect::<String>()
     };
     write(&dir.join("all.csv"), rows(&|i| i.is_multiple_of(2)));
-    let said = stdout(&sverka(dir).args(["score", "model", "all.csv"]).assert().code(0));
+    let said = stdout(&sverka(dir).args(["score", model, "all.csv"]).assert().code(0));
     let scores: Vec<f64> = said.lines().map(|line| json(line)["score"].as_f64().unwrap()).collect();
     let mut sorted = scores.clone();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted[sorted.len() * 2 / 3];
-    let label = |i: usize| (scores[i] >= middle) != i.is_multiple_of(8);
+    let label = |i: usize| (scores[i] >= middle) != (wrong > 0 && i.is_multiple_of(wrong.max(1)));
     write(&dir.join("judged.csv"), rows(&label));
     write(&dir.join("turned.csv"), rows(&|i| !label(i)));
 }

@@ -14,6 +14,8 @@ use std::path::Path;
 
 use common::*;
 use serde_json::Value;
+use sverka::bundle::Manifest;
+use sverka::calibrate::{Threshold, ThresholdObjective};
 
 /// A folder with the model and the pairs.
 fn folder() -> tempfile::TempDir {
@@ -39,10 +41,10 @@ fn matched(dir: &Path, arguments: &[&str]) -> (Value, Vec<Value>) {
 
 /// The manifest of the model with another threshold.
 fn set_threshold(model: &Path, value: f64) {
-    let path = model.join("sverka.json");
-    let mut manifest = json(&std::fs::read_to_string(&path).unwrap());
-    manifest["threshold"] = serde_json::json!({"value": value, "goal": "f1", "low": value, "high": value});
-    write(&path, manifest.to_string());
+    let mut manifest = Manifest::read(model).unwrap().unwrap();
+    let value = value as f32;
+    manifest.threshold = Some(Threshold { value, goal: ThresholdObjective::F1, low: value, high: value });
+    manifest.write(model).unwrap();
 }
 
 /// A DeepMatcher folder of the two lists, whose test split knows two matches, and a recipe of it and of the pairs.

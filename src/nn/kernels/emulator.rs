@@ -254,6 +254,6 @@ fn what_the_cpu_would_refuse_is_refused() {
     refused(|| configured(&[(16, 64), (15, 64), (16, 64)]).dot::<INT8>(0, 1, 2));
     refused(|| configured(&[(16, 64), (16, 64), (15, 64)]).dot::<INT8>(0, 1, 2));
     refused(|| configured(&[(16, 60), (16, 64), (16, 64)]).dot::<BF16>(0, 1, 2));
-    // and tiles that a product leaves behind
+    // and tiles as a product leaves them
     refused(|| drop(configured(&[(16, 64)])));
 }

@@ -25,7 +25,7 @@ pub struct Buffer<T: Copy> {
     _memory: Option<Arc<Memory>>,
 }
 
-/// What lies behind a buffer, or behind the parts that one was cut into; it is given back when the last of them goes.
+/// The memory of a buffer, or of the parts that one was cut into; it is given back when the last of them goes.
 struct Memory {
     data: NonNull<u8>,
     layout: Layout,
@@ -173,7 +173,7 @@ impl<T: Copy> DerefMut for Buffer<T> {
 unsafe fn take(layout: Layout) -> *mut u8 {
     let size = layout.size().next_multiple_of(SMALL_PAGE);
     let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a fresh mapping of a page more, of which what lies before and behind the aligned range is given back.
+    // SAFETY: a fresh mapping of a page more, of which what is before and after the aligned range is given back.
     unsafe {
         let start = libc::mmap(std::ptr::null_mut(), size + PAGE, access, kind, -1, 0);
         if start == libc::MAP_FAILED {

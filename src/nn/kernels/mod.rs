@@ -74,7 +74,7 @@ macro_rules! run {
     }};
 }
 
-// behind the macro, which it uses
+// after the macro, which it uses
 mod panels;
 pub use panels::{Panels, panels_len};
 
@@ -352,7 +352,7 @@ pub fn softmax(x: &mut [f32], stride: usize, m: usize, k: usize, by: f32) {
 }
 
 /// [`softmax`] before it is divided by its sums, as packed words `[m, steps]`; `inverse` gets one over each row's sum, for
-/// [`scale_rows`] behind the product. `x` is used up. f32 or bf16.
+/// [`scale_rows`] after the product. `x` is used up. f32 or bf16.
 pub fn softmax_packed(
     dtype: Dtype,
     x: &mut [f32],

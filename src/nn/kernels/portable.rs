@@ -30,7 +30,7 @@ pub(super) fn fma_flush(a: f32, b: f32, c: f32) -> f32 {
     flush(flush(a).mul_add(flush(b), flush(c)))
 }
 
-// SAFETY: only plain Rust behind it; pointers are read and written within the lanes that the caller vouches for.
+// SAFETY: only plain Rust; pointers are read and written within the lanes that the caller vouches for.
 unsafe impl Lanes for Portable {
     type V = V;
     const ROWS: usize = 4;

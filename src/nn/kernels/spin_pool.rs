@@ -105,9 +105,9 @@ impl SpinPool {
                 self.0.fetch_add(1, Ordering::Release);
             }
         }
-        // also behind a panic, which the pool hands to the caller in the end
+        // also after a panic, which the pool hands to the caller in the end
         let _finished = Finished(&self.finished);
-        // SAFETY: this piece is not finished, so the round is not over and its job stands and lives.
+        // SAFETY: this piece is not finished, so the round is not over and its job lives.
         unsafe {
             if let Some(job) = *self.job.get() {
                 (*job)(next as usize);

@@ -361,7 +361,7 @@ proptest! {
         let got = on_each(|| { let mut y = f(&x); softmax(&mut y, k, m, k, 0.7); y.to_vec() });
         got.iter().for_each(|(unit, got)| close(got, &want, 2e-6, unit.name()));
         same_bits(&got, "softmax");
-        // as packed words, and divided by the sums behind a product with one
+        // as packed words, and divided by the sums after a product with one
         for (dtype, tolerance) in [(Dtype::F32, 2e-6), (Dtype::Bf16, 4e-3)] {
             let got = on_each(|| {
                 let (mut y, mut to, mut inverse) =

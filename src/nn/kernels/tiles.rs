@@ -10,7 +10,7 @@
 //! and equal those of every unit; bf16's even and odd values have running sums of their own within sixteen steps, so its
 //! bits differ from the other units'.
 //!
-//! The instructions stand behind [`Tiles`], because the tests run them on emulated tiles where the CPU has none. The sums of
+//! The instructions are methods of [`Tiles`], because the tests run them on emulated tiles where the CPU has none. The sums of
 //! a block are one piece of assembly, [`program`]: no compiler can then put anything between its instructions, and what the
 //! emulator reads is the very text that is assembled.
 //!

@@ -30,7 +30,7 @@ fn amount_of(word: &str) -> Option<f64> {
 /// Place of a word: value and index in it.
 type At = (usize, usize);
 
-/// What a word tells apart.
+/// What a word distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Number,
@@ -120,7 +120,7 @@ impl EditableRecord {
         !self.codes().is_empty()
     }
 
-    /// Makes another product of it; false where nothing tells products apart. A product with an article code gets another code,
+    /// Makes another product of it; false where nothing distinguishes products. A product with an article code gets another code,
     /// since two with one code are the same whatever their shops say of them.
     pub(super) fn corrupt(&mut self, rng: &mut impl Rng) -> bool {
         let codes = self.codes();

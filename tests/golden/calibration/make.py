@@ -1,6 +1,6 @@
 """Golden numbers of src/calibrate: scikit-learn (Platt, isotonic) and scipy (temperature, beta, separable data).
 
-Run: python make.py  (writes expected.json beside itself). Made with scikit-learn 1.9.1, scipy 1.17.1, numpy 2.
+Run: python make.py  (writes expected.json into its folder). Made with scikit-learn 1.9.1, scipy 1.17.1, numpy 2.
 """
 
 import json

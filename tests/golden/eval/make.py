@@ -1,6 +1,6 @@
 """Golden numbers of src/eval: scikit-learn's measures, numpy's bins, scipy's tests.
 
-Run: python make.py  (writes expected.json beside itself). Made with scikit-learn 1.9.1, scipy 1.17.1, numpy 2.
+Run: python make.py  (writes expected.json into its folder). Made with scikit-learn 1.9.1, scipy 1.17.1, numpy 2.
 """
 
 import json
@@ -27,7 +27,7 @@ def case(p, y, threshold):
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
     which = np.searchsorted(np.arange(1, BINS) / BINS, p)
     width = [np.flatnonzero(which == i) for i in range(BINS)]
-    # Equal mass: cut the sorted list into 15 parts, then move each cut behind its ties.
+    # Equal mass: cut the sorted list into 15 parts, then move each cut past its ties.
     order, cuts = np.argsort(p, kind="stable"), [0]
     for i in range(1, BINS + 1):
         cut = -(-len(p) * i // BINS)
