@@ -105,9 +105,7 @@ fn the_commands_of_its_table_run_as_written() {
         });
         if command.contains(" calibrate ") || command.starts_with("calibrate ") {
             judged_by(dir.path(), "runs/shop/model", 0);
-            for part in ["valid", "test"] {
-                std::fs::copy(dir.path().join("judged.csv"), dir.path().join(format!("data/{part}.csv"))).unwrap();
-            }
+            std::fs::copy(dir.path().join("judged.csv"), dir.path().join("data/valid.csv")).unwrap();
         }
         let pair = "{\"left\":{\"name\":\"lamp\"},\"right\":{\"name\":\"tv\"}}\n";
         let mut binary = sverka(dir.path());
