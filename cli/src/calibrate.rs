@@ -110,12 +110,10 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     }
     let labelled = args.data.read(output)?;
     let labels = &labelled.labels;
-    if let Some(what) = too_few(labels) {
-        if !args.force {
-            let remedy = "label more pairs, or calibrate with --force";
-            return Err(Error::data(&args.data.data, None, what, remedy).into());
-        }
-        output.warn(format_args!("{}: {what}", args.data.data.display()));
+    let few = too_few(labels);
+    if let Some(what) = &few {
+        let then = if args.force { "" } else { "; nothing is stored without --force" };
+        output.warn(format_args!("{}: {what}{then}", args.data.data.display()));
     }
     let all = scores(&labelled, &bundle, output)?;
     let unseen = Unseen::of(&all);
@@ -131,7 +129,10 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let before = report_decided(&probabilities, &accepted, labels, bundle.threshold())?;
     let refit = Refit::new((method, args.goal.0), &scores, labels, (&probabilities, &accepted), args.seed)?;
     let after = report_decided(&refit.probabilities, &refit.accepted, labels, refit.threshold.value)?;
-    let stored = bundle.manifest.take(&refit, &scores, labels, args.force, args.seed)?;
+    let stored = match few {
+        Some(_) if !args.force => [false, false],
+        _ => bundle.manifest.take(&refit, &scores, labels, args.force, args.seed)?,
+    };
     if stored.contains(&true) {
         bundle.write_manifest()?;
     }
