@@ -1,9 +1,9 @@
 //! Are two rankers different, or was one lucky with these queries? Tests over the same queries, paired.
 //!
 //! Student's paired t, Fisher's randomisation and Wilcoxon's signed ranks take one pair of rankers; with several pairs the
-//! smallest of many p values is small by chance, so [`holm`] corrects them. Tukey's HSD takes all rankers at once and needs
+//! smallest of many p values is small by chance, so [`holm()`] corrects them. Tukey's HSD takes all rankers at once and needs
 //! no correction. For IR measures t and randomisation agree, Wilcoxon tests something else, medians (Smucker, Allan and
-//! Carterette, CIKM 2007). How large a difference is says its [`bootstrap`] interval; a p value never does.
+//! Carterette, CIKM 2007). How large a difference is says its [`bootstrap()`] interval; a p value never does.
 //!
 //! Refused: the unpaired tests that some libraries run on these numbers. Queries differ more than rankers do, and a test that
 //! does not know which numbers are of one query drowns in that.
