@@ -29,7 +29,7 @@ pub struct RunArgs {
 /// Measures, and what their means go over; `compare` has them too.
 #[derive(Debug, Clone, clap::Args)]
 pub struct MeasureArgs {
-    /// Measures by their names in ir-measures [default: nDCG@10, and for eval RR@10 AP R@100]
+    /// Measures by their names in ir-measures (default: nDCG@10, and for eval RR@10 AP R@100)
     #[arg(short = 'm', long = "measures", alias = "measure", value_name = "NAME", num_args = 1..)]
     names: Vec<String>,
     /// Leave judged queries out that a run lacks, as trec_eval does without -c
