@@ -5,6 +5,7 @@ use std::path::Path;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::bundle::{self, Checkpoint, Contents, Manifest, Purpose};
 use crate::models::bert::{Config, Family};
 use crate::models::{Model, net};
 use crate::nn::weights::{Storage, write_safetensors};
@@ -54,4 +55,21 @@ pub fn write_checkpoint(dir: &Path, config: &Config, weights: &Weights) -> Resul
     let path = dir.join("config.json");
     std::fs::write(&path, value.to_string()).map_err(Error::io("write", &path))?;
     write_safetensors(&dir.join("model.safetensors"), weights, Storage::F32)
+}
+
+/// Writes a bundle over the checkpoint in `from`, whose tokenizer it takes: what its architecture wants and the checkpoint lacks is drawn.
+///
+/// # Errors
+/// A checkpoint that is none; a disk that refuses.
+pub fn write_bundle(out: &Path, from: &Path, manifest: &Manifest) -> Result<()> {
+    let model = manifest.architecture.model();
+    let mut checkpoint = Checkpoint::read(from)?;
+    checkpoint.select(&*model, Purpose::Start)?;
+    let Checkpoint { mut config, mut weights, .. } = checkpoint;
+    net::complete(&model.modules(), &config, &mut weights, 1);
+    let rows = manifest.rendering.segment_count(model.reads().texts()).max(config.type_vocab_size);
+    bundle::grow_segments(&mut config, &mut weights, rows, model.reads())?;
+    let contents =
+        Contents { manifest, config: &config, weights: &weights, tokenizer_from: from, storage: Storage::F32 };
+    bundle::save(out, &contents, false)
 }

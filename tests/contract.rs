@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use sverka::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Manifest, Purpose, Storage};
-use sverka::models::net;
+use sverka::bundle::{Architecture, Bundle, Manifest};
 use sverka::nn::{Device, Dtype};
+use sverka::testing;
 use sverka::text::TextConfig;
 use sverka::{Input, List, Ranker, Record, Score};
 
@@ -25,17 +25,9 @@ fn texts() -> Vec<String> {
 /// A bundle of an architecture, with drawn heads.
 fn write_bundle(out: &Path, architecture: &Architecture, overlap_segments: bool) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert/rubert");
-    let model = architecture.model();
     let rendering = TextConfig { max_tokens: 64, overlap_segments, ..TextConfig::default() };
-    let mut checkpoint = Checkpoint::read(&from).unwrap();
-    checkpoint.select(&*model, Purpose::Start).unwrap();
-    let Checkpoint { mut config, mut weights, .. } = checkpoint;
-    net::complete(&model.modules(), &config, &mut weights, 1);
-    let rows = rendering.segment_count(model.reads().texts()).max(config.type_vocab_size);
-    bundle::grow_segments(&mut config, &mut weights, rows, model.reads()).unwrap();
     let manifest = Manifest { architecture: architecture.clone(), rendering, ..Manifest::default() };
-    let (manifest, config, weights, tokenizer_from) = (&manifest, &config, &weights, &*from);
-    bundle::save(out, &Contents { manifest, config, weights, tokenizer_from, storage: Storage::F32 }, false).unwrap();
+    testing::write_bundle(out, &from, &manifest).unwrap();
 }
 
 /// Calls `check` with every architecture in every precision, with plain texts and with shared words marked.

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sverka::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Export, Manifest, Purpose, Storage};
+use sverka::bundle::{self, Bundle, Export, Manifest};
 use sverka::calibrate::{Calibration, Threshold, ThresholdObjective};
-use sverka::models::net;
 use sverka::nn::Device;
+use sverka::testing;
 use sverka::train::Recipe;
 use sverka::{Input, List, Ranker, Result};
 
@@ -49,16 +49,10 @@ fn mutant(seed: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
 /// A cross-encoder with drawn heads, a calibration and a threshold.
 fn write_bundle(out: &Path) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert/rubert");
-    let model = Architecture::CrossEncoder.model();
-    let mut checkpoint = Checkpoint::read(&from).unwrap();
-    checkpoint.select(&*model, Purpose::Start).unwrap();
-    let Checkpoint { config, mut weights, .. } = checkpoint;
-    net::complete(&model.modules(), &config, &mut weights, 1);
     let calibration = Some(Calibration::Beta { a: 0.8, b: 1.1, c: -0.2 });
     let threshold = Some(Threshold { value: 0.4, goal: ThresholdObjective::F1, low: 0.3, high: 0.6 });
     let manifest = Manifest { calibration, threshold, ..Manifest::default() };
-    let (manifest, config, weights, tokenizer_from) = (&manifest, &config, &weights, &*from);
-    bundle::save(out, &Contents { manifest, config, weights, tokenizer_from, storage: Storage::F32 }, false).unwrap();
+    testing::write_bundle(out, &from, &manifest).unwrap();
 }
 
 /// Score, probability and decision of each pair.

@@ -49,10 +49,9 @@ pub(super) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
         return Err(Error::io("read", &path)(std::io::ErrorKind::NotFound.into()));
     };
     let (what, remedy) = match *other {
-        "adapter_model.safetensors" => (
-            "holds an adapter (LoRA) alone",
-            "join it with its base in Python: merge_and_unload().save_pretrained(DIR)",
-        ),
+        "adapter_model.safetensors" => {
+            ("has an adapter (LoRA) alone", "join it with its base in Python: merge_and_unload().save_pretrained(DIR)")
+        }
         name if name.starts_with("pytorch_model") => (
             "is a pickle, which can run code; only model.safetensors is read",
             "convert it where you trust it: python -c 'import transformers as t; \

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-/// Files that decide what a score is, beside the weights, which have a checksum of their own.
+/// Files that decide what a score is, besides the weights, which have a checksum of their own.
 const FILES: [&str; 6] = [
     "config.json",
     "tokenizer.json",

@@ -1,6 +1,6 @@
 //! How the families' files differ: keys of `config.json`, names of arrays, rows that are there for padding, a head's layout.
 //!
-//! | family | head | positions | segments | beside |
+//! | family | head | positions | segments | also |
 //! | --- | --- | --- | --- | --- |
 //! | BERT | pooler (tanh), `classifier` | from 0 | a table | |
 //! | RoBERTa, XLM-R | `classifier.dense` (tanh), `classifier.out_proj` | from pad + 1 | a table of one row | |

@@ -123,7 +123,7 @@ fn reverse(array: &mut Array) {
     }
 }
 
-/// What sentence-transformers' CrossEncoder does beside the network, where that can't be done here.
+/// What sentence-transformers' CrossEncoder does besides the network, where that can't be done here.
 pub(super) fn cross_encoder(dir: &Path, config: &Value) -> Result<Refusal> {
     let modules = read_json(&dir.join("modules.json"))?.unwrap_or_default();
     let own = read_json(&dir.join("config_sentence_transformers.json"))?.unwrap_or_default();

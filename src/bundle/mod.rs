@@ -124,7 +124,7 @@ impl Bundle {
         }
     }
     /// Writes `sverka.json` again: for a changed calibration or threshold. Makes a bundle of a plain directory, whose
-    /// `tokenizer.json` then says all that others beside it said.
+    /// `tokenizer.json` then says all that the other files said.
     pub fn write_manifest(&self) -> Result<()> {
         if self.plain {
             self.text.save(&self.dir)?;

@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Calibration, Method, Threshold, ThresholdObjective, check, choose_threshold, pairs_error, threshold};
+use super::{Calibration, Method, Threshold, ThresholdObjective, choose_threshold, pairs_error, threshold};
 use crate::Result;
 
 /// Pairs of either label below which a fit says little.
@@ -60,9 +60,9 @@ impl Refit {
         let all: Vec<f32> = scores.iter().map(|&s| calibration.probability(s)).collect();
         let threshold = choose_threshold(&all, labels, goal, seed)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let folds = folds(labels, &mut rng)?;
+        let (folds, count) = folds(labels, &mut rng)?;
         let (mut probabilities, mut accepted) = (vec![0.0; labels.len()], vec![false; labels.len()]);
-        for fold in 0..=*folds.iter().max().unwrap_or(&0) {
+        for fold in 0..count {
             let others = || (0..labels.len()).filter(|&i| folds[i] != fold);
             let its_labels: Vec<bool> = others().map(|i| labels[i]).collect();
             let map = Calibration::fit(method, &others().map(|i| scores[i]).collect::<Vec<_>>(), &its_labels)?;
@@ -150,9 +150,8 @@ fn rank_share(scores: &[f32], labels: &[bool]) -> f64 {
     sum / (below * (labels.len() as f64 - below)).max(1.0)
 }
 
-/// The fold of each pair: every fold has its share of both labels.
-fn folds(labels: &[bool], rng: &mut ChaCha8Rng) -> Result<Vec<usize>> {
-    check(&vec![0.0; labels.len()], labels)?;
+/// The fold of each pair, and how many folds there are: every fold has its share of both labels.
+fn folds(labels: &[bool], rng: &mut ChaCha8Rng) -> Result<(Vec<usize>, usize)> {
     let matches = labels.iter().filter(|&&l| l).count();
     let count = FOLDS.min(matches).min(labels.len() - matches);
     if count < 2 {
@@ -164,7 +163,7 @@ fn folds(labels: &[bool], rng: &mut ChaCha8Rng) -> Result<Vec<usize>> {
         of_label.shuffle(rng);
         of_label.iter().enumerate().for_each(|(place, &i)| out[i] = place % count);
     }
-    Ok(out)
+    Ok((out, count))
 }
 
 /// Log loss of one pair, finite.

@@ -3,7 +3,8 @@
 
 use candle_core::Tensor;
 
-use super::list::{ScoredLists, softplus};
+use super::list::ScoredLists;
+use super::softplus;
 use crate::Result;
 
 /// `log2(1 + rank)`, rank from 1.

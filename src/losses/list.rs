@@ -105,12 +105,6 @@ impl ScoredLists<'_> {
     }
 }
 
-/// `log(1 + e^x)` without overflow, its slope exactly the logistic function.
-pub(super) fn softplus(x: &Tensor) -> Result<Tensor> {
-    let top = x.relu()?.detach();
-    Ok((((top.neg()?.exp()? + (x - &top)?.exp()?)?).log()? + &top)?)
-}
-
 /// Padding that no exponential sees.
 pub(super) const FAR: f32 = -1e30;
 

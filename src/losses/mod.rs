@@ -23,7 +23,7 @@ pub use list_softmax::list_softmax;
 pub use pairwise_hinge::pairwise_hinge;
 pub use ranknet::ranknet;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// The loss of a ranker that reads pairs, by its name in a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -73,5 +73,60 @@ impl Loss {
             Loss::Lambda => lambda(lists),
             Loss::Softmax | Loss::Bce | Loss::Focal => list_softmax(lists),
         }
+    }
+}
+
+/// `log(1 + e^x)`: the larger exponent is taken out as a constant, so that nothing overflows and the slope is exactly the logistic function.
+fn softplus(x: &Tensor) -> Result<Tensor> {
+    let top = x.relu()?.detach();
+    Ok(((top.neg()?.exp()? + (x - &top)?.exp()?)?.log()? + &top)?)
+}
+
+/// The number of pairs `b`; logits `[b]`, targets and weights of other lengths are refused.
+fn pair_count(op: &'static str, logits: &Tensor, targets: &[f32], weights: &[f32]) -> Result<usize> {
+    let b = logits.elem_count();
+    if logits.rank() == 1 && targets.len() == b && weights.len() == b {
+        return Ok(b);
+    }
+    let got = format!("{:?}, {} targets, {} weights", logits.dims(), targets.len(), weights.len());
+    Err(Error::Shape { op, expected: "[b], b targets, b weights".into(), got })
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Var};
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    pub struct Golden {
+        logits: Vec<f32>,
+        pub targets: Vec<f32>,
+        pub weights: Vec<f32>,
+        #[serde(default)]
+        pub smoothing: f32,
+        loss: f32,
+        grad: Vec<f32>,
+    }
+
+    /// The value and the gradient of a loss of pairs against PyTorch's, whose numbers are `text`.
+    pub fn assert_golden(text: &str, tolerance: f32, loss: impl Fn(&Tensor, &Golden) -> Result<Tensor>) {
+        for case in serde_json::from_str::<Vec<Golden>>(text).unwrap() {
+            let z = Var::from_slice(&case.logits, case.logits.len(), &Device::Cpu).unwrap();
+            let out = loss(z.as_tensor(), &case).unwrap();
+            let value = out.to_scalar::<f32>().unwrap();
+            assert!((value - case.loss).abs() <= tolerance * case.loss.abs().max(1.0), "{value} {}", case.loss);
+            let grad = out.backward().unwrap().get(z.as_tensor()).unwrap().to_vec1::<f32>().unwrap();
+            for (got, want) in grad.iter().zip(&case.grad) {
+                assert!((got - want).abs() <= tolerance, "{got} {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_that_differ_are_refused() {
+        let z = Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap();
+        assert!(matches!(bce_with_logits(&z, &[1.0; 2], &[1.0; 3], 0.0), Err(Error::Shape { .. })));
+        assert!(matches!(focal(&z, &[1.0; 2], &[1.0; 3]), Err(Error::Shape { .. })));
     }
 }

@@ -3,7 +3,8 @@
 
 use candle_core::Tensor;
 
-use super::list::{ScoredLists, softplus};
+use super::list::ScoredLists;
+use super::softplus;
 use crate::Result;
 
 /// The weighted sum over lists of the mean over pairs with grades `y_i > y_j` of `log(1 + exp(s_j - s_i))`. A list of equal grades adds nothing.

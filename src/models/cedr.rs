@@ -14,12 +14,12 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::PairModel;
 use super::bert::PREFIX;
 use super::drmm::Gating;
 use super::interaction::{Interaction, first_tokens};
 use super::knrm::{CENTRES, WIDTHS};
 use super::net::{ENCODER, Inputs, Module, Pass};
-use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
 use crate::nn::histogram::{Bins, Counting, LastBin};
 use crate::nn::kernel_pooling::Floor;
@@ -97,6 +97,37 @@ const OUTPUT: &str = "cedr.output";
 const GATE: &str = "cedr.gate";
 
 impl Cedr {
+    fn bins(&self) -> Bins {
+        let last = if self.0.exact_bin { LastBin::Cosine } else { LastBin::Wide };
+        Bins { count: self.0.bins.0, last, counting: Counting::Log(1e-5) }
+    }
+    /// A state and so many features of every matrix.
+    fn inputs(&self, features: usize) -> Inputs {
+        match self.0.states {
+            States::All => Inputs { states: 1, layers: features, features: 0 },
+            States::Last => Inputs { states: 1, layers: 0, features },
+        }
+    }
+}
+
+impl PairModel for Cedr {
+    fn modules(&self) -> Vec<Module> {
+        let one = |name, inputs| Module::Affine { name, outputs: &[1], inputs };
+        let mut modules = vec![ENCODER];
+        match self.0.head {
+            Head::Knrm => modules.extend([
+                Module::Values { name: MU, init: CENTRES.into() },
+                Module::Values { name: SIGMA, init: WIDTHS.into() },
+                one(DENSE, self.inputs(CENTRES.len())),
+            ]),
+            Head::Drmm => {
+                modules.push(Module::Affine { name: HIDDEN, outputs: &[5], inputs: self.inputs(self.0.bins.0) });
+                modules.push(one(OUTPUT, Inputs::features(5)));
+                modules.extend((self.0.gating == Gating::Vector).then(|| one(GATE, Inputs::STATE)));
+            }
+        }
+        modules
+    }
     fn logits(&self, pass: &Pass, batch: &Batch) -> Result<Tensor> {
         let last = pass.last_layer();
         let keep: Vec<usize> = match self.0.states {
@@ -124,46 +155,6 @@ impl Cedr {
                 }
             }
         }
-    }
-    fn bins(&self) -> Bins {
-        let last = if self.0.exact_bin { LastBin::Cosine } else { LastBin::Wide };
-        Bins { count: self.0.bins.0, last, counting: Counting::Log(1e-5) }
-    }
-    /// A state and so many features of every matrix.
-    fn inputs(&self, features: usize) -> Inputs {
-        match self.0.states {
-            States::All => Inputs { states: 1, layers: features, features: 0 },
-            States::Last => Inputs { states: 1, layers: 0, features },
-        }
-    }
-}
-
-impl Model for Cedr {
-    fn modules(&self) -> Vec<Module> {
-        let one = |name, inputs| Module::Affine { name, outputs: &[1], inputs };
-        let mut modules = vec![ENCODER];
-        match self.0.head {
-            Head::Knrm => modules.extend([
-                Module::Values { name: MU, init: CENTRES.into() },
-                Module::Values { name: SIGMA, init: WIDTHS.into() },
-                one(DENSE, self.inputs(CENTRES.len())),
-            ]),
-            Head::Drmm => {
-                modules.push(Module::Affine { name: HIDDEN, outputs: &[5], inputs: self.inputs(self.0.bins.0) });
-                modules.push(one(OUTPUT, Inputs::features(5)));
-                modules.extend((self.0.gating == Gating::Vector).then(|| one(GATE, Inputs::STATE)));
-            }
-        }
-        modules
-    }
-    fn reads(&self) -> Reads {
-        Reads::Pair
-    }
-    fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
-        settings.of_pairs(examples, |batch| self.logits(pass, batch))
-    }
-    fn score(&self, scorer: &Scorer, lists: &[TokenizedList]) -> Result<Vec<Vec<f32>>> {
-        scorer.pairs(lists, |pass, batch| self.logits(pass, batch))
     }
 }
 

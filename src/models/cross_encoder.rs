@@ -9,8 +9,8 @@
 
 use candle_core::{D, Tensor};
 
+use super::PairModel;
 use super::net::{ENCODER, Inputs, Module, Pass};
-use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
 use crate::text::Batch;
 
@@ -35,17 +35,11 @@ pub fn logits(pass: &Pass, batch: &Batch) -> Result<Tensor> {
     }
 }
 
-impl Model for CrossEncoder {
+impl PairModel for CrossEncoder {
     fn modules(&self) -> Vec<Module> {
         modules()
     }
-    fn reads(&self) -> Reads {
-        Reads::Pair
-    }
-    fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
-        settings.of_pairs(examples, |batch| logits(pass, batch))
-    }
-    fn score(&self, scorer: &Scorer, lists: &[TokenizedList]) -> Result<Vec<Vec<f32>>> {
-        scorer.pairs(lists, logits)
+    fn logits(&self, pass: &Pass, batch: &Batch) -> Result<Tensor> {
+        logits(pass, batch)
     }
 }

@@ -12,9 +12,9 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::PairModel;
 use super::interaction::{Interaction, VectorSource};
 use super::net::{Inputs, Module, Pass};
-use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
 use crate::nn::histogram::{Bins, Counting, LastBin};
 use crate::text::Batch;
@@ -80,19 +80,9 @@ impl Drmm {
         };
         Bins { count: BINS, last, counting }
     }
-    fn logits(&self, pass: &Pass, batch: &Batch) -> Result<Tensor> {
-        let matrices = Interaction::new(pass, batch, self.0.vectors)?;
-        let hidden = pass.affine(HIDDEN, &matrices.histograms(&self.bins())?)?.tanh()?;
-        let values = pass.affine(OUTPUT, &hidden)?.squeeze(1)?;
-        let gate = match self.0.gating {
-            Gating::Vector => pass.affine(GATE, &matrices.query_vectors()?)?.squeeze(1)?,
-            Gating::None => values.zeros_like()?,
-        };
-        matrices.sum(&(matrices.softmax(&gate)? * values)?)
-    }
 }
 
-impl Model for Drmm {
+impl PairModel for Drmm {
     fn modules(&self) -> Vec<Module> {
         let mut modules = self.0.vectors.modules();
         modules.push(Module::Affine { name: HIDDEN, outputs: &[5], inputs: Inputs::features(BINS) });
@@ -102,14 +92,15 @@ impl Model for Drmm {
         }
         modules
     }
-    fn reads(&self) -> Reads {
-        Reads::Pair
-    }
-    fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
-        settings.of_pairs(examples, |batch| self.logits(pass, batch))
-    }
-    fn score(&self, scorer: &Scorer, lists: &[TokenizedList]) -> Result<Vec<Vec<f32>>> {
-        scorer.pairs(lists, |pass, batch| self.logits(pass, batch))
+    fn logits(&self, pass: &Pass, batch: &Batch) -> Result<Tensor> {
+        let matrices = Interaction::new(pass, batch, self.0.vectors)?;
+        let hidden = pass.affine(HIDDEN, &matrices.histograms(&self.bins())?)?.tanh()?;
+        let values = pass.affine(OUTPUT, &hidden)?.squeeze(1)?;
+        let gate = match self.0.gating {
+            Gating::Vector => pass.affine(GATE, &matrices.query_vectors()?)?.squeeze(1)?,
+            Gating::None => values.zeros_like()?,
+        };
+        matrices.sum(&(matrices.softmax(&gate)? * values)?)
     }
 }
 

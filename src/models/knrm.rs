@@ -11,9 +11,9 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::PairModel;
 use super::interaction::{Interaction, VectorSource};
 use super::net::{Inputs, Module, Pass};
-use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
 use crate::nn::kernel_pooling::Floor;
 use crate::text::Batch;
@@ -40,19 +40,7 @@ const HEAD: &str = "knrm.dense";
 const MU: &str = "knrm.mu";
 const SIGMA: &str = "knrm.sigma";
 
-impl Knrm {
-    fn logits(&self, pass: &Pass, batch: &Batch) -> Result<Tensor> {
-        let (mu, sigma) = match self.0.train_kernels {
-            true => (pass.values(MU)?, pass.values(SIGMA)?),
-            false => (pass.constant(&CENTRES)?, pass.constant(&WIDTHS)?),
-        };
-        let matrices = Interaction::new(pass, batch, self.0.vectors)?;
-        let features = matrices.kernels(&mu, &sigma, Floor::Least(1e-10), 0.01)?;
-        Ok(pass.affine(HEAD, &features)?.squeeze(1)?)
-    }
-}
-
-impl Model for Knrm {
+impl PairModel for Knrm {
     fn modules(&self) -> Vec<Module> {
         let mut modules = self.0.vectors.modules();
         if self.0.train_kernels {
@@ -62,14 +50,14 @@ impl Model for Knrm {
         modules.push(Module::Affine { name: HEAD, outputs: &[1], inputs: Inputs::features(CENTRES.len()) });
         modules
     }
-    fn reads(&self) -> Reads {
-        Reads::Pair
-    }
-    fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
-        settings.of_pairs(examples, |batch| self.logits(pass, batch))
-    }
-    fn score(&self, scorer: &Scorer, lists: &[TokenizedList]) -> Result<Vec<Vec<f32>>> {
-        scorer.pairs(lists, |pass, batch| self.logits(pass, batch))
+    fn logits(&self, pass: &Pass, batch: &Batch) -> Result<Tensor> {
+        let (mu, sigma) = match self.0.train_kernels {
+            true => (pass.values(MU)?, pass.values(SIGMA)?),
+            false => (pass.constant(&CENTRES)?, pass.constant(&WIDTHS)?),
+        };
+        let matrices = Interaction::new(pass, batch, self.0.vectors)?;
+        let features = matrices.kernels(&mu, &sigma, Floor::Least(1e-10), 0.01)?;
+        Ok(pass.affine(HEAD, &features)?.squeeze(1)?)
     }
 }
 

@@ -98,6 +98,32 @@ pub struct TokenizedList<'a> {
     pub candidates: Vec<&'a TokenizedSide>,
 }
 
+/// A ranker that gives each joint sequence of query and document one logit; that makes it a [`Model`].
+pub trait PairModel: Send + Sync {
+    /// What it is made of.
+    fn modules(&self) -> Vec<Module>;
+    /// Logits `[b]` of joint sequences.
+    ///
+    /// # Errors
+    /// Ids, segments or lengths past the model's tables; a sequence without a token.
+    fn logits(&self, pass: &Pass, batch: &Batch) -> Result<Tensor>;
+}
+
+impl<T: PairModel> Model for T {
+    fn modules(&self) -> Vec<Module> {
+        PairModel::modules(self)
+    }
+    fn reads(&self) -> Reads {
+        Reads::Pair
+    }
+    fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
+        settings.of_pairs(examples, |batch| self.logits(pass, batch))
+    }
+    fn score(&self, scorer: &Scorer, lists: &[TokenizedList]) -> Result<Vec<Vec<f32>>> {
+        scorer.pairs(lists, |pass, batch| self.logits(pass, batch))
+    }
+}
+
 /// One architecture.
 pub trait Model: Send + Sync {
     /// What it is made of.

@@ -304,7 +304,7 @@ pub(super) fn assert_gradient(model: &dyn Model, examples: &[&Example]) {
         move_by(net, -by);
         value
     };
-    // small beside the narrowest kernel
+    // small compared with the narrowest kernel
     let step = 1e-4;
     let numeric = (at(&mut net, step) - at(&mut net, -step)) / (2.0 * step);
     assert!((numeric - norm).abs() < 0.03 * norm + 0.01, "{numeric} against {norm}");

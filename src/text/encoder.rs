@@ -130,7 +130,7 @@ impl TextEncoder {
         }
     }
 
-    /// Writes the tokenizer's files: as they were read, but for a `tokenizer.json` that others beside it overruled.
+    /// Writes the tokenizer's files: as they were read, but for a `tokenizer.json` that other files overruled.
     pub fn save(&self, dir: &Path) -> Result<()> {
         Files::save(&self.files.files, dir)
     }

@@ -1,7 +1,7 @@
 //! Tokenizer files on disk: `tokenizer.json` of any kind that frames a pair with special tokens, else `vocab.txt` of a BERT.
 //!
-//! In a bundle `tokenizer.json` says all. A plain folder's is read as Python reads it ([`python`](super::python)): other files beside
-//! it may overrule it, and what comes out is what a bundle made from it gets.
+//! In a bundle `tokenizer.json` says all. A plain folder's is read as Python reads it ([`python`](super::python)): the other files
+//! may overrule it, and what comes out is what a bundle made from it gets.
 
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -248,7 +248,7 @@ fn no_vocabulary(dir: &Path) -> Error {
             Error::model(&dir.join(name), "tokenizer", what, remedy)
         }
         None => {
-            let remedy = "give a model folder that holds one of them";
+            let remedy = "give a model folder that has one of them";
             Error::model(dir, "tokenizer", "neither tokenizer.json nor vocab.txt is there", remedy)
         }
     }

@@ -1,6 +1,6 @@
 """Tiny random checkpoints in every form that people have them, and the scores of transformers and sentence-transformers.
 
-    python make.py               (torch, transformers 5.24, sentence-transformers 6.2; writes the folders and expected.json beside itself)
+    python make.py               (torch, transformers 5.24, sentence-transformers 6.2; writes the folders and expected.json into its folder)
     python make.py --mpnet DIR   writes mpnet.json alone: states of the real all-mpnet-base-v2, which `scripts/weights --mpnet` brings
 
 A case is a folder of small files; `weights` names the shared safetensors file that belongs into it, if it has none of its own.
