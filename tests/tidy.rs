@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The layers, from the bottom up. A module may use any lower layer and itself.
-const FLOORS: [&[&str]; 10] = [
+const FLOORS: [&[&str]; 11] = [
     &["records", "error"],
     &["ranker", "files"],
     &["text", "data"],
-    &["index", "calibrate", "eval"],
+    &["calibrate", "eval"],
     &["nn"],
     &["losses"],
     &["models"],
     &["bundle"],
+    &["index"],
     &["train", "pipeline"],
     &["testing"],
 ];
