@@ -258,7 +258,8 @@ fn sync(folder: &Path) {
 
 fn flush(folder: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
-        File::open(entry?.path())?.sync_all()?;
+        let path = entry?.path();
+        if path.is_dir() { flush(&path)? } else { File::open(path)?.sync_all()? }
     }
     match File::open(folder)?.sync_all() {
         Err(e) if e.kind() != ErrorKind::InvalidInput => Err(e),

@@ -49,6 +49,7 @@ mod rows;
 mod sentence_pairs;
 mod source;
 mod squad;
+mod stored;
 mod stream;
 mod table;
 mod topics;
@@ -65,6 +66,7 @@ pub use ms_marco::{Triple, read_ms_marco, read_queries, read_triples, write_quer
 pub use query_texts::read_query_texts;
 pub use source::{Parts, Source, read_pairs};
 pub use squad::read_squad;
+pub use stored::{StoredTable, store_records, store_table};
 pub use stream::{PairStream, stream_pairs};
 pub use table::read_table;
 pub use topics::{read_topics, write_topics};
