@@ -30,7 +30,7 @@ mod emulator;
 mod tests;
 
 use gemm::{ADD, BF16, BF16_OUT, F32, INT8, Product, WIDTH, WRITE};
-pub use mapped::MappedFile;
+pub use mapped::Mapped;
 pub use memory::{BlockPool, Buffer, padded_len};
 use spin_pool::Shared;
 pub use spin_pool::SpinPool;
