@@ -3,6 +3,7 @@
 //! An engine ([`Engine`]) finds documents by one method and knows only their numbers. [`Index`] is one or several of them on disk: it
 //! knows ids, commits, updates and deleted documents, and fuses what several methods found.
 pub mod analyse;
+mod array;
 pub mod bm25;
 mod documents;
 pub mod engine;
@@ -11,10 +12,13 @@ mod manifest;
 mod parts;
 mod store;
 mod strings;
+#[cfg(test)]
+mod tests;
 mod vectors;
 mod writer;
 
-pub use bm25::Bm25;
+pub use analyse::Analysis;
+pub use bm25::{Bm25, Bm25Settings};
 pub use engine::Engine;
 pub use manifest::{FileEntry, Generation, IndexManifest, Method, ModelTie, Settings, Stored};
 pub use store::{Index, ModelOptions};
