@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
-use sverka::data::read_documents;
-use sverka::index::{self, Changes, IndexManifest, Method, ModelOptions, Settings, Stored};
+use sverka::data::{Documents, read_documents};
+use sverka::index::{self, Bm25Settings, Changes, IndexManifest, Method, ModelOptions, Settings, Stored};
 use sverka::{Error, Record, Result};
 
 use crate::args::Resolved;
@@ -22,7 +22,7 @@ Examples:
   sverka index products.csv --kind hybrid --model weights/minilm --fields name,brand --out shop.index
   sverka index update shop.index --add new.csv --delete gone.txt
   sverka index compact shop.index
-  sverka search shop.index \"red lamp 60 w\"
+  sverka search shop.index lamp
 
 DATA is a BEIR folder, BEIR's or any JSON lines, SQuAD's JSON, or a table (CSV, TSV, Parquet). An index is
 a folder. Each commit is one rename: whatever happens, the last commit stays, and searches go on.";
@@ -76,6 +76,15 @@ struct Build {
     /// Columns that are indexed [default: those of the model's training, else all but the id]
     #[arg(long, value_name = "A,B", value_delimiter = ',', alias = "field")]
     fields: Vec<String>,
+    /// What of a text BM25 counts [default: text for collections (BEIR, SQuAD), products for tables]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    analysis: Option<AnalysisArg>,
+    /// BM25's k1: how much it counts that a document has a word again [default: 0.9 for text, 1.2 for products]
+    #[arg(long, value_name = "K1", allow_negative_numbers = true)]
+    k1: Option<f32>,
+    /// BM25's b: how much it counts that a document is long, 0 to 1 [default: 0.4 for text, 0.75 for products]
+    #[arg(long, value_name = "B", allow_negative_numbers = true)]
+    b: Option<f32>,
     /// How the values of vectors are stored
     #[arg(long, value_enum, default_value_t = StoredArg::F16)]
     vectors: StoredArg,
@@ -101,6 +110,15 @@ enum Kind {
     Dense,
     /// by both, fused by ranks
     Hybrid,
+}
+
+/// `--analysis`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AnalysisArg {
+    /// words, numbers and codes split, and trigrams
+    Products,
+    /// stems of words, Russian and English
+    Text,
 }
 
 /// `--vectors`.
@@ -225,10 +243,17 @@ fn build(args: Build, global: &Resolved, output: &Output) -> Result<(PathBuf, In
         StoredArg::F16 => Stored::F16,
     };
     crate::signals::end_without_a_trace("nothing is written");
-    let documents = read(&data, &args.tables, output)?;
+    let Documents { records: documents, is_prose } = read(&data, &args.tables, output)?;
     check_fields(&data, &args.fields, &documents)?;
+    let of = match args.analysis {
+        Some(AnalysisArg::Text) => Bm25Settings::text(),
+        Some(AnalysisArg::Products) => Bm25Settings::default(),
+        None if is_prose => Bm25Settings::text(),
+        None => Bm25Settings::default(),
+    };
+    let bm25 = Bm25Settings { k1: args.k1.unwrap_or(of.k1), b: args.b.unwrap_or(of.b), ..of };
     let (fields, weights, rrf_k) = (args.fields, args.weights, args.rrf_k);
-    let settings = Settings { fields, vectors, weights, rrf_k, ..Settings::new(methods) };
+    let settings = Settings { bm25, fields, vectors, weights, rrf_k, ..Settings::new(methods) };
     let bar = Bar::new(output, "indexing");
     let progress = |done: u64, total: u64| bar.set(done, total);
     let manifest = index::build_index(&out, documents, &settings, &options(args.model, global), args.force, &progress)?;
@@ -240,7 +265,7 @@ fn update(args: &Update, global: &Resolved, output: &Output) -> Result<(IndexMan
     let fields = IndexManifest::read(&args.index)?.settings.fields;
     let add = match &args.add {
         Some(data) => {
-            let documents = read(data, &args.tables, output)?;
+            let documents = read(data, &args.tables, output)?.records;
             check_fields(data, &fields, &documents)?;
             documents
         }
@@ -260,7 +285,7 @@ fn update(args: &Update, global: &Resolved, output: &Output) -> Result<(IndexMan
 }
 
 /// Reads documents and says what was left out.
-fn read(data: &Path, tables: &TableArgs, output: &Output) -> Result<Vec<Record>> {
+fn read(data: &Path, tables: &TableArgs, output: &Output) -> Result<Documents> {
     let (documents, report) = read_documents(data, &tables.options()?)?;
     crate::tables::report(output, data, &report);
     Ok(documents)
@@ -340,6 +365,10 @@ pub fn describe(path: PathBuf, output: &Output) -> Outcome {
     let mut line = |name: &str, value: String| text += &format!("  {name:14} {value}\n");
     line("index", manifest.settings.kind());
     line("documents", grouped(manifest.documents));
+    if manifest.settings.methods.contains(&Method::Bm25) {
+        let Bm25Settings { k1, b, analysis } = manifest.settings.bm25;
+        line("bm25", format!("k1 {k1}, b {b}, of {}", format!("{analysis:?}").to_lowercase()));
+    }
     let fields = &manifest.settings.fields;
     line("fields", if fields.is_empty() { "all but the id, or those of the model".into() } else { fields.join(", ") });
     if let Some(model) = &manifest.model {

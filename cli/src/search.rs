@@ -21,7 +21,7 @@ use crate::tables::TableArgs;
 
 const EXAMPLE: &str = "\
 Examples:
-  sverka search shop.index \"red lamp 60 w\"
+  sverka search shop.index lamp
   sverka search scifact.index --queries ../shared/data/scifact -k 100 --out run.trec
   sverka search scifact.index --queries ../shared/data/scifact --qrels ../shared/data/scifact
 

@@ -64,7 +64,7 @@ pub use deepmatcher::read_folder_pairs;
 pub use detect::{detect, guess_links};
 pub use ms_marco::{Triple, read_ms_marco, read_queries, read_triples, write_queries};
 pub use query_texts::read_query_texts;
-pub use searched::{read_documents, read_queries_of_any_kind};
+pub use searched::{Documents, read_documents, read_queries_of_any_kind};
 pub use source::{Parts, Source, read_pairs};
 pub use squad::read_squad;
 pub use stream::{PairStream, stream_pairs};

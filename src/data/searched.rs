@@ -11,21 +11,31 @@ use super::{Collection, ReadOptions, ReadReport, read_query_texts, read_table};
 use crate::records::Query;
 use crate::{Error, Record, Result};
 
+/// What is searched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Documents {
+    /// The documents.
+    pub records: Vec<Record>,
+    /// Whether they came in a layout of collections of passages; a table is a list of products.
+    pub is_prose: bool,
+}
+
 /// Reads documents: those of a BEIR folder, BEIR's JSON lines (`_id`, `title`, `text`), the paragraphs of SQuAD's JSON, or any table.
 ///
 /// # Errors
 /// A folder without `corpus.jsonl`; what the readers refuse.
-pub fn read_documents(path: &Path, options: &ReadOptions) -> Result<(Vec<Record>, ReadReport)> {
+pub fn read_documents(path: &Path, options: &ReadOptions) -> Result<(Documents, ReadReport)> {
     let path = &member(path, "corpus.jsonl", "documents")?;
     if let Some((collection, report)) = squad(path)? {
-        return Ok((collection.documents, report));
+        return Ok((Documents { records: collection.documents, is_prose: true }, report));
     }
     if is_beir_lines(path) {
         let mut report = ReadReport::default();
-        return Ok((read_texts(path, &["title", "text"], &mut report)?.records, report));
+        let records = read_texts(path, &["title", "text"], &mut report)?.records;
+        return Ok((Documents { records, is_prose: true }, report));
     }
     let (table, report) = read_table(path, options)?;
-    Ok((table.records, report))
+    Ok((Documents { records: table.records, is_prose: false }, report))
 }
 
 /// Reads queries: those of a BEIR folder, BEIR's JSON lines (`_id`, `text`), the questions of SQuAD's JSON, any table (CSV, Parquet,
@@ -147,7 +157,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let line = "{\"_id\": \"d\", \"title\": \"Lamp\", \"text\": \"red\"}\n";
         std::fs::write(dir.path().join("corpus.jsonl"), line).unwrap();
-        let (records, _) = read_documents(dir.path(), &ReadOptions::default()).unwrap();
+        let (Documents { records, is_prose }, _) = read_documents(dir.path(), &ReadOptions::default()).unwrap();
+        assert!(is_prose);
         assert_eq!((&*records[0].id, records[0].get("title")), ("d", Some("Lamp")));
         let error = read_queries_of_any_kind(dir.path(), &ReadOptions::default()).unwrap_err().to_string();
         assert!(error.contains("a folder without queries.jsonl"), "{error}");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Bm25Settings;
 use super::strings::damaged;
 use crate::bundle::checksums;
 use crate::files::write_beside;
@@ -61,6 +62,9 @@ pub enum Stored {
 pub struct Settings {
     /// What finds documents; several are fused by their ranks.
     pub methods: Vec<Method>,
+    /// What BM25 counts, and how.
+    #[serde(default)]
+    pub bm25: Bm25Settings,
     /// Fields that are indexed, in order; none: all but the id.
     #[serde(default)]
     pub fields: Vec<String>,
@@ -83,7 +87,8 @@ impl Settings {
     /// Of these methods, with defaults.
     pub fn new(methods: &[Method]) -> Self {
         let (fields, weights) = (Vec::new(), Vec::new());
-        Settings { methods: methods.to_vec(), fields, vectors: Stored::default(), weights, rrf_k: rrf_k() }
+        let bm25 = Bm25Settings::default();
+        Settings { methods: methods.to_vec(), bm25, fields, vectors: Stored::default(), weights, rrf_k: rrf_k() }
     }
 
     /// What people call it: the method's name, or `hybrid (bm25 + dense)`.
@@ -98,6 +103,7 @@ impl Settings {
     }
 
     pub(super) fn check(&self) -> Result<()> {
+        self.bm25.check()?;
         let (weights, methods) = (self.weights.len(), self.methods.len());
         if weights > 0 && weights != methods {
             let what = format!("there are {weights} weights for {methods} ways of searching: give one each");

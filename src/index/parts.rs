@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Bm25;
+use super::bm25::Bm25Builder;
 use super::documents::Documents;
 use super::manifest::{Method, Settings};
 use super::strings::damaged;
@@ -14,6 +15,8 @@ use crate::{Error, Record, Result};
 
 /// Documents that are encoded at once.
 const ENCODED: usize = 256;
+/// Documents whose words are counted at once.
+const INDEXED: usize = 4096;
 /// The vectors' file.
 const VECTORS: &str = "vectors";
 
@@ -58,9 +61,23 @@ impl Source<'_> {
     /// Writes the files of one method into its folder.
     pub(super) fn write(&self, method: Method, dir: &Path) -> Result<()> {
         match method {
-            // its index is built of the records when it is opened
-            Method::Bm25 => Ok(()),
+            Method::Bm25 => self.write_bm25(dir),
             Method::Dense => self.write_vectors(&dir.join(VECTORS)),
+        }
+    }
+
+    fn write_bm25(&self, dir: &Path) -> Result<()> {
+        let (config, total) = (plain_config(self.settings), self.documents.len() as u64);
+        let mut builder = Bm25Builder::new(Some(dir), self.settings.bm25)?;
+        let (mut records, mut done) = (self.records(), 0);
+        loop {
+            let some: Vec<Record> = records.by_ref().take(INDEXED).collect::<Result<_>>()?;
+            if some.is_empty() {
+                return builder.finish(None).map(drop);
+            }
+            builder.add(&some.iter().map(|record| plain_text(&config, record.into())).collect::<Vec<_>>())?;
+            done += some.len() as u64;
+            (self.progress)(done, total);
         }
     }
 
@@ -101,13 +118,15 @@ impl Searcher {
         match method {
             Method::Bm25 => {
                 let config = plain_config(settings);
-                let of = |documents: &Documents| -> Result<Bm25> {
-                    let texts = (0..documents.len() as u32)
-                        .map(|d| Ok(plain_text(&config, (&documents.record(d)?).into())))
-                        .collect::<Result<Vec<String>>>()?;
-                    Bm25::build(texts.into_iter())
+                let open = |(dir, documents): &(&Path, &Documents)| -> Result<Bm25> {
+                    let path = dir.join(method.name());
+                    let index = Bm25::open(&path)?;
+                    if index.len() == documents.len() { Ok(index) } else { Err(damaged(&path)) }
                 };
-                let indexes = parts.iter().map(|(_, documents)| of(documents)).collect::<Result<_>>()?;
+                let mut indexes = parts.iter().map(open).collect::<Result<Vec<_>>>()?;
+                if indexes.len() > 1 {
+                    Bm25::join(&mut indexes);
+                }
                 Ok(Searcher::Bm25(config, indexes))
             }
             Method::Dense => {
