@@ -24,3 +24,12 @@ pub trait Engine: Send + Sync {
     /// A file that is damaged; what the model refuses.
     fn search(&self, queries: &[Input], k: usize) -> Result<Vec<Vec<Hit>>>;
 }
+
+impl Engine for Bm25 {
+    fn len(&self) -> usize {
+        Bm25::len(self)
+    }
+    fn search(&self, queries: &[Input], k: usize) -> Result<Vec<Vec<Hit>>> {
+        self.retrieve(queries, k)
+    }
+}

@@ -68,7 +68,9 @@ pub fn build_index(
     };
     if exists {
         let _lock = lock(dir)?;
-        return commit(dir, |out, name| Ok(manifest(write(out, name)?)));
+        let manifest = commit(dir, |out, name| Ok(manifest(write(out, name)?)))?;
+        remove_others(dir, &manifest);
+        return Ok(manifest);
     }
     let new = NewFolder::create(dir)?;
     let inner = new.path().to_path_buf();
@@ -143,6 +145,8 @@ pub fn update_index(
         manifest.generations.push(Generation::of_folder(out, name.into(), add.len() as u32)?);
         Ok(manifest)
     })?;
+    drop(index); // it is a reader, too
+    remove_others(dir, &manifest);
     Ok((manifest, changes))
 }
 
@@ -155,6 +159,7 @@ pub fn compact_index(dir: &Path, model: &ModelOptions, progress: Progress) -> Re
     let _lock = lock(dir)?;
     let index = Index::open(dir, model)?;
     if index.manifest().generations.len() == 1 {
+        drop(index);
         remove_others(dir, &before);
         return Ok(before);
     }
@@ -166,7 +171,7 @@ pub fn compact_index(dir: &Path, model: &ModelOptions, progress: Progress) -> Re
         }
     }
     let origins: Vec<Origin> = origins.into_values().collect();
-    commit(dir, |out, name| {
+    let manifest = commit(dir, |out, name| {
         let records = origins.iter().map(|(part, document)| index.parts[*part].documents.record(*document));
         let stored = write_documents(out, records)?;
         let settings = &index.manifest().settings;
@@ -176,7 +181,10 @@ pub fn compact_index(dir: &Path, model: &ModelOptions, progress: Progress) -> Re
         (manifest.documents, manifest.hidden) = (origins.len() as u64, 0);
         manifest.generations = vec![Generation::of_folder(out, name.into(), origins.len() as u32)?];
         Ok(manifest)
-    })
+    })?;
+    drop(index); // it is a reader, too
+    remove_others(dir, &manifest);
+    Ok(manifest)
 }
 
 /// Reads all files of an index and compares their checksums.
@@ -204,7 +212,6 @@ fn commit(dir: &Path, write: impl FnOnce(&Path, &str) -> Result<IndexManifest>) 
     let manifest = write(&inner, &name).map_err(|error| error.with_path(&inner, &path))?;
     new.commit_new()?;
     manifest.write(dir)?;
-    remove_others(dir, &manifest);
     Ok(manifest)
 }
 

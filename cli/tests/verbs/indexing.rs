@@ -43,8 +43,8 @@ fn a_table_is_indexed_searched_updated_and_compacted() {
         }
         write(&dir.join("new.csv"), "id,name,price\nf,sony camera a7,900\na,fridge,300\n");
         write(&dir.join("gone.txt"), "c\n\nnobody\n");
-        let assert = sverka(dir).args(["index", "update", index, "--add", "new.csv", "--delete", "gone.txt", "--json"]);
-        let assert = { assert }.assert().code(0);
+        let update = ["index", "update", index, "--add", "new.csv", "--delete", "gone.txt", "--json"];
+        let assert = sverka(dir).args(update).assert().code(0);
         assert!(stderr(&assert).contains("1 id to be deleted is not in the index"), "{}", stderr(&assert));
         let answer = json(&stdout(&assert));
         assert_eq!([&answer["added"], &answer["changed"], &answer["deleted"], &answer["documents"]], [1, 1, 1, 5]);
