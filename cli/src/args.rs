@@ -30,6 +30,8 @@ pub enum Verb {
     Train(crate::train::Args),
     Eval(crate::eval::Args),
     Compare(crate::compare::Args),
+    Index(crate::index::Args),
+    Search(crate::search::Args),
     Rank(crate::rank::Args),
     Score(crate::score::Args),
     Calibrate(crate::calibrate::Args),

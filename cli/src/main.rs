@@ -16,6 +16,7 @@ mod completions;
 mod eval;
 mod export;
 mod failure;
+mod index;
 mod info;
 mod init;
 mod labelled;
@@ -25,6 +26,7 @@ mod output;
 mod quantize;
 mod rank;
 mod score;
+mod search;
 mod signals;
 mod tables;
 mod tokenizer;
@@ -63,6 +65,8 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Train(args) => train::run(args, &global, &output),
         Verb::Eval(args) => eval::run(args, &global, &output),
         Verb::Compare(args) => compare::run(args, &output),
+        Verb::Index(args) => index::run(args, &global, &output),
+        Verb::Search(args) => search::run(args, &global, &output),
         Verb::Rank(args) => rank::run(args, &global, &output),
         Verb::Score(args) => score::run(args, &global, &output),
         Verb::Calibrate(args) => calibrate::run(args, &global, &output),

@@ -12,7 +12,7 @@
 mod architecture;
 mod arrays;
 mod card;
-mod checksums;
+pub(crate) mod checksums;
 mod directory;
 mod export;
 mod family;
@@ -21,6 +21,7 @@ mod labels;
 mod manifest;
 mod matcher;
 mod recalibrate;
+mod sentence;
 mod surgery;
 
 use std::path::{Path, PathBuf};
@@ -62,15 +63,47 @@ impl Bundle {
     /// # Errors
     /// What [`Checkpoint::read`] and [`Checkpoint::select`] refuse; files that do not belong together; a model without a head.
     pub fn open(dir: &Path, dtype: Option<Dtype>, device: Device) -> Result<Self> {
-        let mut checkpoint = Checkpoint::read(dir)?;
+        let checkpoint = Checkpoint::read(dir)?;
         let architecture = checkpoint.architecture();
+        Self::of(dir, checkpoint, architecture, Purpose::Score, dtype, device)
+    }
+
+    /// Opens a model that encodes texts one at a time: a bundle of two towers, or a plain directory of a sentence encoder, pooled as
+    /// its `1_Pooling` says, else by the mean, and compared by the cosine.
+    ///
+    /// # Errors
+    /// What [`Bundle::open`] refuses; a model in which query and document meet; modules of sentence-transformers that are not known.
+    pub fn open_encoder(dir: &Path, dtype: Option<Dtype>, device: Device) -> Result<Self> {
+        let checkpoint = Checkpoint::read(dir)?;
+        let (architecture, purpose) = match &checkpoint.manifest {
+            Some(manifest) => (manifest.architecture.clone(), Purpose::Score),
+            // heads of pre-training and a pooler are no part of it
+            None => (Architecture::Dssm(sentence::towers(dir)?), Purpose::Start),
+        };
+        if architecture.model().reads() != Reads::Towers {
+            let what = format!("a {} reads query and document together and has no vectors", architecture.name());
+            let remedy = "give a model of two towers (dssm) or the folder of a sentence encoder";
+            return Err(Error::model(&dir.join(manifest::NAME), "architecture", what, remedy));
+        }
+        Self::of(dir, checkpoint, architecture, purpose, dtype, device)
+    }
+
+    fn of(
+        dir: &Path,
+        mut checkpoint: Checkpoint,
+        architecture: Architecture,
+        purpose: Purpose,
+        dtype: Option<Dtype>,
+        device: Device,
+    ) -> Result<Self> {
         let model = architecture.model();
-        checkpoint.select(&*model, Purpose::Score)?;
+        checkpoint.select(&*model, purpose)?;
         let Checkpoint { manifest: found, config, weights, .. } = checkpoint;
         let plain = found.is_none();
         let mut manifest = found.unwrap_or_default();
         if plain {
             manifest.rendering = as_in_python(dir, &config)?;
+            manifest.architecture = architecture;
         }
         let text = open_tokenizer(dir, &config, &manifest)?;
         let dtype = device.dtype(dtype, manifest.dtype);
@@ -122,6 +155,24 @@ impl Bundle {
             true => checksums::sha256(&arrays::weight_files(&crate::text::folder_of_network(&self.dir))?),
             false => Ok(self.manifest.weights_sha256.clone()),
         }
+    }
+    /// What decides the vectors and scores of a text, in hexadecimal: weights, configuration, tokenizer, and how records become text. Two
+    /// models of one fingerprint are the same.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn fingerprint(&self) -> Result<String> {
+        let failed = |e: serde_json::Error| Error::Internal { op: "fingerprint", what: e.to_string() };
+        Ok(checksums::of_json(&serde_json::json!({
+            "weights": self.weights_sha256()?,
+            "files": checksums::of_files(&crate::text::folder_of_network(&self.dir))?,
+            "architecture": serde_json::to_value(&self.manifest.architecture).map_err(failed)?,
+            "rendering": serde_json::to_value(&self.manifest.rendering).map_err(failed)?,
+        })))
+    }
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
     /// Writes `sverka.json` again: for a changed calibration or threshold. Makes a bundle of a plain directory, whose
     /// `tokenizer.json` then says all that the other files said.

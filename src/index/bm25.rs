@@ -125,6 +125,17 @@ pub struct Bm25 {
     /// How records become text.
     config: TextConfig,
     budget: usize,
+    /// Where it is a part of a collection.
+    whole: Option<Whole>,
+}
+
+/// What the score of a part takes from all parts.
+struct Whole {
+    rows: u64,
+    /// In how many rows of all parts each term of this one is, `[terms]`.
+    frequencies: Vec<u32>,
+    /// By how much `tops` may be too low, by field: they are of this part's own average length.
+    excess: [f32; 2],
 }
 
 impl Bm25 {
@@ -190,6 +201,7 @@ impl Bm25 {
             header,
             config: TextConfig::default(),
             budget: BUDGET,
+            whole: None,
         };
         match index.starts.last() == Some(&index.header.postings) && index.row_starts.last() == index.starts.last() {
             true => Ok(index),
@@ -200,6 +212,26 @@ impl Bm25 {
     /// How queries that are records become text.
     pub fn with_rendering(self, config: &TextConfig) -> Self {
         Bm25 { config: config.clone(), ..self }
+    }
+
+    /// Lets the parts of one collection score as one index of all their rows does: by how many rows of all have a term, and by the
+    /// average length of all. Scores of different parts can then be compared.
+    pub fn join(parts: &mut [Bm25]) {
+        let rows: u64 = parts.iter().map(|part| u64::from(part.header.rows)).sum();
+        let tokens = [0, 1].map(|field| parts.iter().map(|part| part.header.tokens[field]).sum::<u64>());
+        let in_all = |hash: &TermHash| -> u32 {
+            parts.iter().filter_map(|part| Some(part.frequencies[part.find(*hash)?])).fold(0, u32::saturating_add)
+        };
+        let frequencies: Vec<Vec<u32>> =
+            parts.iter().map(|part| part.hashes.par_iter().map(in_all).collect()).collect();
+        for (part, frequencies) in parts.iter_mut().zip(frequencies) {
+            let own = |field: usize| part.header.tokens[field] as f32 / part.header.rows as f32;
+            let average = |field: usize| tokens[field] as f32 / rows as f32;
+            // a fraction grows at most by the inverse of what its length's share shrinks by
+            let excess = [0, 1].map(|field| (average(field) / own(field)).max(1.0));
+            part.factors = factors_of(&part.header.settings, [0, 1].map(average));
+            part.whole = Some(Whole { rows, frequencies, excess });
+        }
     }
 
     /// Reads every posting of a query, so that the k best rows are certain, at many times the time in lists of a million. Without it
@@ -273,12 +305,13 @@ impl Retriever for Bm25 {
 
 /// What stands below the fraction `tf / (tf + k1 (1 - b + b length / average))`, by field and byte of length.
 fn factors(header: &Header) -> [[f32; 256]; 2] {
-    let Bm25Settings { k1, b, .. } = header.settings;
-    let of_field = |field: usize| {
-        let average = header.tokens[field] as f32 / header.rows as f32;
-        std::array::from_fn(|byte| k1 * (1.0 - b + b * length(byte as u8) as f32 / average))
-    };
-    [of_field(0), of_field(1)]
+    factors_of(&header.settings, [0, 1].map(|field| header.tokens[field] as f32 / header.rows as f32))
+}
+
+/// The same for these average lengths.
+fn factors_of(settings: &Bm25Settings, averages: [f32; 2]) -> [[f32; 256]; 2] {
+    let Bm25Settings { k1, b, .. } = *settings;
+    averages.map(|average| std::array::from_fn(|byte| k1 * (1.0 - b + b * length(byte as u8) as f32 / average)))
 }
 
 /// The length that a byte stands for: exact to 40, then in steps of an eighth and less (Lucene's `SmallFloat.byte4ToInt`).

@@ -198,6 +198,7 @@ impl Bm25Builder {
             ties: Array::Memory(Vec::new()),
             config: TextConfig::default(),
             budget: BUDGET,
+            whole: None,
         };
         (index.postings, index.tops) = inverted(dir, &index)?;
         if let Some(order) = order {

@@ -72,7 +72,7 @@ pub(super) fn top(index: &Bm25, text: &str, k: usize) -> Result<Vec<(u32, f32)>>
 }
 
 fn terms(index: &Bm25, text: &str) -> Vec<Term> {
-    let rows = u64::from(index.header.rows);
+    let rows = index.whole.as_ref().map_or(index.header.rows.into(), |whole| whole.rows);
     let mut terms = Vec::new();
     for (hash, count) in index.header.settings.analysis.of_query(text) {
         let Some(at) = index.find(hash) else { continue };
@@ -81,10 +81,12 @@ fn terms(index: &Bm25, text: &str) -> Vec<Term> {
         }
         let field = (hash & 1) as usize;
         let frequency = index.frequencies[at];
-        let x = ((rows - u64::from(frequency).min(rows)) as f32 + 0.5) / (frequency as f32 + 0.5);
+        let (in_all, excess) =
+            index.whole.as_ref().map_or((frequency, 1.0), |whole| (whole.frequencies[at], whole.excess[field]));
+        let x = ((rows - u64::from(in_all).min(rows)) as f32 + 0.5) / (in_all as f32 + 0.5);
         let own = (1.0 + x).ln() * (1.0 + index.header.settings.k1);
         let of_query = [1.0, TRIGRAM_WEIGHT][field] * count as f32;
-        let bound = of_query * (own * index.tops[at]);
+        let bound = of_query * (own * (index.tops[at] * excess).min(1.0));
         terms.push(Term { at, frequency: frequency as usize, field, weights: [own, of_query], bound });
     }
     terms
