@@ -43,6 +43,19 @@ pub struct InPython {
     pub max_tokens: Option<usize>,
 }
 
+/// One token of a text.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Piece {
+    /// Its row of the embedding table.
+    pub id: u32,
+    /// As the vocabulary writes it; a hashed n-gram as the text does.
+    pub token: String,
+    /// Where it starts in the text, in bytes.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+}
+
 /// One side of a pair, tokenised once. Only good for the tokenizer that made it.
 #[derive(Debug, Clone, Default)]
 pub struct TokenizedSide {
@@ -100,6 +113,45 @@ impl TextEncoder {
             return Err(Error::setting("text.max_tokens", rendering.max_tokens, what));
         }
         Ok(TextEncoder { files: Arc::new(files), config: rendering })
+    }
+
+    /// From files in memory.
+    pub(super) fn from_files(files: Vec<(String, Vec<u8>)>, rendering: TextConfig) -> Result<Self> {
+        Self::new(Files::from_files(Path::new("new vocabulary"), files)?, rendering)
+    }
+
+    /// The token ids of a text, without special tokens and uncut.
+    ///
+    /// # Errors
+    /// What the tokenizer refuses.
+    pub fn token_ids(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        for (_, chunk) in chunks(text) {
+            ids.extend_from_slice(self.tokenize(chunk)?.get_ids());
+        }
+        Ok(ids)
+    }
+
+    /// The tokens of a text with their places in it, without special tokens and uncut.
+    ///
+    /// # Errors
+    /// What the tokenizer refuses.
+    pub fn pieces(&self, text: &str) -> Result<Vec<Piece>> {
+        let mut pieces = Vec::new();
+        for (start, chunk) in chunks(text) {
+            let tokens = self.tokenize(chunk)?;
+            for (&id, &(from, to)) in tokens.get_ids().iter().zip(tokens.get_offsets()) {
+                let token = self.files.tokenizer.id_to_token(id);
+                let token = token.unwrap_or_else(|| chunk.get(from..to).unwrap_or_default().to_string());
+                pieces.push(Piece { id, token, start: start + from, end: start + to });
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// The token of what the vocabulary does not have, if there is one.
+    pub fn unknown_id(&self) -> Option<u32> {
+        self.files.unknown
     }
 
     /// How records become text.
@@ -259,6 +311,9 @@ impl TextEncoder {
 
     fn tokenize(&self, text: &str) -> Result<Tokens> {
         let failed = |e: tokenizers::Error| Error::Internal { op: "tokenize", what: e.to_string() };
+        if let Some(ngrams) = &self.files.ngrams {
+            return ngrams.encode(&self.files.tokenizer, text);
+        }
         unless_it_panics(&self.files.path, || self.files.tokenizer.encode(text, false))?.map_err(failed)
     }
 }
