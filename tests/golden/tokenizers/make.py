@@ -46,6 +46,7 @@ def is_punctuation(c):
 
 def words(text, lower, whole):
     text = "".join(" " if c.isspace() else c for c in text if not unicodedata.category(c).startswith("C") or c.isspace())
+    text = "".join(f" {c} " if 0x4E00 <= ord(c) <= 0x9FFF else c for c in text)  # BERT's rule for Chinese signs
     text = text.lower() if lower else text
     if whole:
         return text.split()
@@ -65,6 +66,7 @@ def char_pieces(text):
 
 def char_vocabulary(corpus, size, least):
     counts = Counter(c for line in corpus for c in char_pieces(line))
+    counts = Counter({c: n for c, n in counts.items() if n >= least})
     base = set("abcdefghijklmnopqrstuvwxyz0123456789ё▁") | {chr(c) for c in range(ord("а"), ord("я") + 1)}
     others = [c for c in counts if counts[c] >= least and c not in base]
     others = sorted(others, key=lambda c: (-counts[c], c))[: size - len(SPECIAL) - len(base)]
@@ -120,7 +122,7 @@ def main():
             if name.startswith("ngram"):
                 size, ids, framed = int(arguments[arguments.index("--vocab-size") + 1]), plain, None
             else:
-                tokenizer = AutoTokenizer.from_pretrained(path)
+                tokenizer = AutoTokenizer.from_pretrained(path, split_special_tokens=True)  # as Sverka reads a user's text
                 size = len(tokenizer)
                 ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
                 pair = tokenizer(texts[0], texts[1])
@@ -131,7 +133,7 @@ def main():
                 if name in ("wordpiece", "wordpiece-folded"):
                     # vocab.txt and the settings alone are enough
                     os.remove(os.path.join(path, "tokenizer.json"))
-                    bare = BertTokenizer.from_pretrained(path)
+                    bare = BertTokenizer.from_pretrained(path, split_special_tokens=True)
                     assert ids == [bare(text, add_special_tokens=False)["input_ids"] for text in texts], name
             out[name] = {"arguments": arguments, "size": size, "ids": ids, "pair": framed}
     with open(os.path.join(HERE, "ids.json"), "w", encoding="utf-8") as file:
