@@ -155,7 +155,10 @@ fn what_can_not_be_grown_is_said() {
         assert!(error(settings(kind, 5), &["a"]).contains("--vocab-size = 5"), "{kind:?}");
     }
     let small = error(settings(Kind::Wordpiece, 60), &["черный чай", "черный"]);
-    assert!(small.contains("--vocab-size = 60") && small.contains("the alphabet (each as itself and with ##)"), "{small}");
+    assert!(
+        small.contains("--vocab-size = 60") && small.contains("the alphabet (each as itself and with ##)"),
+        "{small}"
+    );
     let twice = TokenizerSettings { special: vec!["[MASK]".into()], ..Default::default() };
     assert!(error(twice, &["a"]).contains("is a special token already"));
     // more than the corpus can fill is no error, and said

@@ -24,7 +24,7 @@ use crate::{Error, Result};
 const CHUNK: usize = 8 << 10;
 /// A word is only cut in two past this length.
 const LONGEST_WORD: usize = 64 << 10;
-/// No segment of its own, no word.
+/// No word.
 const NONE: u32 = u32::MAX;
 
 /// Turns records and texts into token ids. Cheap to clone.
@@ -48,7 +48,7 @@ pub struct InPython {
 pub struct Piece {
     /// Its row of the embedding table.
     pub id: u32,
-    /// As the vocabulary writes it; a hashed n-gram as the text does.
+    /// As the vocabulary writes it; a hashed n-gram or bytes as the text does.
     pub token: String,
     /// Where it starts in the text, in bytes.
     pub start: usize,
@@ -61,8 +61,8 @@ pub struct Piece {
 pub struct TokenizedSide {
     /// The first `max_tokens` token ids, `[t]`.
     ids: Vec<u32>,
-    /// Each token's own segment or [`NONE`]; empty where no field has one.
-    own: Vec<u32>,
+    /// Each token's own segments, in the first text and in those after it; empty where no field has one.
+    own: Vec<[u32; 2]>,
     /// Each token's index in `words` or [`NONE`]; empty where shared words are not marked.
     word: Vec<u32>,
     /// All words of the text, also those whose tokens are cut.
@@ -141,7 +141,7 @@ impl TextEncoder {
         for (start, chunk) in chunks(text) {
             let tokens = self.tokenize(chunk)?;
             for (&id, &(from, to)) in tokens.get_ids().iter().zip(tokens.get_offsets()) {
-                let token = self.files.tokenizer.id_to_token(id);
+                let token = self.files.tokenizer.id_to_token(id).filter(|_| !self.files.byte_level);
                 let token = token.unwrap_or_else(|| chunk.get(from..to).unwrap_or_default().to_string());
                 pieces.push(Piece { id, token, start: start + from, end: start + to });
             }
@@ -230,7 +230,7 @@ impl TextEncoder {
                 }
                 if own {
                     let here = spans.get(span).filter(|s| s.start <= at).and_then(|s| s.segment);
-                    prepared.own.push(here.unwrap_or(NONE));
+                    prepared.own.push(here.unwrap_or_default());
                 }
                 if self.config.overlap_segments {
                     let words = &prepared.words.spans;
@@ -391,8 +391,9 @@ fn push_side(
             *segment = segments[mark as usize];
         }
     }
-    for (segment, &own) in written.iter_mut().zip(&side.own) {
-        if own != NONE {
+    for (segment, own) in written.iter_mut().zip(&side.own) {
+        let own = own[usize::from(input > 0)];
+        if own != 0 {
             *segment = own;
         }
     }
@@ -534,7 +535,7 @@ mod tests {
             let rendering = TextConfig {
                 ditto_markers: true,
                 overlap_segments: true,
-                segments: [("price".to_string(), 10)].into(),
+                segments: [("price".to_string(), 10.into())].into(),
                 ..Default::default()
             };
             let tokenizer = open(name, rendering.clone());

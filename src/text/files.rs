@@ -32,6 +32,8 @@ pub(super) struct Files {
     pub(super) unknown: Option<u32>,
     /// Hashed n-grams, cut from the words that `tokenizer` finds.
     pub(super) ngrams: Option<Ngrams>,
+    /// Tokens are written in signs for bytes, which nobody can read.
+    pub(super) byte_level: bool,
     /// How Python reads a plain folder's; none for a bundle.
     pub(super) reading: Option<Reading>,
 }
@@ -136,7 +138,8 @@ impl Files {
             }
         }
         let unknown = ["[UNK]", "<unk>"].iter().find_map(|token| tokenizer.token_to_id(token));
-        Ok(Files { tokenizer, files, path, template, unknown, ngrams, reading })
+        let byte_level = json["pre_tokenizer"].to_string().contains("\"ByteLevel\"");
+        Ok(Files { tokenizer, files, path, template, unknown, ngrams, byte_level, reading })
     }
 
     /// Ids are below this number.

@@ -29,4 +29,4 @@ pub use files::folder_of_network;
 pub use overlap::differing_tokens;
 pub use price::is_price_field;
 pub use prune::{Characters, Keep, Pruned, prune};
-pub use render::{TextConfig, plain_text, render};
+pub use render::{FieldSegment, TextConfig, plain_text, render};
