@@ -11,7 +11,8 @@ Exit codes:
   0  done
   1  our mistake (please report it)
   2  your data, model, settings or arguments; the message says where and what to do
-  3  a quality gate said no: `quantize --max-loss`, a recipe's [expect] after `train`, `compare` without a sure gain";
+  3  a quality gate said no: `quantize --max-loss`, a recipe's [expect] after `train`, `compare` without a sure gain,
+     `tokenizer report --max-single-token-codes`";
 
 /// Which records of two lists are the same thing? Trains, measures and runs transformer matchers.
 #[derive(Debug, Parser)]

@@ -31,7 +31,7 @@ pub use architecture::Architecture;
 pub use directory::{Checkpoint, Purpose};
 pub use export::{Export, export};
 pub use manifest::{Manifest, Quantized, VERSION};
-pub use surgery::{grow_segments, prune_embeddings, take_layers};
+pub use surgery::{NewSegments, grow_segments, level_segments, prune_embeddings, take_layers};
 
 pub use crate::nn::weights::Storage;
 

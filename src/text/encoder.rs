@@ -24,7 +24,7 @@ use crate::{Error, Result};
 const CHUNK: usize = 8 << 10;
 /// A word is only cut in two past this length.
 const LONGEST_WORD: usize = 64 << 10;
-/// No segment of its own, no word.
+/// No word.
 const NONE: u32 = u32::MAX;
 
 /// Turns records and texts into token ids. Cheap to clone.
@@ -43,13 +43,26 @@ pub struct InPython {
     pub max_tokens: Option<usize>,
 }
 
+/// One token of a text.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Piece {
+    /// Its row of the embedding table.
+    pub id: u32,
+    /// As the vocabulary writes it; a hashed n-gram or bytes as the text does.
+    pub token: String,
+    /// Where it starts in the text, in bytes.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+}
+
 /// One side of a pair, tokenised once. Only good for the tokenizer that made it.
 #[derive(Debug, Clone, Default)]
 pub struct TokenizedSide {
     /// The first `max_tokens` token ids, `[t]`.
     ids: Vec<u32>,
-    /// Each token's own segment or [`NONE`]; empty where no field has one.
-    own: Vec<u32>,
+    /// Each token's own segments, in the first text and in those after it; empty where no field has one.
+    own: Vec<[u32; 2]>,
     /// Each token's index in `words` or [`NONE`]; empty where shared words are not marked.
     word: Vec<u32>,
     /// All words of the text, also those whose tokens are cut.
@@ -101,6 +114,45 @@ impl TextEncoder {
             return Err(Error::setting("text.max_tokens", rendering.max_tokens, what));
         }
         Ok(TextEncoder { files: Arc::new(files), config: rendering })
+    }
+
+    /// From files in memory.
+    pub(super) fn from_files(files: Vec<(String, Vec<u8>)>, rendering: TextConfig) -> Result<Self> {
+        Self::new(Files::from_files(Path::new("new vocabulary"), files)?, rendering)
+    }
+
+    /// The token ids of a text, without special tokens and uncut.
+    ///
+    /// # Errors
+    /// What the tokenizer refuses.
+    pub fn token_ids(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        for (_, chunk) in chunks(text) {
+            ids.extend_from_slice(self.tokenize(chunk)?.get_ids());
+        }
+        Ok(ids)
+    }
+
+    /// The tokens of a text with their places in it, without special tokens and uncut.
+    ///
+    /// # Errors
+    /// What the tokenizer refuses.
+    pub fn pieces(&self, text: &str) -> Result<Vec<Piece>> {
+        let mut pieces = Vec::new();
+        for (start, chunk) in chunks(text) {
+            let tokens = self.tokenize(chunk)?;
+            for (&id, &(from, to)) in tokens.get_ids().iter().zip(tokens.get_offsets()) {
+                let token = self.files.tokenizer.id_to_token(id).filter(|_| !self.files.byte_level);
+                let token = token.unwrap_or_else(|| chunk.get(from..to).unwrap_or_default().to_string());
+                pieces.push(Piece { id, token, start: start + from, end: start + to });
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// The token of what the vocabulary does not have, if there is one.
+    pub fn unknown_id(&self) -> Option<u32> {
+        self.files.unknown
     }
 
     /// How records become text.
@@ -184,7 +236,7 @@ impl TextEncoder {
                 }
                 if own {
                     let here = spans.get(span).filter(|s| s.start <= at).and_then(|s| s.segment);
-                    prepared.own.push(here.unwrap_or(NONE));
+                    prepared.own.push(here.unwrap_or_default());
                 }
                 if self.config.overlap_segments {
                     let words = &prepared.words.spans;
@@ -265,6 +317,9 @@ impl TextEncoder {
 
     fn tokenize(&self, text: &str) -> Result<Tokens> {
         let failed = |e: tokenizers::Error| Error::Internal { op: "tokenize", what: e.to_string() };
+        if let Some(ngrams) = &self.files.ngrams {
+            return ngrams.encode(&self.files.tokenizer, text);
+        }
         unless_it_panics(&self.files.path, || self.files.tokenizer.encode(text, false))?.map_err(failed)
     }
 }
@@ -342,8 +397,9 @@ fn push_side(
             *segment = segments[mark as usize];
         }
     }
-    for (segment, &own) in written.iter_mut().zip(&side.own) {
-        if own != NONE {
+    for (segment, own) in written.iter_mut().zip(&side.own) {
+        let own = own[usize::from(input > 0)];
+        if own != 0 {
             *segment = own;
         }
     }
@@ -485,7 +541,7 @@ mod tests {
             let rendering = TextConfig {
                 ditto_markers: true,
                 overlap_segments: true,
-                segments: [("price".to_string(), 10)].into(),
+                segments: [("price".to_string(), 10.into())].into(),
                 ..Default::default()
             };
             let tokenizer = open(name, rendering.clone());

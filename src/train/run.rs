@@ -191,7 +191,11 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
     }
     let needed = recipe.text.segment_count(model.reads().texts());
     let rows = from.segments.unwrap_or(needed.max(config.type_vocab_size));
+    let old = config.type_vocab_size;
     bundle::grow_segments(&mut config, &mut weights, rows, model.reads())?;
+    if from.new_segments == Some(bundle::NewSegments::Mean) {
+        bundle::level_segments(&mut weights, old)?;
+    }
     if needed > config.type_vocab_size {
         let what = format!("[text] uses {needed} segments");
         return Err(Error::setting("model.segments", config.type_vocab_size, what));

@@ -10,6 +10,7 @@ mod quantizing;
 mod recipes;
 mod runs;
 mod scoring;
+mod tokenizers;
 
 use std::path::Path;
 
