@@ -30,7 +30,7 @@ const NONE: u32 = u32::MAX;
 /// Turns records and texts into token ids. Cheap to clone.
 #[derive(Clone)]
 pub struct TextEncoder {
-    files: Arc<Files>,
+    pub(super) files: Arc<Files>,
     config: TextConfig,
 }
 
@@ -257,7 +257,7 @@ impl TextEncoder {
         encoding
     }
 
-    fn tokenize(&self, text: &str) -> Result<Tokens> {
+    pub(super) fn tokenize(&self, text: &str) -> Result<Tokens> {
         let failed = |e: tokenizers::Error| Error::Internal { op: "tokenize", what: e.to_string() };
         unless_it_panics(&self.files.path, || self.files.tokenizer.encode(text, false))?.map_err(failed)
     }
