@@ -28,6 +28,9 @@ pub struct Cli {
 pub enum Verb {
     Match(crate::matching::Args),
     Train(crate::train::Args),
+    Pretrain(crate::pretrain::Args),
+    FillMask(crate::fill_mask::Args),
+    Nsp(crate::nsp::Args),
     Eval(crate::eval::Args),
     Compare(crate::compare::Args),
     Rank(crate::rank::Args),

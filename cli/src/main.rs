@@ -16,12 +16,15 @@ mod completions;
 mod eval;
 mod export;
 mod failure;
+mod fill_mask;
 mod info;
 mod init;
 mod labelled;
 mod matching;
 mod model;
+mod nsp;
 mod output;
+mod pretrain;
 mod quantize;
 mod rank;
 mod score;
@@ -60,6 +63,9 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
     let global = cli.global.resolve()?;
     match cli.verb {
         Verb::Match(args) => matching::run(args, &global, &output),
+        Verb::Pretrain(args) => pretrain::run(args, &global, &output),
+        Verb::FillMask(args) => fill_mask::run(args, &global, &output),
+        Verb::Nsp(args) => nsp::run(args, &global, &output),
         Verb::Train(args) => train::run(args, &global, &output),
         Verb::Eval(args) => eval::run(args, &global, &output),
         Verb::Compare(args) => compare::run(args, &output),
