@@ -50,7 +50,7 @@ pub struct Args {
     /// Go on where the run in this folder stopped
     #[arg(long)]
     resume: bool,
-    /// Only write the texts that would be learnt, one document a line, and stop
+    /// Only write the texts that would be learnt, one a line and as often as weights say, and stop
     #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "plan"])]
     texts: Option<PathBuf>,
     /// Only say what the run would take: some of its steps are timed here

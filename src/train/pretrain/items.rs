@@ -19,6 +19,8 @@ pub(super) struct Item {
     pub tokens: u32,
     /// The number of its source.
     pub source: u32,
+    /// Its place in the run, from which its masks are drawn: how a step is cut into pieces changes none of them.
+    pub draw: [u64; 3],
 }
 
 /// The sequences of a run.
@@ -90,7 +92,7 @@ impl<'a> Items<'a> {
             Some((second, _)) => length(first) + length(second) + self.special[1],
             None => length(first) + self.special[0],
         };
-        Item { first, second, tokens: tokens as u32, source }
+        Item { first, second, tokens: tokens as u32, source, draw: *draw }
     }
 
     /// A text and another, and whether they follow each other; none for a document of one text.

@@ -26,6 +26,3 @@ pub use documents::SourceCounts;
 pub use plan::{Machine, Plan, Prices, plan};
 pub use recipe::PretrainRecipe;
 pub use run::{PretrainOutcome, pretrain, write_texts};
-
-#[cfg(test)]
-mod tests;

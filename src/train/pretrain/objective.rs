@@ -41,8 +41,8 @@ impl LanguageObjective<'_> {
         item.tokens as usize - self.text.frame_length(texts).0
     }
 
-    /// A sequence with some tokens masked, as `draw` says.
-    fn masked(&self, item: &Item, draw: &[u64]) -> Result<Masked> {
+    /// A sequence with some tokens masked.
+    fn masked(&self, item: &Item) -> Result<Masked> {
         let store = self.items.store;
         let first = store.pieces(item.first)?;
         let second = item.second.map(|(second, _)| store.pieces(second)).transpose()?;
@@ -55,7 +55,11 @@ impl LanguageObjective<'_> {
             open.extend((start..).zip(pieces.continues.iter().copied()));
             start += pieces.ids.len() as u32 + separator as u32;
         }
-        let masked = self.masking.apply(&mut encoding.ids, &open, &mut generator(draw));
+        let masked = self.masking.apply(
+            &mut encoding.ids,
+            &open,
+            &mut generator(&[Purpose::Mask as u64, item.draw[0], item.draw[1], item.draw[2]]),
+        );
         Ok((encoding, masked))
     }
 
@@ -132,9 +136,7 @@ impl Objective for LanguageObjective<'_> {
         self.masking.count(self.open(item)) as f64
     }
     fn loss(&self, items: &[&Item], step: &Step) -> Result<Tensor> {
-        let sequence = |(i, item): (usize, &&Item)| self.masked(item, &[step.seed, Purpose::Mask as u64, i as u64]);
-        let masked = items.par_iter().enumerate().map(|(i, item)| sequence((i, item)));
-        let masked = masked.collect::<Result<Vec<_>>>()?;
+        let masked = items.par_iter().map(|item| self.masked(item)).collect::<Result<Vec<_>>>()?;
         let sequences: Vec<(&Item, Masked)> = items.iter().copied().zip(masked).collect();
         let (batch, mut targets) = self.batch(&sequences);
         targets.weight = (1.0 / step.weight) as f32;
@@ -148,13 +150,13 @@ impl Objective for LanguageObjective<'_> {
     fn validate(&self) -> Result<Measures> {
         let mut sums = Sums::default();
         let (mut some, mut tokens): (Vec<(&Item, Masked)>, usize) = (Vec::new(), 0);
-        for (i, item) in self.held_out.iter().enumerate() {
+        for item in &self.held_out {
             if !some.is_empty() && tokens + item.tokens as usize > TOKENS {
                 self.measure(&some, &mut sums)?;
                 (some, tokens) = (Vec::new(), 0);
             }
             tokens += item.tokens as usize;
-            some.push((item, self.masked(item, &[1, Purpose::HeldOutTexts as u64, i as u64])?));
+            some.push((item, self.masked(item)?));
         }
         self.measure(&some, &mut sums)?;
         let (right, all) = sums.right.values().fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));

@@ -208,6 +208,8 @@ impl Default for MaskSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NextSettings {
+    /// False: as if `[next]` were left out, for `--set next.enabled=false`.
+    pub enabled: bool,
     /// Share of pairs whose second text is the next one.
     pub positives: f64,
     /// Where the second text of the others is from.
@@ -218,7 +220,7 @@ pub struct NextSettings {
 
 impl Default for NextSettings {
     fn default() -> Self {
-        NextSettings { positives: 0.5, negatives: NegativesFrom::Other, weight: 1.0 }
+        NextSettings { enabled: true, positives: 0.5, negatives: NegativesFrom::Other, weight: 1.0 }
     }
 }
 
@@ -378,6 +380,7 @@ impl PretrainRecipe {
             }
             toml::Value::Table(table).try_into().map_err(refused)?
         };
+        recipe.next = recipe.next.filter(|next| next.enabled);
         recipe.rebase(path.parent().unwrap_or(Path::new("")))?;
         recipe.check()?;
         Ok(recipe)

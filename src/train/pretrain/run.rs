@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::documents::{Reader, SourceCounts};
+use super::documents::{Reader, SourceCounts, times};
 use super::items::Items;
 use super::mask::Masking;
 use super::objective::LanguageObjective;
@@ -220,8 +220,8 @@ pub fn pretrain(
     Ok(outcome)
 }
 
-/// Writes the texts that would be learnt, one document a line, for a tokenizer to be grown on: nothing held out and no test texts.
-/// Gives what became of the sources.
+/// Writes the texts that would be learnt, one a line and each as often as its source's weight says, for a tokenizer to be grown on: nothing
+/// held out and no test texts. Gives what became of the sources.
 ///
 /// # Errors
 /// Sources that can't be read or have no text; the system's.
@@ -233,8 +233,10 @@ pub fn write_texts(recipe: &PretrainRecipe, path: &Path) -> Result<Vec<SourceCou
             if document.held_out {
                 return Ok(());
             }
-            let line = document.texts.join(" ").replace(['\n', '\r'], " ");
-            writeln!(out, "{line}").map_err(Error::io("write", path))
+            let weight = recipe.data.sources[document.source].weight;
+            let lines = document.texts.iter().flat_map(|text| std::iter::repeat_n(text, times(text, weight)));
+            let mut lines = lines.map(|line| line.replace(['\n', '\r'], " "));
+            lines.try_for_each(|line| writeln!(out, "{line}")).map_err(Error::io("write", path))
         })?;
         out.flush().map_err(Error::io("write", path))
     })?;
