@@ -36,7 +36,7 @@ impl Folder {
         let text = format!(
             "name = 'tiny'\n[model.fresh]\ntokenizer = 'tokenizer'\nlayers = 2\nhidden = 32\nheads = 2\npositions = 40\n\
              [text]\nmax_tokens = 24\n[train]\ndtype = 'f32'\nsteps = 12\nbatch = 4\nlr = 3e-3\nvalidate_every = 5\n\
-             checkpoint_every = 4\n[data]\nheld_out = 0.1\n{sources}"
+             checkpoint_every = 4\n[data]\nheld_out = 0.2\n{sources}"
         );
         self.write("recipe.toml", text);
         let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
@@ -50,7 +50,12 @@ pub fn texts() -> String {
     for i in 0..400 {
         let (colour, thing, number) = [("red", "lamp", 1), ("blue", "cup", 2), ("green", "car", 3)][i * 7 % 3];
         let size = ["big", "small"][i % 2];
-        text += &format!("the {thing} is {colour} . a {size} {thing} in {colour} , {number} {}\n", i % 5 + 1);
+        text += &format!(
+            "the {thing} is {colour} . a {size} {thing} in {colour} , {number} {} {} {}\n",
+            i % 5 + 1,
+            i / 5 % 5 + 1,
+            i / 25 % 5 + 1
+        );
         if i % 4 == 3 {
             text += "\n";
         }

@@ -140,10 +140,6 @@ impl Start {
         let special = [1, 2].map(|texts| self.text.frame_length(texts).0);
         let items = Items::new(store, recipe, special);
         let held_out = items.held_out();
-        if held_out.is_empty() {
-            let what = "holds no document out: give more text, or a larger share";
-            return Err(Error::setting("data.held_out", recipe.data.held_out, what));
-        }
         let (config, weights) = (self.config.clone(), self.weights.clone());
         let net = Net::training(config, &self.model.modules(), weights, recipe.train.dtype, recipe.train.seed)?;
         let (model, text, masking) = (self.model, &self.text, self.masking.clone());

@@ -184,6 +184,10 @@ impl Store {
         writer.flush()?;
         writer.out.flush().map_err(Error::io("write", &path))?;
         let [learnt, held_out] = writer.texts;
+        if held_out.iter().all(Vec::is_empty) {
+            let what = "holds no document out: give more text, or a larger share";
+            return Err(Error::setting("data.held_out", recipe.data.held_out, what));
+        }
         count(&mut counts, recipe, &learnt);
         let mut index = Vec::new();
         let mut number = 0u32;
