@@ -23,6 +23,9 @@ pub fn read_lines(
     options: &ReadOptions,
     mut each: impl FnMut(u64, &str) -> Result<()>,
 ) -> Result<ReadReport> {
+    if std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
+        return Err(Error::data(path, None, "the file is empty", "give a file with text"));
+    }
     let notes = Notes::default();
     let Opened::Text { text, is_pipe } = open(path, options, &notes)? else {
         return Err(Error::data(path, None, "is a Parquet file, not lines of text", "name its columns"));
