@@ -10,10 +10,10 @@ use crate::output::Output;
 
 const EXAMPLE: &str = "\
 Examples:
-  sverka nsp runs/pretrain-products/model \"The man went to the store.\" \"He bought milk.\"
-  sverka nsp runs/pretrain-products/model \"sony bravia 40' lcd tv\" \"black, 1080p, 3 hdmi\" --json
+  sverka nsp runs/pretrain-products/model powershot-a590 canon-a590
+  sverka nsp runs/pretrain-products/model \"$TITLE\" \"$OTHER\" --json
 
-The model is a BERT's folder with its head of next texts: one that `pretrain` wrote by a recipe with [next],
+The text-book pair: \"The man went to the store.\" and \"He bought milk.\", against any other sentence. The model is a BERT's folder with its head of next texts: one that `pretrain` wrote by a recipe with [next],
 or a published BertForPreTraining.";
 
 /// Say how likely a text is the next one after another

@@ -50,7 +50,7 @@ fn a_model_learns_and_a_stopped_run_gives_the_same_bits() {
 #[test]
 fn accuracy_rises_and_perplexity_falls() {
     let folder = folder();
-    let sets = ["train.steps=150", "train.validate_every=50", "train.batch=8", "mask.whole_words=true"];
+    let sets = ["train.steps=240", "train.validate_every=80", "train.batch=8", "mask.whole_words=true"];
     let recipe = folder.recipe(TEXTS, &sets).unwrap();
     let outcome = pretrain(&recipe, &folder.path("run"), false, &Silent).unwrap();
     let fresh = folder.recipe(TEXTS, &["train.steps=0"]).unwrap();
@@ -61,7 +61,7 @@ fn accuracy_rises_and_perplexity_falls() {
     assert!((20.0..40.0).contains(&then["perplexity"]) && now["perplexity"] < 8.0, "{then:?} {now:?}");
     assert!(now["accuracy"] > then["accuracy"] + 0.3, "{then:?} {now:?}");
     let model = LanguageModel::open(&folder.path("run/model"), false, None).unwrap();
-    let best = &model.fill("the lamp is [MASK] .", 1).unwrap()[0][0];
+    let best = &model.fill("the lamp is red . a big lamp in [MASK] , 1 1 1 1", 1).unwrap()[0][0];
     assert!(best.token == "red" && best.probability > 0.5, "{best:?}");
     // one more epoch from it, as any start
     let again = format!(
@@ -109,7 +109,8 @@ fn set(folder: &Folder) {
     for i in 1..=5 {
         for j in 1..=5 {
             train += &line(&format!("red lamp {i} {j} big"), &format!("lamp red {i} {j}"), 1);
-            train += &line(&format!("red lamp {i} {j} big"), &format!("blue cup {j} {i} {i} {j}"), 0);
+            train += &line(&format!("blue cup {i} {j} small"), &format!("cup blue {i} {j}"), 1);
+            train += &line(&format!("red lamp {i} {j} big"), &format!("cup blue {j} {i}"), 0);
         }
     }
     folder.write("train.txt", train);
@@ -130,7 +131,10 @@ fn texts_of_a_test_part_stay_out_wherever_they_are() {
     assert!(!out.to_lowercase().contains("green car 1 2 3") && !out.contains("red lamp 1 2 big"), "{out}");
     assert_eq!(counts.iter().map(|c| c.of_tests).collect::<Vec<_>>(), [1, 2, 1]);
     assert!(
-        out.contains("blue car 1\n") && out.contains("small cup\n") && out.contains("red lamp 1 1 big\nlamp red 1 1\n"),
+        out.contains("blue car 1\n")
+            && out.contains("small cup\n")
+            && out.contains("red lamp 1 1 big\nlamp red 1 1\n")
+            && out.contains("cup blue 1 2\n"),
         "{out}"
     );
     // as often as weights say
@@ -149,7 +153,7 @@ fn texts_of_a_test_part_stay_out_wherever_they_are() {
 fn offers_of_one_cluster_follow_each_other_and_next_texts_are_learnt() {
     let folder = Folder::new();
     set(&folder);
-    let sets = ["next.weight=1", "train.steps=120", "train.validate_every=60", "train.batch=16", "data.held_out=0.3"];
+    let sets = ["next.weight=1", "train.steps=400", "train.validate_every=100", "train.batch=16", "data.held_out=0.3"];
     let recipe = folder.recipe(SET, &sets).unwrap();
     let outcome = pretrain(&recipe, &folder.path("run"), false, &Silent).unwrap();
     assert!(outcome.held_out["next_accuracy"] > 0.6, "{:?}", outcome.held_out);

@@ -323,7 +323,7 @@ impl PretrainSettings {
 pub struct PretrainExpect {
     /// Share of masked held-out tokens guessed right.
     pub accuracy: Option<f64>,
-    /// Share of held-out pairs told right.
+    /// Share of held-out pairs guessed right.
     pub next_accuracy: Option<f64>,
     /// The machine.
     pub hardware: Option<String>,

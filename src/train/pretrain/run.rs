@@ -73,7 +73,7 @@ impl std::fmt::Display for PretrainOutcome {
         write!(f, "held-out texts: accuracy {:.1}%", 100.0 * of("accuracy").unwrap_or(f64::NAN))?;
         write!(f, ", perplexity {:.1}", of("perplexity").unwrap_or(f64::NAN))?;
         if let Some(next) = of("next_accuracy") {
-            write!(f, ", next texts told right {:.1}%", 100.0 * next)?;
+            write!(f, ", next texts guessed right {:.1}%", 100.0 * next)?;
         }
         Ok(())
     }
