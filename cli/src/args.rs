@@ -29,6 +29,9 @@ pub struct Cli {
 pub enum Verb {
     Match(crate::matching::Args),
     Train(crate::train::Args),
+    Pretrain(crate::pretrain::Args),
+    FillMask(crate::fill_mask::Args),
+    Nsp(crate::nsp::Args),
     Eval(crate::eval::Args),
     Compare(crate::compare::Args),
     Index(crate::index::Args),

@@ -17,12 +17,15 @@ mod eval;
 mod export;
 mod failure;
 mod index;
+mod fill_mask;
 mod info;
 mod init;
 mod labelled;
 mod matching;
 mod model;
+mod nsp;
 mod output;
+mod pretrain;
 mod quantize;
 mod rank;
 mod score;
@@ -62,6 +65,9 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
     let global = cli.global.resolve()?;
     match cli.verb {
         Verb::Match(args) => matching::run(args, &global, &output),
+        Verb::Pretrain(args) => pretrain::run(args, &global, &output),
+        Verb::FillMask(args) => fill_mask::run(args, &global, &output),
+        Verb::Nsp(args) => nsp::run(args, &global, &output),
         Verb::Train(args) => train::run(args, &global, &output),
         Verb::Eval(args) => eval::run(args, &global, &output),
         Verb::Compare(args) => compare::run(args, &output),

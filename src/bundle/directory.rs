@@ -112,22 +112,30 @@ impl Checkpoint {
     /// An array that is missing or has another shape than `config.json` says; to score, an array that the model does not take, and a
     /// head that is not there.
     pub fn select(&mut self, model: &dyn Model, purpose: Purpose) -> Result<Vec<String>> {
+        self.select_modules(&model.modules(), purpose)
+    }
+
+    /// [`Checkpoint::select`] for what is no ranker.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn select_modules(&mut self, modules: &[Module], purpose: Purpose) -> Result<Vec<String>> {
         let path = weights_path(&self.dir);
-        let (modules, mut notes) = (model.modules(), Vec::new());
+        let mut notes = Vec::new();
         let classifies = modules.iter().any(|m| matches!(m, Module::Affine { name: "classifier", .. }));
         match purpose {
-            Purpose::Start => notes.extend(self.drop_heads(&modules)),
+            Purpose::Start => notes.extend(self.drop_heads(modules)),
             Purpose::Score if classifies => labels::refused(&self.dir, &self.refusal)?,
             Purpose::Score => {}
         }
-        for module in &modules {
+        for module in modules {
             self.check(&path, module, purpose)?;
         }
-        let expected = net::arrays(&modules, &self.config, &self.weights);
+        let expected = net::arrays(modules, &self.config, &self.weights);
         let known: BTreeSet<&String> = expected.iter().map(|(name, _)| name).collect();
         let mut others: Vec<String> = self.weights.0.keys().filter(|name| !known.contains(name)).cloned().collect();
         let of_encoder = |name: &str| name.starts_with("bert.encoder.") || name.starts_with("bert.embeddings.");
-        if !has_encoder(&modules) && purpose == Purpose::Start && others.iter().any(|name| of_encoder(name)) {
+        if !has_encoder(modules) && purpose == Purpose::Start && others.iter().any(|name| of_encoder(name)) {
             let what = "all of the encoder but its table of words is left out: vectors are static";
             notes.push(format!("{}: {what}", path.display()));
             others.retain(|name| !of_encoder(name));
@@ -162,7 +170,7 @@ impl Checkpoint {
         let may_be_absent = match module {
             Module::Encoder { copy_of, .. } => copy_of.is_some(),
             Module::Words { .. } => false,
-            Module::Pooler | Module::Affine { .. } | Module::Values { .. } => true,
+            Module::Pooler | Module::MaskedHead | Module::Affine { .. } | Module::Values { .. } => true,
         };
         if purpose == Purpose::Start && may_be_absent && !is_there {
             return Ok(());

@@ -18,6 +18,7 @@ mod export;
 mod family;
 mod folder;
 mod labels;
+mod language_model;
 mod manifest;
 mod matcher;
 mod recalibrate;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 pub use architecture::Architecture;
 pub use directory::{Checkpoint, Purpose};
 pub use export::{Export, export};
+pub use language_model::{LanguageModel, LanguageStart, Prediction, save_language_model};
 pub use manifest::{Manifest, Quantized, VERSION};
 pub use surgery::{NewSegments, grow_segments, level_segments, prune_embeddings, take_layers};
 

@@ -7,6 +7,7 @@ pub mod lambda;
 pub mod list;
 pub mod list_mle;
 pub mod list_softmax;
+pub mod masked_tokens;
 pub mod pairwise_hinge;
 pub mod ranknet;
 
@@ -20,6 +21,7 @@ pub use lambda::lambda;
 pub use list::ScoredLists;
 pub use list_mle::list_mle;
 pub use list_softmax::list_softmax;
+pub use masked_tokens::masked_tokens;
 pub use pairwise_hinge::pairwise_hinge;
 pub use ranknet::ranknet;
 

@@ -151,6 +151,16 @@ pub const LAYER_NAMES: LayerWeights<&str> = LayerWeights {
 /// The pooler's name: `.weight [h, h]` and `.bias [h]`.
 pub const POOLER: &str = "bert.pooler.dense";
 
+/// The linear layer of the head of masked tokens.
+pub const TRANSFORM: &str = "cls.predictions.transform.dense";
+/// The LayerNorm after it: scale and shift, `[h]`.
+pub const TRANSFORM_NORM: [&str; 2] =
+    ["cls.predictions.transform.LayerNorm.weight", "cls.predictions.transform.LayerNorm.bias"];
+/// The bias of the decoder that is tied to the table of words, `[vocab_size]`.
+pub const DECODER_BIAS: &str = "cls.predictions.bias";
+/// The classifier of next sentences: logits of "is next" and "is not", `[2, h]`.
+pub const NEXT: &str = "cls.seq_relationship";
+
 /// The prefix of encoder arrays, as `BertForSequenceClassification` names them.
 pub const PREFIX: &str = "bert.";
 

@@ -19,6 +19,7 @@ pub mod dssm;
 pub mod duo;
 pub mod interaction;
 pub mod knrm;
+pub mod masked_lm;
 pub mod net;
 
 use candle_core::Tensor;

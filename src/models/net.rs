@@ -12,9 +12,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::bert::{self, Config, Family};
+use crate::losses::masked_tokens;
 use crate::nn::encoder::{Encoder, Request, Rows, Start};
 use crate::nn::kernels::{self, Unit};
-use crate::nn::layer_grad::Arena;
+use crate::nn::layer_grad::{Arena, ParamRef};
 use crate::nn::linear::Linear;
 use crate::nn::pooling::Mean;
 use crate::nn::similarity::TokenVectors;
@@ -56,6 +57,9 @@ pub enum Module {
     },
     /// BERT's pooler, a linear layer `[h, h]`.
     Pooler,
+    /// BERT's head of masked tokens: a linear layer `[h, h]`, a LayerNorm, and the bias `[vocab_size]` of a decoder that is tied to the
+    /// table of words of the encoder under BERT's own names.
+    MaskedHead,
 }
 
 /// How many inputs a linear layer has: `states * h + layers * (l + 1) + features`, for an encoder of `l` layers, `h` wide.
@@ -108,6 +112,12 @@ impl Module {
                 vec![(format!("{prefix}{}", bert::WORDS), vec![config.vocab_size, config.hidden_size])]
             }
             Module::Pooler => affine(bert::POOLER, config.hidden_size, config.hidden_size),
+            Module::MaskedHead => {
+                let mut arrays = affine(bert::TRANSFORM, config.hidden_size, config.hidden_size);
+                arrays.extend(bert::TRANSFORM_NORM.map(|name| (name.to_string(), vec![config.hidden_size])));
+                arrays.push((bert::DECODER_BIAS.into(), vec![config.vocab_size]));
+                arrays
+            }
             Module::Values { name, init } => vec![(name.to_string(), vec![init.len()])],
             Module::Affine { name, outputs, inputs } => {
                 let there = found.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
@@ -144,12 +154,33 @@ pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed
         for (name, shape) in module.arrays(config, weights) {
             let n = shape.iter().product();
             let data = match shape.len() {
+                1 if name == bert::TRANSFORM_NORM[0] => vec![1.0; n],
                 1 => vec![0.0; n],
                 _ => normal(&mut rng, n, config.initializer_range),
             };
             weights.0.entry(name).or_insert(Array::new(shape, data));
         }
     }
+}
+
+/// An encoder's arrays, none of them trained: matrices and tables from a normal distribution of `initializer_range`, biases 0, LayerNorms
+/// 1 and 0, and the row of the padding token 0, as BERT begins (Devlin et al., NAACL 2019).
+pub fn draw_encoder(prefix: &str, config: &Config, seed: u64) -> Weights {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut weights = Weights::default();
+    for (name, shape) in config.arrays(prefix) {
+        let n = shape.iter().product();
+        let mut data = match shape.len() {
+            1 if name.ends_with("LayerNorm.weight") => vec![1.0; n],
+            1 => vec![0.0; n],
+            _ => normal(&mut rng, n, config.initializer_range),
+        };
+        if name.ends_with(bert::WORDS) {
+            data[config.pad_token_id as usize * config.hidden_size..][..config.hidden_size].fill(0.0);
+        }
+        weights.0.insert(name, Array::new(shape, data));
+    }
+    weights
 }
 
 /// Draws from a normal distribution (Box and Muller).
@@ -223,6 +254,16 @@ impl Packed {
             Module::Pooler => {
                 self.affines.insert(bert::POOLER, Arc::new(linear(bert::POOLER, from)?));
             }
+            Module::MaskedHead => {
+                self.affines.insert(bert::TRANSFORM, Arc::new(linear(bert::TRANSFORM, from)?));
+                for name in bert::TRANSFORM_NORM {
+                    self.values.insert(name, from.kept(name)?);
+                }
+                let mut decoder = Linear::default();
+                let table = from.matrix(&format!("{}{}", bert::PREFIX, bert::WORDS))?;
+                decoder.pack(Dtype::F32, &[table], &[from.vector(bert::DECODER_BIAS)?]);
+                self.affines.insert(bert::DECODER_BIAS, Arc::new(decoder));
+            }
         }
         Ok(())
     }
@@ -250,8 +291,12 @@ impl Net {
         let names: BTreeMap<String, Vec<usize>> = arrays(modules, &config, &weights).into_iter().collect();
         weights.0.retain(|name, _| names.contains_key(name));
         let mut parameters = Parameters::new(weights);
+        // the gradient of a tied table is a whole one
+        let tied = if modules.contains(&Module::MaskedHead) { bert::PREFIX } else { "" };
         for module in modules {
-            if let Module::Encoder { prefix, .. } | Module::Words { prefix } = module {
+            if let Module::Encoder { prefix, .. } | Module::Words { prefix } = module
+                && *prefix != tied
+            {
                 parameters.mark_sparse(&format!("{prefix}{}", bert::WORDS))?;
             }
         }
@@ -415,12 +460,45 @@ impl Pass<'_> {
     }
     /// BERT's pooler: first tokens' states `[b, h]` through a linear layer and `tanh` (DistilBERT's head has ReLU in its place).
     pub fn pooled(&self, batch: &Batch) -> Result<Tensor> {
-        let pooled = self.linear(Module::Pooler, bert::POOLER, &self.states(bert::PREFIX, batch, Rows::First)?)?;
+        self.pooler(&self.states(bert::PREFIX, batch, Rows::First)?)
+    }
+    /// The same of states `[b, h]` that are there.
+    pub fn pooler(&self, states: &Tensor) -> Result<Tensor> {
+        let pooled = self.linear(Module::Pooler, bert::POOLER, states)?;
         Ok(if self.net.config.family == Family::Distilbert { pooled.relu()? } else { pooled.tanh()? })
     }
     /// Rows `[n, inputs]` through a linear layer, `[n, outputs]`.
     pub fn affine(&self, name: &'static str, x: &Tensor) -> Result<Tensor> {
         self.linear(Module::Affine { name, outputs: &[], inputs: Inputs::STATE }, name, x)
+    }
+    /// What the head of masked tokens makes of states `[m, h]` before the decoder: a linear layer, GELU, a LayerNorm.
+    pub fn masked_transform(&self, states: &Tensor) -> Result<Tensor> {
+        let x = self.linear(Module::MaskedHead, bert::TRANSFORM, states)?.gelu_erf()?;
+        let x = x.broadcast_sub(&x.mean_keepdim(1)?)?;
+        let variance = (x.sqr()?.mean_keepdim(1)? + f64::from(self.net.config.layer_norm_eps))?;
+        let [gamma, beta] = bert::TRANSFORM_NORM;
+        let x = x.broadcast_div(&variance.sqrt()?)?.broadcast_mul(&self.values(gamma)?)?;
+        Ok(x.broadcast_add(&self.values(beta)?)?)
+    }
+    /// Cross-entropy of masked tokens after [`Pass::masked_transform`], `[m, h]`, each with its weight: a scalar with its graph.
+    ///
+    /// # Errors
+    /// Targets past the table; not in training.
+    pub fn masked_loss(&self, states: &Tensor, targets: &[u32], weights: &[f32]) -> Result<Tensor> {
+        let Some(trained) = &self.net.trained else {
+            return Err(Error::Internal { op: "masked_loss", what: "the net is for scoring".into() });
+        };
+        let param = |name: &str| -> Result<ParamRef> {
+            let p = trained.parameters.get(name)?;
+            Ok(ParamRef { value: p.value.clone(), grad: p.grad.clone() })
+        };
+        let table = param(&format!("{}{}", bert::PREFIX, bert::WORDS))?;
+        masked_tokens(states, (table, param(bert::DECODER_BIAS)?), self.net.dtype, targets, weights)
+    }
+    /// Logits of the whole vocabulary after [`Pass::masked_transform`], row by row: `[m, vocab_size]`; without a graph.
+    pub fn vocabulary_logits(&self, states: &Tensor) -> Result<Vec<f32>> {
+        let decoder = self.net.packed(&Module::MaskedHead, |p| p.affines.get(bert::DECODER_BIAS).cloned())?;
+        Ok(decoder.rows(&states.flatten_all()?.to_vec1::<f32>()?))
     }
     /// A pass of the same kind with other dropout, for a second run through an encoder in one step.
     pub fn again(&self, run: u64) -> Self {

@@ -170,13 +170,15 @@ impl CustomOp1 for EmbeddingOp {
         let scale = &self.embedding.weights.norm.gamma;
         kernels::layer_norm_backward(&mut grad, &normalized, &rstd, scale, gamma.dense_mut(), beta.dense_mut());
         let (segment, position) = (segment.dense_mut(), position.dense_mut());
-        let GradBuffer::SparseRows(word) = &mut *word else {
-            candle_core::bail!("bert-embedding: the word table goes by rows")
-        };
         for w in self.batch.offsets.windows(2) {
             for (place, token) in (w[0] as usize..w[1] as usize).enumerate() {
                 let g = &grad[token * h..][..h];
-                kernels::add(word.row_mut(self.batch.ids[token] as usize), g);
+                let id = self.batch.ids[token] as usize;
+                match &mut *word {
+                    GradBuffer::SparseRows(word) => kernels::add(word.row_mut(id), g),
+                    // a tied decoder touches every row anyway
+                    whole => kernels::add(&mut whole.dense_mut()[id * h..][..h], g),
+                }
                 kernels::add(&mut segment[self.batch.segments[token] as usize * h..][..h], g);
                 let at = self.batch.positions.get(token).map_or(place, |&at| at as usize);
                 kernels::add(&mut position[at * h..][..h], g);

@@ -30,7 +30,7 @@ const NONE: u32 = u32::MAX;
 /// Turns records and texts into token ids. Cheap to clone.
 #[derive(Clone)]
 pub struct TextEncoder {
-    files: Arc<Files>,
+    pub(super) files: Arc<Files>,
     config: TextConfig,
 }
 
@@ -315,7 +315,7 @@ impl TextEncoder {
         encoding
     }
 
-    fn tokenize(&self, text: &str) -> Result<Tokens> {
+    pub(super) fn tokenize(&self, text: &str) -> Result<Tokens> {
         let failed = |e: tokenizers::Error| Error::Internal { op: "tokenize", what: e.to_string() };
         if let Some(ngrams) = &self.files.ngrams {
             return ngrams.encode(&self.files.tokenizer, text);

@@ -11,6 +11,7 @@
 //! | [`optimizer`], [`schedule`] | the update |
 //! | [`checkpoint`], [`seed`] | how a killed run goes on with the same bits |
 //! | [`run`] | all of it in order, in a run folder |
+//! | [`pretrain`](mod@pretrain) | language models: raw text, masks, next texts |
 //! | [`quantize`](mod@quantize), [`quantize_bundle`](mod@quantize_bundle) | trained weights to int8, and what they lose |
 //! | [`labelled`], [`draft`] | labelled sets for measuring; a first recipe for lists of one's own |
 //! | [`progress`], [`environment`] | what a run reports while it runs, and where it ran |
@@ -26,6 +27,7 @@ pub mod negatives;
 pub mod objective;
 pub mod optimizer;
 mod owner;
+pub mod pretrain;
 pub mod progress;
 pub mod quantize;
 pub mod quantize_bundle;

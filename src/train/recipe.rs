@@ -5,7 +5,7 @@
 //! Relative paths count from the recipe's folder, and from the working directory where nothing is there.
 //! Refused: recipes that include recipes, and environment variables in them (a recipe is read in one place).
 
-mod keys;
+pub(super) mod keys;
 #[cfg(test)]
 mod tests;
 
@@ -303,7 +303,7 @@ impl TrainSettings {
         optimizer::Settings { beta1, beta2, epsilon, weight_decay, half: dtype == Dtype::Bf16 }
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let share = |name: &str, value: f64, low: bool, high: bool| {
             let fits = (value > 0.0 || (low && value == 0.0)) && (value < 1.0 || (high && value == 1.0));
             let ends =
