@@ -27,6 +27,7 @@ mod delimited;
 mod detect;
 mod dialect;
 mod ditto;
+pub mod fasttext;
 mod identity;
 mod joined;
 mod json;
@@ -53,6 +54,7 @@ mod stream;
 mod table;
 mod topics;
 mod trec;
+mod word_vectors;
 mod write;
 mod xml;
 
@@ -69,6 +71,7 @@ pub use stream::{PairStream, stream_pairs};
 pub use table::read_table;
 pub use topics::{read_topics, write_topics};
 pub use trec::{read_qrels, read_run, write_qrels, write_run};
+pub use word_vectors::WordVectors;
 pub use write::MatchWriter;
 
 use crate::{Error, Result};
