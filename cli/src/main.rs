@@ -9,6 +9,7 @@
 //! already, and a shell has aliases), prompts.
 
 mod args;
+mod attention;
 mod bench;
 mod calibrate;
 mod compare;
@@ -21,9 +22,11 @@ mod fill_mask;
 mod info;
 mod init;
 mod labelled;
+mod layers;
 mod matching;
 mod model;
 mod nsp;
+mod neurons;
 mod output;
 mod pretrain;
 mod quantize;
@@ -32,6 +35,7 @@ mod score;
 mod search;
 mod signals;
 mod tables;
+mod texts;
 mod tokenizer;
 mod train;
 
@@ -80,6 +84,9 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Init(args) => init::run(args, &output),
         Verb::Export(args) => export::run(args, &output),
         Verb::Tokenizer(args) => tokenizer::run(args, &output),
+        Verb::Attention(args) => attention::run(args, &output),
+        Verb::Layers(args) => layers::run(args, &output),
+        Verb::Neurons(args) => neurons::run(args, &output),
         Verb::Info(args) => info::run(args, &output),
         Verb::Bench(args) => bench::run(args, &global, &output),
         Verb::Completions(args) => completions::run(args, &output),

@@ -206,6 +206,20 @@ impl Ranker for Bundle {
     }
 }
 
+/// How the model in a folder turns texts into tokens: as its manifest says, or as Python reads a plain folder.
+///
+/// # Errors
+/// Files that are missing, damaged, or do not belong together.
+pub fn text_encoder(dir: &Path, checkpoint: &Checkpoint) -> Result<TextEncoder> {
+    let mut manifest = checkpoint.manifest.clone().unwrap_or_default();
+    if checkpoint.manifest.is_none() {
+        let read = as_in_python(dir, &checkpoint.config)?;
+        let max_tokens = read.max_tokens.min(checkpoint.config.max_position_embeddings);
+        manifest.rendering = TextConfig { max_tokens, ..read };
+    }
+    open_tokenizer(dir, &checkpoint.config, &manifest)
+}
+
 /// How a plain folder reads pairs in Python: token types and length as its tokenizer's files say.
 fn as_in_python(dir: &Path, config: &Config) -> Result<TextConfig> {
     let rendering = TextConfig::default();

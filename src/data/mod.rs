@@ -27,6 +27,7 @@ mod delimited;
 mod detect;
 mod dialect;
 mod ditto;
+pub mod fasttext;
 mod identity;
 mod joined;
 mod json;
@@ -57,6 +58,7 @@ mod table;
 mod texts;
 mod topics;
 mod trec;
+mod word_vectors;
 mod write;
 mod xml;
 
@@ -77,6 +79,7 @@ pub use table::read_table;
 pub use texts::{TextStream, stream_texts};
 pub use topics::{read_topics, write_topics};
 pub use trec::{read_qrels, read_run, write_qrels, write_run};
+pub use word_vectors::WordVectors;
 pub use write::MatchWriter;
 
 use crate::{Error, Result};

@@ -171,6 +171,11 @@ impl TextEncoder {
         self.files.vocab_size()
     }
 
+    /// A token as the vocabulary spells it.
+    pub fn piece(&self, id: u32) -> String {
+        self.files.tokenizer.id_to_token(id).unwrap_or_else(|| format!("<{id}>"))
+    }
+
     /// How a plain folder's pairs are read in Python: `None` for a bundle, which says itself how it reads.
     ///
     /// # Errors
