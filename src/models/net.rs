@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::bert::{self, Config, Family};
+use super::halves::Restore;
 use crate::nn::encoder::{Encoder, Request, Rows, Start};
 use crate::nn::kernels::{self, Unit};
 use crate::nn::layer_grad::Arena;
@@ -56,6 +57,15 @@ pub enum Module {
     },
     /// BERT's pooler, a linear layer `[h, h]`.
     Pooler,
+    /// The encoder's table of segments, for states that get a segment late.
+    Segments,
+    /// From few values back to a state: a linear layer `[h, inputs]` and a LayerNorm, `{name}.dense` and `{name}.LayerNorm`.
+    Restore {
+        /// Its name.
+        name: &'static str,
+        /// Values that it starts from.
+        inputs: usize,
+    },
 }
 
 /// How many inputs a linear layer has: `states * h + layers * (l + 1) + features`, for an encoder of `l` layers, `h` wide.
@@ -108,6 +118,16 @@ impl Module {
                 vec![(format!("{prefix}{}", bert::WORDS), vec![config.vocab_size, config.hidden_size])]
             }
             Module::Pooler => affine(bert::POOLER, config.hidden_size, config.hidden_size),
+            Module::Segments => {
+                vec![(format!("{}{}", bert::PREFIX, bert::SEGMENTS), vec![config.type_vocab_size, config.hidden_size])]
+            }
+            Module::Restore { name, inputs } => {
+                let mut arrays = affine(&format!("{name}.dense"), config.hidden_size, *inputs);
+                arrays.extend(
+                    ["weight", "bias"].map(|kind| (format!("{name}.LayerNorm.{kind}"), vec![config.hidden_size])),
+                );
+                arrays
+            }
             Module::Values { name, init } => vec![(name.to_string(), vec![init.len()])],
             Module::Affine { name, outputs, inputs } => {
                 let there = found.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
@@ -138,12 +158,13 @@ pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed
         if let Module::Values { name, init } = module {
             weights.0.entry(name.to_string()).or_insert(Array::new(vec![init.len()], init.clone()));
         }
-        if matches!(module, Module::Encoder { .. } | Module::Words { .. } | Module::Values { .. }) {
+        if matches!(module, Module::Encoder { .. } | Module::Words { .. } | Module::Values { .. } | Module::Segments) {
             continue;
         }
         for (name, shape) in module.arrays(config, weights) {
             let n = shape.iter().product();
             let data = match shape.len() {
+                1 if name.ends_with("LayerNorm.weight") => vec![1.0; n],
                 1 => vec![0.0; n],
                 _ => normal(&mut rng, n, config.initializer_range),
             };
@@ -177,25 +198,26 @@ pub fn check(modules: &[Module], config: &Config, weights: &Weights) -> Result<(
 /// A model's arrays, ready to compute.
 pub struct Net {
     config: Config,
-    dtype: Dtype,
+    pub(super) dtype: Dtype,
     /// What training changes; `None` in serving.
-    trained: Option<Trained>,
+    pub(super) trained: Option<Trained>,
     packed: Mutex<Packed>,
 }
 
-struct Trained {
-    parameters: Parameters,
+pub(super) struct Trained {
+    pub(super) parameters: Parameters,
     /// Memory of training steps.
-    arena: Arc<Arena>,
+    pub(super) arena: Arc<Arena>,
 }
 
 /// Modules packed for inference. In training they are made when a pass needs them and dropped when parameters change.
 #[derive(Default, Clone)]
-struct Packed {
-    encoders: BTreeMap<&'static str, Arc<Encoder>>,
+pub(super) struct Packed {
+    pub(super) encoders: BTreeMap<&'static str, Arc<Encoder>>,
     affines: BTreeMap<&'static str, Arc<Linear>>,
+    pub(super) restores: BTreeMap<&'static str, Arc<Restore>>,
     /// Values and tables of words, the latter by their encoder's prefix.
-    values: BTreeMap<&'static str, Arc<Vec<f32>>>,
+    pub(super) values: BTreeMap<&'static str, Arc<Vec<f32>>>,
 }
 
 impl Packed {
@@ -217,6 +239,12 @@ impl Packed {
             Module::Values { name, .. } => {
                 self.values.insert(name, from.kept(name)?);
             }
+            Module::Segments => {
+                self.values.insert(bert::SEGMENTS, from.kept(&format!("{}{}", bert::PREFIX, bert::SEGMENTS))?);
+            }
+            Module::Restore { name, .. } => {
+                self.restores.insert(name, Arc::new(Restore::new(name, from, config.layer_norm_eps)?));
+            }
             Module::Affine { name, .. } => {
                 self.affines.insert(name, Arc::new(linear(name, from)?));
             }
@@ -228,7 +256,7 @@ impl Packed {
     }
 }
 
-fn linear(name: &str, from: &dyn bert::Source) -> Result<Linear> {
+pub(super) fn linear(name: &str, from: &dyn bert::Source) -> Result<Linear> {
     let mut linear = Linear::default();
     let (weight, bias) = (from.matrix(&format!("{name}.weight"))?, from.vector(&format!("{name}.bias"))?);
     linear.pack(Dtype::F32, &[weight], &[bias]);
@@ -303,7 +331,7 @@ impl Net {
     }
 
     /// A packed module, made of the parameters if it is not there.
-    fn packed<T: Clone>(&self, module: &Module, get: impl Fn(&Packed) -> Option<T>) -> Result<T> {
+    pub(super) fn packed<T: Clone>(&self, module: &Module, get: impl Fn(&Packed) -> Option<T>) -> Result<T> {
         let mut packed = self.packed.lock().expect("no panic holds the packed modules");
         if let Some(found) = get(&packed) {
             return Ok(found);
@@ -324,8 +352,8 @@ impl Net {
 
 /// One forward pass through a [`Net`]: what a model's forward function is written in.
 pub struct Pass<'a> {
-    net: &'a Net,
-    mode: Mode,
+    pub(super) net: &'a Net,
+    pub(super) mode: Mode,
 }
 
 /// Site of the dropout before a classifier.
@@ -415,7 +443,11 @@ impl Pass<'_> {
     }
     /// BERT's pooler: first tokens' states `[b, h]` through a linear layer and `tanh` (DistilBERT's head has ReLU in its place).
     pub fn pooled(&self, batch: &Batch) -> Result<Tensor> {
-        let pooled = self.linear(Module::Pooler, bert::POOLER, &self.states(bert::PREFIX, batch, Rows::First)?)?;
+        self.pool(&self.states(bert::PREFIX, batch, Rows::First)?)
+    }
+    /// First tokens' states through the pooler, `[b, h]`.
+    pub fn pool(&self, first: &Tensor) -> Result<Tensor> {
+        let pooled = self.linear(Module::Pooler, bert::POOLER, first)?;
         Ok(if self.net.config.family == Family::Distilbert { pooled.relu()? } else { pooled.tanh()? })
     }
     /// Rows `[n, inputs]` through a linear layer, `[n, outputs]`.
