@@ -1,5 +1,6 @@
 //! First stages: which documents of a collection are worth a model's time.
 pub mod analyse;
 pub mod bm25;
+pub mod states;
 
 pub use bm25::Bm25;

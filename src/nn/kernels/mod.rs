@@ -7,6 +7,7 @@
 
 mod gemm;
 mod lanes;
+mod mapped;
 mod memory;
 mod portable;
 mod rows;
@@ -29,6 +30,7 @@ mod emulator;
 mod tests;
 
 use gemm::{ADD, BF16, BF16_OUT, F32, INT8, Product, WIDTH, WRITE};
+pub use mapped::Mapped;
 pub use memory::{BlockPool, Buffer, padded_len};
 use spin_pool::Shared;
 pub use spin_pool::SpinPool;
