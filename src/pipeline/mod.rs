@@ -18,10 +18,14 @@
 //! pairs are taken once), and duplicates merged into clusters (a chain of likely pairs is not a likely cluster).
 pub mod assignment;
 pub mod candidates;
+pub mod cascade;
+pub mod plan;
 pub mod quality;
 pub mod ranking;
 pub mod stages;
 
+pub use cascade::Pipeline;
+pub use plan::Plan;
 pub use quality::{Labels, MatchQuality, Shares};
 pub use ranking::{RankingOptions, RetrievalReport, evaluate_ranking};
 pub use stages::Stage;
