@@ -37,6 +37,8 @@ pub enum Verb {
     Init(crate::init::Args),
     Export(crate::export::Args),
     Tokenizer(crate::tokenizer::Args),
+    States(crate::states::Args),
+    Run(crate::run::Args),
     Info(crate::info::Args),
     Bench(crate::bench::Args),
     Completions(crate::completions::Args),

@@ -24,8 +24,10 @@ mod model;
 mod output;
 mod quantize;
 mod rank;
+mod run;
 mod score;
 mod signals;
+mod states;
 mod tables;
 mod tokenizer;
 mod train;
@@ -70,6 +72,8 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Init(args) => init::run(args, &output),
         Verb::Export(args) => export::run(args, &output),
         Verb::Tokenizer(args) => tokenizer::run(args, &output),
+        Verb::States(args) => states::run(args, &global, &output),
+        Verb::Run(args) => self::run::run(args, &global, &output),
         Verb::Info(args) => info::run(args, &output),
         Verb::Bench(args) => bench::run(args, &global, &output),
         Verb::Completions(args) => completions::run(args, &output),

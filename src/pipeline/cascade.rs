@@ -78,12 +78,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// What the readers, models, indexes and stores refuse; a model of another kind than its stage.
-    pub fn open(
-        plan: Plan,
-        dtype: Option<Dtype>,
-        device: Device,
-        say: &dyn Fn(&str),
-    ) -> Result<(Self, ReadReport)> {
+    pub fn open(plan: Plan, dtype: Option<Dtype>, device: Device, say: &dyn Fn(&str)) -> Result<(Self, ReadReport)> {
         say(&format!("reading {}", plan.collection.display()));
         let (documents, report) = read_documents(&plan.collection, &ReadOptions::default())?;
         if documents.is_empty() {
@@ -104,7 +99,8 @@ impl Pipeline {
         };
         let finder = |key: &str, kind: Kind, model: &_, index: &Option<std::path::PathBuf>| {
             if let Some(index) = index {
-                let what = "indexes on disk are not looked into by this version: leave it out, and one is made in memory";
+                let what =
+                    "indexes on disk are not looked into by this version: leave it out, and one is made in memory";
                 return Err(Error::setting(format!("{key}.index"), index.display(), what));
             }
             match kind {
@@ -177,7 +173,8 @@ impl Pipeline {
         };
         for (scorer, plan) in self.others.iter().zip(&self.plan.stages[1..]) {
             let began = Instant::now();
-            let Some((mut hits, gone)) = scorer.score(query, &run.hits, &self.documents, budget.is_some(), &spent)? else {
+            let Some((mut hits, gone)) = scorer.score(query, &run.hits, &self.documents, budget.is_some(), &spent)?
+            else {
                 run.over_budget = true;
                 break;
             };
@@ -245,11 +242,7 @@ impl Scorer {
         if spent() {
             return Ok(None);
         }
-        let mut scored = Vec::with_capacity(hits.len());
-        let mut add = |part: &[Hit], scores: Vec<f32>| {
-            let both = part.iter().zip(scores);
-            scored.extend(both.map(|(hit, score)| Hit { document: hit.document, score }));
-        };
+        let mut scored: Vec<Hit> = Vec::with_capacity(hits.len());
         let input = |hit: &Hit| Input::Record(&documents[hit.document as usize]);
         let mut there = hits.to_vec();
         if let Some((store, places)) = &self.stored {
@@ -262,7 +255,8 @@ impl Scorer {
                 let lengths: Vec<u32> = found.iter().map(|place| store.length(*place)).collect();
                 let texts: Option<Vec<Input>> = encoder.needs_texts().then(|| part.iter().map(input).collect());
                 let fill = |i: usize, rows: &mut [f32]| store.fill(found[i], rows);
-                add(part, encoder.score(&encoded, &lengths, &fill, texts.as_deref())?);
+                let scores = encoder.score(&encoded, &lengths, &fill, texts.as_deref())?;
+                scored.extend(part.iter().zip(scores).map(|(hit, score)| Hit { score, ..*hit }));
                 if spent() && scored.len() < there.len() {
                     return Ok(None);
                 }
@@ -272,7 +266,7 @@ impl Scorer {
             for part in there.chunks(size) {
                 let list = List { query, candidates: part.iter().map(input).collect() };
                 let scores = self.bundle.score(&[list])?.pop().unwrap_or_default();
-                add(part, scores.into_iter().map(|score| score.value).collect());
+                scored.extend(part.iter().zip(scores).map(|(hit, score)| Hit { score: score.value, ..*hit }));
                 if spent() && scored.len() < there.len() {
                     return Ok(None);
                 }

@@ -24,7 +24,7 @@ pub mod quality;
 pub mod ranking;
 pub mod stages;
 
-pub use cascade::Pipeline;
+pub use cascade::{Pipeline, QueryRun, StageRun};
 pub use plan::Plan;
 pub use quality::{Labels, MatchQuality, Shares};
 pub use ranking::{RankingOptions, RetrievalReport, evaluate_ranking};
@@ -230,5 +230,7 @@ fn check_weight(weight: f32) -> Result<()> {
     }
 }
 
+#[cfg(test)]
+mod cascade_tests;
 #[cfg(test)]
 mod tests;

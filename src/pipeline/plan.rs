@@ -199,8 +199,16 @@ impl Plan {
             };
             let (kind, first) = (stage.kind, number == 0);
             match (first, kind.finds(), kind.scores()) {
-                (true, false, _) => return refuse("kind", kind.to_string(), "the first stage must find documents: put bm25, dense, colbert or hybrid before it"),
-                (false, _, false) => return refuse("kind", kind.to_string(), "finds documents, so it can only be the first stage"),
+                (true, false, _) => {
+                    return refuse(
+                        "kind",
+                        kind.to_string(),
+                        "the first stage must find documents: put bm25, dense, colbert or hybrid before it",
+                    );
+                }
+                (false, _, false) => {
+                    return refuse("kind", kind.to_string(), "finds documents, so it can only be the first stage");
+                }
                 _ => {}
             }
             if stage.k == 0 {
@@ -237,7 +245,11 @@ impl Plan {
                     return refuse(&key, "(no model)".into(), "give the model's folder");
                 }
                 if part.kind == Kind::Colbert && part.index.is_none() {
-                    return refuse(&key, "(no index)".into(), "documents are found in an index: make one with `sverka index`");
+                    return refuse(
+                        &key,
+                        "(no index)".into(),
+                        "documents are found in an index: make one with `sverka index`",
+                    );
                 }
                 if !(part.weight.is_finite() && part.weight > 0.0) {
                     return refuse(&key, part.weight.to_string(), "a weight above 0");

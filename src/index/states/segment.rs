@@ -35,7 +35,10 @@ impl Segment {
         let path = folder.join(DOCUMENTS);
         let lines = std::fs::read(&path).map_err(Error::io("read", &path))?;
         if sha256(&lines) != entry.documents_sha256 {
-            return Err(damaged(DOCUMENTS, "are not those that were written: the file was changed or cut short".into()));
+            return Err(damaged(
+                DOCUMENTS,
+                "are not those that were written: the file was changed or cut short".into(),
+            ));
         }
         let row = manifest.storage.row_bytes(manifest.width);
         let (mut offsets, mut lengths, mut ids, mut texts) = (vec![0], Vec::new(), Vec::new(), Vec::new());

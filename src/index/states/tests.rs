@@ -70,7 +70,8 @@ fn stored_states_score_as_the_masked_joint_model_does() {
             for (name, storage) in RowStorage::NAMES {
                 let store = dir.path().join(format!("store-{number}-{overlap}-{name}"));
                 let store = built(&store, &bundle, storage, &documents());
-                for query in ["монитор LG", "чай", "", "чай монитор LG 27 чай монитор LG 27 чай монитор LG 27"] {
+                for query in ["монитор LG", "чай", "", "чай монитор LG 27 чай монитор LG 27 чай монитор LG 27"]
+                {
                     let (stored, joint) =
                         (scores(&bundle, &store, query, &documents()), joint(&bundle, query, &documents()));
                     for (a, b) in stored.iter().zip(&joint) {

@@ -81,7 +81,8 @@ impl StateWriter {
     pub fn build(dir: &Path, encoder: &SplitEncoder, storage: RowStorage) -> Result<Self> {
         if !StatesManifest::is_in(dir) {
             let is_empty = |dir: &Path| {
-                let others = |e: fs::DirEntry| e.file_name() != "lock" && !e.file_name().to_string_lossy().ends_with(".part");
+                let others =
+                    |e: fs::DirEntry| e.file_name() != "lock" && !e.file_name().to_string_lossy().ends_with(".part");
                 fs::read_dir(dir).is_ok_and(|mut entries| !entries.any(|e| e.is_ok_and(others)))
             };
             if dir.exists() && !is_empty(dir) {
