@@ -8,7 +8,7 @@ use sverka::data::{read_queries_of_any_kind, write_run};
 use sverka::eval::measure_run;
 use sverka::pipeline::{Pipeline, Plan, QueryRun};
 use sverka::records::{Judgement, Run};
-use sverka::{Error, Input, Result};
+use sverka::{Error, Input};
 
 use crate::args::Resolved;
 use crate::eval::runs::{MeasureArgs, read_judgements};
@@ -19,7 +19,7 @@ use crate::tables::TableArgs;
 
 const EXAMPLE: &str = "\
 Example:
-  sverka run recipes/pipelines/scifact.toml ../shared/data/scifact --out run.trec --qrels ../shared/data/scifact
+  sverka run examples/pipelines/scifact-yati.toml ../shared/data/scifact --out run.trec --qrels ../shared/data/scifact
 
 A pipeline is a TOML file; paths in it are relative to it:
 

@@ -35,7 +35,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Compute the states of documents into a new store, or go on with a build that was interrupted
+    /// Compute the states of documents into a new store, or go on with one that was begun
     #[command(after_help = EXAMPLE)]
     Build(Build),
     /// Add documents to a store; one whose id is there and whose text differs takes the old one's place

@@ -9,6 +9,7 @@ mod quantizing;
 mod recipes;
 mod runs;
 mod scoring;
+mod states;
 
 use std::path::Path;
 

@@ -74,10 +74,10 @@ pub struct StateWriter {
 }
 
 impl StateWriter {
-    /// Begins a store, or goes on with one whose building was interrupted.
+    /// Begins a store, or goes on with one that was begun.
     ///
     /// # Errors
-    /// A complete store, or something else, under this name; another model or storage than it was begun with; a second writer.
+    /// Something else under this name; another model or storage than it was begun with; a second writer.
     pub fn build(dir: &Path, encoder: &SplitEncoder, storage: RowStorage) -> Result<Self> {
         if !StatesManifest::is_in(dir) {
             let is_empty = |dir: &Path| {
@@ -97,10 +97,6 @@ impl StateWriter {
         }
         let writer = Self::open(dir)?;
         writer.manifest.check_model(dir, encoder)?;
-        if writer.manifest.complete {
-            let what = "is complete: add to it with `sverka states append`, or build another one under another name";
-            return Err(Error::setting("--out", dir.display(), what));
-        }
         if writer.manifest.storage != storage {
             let what = format!("this store was begun in {}: give that, or another name", writer.manifest.storage);
             return Err(Error::setting("--storage", storage, what));
@@ -262,13 +258,17 @@ impl StateWriter {
     }
 
     /// Writes segments without the deleted documents and removes the old ones; gives the bytes that are free again. Readers that have the old
-    /// ones open keep them.
+    /// ones open keep them. One segment without a deleted document stays as it is.
     ///
     /// # Errors
     /// The system's; then the old segments stay.
     pub fn compact(&mut self, progress: &dyn Fn(u64, u64)) -> Result<u64> {
         let before: u64 = self.manifest.segments.iter().map(|segment| segment.rows_bytes).sum();
         let all = self.places.len() as u64;
+        if self.manifest.segments.len() <= 1 && self.manifest.segments.iter().all(|segment| segment.deleted.is_empty())
+        {
+            return Ok(0);
+        }
         let (mut manifest, mut done, mut new) = (self.manifest.clone(), 0, None);
         manifest.segments.clear();
         let mut places = HashMap::new();
