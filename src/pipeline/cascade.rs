@@ -236,8 +236,8 @@ impl Scorer {
         spent: &dyn Fn() -> bool,
     ) -> Result<Option<(Vec<Hit>, usize)>> {
         let listwise = self.bundle.is_listwise();
-        if listwise && hits.len() < 2 {
-            return Ok(Some((hits.to_vec(), 0))); // nothing to compare with
+        if hits.is_empty() || (listwise && hits.len() < 2) {
+            return Ok(Some((hits.to_vec(), 0))); // nothing to score, or to compare with
         }
         if spent() {
             return Ok(None);
