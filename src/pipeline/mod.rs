@@ -231,6 +231,4 @@ fn check_weight(weight: f32) -> Result<()> {
 }
 
 #[cfg(test)]
-mod cascade_tests;
-#[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::*;
+use super::super::*;
 use crate::bundle::{Architecture, Bundle, Manifest};
 use crate::index::states::{RowStorage, StateWriter};
 use crate::nn::{Device, Dtype};
@@ -66,7 +66,7 @@ fn each_stage_orders_what_the_one_before_left_and_keeps_its_k() {
     assert_eq!(ran.hits.iter().map(|hit| hit.document).collect::<Vec<_>>(), compared.kept);
     let nothing = run(&pipeline, "");
     assert_eq!((nothing.hits.len(), nothing.stages.len()), (0, 3), "a query without a word finds nothing");
-    assert_eq!(run(&pipeline, "зелёный").hits.len(), 1, "one document has no other to be compared with");
+    assert_eq!(run(&pipeline, "Acer").hits.len(), 1, "one document has no other to be compared with");
 }
 
 #[test]
