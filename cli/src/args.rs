@@ -46,6 +46,8 @@ pub enum Verb {
     Attention(crate::attention::Args),
     Layers(crate::layers::Args),
     Neurons(crate::neurons::Args),
+    States(crate::states::Args),
+    Run(crate::run::Args),
     Info(crate::info::Args),
     Bench(crate::bench::Args),
     Completions(crate::completions::Args),

@@ -31,9 +31,11 @@ mod output;
 mod pretrain;
 mod quantize;
 mod rank;
+mod run;
 mod score;
 mod search;
 mod signals;
+mod states;
 mod tables;
 mod texts;
 mod tokenizer;
@@ -87,6 +89,8 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Attention(args) => attention::run(args, &output),
         Verb::Layers(args) => layers::run(args, &output),
         Verb::Neurons(args) => neurons::run(args, &output),
+        Verb::States(args) => states::run(args, &global, &output),
+        Verb::Run(args) => self::run::run(args, &global, &output),
         Verb::Info(args) => info::run(args, &output),
         Verb::Bench(args) => bench::run(args, &global, &output),
         Verb::Completions(args) => completions::run(args, &output),

@@ -104,7 +104,7 @@ fn crash(template: &Path, arguments: &[&str], out: &str, again: Option<&[&str]>,
         }
         // a folder that is written at once has all of its files or is not there
         let is_there = left.contains_key(Path::new(out));
-        let is_run_folder = arguments[0] == "train";
+        let is_run_folder = ["train", "states"].contains(&arguments[0]);
         if is_there && !is_run_folder {
             for (name, bytes) in after.iter().filter(|(name, _)| of_output(name)) {
                 let found = left.get(name);
@@ -260,4 +260,19 @@ fn of_an_index_its_update_and_its_compaction() {
         assert!(calls > least, "{arguments:?}: {calls} calls");
         sverka(dir).args(arguments).assert().code(0);
     }
+}
+
+#[test]
+fn of_states() {
+    let dir = template();
+    let dir = dir.path();
+    split_model(dir);
+    let build = ["states", "build", "split", "left.csv", "--out", "store"];
+    assert!(crash(dir, &build, "store", Some(&[]), 1) > 8);
+    sverka(dir).args(build).assert().code(0);
+    write(&dir.join("more.csv"), "id,name,price\n5,red lamp,7\n1,sony camera,1\n");
+    assert!(crash(dir, &["states", "append", "split", "more.csv", "--out", "store"], "store", Some(&[]), 1) > 6);
+    assert!(crash(dir, &["states", "delete", "store", "--id", "3"], "store", Some(&[]), 1) > 2);
+    sverka(dir).args(["states", "delete", "store", "--id", "3"]).assert().code(0);
+    assert!(crash(dir, &["states", "compact", "store"], "store", Some(&[]), 1) > 6);
 }

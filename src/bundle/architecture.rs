@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{Model, cedr, cross_encoder, drmm, dssm, duo, knrm};
+use crate::models::{Model, cedr, cross_encoder, drmm, dssm, duo, knrm, yati};
 use crate::{Error, Result};
 
 /// A model's kind and its own settings, as `sverka.json` and a recipe's `[model]` say it.
@@ -22,11 +22,13 @@ pub enum Architecture {
     Drmm(drmm::Config),
     /// Kernels or histograms over an encoder's states, joined by its first token.
     Cedr(cedr::Config),
+    /// Lower layers that read query and document apart.
+    Yati(yati::Config),
 }
 
 impl Architecture {
     /// All names.
-    pub const NAMES: [&str; 6] = ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr"];
+    pub const NAMES: [&str; 7] = ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr", "yati"];
 
     /// The model of this kind.
     pub fn model(&self) -> Box<dyn Model> {
@@ -37,6 +39,7 @@ impl Architecture {
             Architecture::Knrm(config) => Box::new(knrm::Knrm(*config)),
             Architecture::Drmm(config) => Box::new(drmm::Drmm(*config)),
             Architecture::Cedr(config) => Box::new(cedr::Cedr(*config)),
+            Architecture::Yati(config) => Box::new(yati::Yati(*config)),
         }
     }
 

@@ -169,8 +169,12 @@ impl Checkpoint {
         // training draws heads, and copies a second encoder from the first
         let may_be_absent = match module {
             Module::Encoder { copy_of, .. } => copy_of.is_some(),
-            Module::Words { .. } => false,
-            Module::Pooler | Module::MaskedHead | Module::Affine { .. } | Module::Values { .. } => true,
+            Module::Words { .. } | Module::Segments => false,
+            Module::Pooler
+            | Module::MaskedHead
+            | Module::Restore { .. }
+            | Module::Affine { .. }
+            | Module::Values { .. } => true,
         };
         if purpose == Purpose::Start && may_be_absent && !is_there {
             return Ok(());

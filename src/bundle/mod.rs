@@ -23,6 +23,7 @@ mod manifest;
 mod matcher;
 mod recalibrate;
 mod sentence;
+mod split;
 mod surgery;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub use export::{Export, export};
 pub use language_model::{LanguageModel, LanguageStart, Prediction, save_language_model};
 pub use manifest::{Manifest, Quantized, VERSION};
 pub use surgery::{NewSegments, grow_segments, level_segments, prune_embeddings, take_layers};
+pub use split::{EncodedQuery, Halves, SplitEncoder};
 
 pub use crate::nn::weights::Storage;
 
@@ -246,7 +248,8 @@ fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<Te
         let remedy = format!("train it with model.segments = {needed} in the recipe, or text.one_segment = true");
         return Err(Error::model(&dir.join(directory::CONFIG), "type_vocab_size", what, remedy));
     }
-    let tokenizer = TextEncoder::open(dir, rendering.clone())?;
+    let room = manifest.architecture.model().split().map(|split| split.query_room(rendering.max_tokens));
+    let tokenizer = TextEncoder::open(dir, rendering.clone())?.with_query_room(room)?;
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("is {}, and the tokenizer has {} tokens", config.vocab_size, tokenizer.vocab_size());
         return Err(wrong(directory::CONFIG, "vocab_size", what));

@@ -16,6 +16,7 @@ mod strings;
 mod tests;
 mod vectors;
 mod writer;
+pub mod states;
 
 pub use analyse::Analysis;
 pub use bm25::{Bm25, Bm25Settings};

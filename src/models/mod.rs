@@ -4,6 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | `cross_encoder` (mono) | at layer 0 | no | the pair |
 //! | `duo` | at layer 0, two documents at a time | no | the whole list |
+//! | `yati` | after some layers | yes, below them | the pair |
 //! | `cedr` | at layer 0, and in a matrix of similar tokens after every layer | no | the pair |
 //! | `knrm`, `drmm` | in a matrix of similar tokens, over static vectors or an encoder's | no | the pair |
 //! | `dssm` | after the last layer | yes | the pair |
@@ -17,10 +18,12 @@ pub mod cross_encoder;
 pub mod drmm;
 pub mod dssm;
 pub mod duo;
+mod halves;
 pub mod interaction;
 pub mod knrm;
 pub mod masked_lm;
 pub mod net;
+pub mod yati;
 
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -137,6 +140,10 @@ pub trait Model: Send + Sync {
     fn score(&self, scorer: &Scorer, lists: &[TokenizedList]) -> Result<Vec<Vec<f32>>>;
     /// Vectors of texts, if query and document do not meet in the encoder; `document`: of documents, else of queries.
     fn vectors(&self, _scorer: &Scorer, _texts: &[&TokenizedSide], _document: bool) -> Option<Result<Vectors>> {
+        None
+    }
+    /// The model as one whose documents' states can be stored, if it is one.
+    fn split(&self) -> Option<&yati::Yati> {
         None
     }
 }

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::bert::{self, Config, Family};
 use crate::losses::masked_tokens;
+use super::halves::Restore;
 use crate::nn::encoder::{Encoder, Request, Rows, Start};
 use crate::nn::kernels::{self, Unit};
 use crate::nn::layer_grad::{Arena, ParamRef};
@@ -60,6 +61,15 @@ pub enum Module {
     /// BERT's head of masked tokens: a linear layer `[h, h]`, a LayerNorm, and the bias `[vocab_size]` of a decoder that is tied to the
     /// table of words of the encoder under BERT's own names.
     MaskedHead,
+    /// The encoder's table of segments, for states that get a segment late.
+    Segments,
+    /// From few values back to a state: a linear layer `[h, inputs]` and a LayerNorm, `{name}.dense` and `{name}.LayerNorm`.
+    Restore {
+        /// Its name.
+        name: &'static str,
+        /// Values that it starts from.
+        inputs: usize,
+    },
 }
 
 /// How many inputs a linear layer has: `states * h + layers * (l + 1) + features`, for an encoder of `l` layers, `h` wide.
@@ -118,6 +128,16 @@ impl Module {
                 arrays.push((bert::DECODER_BIAS.into(), vec![config.vocab_size]));
                 arrays
             }
+            Module::Segments => {
+                vec![(format!("{}{}", bert::PREFIX, bert::SEGMENTS), vec![config.type_vocab_size, config.hidden_size])]
+            }
+            Module::Restore { name, inputs } => {
+                let mut arrays = affine(&format!("{name}.dense"), config.hidden_size, *inputs);
+                arrays.extend(
+                    ["weight", "bias"].map(|kind| (format!("{name}.LayerNorm.{kind}"), vec![config.hidden_size])),
+                );
+                arrays
+            }
             Module::Values { name, init } => vec![(name.to_string(), vec![init.len()])],
             Module::Affine { name, outputs, inputs } => {
                 let there = found.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
@@ -148,13 +168,13 @@ pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed
         if let Module::Values { name, init } = module {
             weights.0.entry(name.to_string()).or_insert(Array::new(vec![init.len()], init.clone()));
         }
-        if matches!(module, Module::Encoder { .. } | Module::Words { .. } | Module::Values { .. }) {
+        if matches!(module, Module::Encoder { .. } | Module::Words { .. } | Module::Values { .. } | Module::Segments) {
             continue;
         }
         for (name, shape) in module.arrays(config, weights) {
             let n = shape.iter().product();
             let data = match shape.len() {
-                1 if name == bert::TRANSFORM_NORM[0] => vec![1.0; n],
+                1 if name.ends_with("LayerNorm.weight") => vec![1.0; n],
                 1 => vec![0.0; n],
                 _ => normal(&mut rng, n, config.initializer_range),
             };
@@ -208,25 +228,26 @@ pub fn check(modules: &[Module], config: &Config, weights: &Weights) -> Result<(
 /// A model's arrays, ready to compute.
 pub struct Net {
     config: Config,
-    dtype: Dtype,
+    pub(super) dtype: Dtype,
     /// What training changes; `None` in serving.
-    trained: Option<Trained>,
+    pub(super) trained: Option<Trained>,
     packed: Mutex<Packed>,
 }
 
-struct Trained {
-    parameters: Parameters,
+pub(super) struct Trained {
+    pub(super) parameters: Parameters,
     /// Memory of training steps.
-    arena: Arc<Arena>,
+    pub(super) arena: Arc<Arena>,
 }
 
 /// Modules packed for inference. In training they are made when a pass needs them and dropped when parameters change.
 #[derive(Default, Clone)]
-struct Packed {
-    encoders: BTreeMap<&'static str, Arc<Encoder>>,
+pub(super) struct Packed {
+    pub(super) encoders: BTreeMap<&'static str, Arc<Encoder>>,
     affines: BTreeMap<&'static str, Arc<Linear>>,
+    pub(super) restores: BTreeMap<&'static str, Arc<Restore>>,
     /// Values and tables of words, the latter by their encoder's prefix.
-    values: BTreeMap<&'static str, Arc<Vec<f32>>>,
+    pub(super) values: BTreeMap<&'static str, Arc<Vec<f32>>>,
 }
 
 impl Packed {
@@ -247,6 +268,12 @@ impl Packed {
             }
             Module::Values { name, .. } => {
                 self.values.insert(name, from.kept(name)?);
+            }
+            Module::Segments => {
+                self.values.insert(bert::SEGMENTS, from.kept(&format!("{}{}", bert::PREFIX, bert::SEGMENTS))?);
+            }
+            Module::Restore { name, .. } => {
+                self.restores.insert(name, Arc::new(Restore::new(name, from, config.layer_norm_eps)?));
             }
             Module::Affine { name, .. } => {
                 self.affines.insert(name, Arc::new(linear(name, from)?));
@@ -269,7 +296,7 @@ impl Packed {
     }
 }
 
-fn linear(name: &str, from: &dyn bert::Source) -> Result<Linear> {
+pub(super) fn linear(name: &str, from: &dyn bert::Source) -> Result<Linear> {
     let mut linear = Linear::default();
     let (weight, bias) = (from.matrix(&format!("{name}.weight"))?, from.vector(&format!("{name}.bias"))?);
     linear.pack(Dtype::F32, &[weight], &[bias]);
@@ -348,7 +375,7 @@ impl Net {
     }
 
     /// A packed module, made of the parameters if it is not there.
-    fn packed<T: Clone>(&self, module: &Module, get: impl Fn(&Packed) -> Option<T>) -> Result<T> {
+    pub(super) fn packed<T: Clone>(&self, module: &Module, get: impl Fn(&Packed) -> Option<T>) -> Result<T> {
         let mut packed = self.packed.lock().expect("no panic holds the packed modules");
         if let Some(found) = get(&packed) {
             return Ok(found);
@@ -369,8 +396,8 @@ impl Net {
 
 /// One forward pass through a [`Net`]: what a model's forward function is written in.
 pub struct Pass<'a> {
-    net: &'a Net,
-    mode: Mode,
+    pub(super) net: &'a Net,
+    pub(super) mode: Mode,
 }
 
 /// Site of the dropout before a classifier.

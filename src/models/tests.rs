@@ -268,7 +268,7 @@ pub(super) fn pair_examples() -> Vec<Example> {
         let segments = (0..ids.len() as u32).map(|at| u32::from(at > q + 1)).collect();
         let spans = vec![span(0, 1, 1 + q), span(1, 2 + q, 2 + q + d)];
         Example {
-            texts: vec![Encoding { ids, segments, spans, truncated: 0 }],
+            texts: vec![Encoding { ids, segments, spans, ..Encoding::default() }],
             target: (number % 2) as f32,
             ..Example::default()
         }

@@ -20,12 +20,16 @@
 pub mod assignment;
 pub mod candidates;
 pub mod parts;
+pub mod cascade;
+pub mod plan;
 pub mod quality;
 pub mod ranking;
 pub mod stages;
 pub mod work;
 
 pub use parts::{ListMatching, PART, parts_done, run_lists};
+pub use cascade::{Pipeline, QueryRun, StageRun};
+pub use plan::Plan;
 pub use quality::{Labels, MatchQuality, Shares};
 pub use ranking::{RankingOptions, RetrievalReport, evaluate_ranking};
 pub use stages::Stage;

@@ -1,3 +1,5 @@
+mod cascade;
+
 use std::cell::RefCell;
 
 use super::*;

@@ -25,13 +25,15 @@ const CHUNK: usize = 8 << 10;
 /// A word is only cut in two past this length.
 const LONGEST_WORD: usize = 64 << 10;
 /// No word.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// Turns records and texts into token ids. Cheap to clone.
 #[derive(Clone)]
 pub struct TextEncoder {
     pub(super) files: Arc<Files>,
-    config: TextConfig,
+    pub(super) config: TextConfig,
+    /// Tokens of the query's half, where query and document are read apart first.
+    pub(super) query_room: Option<usize>,
 }
 
 /// How Python reads pairs with a plain folder's tokenizer.
@@ -60,15 +62,15 @@ pub struct Piece {
 #[derive(Debug, Clone, Default)]
 pub struct TokenizedSide {
     /// The first `max_tokens` token ids, `[t]`.
-    ids: Vec<u32>,
+    pub(super) ids: Vec<u32>,
     /// Each token's own segments, in the first text and in those after it; empty where no field has one.
-    own: Vec<[u32; 2]>,
+    pub(super) own: Vec<[u32; 2]>,
     /// Each token's index in `words` or [`NONE`]; empty where shared words are not marked.
-    word: Vec<u32>,
+    pub(super) word: Vec<u32>,
     /// All words of the text, also those whose tokens are cut.
-    words: Words,
+    pub(super) words: Words,
     /// Tokens of the whole text.
-    total: usize,
+    pub(super) total: usize,
     /// Those of them that are unknown.
     unknown: usize,
     /// Letters and digits of the whole text, in bytes.
@@ -76,7 +78,7 @@ pub struct TokenizedSide {
     /// Those of them that are in unknown tokens or of a script that the vocabulary has not learnt.
     unread: usize,
     /// Fields: where each ends among the tokens that are kept.
-    fields: Vec<u32>,
+    pub(super) fields: Vec<u32>,
 }
 
 impl TokenizedSide {
@@ -113,7 +115,7 @@ impl TextEncoder {
                 format!("a pair takes {special} special tokens and one of each side; give at least {}", special + 2);
             return Err(Error::setting("text.max_tokens", rendering.max_tokens, what));
         }
-        Ok(TextEncoder { files: Arc::new(files), config: rendering })
+        Ok(TextEncoder { files: Arc::new(files), config: rendering, query_room: None })
     }
 
     /// From files in memory.
@@ -163,7 +165,7 @@ impl TextEncoder {
     /// The same tokenizer for a table whose columns have other names.
     pub fn with_fields(&self, fields: Vec<String>) -> Self {
         let config = TextConfig { fields, ..self.config.clone() };
-        TextEncoder { files: self.files.clone(), config }
+        TextEncoder { files: self.files.clone(), config, query_room: self.query_room }
     }
 
     /// Rows the model's embedding table needs: the highest id plus one.
@@ -268,12 +270,18 @@ impl TextEncoder {
 
     /// Whether texts of these sides fit into one sequence whole.
     pub fn fits(&self, sides: &[&TokenizedSide]) -> bool {
+        if let (Some(room), [query, document]) = (self.query_room, sides) {
+            return self.halves_fit(query, document, room);
+        }
         let tokens: usize = sides.iter().map(|side| side.total).sum();
         tokens + self.files.template.special(sides.len()) <= self.config.max_tokens
     }
 
     /// [`encode`](Self::encode) of one to three texts that were tokenized before.
     pub fn join(&self, sides: &[&TokenizedSide]) -> Encoding {
+        if let (Some(room), [query, document]) = (self.query_room, sides) {
+            return self.join_halves(query, document, room);
+        }
         let (template, special) = (&self.files.template, self.files.template.special(sides.len()));
         let room = self.config.max_tokens.saturating_sub(special);
         let mut kept = [0; 3];
@@ -287,6 +295,7 @@ impl TextEncoder {
             segments: Vec::with_capacity(tokens + special),
             spans: Vec::with_capacity(sides.len() + sides.iter().map(|side| side.fields()).sum::<usize>()),
             truncated: (all - tokens) as u32,
+            ..Encoding::default()
         };
         let marks = match (self.config.overlap_segments, sides) {
             (true, [query, document]) => {
@@ -372,13 +381,13 @@ fn fit(left: usize, right: usize, room: usize) -> (usize, usize) {
     }
 }
 
-fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
+pub(super) fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
     encoding.ids.extend_from_slice(ids);
     encoding.segments.resize(encoding.ids.len(), segment);
 }
 
 /// Appends the first `kept` tokens of a text; `segments` are those of its plain, shared, near and differing words and its shared codes.
-fn push_side(
+pub(super) fn push_side(
     encoding: &mut Encoding,
     input: u8,
     side: &TokenizedSide,

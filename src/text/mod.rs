@@ -7,6 +7,7 @@
 //!
 //! Refused: a normaliser of our own before the tokenizer (a checkpoint knows the text it was pretrained on), and padding
 //! (sequences travel packed, see [`batch`]).
+mod apart;
 pub mod batch;
 pub mod encoder;
 mod fields;

@@ -11,6 +11,7 @@ mod recipes;
 mod runs;
 mod scoring;
 mod tokenizers;
+mod states;
 
 use std::path::Path;
 
