@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 11] = [
     &["models"],
     &["bundle"],
     &["index"],
-    &["train", "pipeline"],
+    &["train", "pipeline", "boost"],
     &["testing"],
 ];
 const LONGEST: usize = 800;

@@ -40,6 +40,8 @@ pub enum Verb {
     Info(crate::info::Args),
     Bench(crate::bench::Args),
     Completions(crate::completions::Args),
+    #[cfg(feature = "boosting")]
+    Boost(crate::boost::Args),
 }
 
 /// Flags of every verb, as typed.

@@ -10,6 +10,8 @@
 
 mod args;
 mod bench;
+#[cfg(feature = "boosting")]
+mod boost;
 mod calibrate;
 mod compare;
 mod completions;
@@ -73,5 +75,7 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Info(args) => info::run(args, &output),
         Verb::Bench(args) => bench::run(args, &global, &output),
         Verb::Completions(args) => completions::run(args, &output),
+        #[cfg(feature = "boosting")]
+        Verb::Boost(args) => boost::run(args, &global, &output),
     }
 }

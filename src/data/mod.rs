@@ -53,6 +53,7 @@ mod stream;
 mod table;
 mod topics;
 mod trec;
+mod features;
 mod write;
 mod xml;
 
@@ -69,6 +70,7 @@ pub use stream::{PairStream, stream_pairs};
 pub use table::read_table;
 pub use topics::{read_topics, write_topics};
 pub use trec::{read_qrels, read_run, write_qrels, write_run};
+pub use features::write_features;
 pub use write::MatchWriter;
 
 use crate::{Error, Result};

@@ -49,8 +49,12 @@ pub struct Example {
     pub texts: Vec<Encoding>,
     /// 1 for a match, 0 for none, or between. Of a triple: 1 if the first document is the better one.
     pub target: f32,
-    /// Of a list: how relevant each document is, one a sequence; empty otherwise.
+    /// Of a list: how relevant each document is, one a document; empty otherwise.
     pub grades: Vec<f32>,
+    /// What a teacher makes of each document; empty without one.
+    pub teacher: Vec<f32>,
+    /// Which cluster of equal things the query and its match are of.
+    pub cluster: u32,
 }
 
 impl Example {
@@ -79,14 +83,22 @@ impl LossSettings<'_> {
     pub fn of_pairs(&self, examples: &[&Example], logits: impl FnOnce(&Batch) -> Result<Tensor>) -> Result<Tensor> {
         let batch: Batch = examples.iter().flat_map(|e| &e.texts).collect();
         let scores = logits(&batch)?;
-        if self.loss.of_lists() {
+        if self.loss.of_lists() || self.loss.wants_teacher() {
             let lengths: Vec<usize> = examples.iter().map(|e| e.texts.len()).collect();
-            let grades: Vec<f32> = examples.iter().flat_map(|e| e.grades.iter().copied()).collect();
-            let lists = ScoredLists { scores: &scores, lengths: &lengths, grades: &grades, weights: self.weights };
-            return self.loss.over_lists(&lists);
+            return self.of_lists(examples, &scores, &lengths);
         }
         let targets: Vec<f32> = examples.iter().map(|e| e.target).collect();
         self.loss.of_pairs(&scores, &targets, self.weights, self.label_smoothing)
+    }
+    /// The loss of lists with their scores `[n]`, one after the other.
+    ///
+    /// # Errors
+    /// Lengths that do not fit the scores.
+    pub fn of_lists(&self, examples: &[&Example], scores: &Tensor, lengths: &[usize]) -> Result<Tensor> {
+        let grades: Vec<f32> = examples.iter().flat_map(|e| e.grades.iter().copied()).collect();
+        let teacher: Vec<f32> = examples.iter().flat_map(|e| e.teacher.iter().copied()).collect();
+        let lists = ScoredLists { scores, lengths, grades: &grades, weights: self.weights };
+        self.loss.over_taught(&lists, &teacher)
     }
 }
 

@@ -328,7 +328,7 @@ impl Sampler {
                 let texts = documents.iter().map(|at| text.join(&[query, at].map(|at| &self.side(*at).tokens)));
                 let mut grades = vec![0.0; documents.len()];
                 grades[0] = 1.0;
-                Example { texts: texts.collect(), target: 1.0, grades }
+                Example { texts: texts.collect(), target: 1.0, grades, ..Example::default() }
             };
             yes.iter().map(&mut of_match).collect::<Vec<_>>()
         };
