@@ -32,6 +32,7 @@ pub enum Verb {
     Compare(crate::compare::Args),
     Rank(crate::rank::Args),
     Score(crate::score::Args),
+    Table(crate::table::Args),
     Calibrate(crate::calibrate::Args),
     Quantize(crate::quantize::Args),
     Init(crate::init::Args),

@@ -28,6 +28,7 @@ mod quantize;
 mod rank;
 mod score;
 mod signals;
+mod table;
 mod tables;
 mod tokenizer;
 mod train;
@@ -66,6 +67,7 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Eval(args) => eval::run(args, &global, &output),
         Verb::Compare(args) => compare::run(args, &output),
         Verb::Rank(args) => rank::run(args, &global, &output),
+        Verb::Table(args) => table::run(args, &global, &output),
         Verb::Score(args) => score::run(args, &global, &output),
         Verb::Calibrate(args) => calibrate::run(args, &global, &output),
         Verb::Quantize(args) => quantize::run(args, &global, &output),

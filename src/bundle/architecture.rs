@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{Model, cedr, cross_encoder, drmm, dssm, duo, knrm};
+use crate::models::{Model, cedr, conv_knrm, cross_encoder, drmm, dssm, duo, knrm, pacrr};
 use crate::{Error, Result};
 
 /// A model's kind and its own settings, as `sverka.json` and a recipe's `[model]` say it.
@@ -18,6 +18,10 @@ pub enum Architecture {
     Duo,
     /// Kernels over a similarity matrix.
     Knrm(knrm::Config),
+    /// Kernels over similarities of n-grams.
+    ConvKnrm(conv_knrm::Config),
+    /// Patterns of a similarity matrix.
+    Pacrr(pacrr::Config),
     /// Histograms over a similarity matrix.
     Drmm(drmm::Config),
     /// Kernels or histograms over an encoder's states, joined by its first token.
@@ -26,7 +30,8 @@ pub enum Architecture {
 
 impl Architecture {
     /// All names.
-    pub const NAMES: [&str; 6] = ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr"];
+    pub const NAMES: [&str; 8] =
+        ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr", "conv_knrm", "pacrr"];
 
     /// The model of this kind.
     pub fn model(&self) -> Box<dyn Model> {
@@ -35,6 +40,8 @@ impl Architecture {
             Architecture::Dssm(config) => Box::new(dssm::Dssm(*config)),
             Architecture::Duo => Box::new(duo::Duo),
             Architecture::Knrm(config) => Box::new(knrm::Knrm(*config)),
+            Architecture::ConvKnrm(config) => Box::new(conv_knrm::ConvKnrm(*config)),
+            Architecture::Pacrr(config) => Box::new(pacrr::Pacrr(*config)),
             Architecture::Drmm(config) => Box::new(drmm::Drmm(*config)),
             Architecture::Cedr(config) => Box::new(cedr::Cedr(*config)),
         }

@@ -65,6 +65,7 @@ pub use detect::{detect, guess_links};
 pub use ms_marco::{Triple, read_ms_marco, read_queries, read_triples, write_queries};
 pub use query_texts::read_query_texts;
 pub use source::{Parts, Source, read_pairs};
+pub use rows::{PlainRow, read_rows};
 pub use squad::read_squad;
 pub use stream::{PairStream, stream_pairs};
 pub use table::read_table;

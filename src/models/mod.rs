@@ -5,7 +5,7 @@
 //! | `cross_encoder` (mono) | at layer 0 | no | the pair |
 //! | `duo` | at layer 0, two documents at a time | no | the whole list |
 //! | `cedr` | at layer 0, and in a matrix of similar tokens after every layer | no | the pair |
-//! | `knrm`, `drmm` | in a matrix of similar tokens, over static vectors or an encoder's | no | the pair |
+//! | `knrm`, `conv_knrm`, `drmm`, `pacrr` | in a matrix of similar tokens, over static vectors or an encoder's | no | the pair |
 //! | `dssm` | after the last layer | yes | the pair |
 //!
 //! A model file says what the model is made of ([`Model::modules`]), how its texts become sequences ([`Model::reads`]), and has one
@@ -13,6 +13,7 @@
 //! the encoder's arrays) is below it, in [`net`], [`bert`] and [`interaction`].
 pub mod bert;
 pub mod cedr;
+pub mod conv_knrm;
 pub mod cross_encoder;
 pub mod drmm;
 pub mod dssm;
@@ -20,6 +21,7 @@ pub mod duo;
 pub mod interaction;
 pub mod knrm;
 pub mod net;
+pub mod pacrr;
 
 use candle_core::Tensor;
 use rayon::prelude::*;

@@ -110,7 +110,7 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     let mut owner = if run_dir.exists() { Some(Owner::of(run_dir)?) } else { None };
     let model = recipe.model.architecture()?.model();
     let (config, weights, tokenizer) = start(recipe, &*model, progress)?;
-    let corpus = Corpus::read(recipe, &tokenizer, model.reads())?;
+    let corpus = Corpus::read_for(recipe, &tokenizer, model.reads(), begun.then_some(run_dir))?;
     describe(&corpus, recipe, progress);
     let labels = &corpus.valid.labels;
     if !(labels.contains(&true) && labels.contains(&false)) {
@@ -121,6 +121,7 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     if !begun {
         begin(recipe, run_dir, &mut owner)?;
     }
+    corpus.teacher.keep(run_dir)?;
     let mut objective =
         RankingObjective { model: &*model, net, text: &tokenizer, corpus: &corpus, settings: &recipe.train };
     let state = trainer::fit(&mut objective, &recipe.train, run_dir, resume, progress)?;
