@@ -121,11 +121,10 @@ pub fn train_recipe(
     let bar = output.bar(STEPS, "{bar:24} {percent:>3}% {msg}");
     let stop = Stop::listen().map_err(|e| Error::Internal { op: "listen to signals", what: e.to_string() })?;
     let progress = Bar { output, bar, best: Mutex::new(None), stop };
-    let outcome =
-        sverka::train::train(recipe, run, resume, &progress).map_err(|e| match progress.stop.signal() {
-            Some(signal) => Failure::Stopped(signal, e.to_string()),
-            None => e.into(),
-        })?;
+    let outcome = sverka::train::train(recipe, run, resume, &progress).map_err(|e| match progress.stop.signal() {
+        Some(signal) => Failure::Stopped(signal, e.to_string()),
+        None => e.into(),
+    })?;
     progress.bar.finish_and_clear();
     Ok(outcome)
 }

@@ -68,9 +68,11 @@ impl Scorer {
             let mut parts = full.components().rev().map(|part| part.as_os_str().to_string_lossy().into_owned());
             let last = parts.next().unwrap_or_default();
             let base = if last == "model" { parts.next().unwrap_or(last) } else { last };
-            let base: String = base.chars().map(|c| if c.is_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect();
+            let base: String =
+                base.chars().map(|c| if c.is_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect();
             let taken = |name: &str| scorers.iter().any(|scorer| scorer.name == name);
-            let name = (1..).map(|i| if i == 1 { base.clone() } else { format!("{base}-{i}") }).find(|name| !taken(name));
+            let name =
+                (1..).map(|i| if i == 1 { base.clone() } else { format!("{base}-{i}") }).find(|name| !taken(name));
             let bundle = Bundle::open(dir, dtype, device)?;
             scorers.push(Scorer { name: name.unwrap_or(base), dir: dir.clone(), bundle });
         }
@@ -195,7 +197,8 @@ impl Booster {
         let (_, groups) = pairs_of(set);
         let names = features.names();
         let rising: Vec<usize> = (0..scorers.len()).collect();
-        let rows = trees::Rows { values: &values, width: names.len(), labels: &labels, groups: &groups, rising: &rising };
+        let rows =
+            trees::Rows { values: &values, width: names.len(), labels: &labels, groups: &groups, rising: &rising };
         let trees::Grown { trees, rounds, held_out } = Trees::grow(&rows, growth)?;
         let calibration = Calibration::fit(Method::Platt, &held_out, &labels)?;
         let probabilities: Vec<f32> = held_out.iter().map(|margin| calibration.probability(*margin)).collect();
@@ -269,7 +272,12 @@ impl Booster {
             [(MODEL, &manifest.sha256[0], sha256(&read(MODEL)?)), (FEATURES, &manifest.sha256[1], sha256(&text))]
         {
             if *known != found {
-                return Err(Error::model(&dir.join(name), "SHA-256", "is another than boost.json was written for", REMEDY));
+                return Err(Error::model(
+                    &dir.join(name),
+                    "SHA-256",
+                    "is another than boost.json was written for",
+                    REMEDY,
+                ));
             }
         }
         let FeatureFile { features, names, words } = serde_json::from_slice(&text).map_err(damaged(FEATURES))?;
@@ -327,7 +335,8 @@ impl Ranker for Booster {
             .map(|list| (as_record(&list.query), list.candidates.iter().map(as_record).collect()))
             .collect();
         let pairs: Pairs = records.iter().flat_map(|(q, all)| all.iter().map(move |c| (q, c))).collect();
-        let mut noted: Vec<Score> = pairs.iter().map(|_| Score { value: 0.0, truncated: false, readable: true }).collect();
+        let mut noted: Vec<Score> =
+            pairs.iter().map(|_| Score { value: 0.0, truncated: false, readable: true }).collect();
         let mut scores = Vec::with_capacity(self.scorers.len());
         for scorer in &self.scorers {
             let own: Vec<Score> = scorer.bundle.score(lists)?.into_iter().flatten().collect();
@@ -337,7 +346,9 @@ impl Ranker for Booster {
             }
             scores.push(own.into_iter().map(|score| score.value).collect());
         }
-        let blank = |record: &Record| self.features.fields.iter().all(|f| record.get(&f.name).is_none_or(|v| v.trim().is_empty()));
+        let blank = |record: &Record| {
+            self.features.fields.iter().all(|f| record.get(&f.name).is_none_or(|v| v.trim().is_empty()))
+        };
         let margins = self.trees.margins(&self.features.rows(&pairs, &scores))?;
         for ((noted, margin), (left, right)) in noted.iter_mut().zip(margins).zip(&pairs) {
             noted.value = margin;

@@ -10,8 +10,8 @@ use hessboost::metric::EvalMetric;
 use hessboost::model::{BoostedModel, ImportanceType, Iterations, ModelFormat};
 use hessboost::objective::{LambdaRank, Objective, RegLoss};
 use hessboost::training::{CrossValidation, CvStopping, Fold};
-use rand::seq::SliceRandom;
 use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 

@@ -64,7 +64,8 @@ fn write_parquet(path: &Path, set: &PairSet, names: &[String], rows: &[f32]) -> 
     let column = |name: &str, kind: Physical, required: bool| {
         let repetition = if required { Repetition::REQUIRED } else { Repetition::OPTIONAL };
         let text = (kind == Physical::BYTE_ARRAY).then_some(LogicalType::String);
-        let built = Type::primitive_type_builder(name, kind).with_repetition(repetition).with_logical_type(text).build();
+        let built =
+            Type::primitive_type_builder(name, kind).with_repetition(repetition).with_logical_type(text).build();
         built.map(Arc::new)
     };
     let schema = || {

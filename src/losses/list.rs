@@ -161,7 +161,10 @@ pub(super) mod tests {
                 assert!((got - want).abs() <= 2e-6 * want.abs().max(1.0), "{got} {want}");
             }
             let short = ScoredLists { weights: &[], ..lists };
-            assert!(matches!(loss(&short, &case.teacher), Err(Error::Shape { .. })), "parts that do not fit are refused");
+            assert!(
+                matches!(loss(&short, &case.teacher), Err(Error::Shape { .. })),
+                "parts that do not fit are refused"
+            );
         }
     }
 }

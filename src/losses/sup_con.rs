@@ -25,8 +25,7 @@ pub fn sup_con(vectors: &Tensor, clusters: &[u32], scale: f32, weights: &[f32]) 
     let own: Vec<f32> = places().map(|(i, j)| if i == j { FAR } else { 0.0 }).collect();
     let partner = |i: usize, j: usize| j != i && clusters[j] == clusters[i];
     let counts: Vec<f32> = (0..n).map(|i| (0..n).filter(|j| partner(i, *j)).count().max(1) as f32).collect();
-    let shares: Vec<f32> =
-        places().map(|(i, j)| if partner(i, j) { weights[i] / counts[i] } else { 0.0 }).collect();
+    let shares: Vec<f32> = places().map(|(i, j)| if partner(i, j) { weights[i] / counts[i] } else { 0.0 }).collect();
     let scores = vectors.matmul(&vectors.t()?)?.affine(f64::from(scale), 0.0)?;
     let scores = (scores + Tensor::from_vec(own, (n, n), device)?)?;
     // the largest score cancels out and needs no gradient

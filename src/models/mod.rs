@@ -6,6 +6,7 @@
 //! | `duo` | at layer 0, two documents at a time | no | the whole list |
 //! | `cedr` | at layer 0, and in a matrix of similar tokens after every layer | no | the pair |
 //! | `knrm`, `conv_knrm`, `drmm`, `pacrr` | in a matrix of similar tokens, over static vectors or an encoder's | no | the pair |
+//! | `detext` | after the last layer, with numbers and categories | yes | the pair |
 //! | `dssm` | after the last layer | yes | the pair |
 //!
 //! A model file says what the model is made of ([`Model::modules`]), how its texts become sequences ([`Model::reads`]), and has one
@@ -15,6 +16,7 @@ pub mod bert;
 pub mod cedr;
 pub mod conv_knrm;
 pub mod cross_encoder;
+pub mod detext;
 pub mod drmm;
 pub mod dssm;
 pub mod duo;
@@ -55,11 +57,17 @@ pub struct Example {
     pub grades: Vec<f32>,
     /// What a teacher makes of each document; empty without one.
     pub teacher: Vec<f32>,
+    /// Of a model that reads columns besides the text: their values, one list a text; empty otherwise.
+    pub inputs: Vec<Vec<String>>,
     /// Which cluster of equal things the query and its match are of.
     pub cluster: u32,
 }
 
 impl Example {
+    /// The columns of a text that are read besides it.
+    pub fn columns(&self, text: usize) -> &[String] {
+        self.inputs.get(text).map_or(&[], Vec::as_slice)
+    }
     /// Tokens of all sequences.
     pub fn tokens(&self) -> usize {
         self.texts.iter().map(|text| text.ids.len()).sum()
@@ -151,6 +159,10 @@ pub trait Model: Send + Sync {
     /// Vectors of texts, if query and document do not meet in the encoder; `document`: of documents, else of queries.
     fn vectors(&self, _scorer: &Scorer, _texts: &[&TokenizedSide], _document: bool) -> Option<Result<Vectors>> {
         None
+    }
+    /// The same model without one of its inputs each, by name, to measure what an input adds; none for a model of text alone.
+    fn without(&self) -> Vec<(String, Box<dyn Model>)> {
+        Vec::new()
     }
 }
 

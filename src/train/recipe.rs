@@ -457,7 +457,8 @@ impl Recipe {
         self.model.init = if there.exists() { there } else { here };
         for path in self.data.sources.iter_mut().filter_map(|s| s.teacher.as_mut()).chain(&mut self.train.teacher) {
             let there = folder.join(&*path);
-            *path = if there.exists() { there } else { std::path::absolute(&*path).map_err(Error::io("resolve", path))? };
+            *path =
+                if there.exists() { there } else { std::path::absolute(&*path).map_err(Error::io("resolve", path))? };
         }
         for source in self.data.sources.iter_mut().map(|s| &mut s.from).chain(&mut self.data.exclude) {
             source.rebase(&folder);

@@ -70,11 +70,14 @@ pub struct Sampler {
 /// A record with the fields that are shown, and no other: a pair made by changing a field that no text shows would teach
 /// a falsehood.
 fn visible(config: &TextConfig, record: &Record) -> Record {
-    let shown: Vec<(&String, &str)> =
-        config.fields.iter().filter_map(|field| Some((field, record.get(field)?))).collect();
-    if shown.is_empty() {
+    let has = |field: &String| record.columns.contains(field);
+    if !config.fields.iter().any(has) {
         return record.clone();
     }
+    // columns that are read besides the text too
+    let besides = config.inputs.iter().filter(|name| !config.fields.contains(name));
+    let shown: Vec<(&String, &str)> =
+        config.fields.iter().chain(besides).filter_map(|field| Some((field, record.get(field)?))).collect();
     let columns = shown.iter().map(|(field, _)| field.to_string()).collect();
     Record { id: record.id.clone(), columns, values: shown.iter().map(|(_, value)| value.to_string()).collect() }
 }
@@ -176,9 +179,11 @@ impl Sampler {
             Err(Error::setting("train.loss", name.trim_matches('"'), what))
         };
         match self.reads {
-            Reads::Towers if !(self.loss == Loss::Bce || self.loss.of_vectors() || self.loss.wants_teacher()) => loss_of(
-                "two towers learn by the softmax over a batch's documents; leave it out, or give triplet, sup_con, or mse, margin_mse or kl with a teacher",
-            ),
+            Reads::Towers if !(self.loss == Loss::Bce || self.loss.of_vectors() || self.loss.wants_teacher()) => {
+                loss_of(
+                    "two towers learn by the softmax over a batch's documents; leave it out, or give triplet, sup_con, or mse, margin_mse or kl with a teacher",
+                )
+            }
             Reads::Triple if self.loss != Loss::Bce && self.loss != Loss::Focal => {
                 loss_of("a duo compares two documents by itself; give bce or focal")
             }
@@ -229,6 +234,10 @@ impl Sampler {
         both.map(|(query, [no, yes])| (query, yes.into_iter().collect(), no.into_iter().collect()))
     }
 
+    /// The records of the training pairs.
+    pub fn records(&self) -> Vec<&Record> {
+        self.sides.iter().map(|side| &side.record).collect()
+    }
     fn text(&self, side: &Side) -> &TextEncoder {
         &self.sources[side.source].text
     }
@@ -329,21 +338,24 @@ impl Sampler {
         let wrong: BTreeMap<u32, Vec<u32>> = self.contrasts().map(|(query, _, no)| (query, no)).collect();
         let drawn = self.drawn(epoch);
         let clusters = if self.loss == Loss::SupCon { self.clusters() } else { BTreeMap::new() };
-        let wanted = |item: &Item| {
-            item.label && (self.loss != Loss::Triplet || wrong.contains_key(&self.side(item.left).same))
-        };
+        let wanted =
+            |item: &Item| item.label && (self.loss != Loss::Triplet || wrong.contains_key(&self.side(item.left).same));
         let matches = drawn.par_iter().filter(|&&i| wanted(&self.items[i]));
         let example = |&i: &usize| {
             let item = &self.items[i];
             let text = self.text(self.side(item.left));
             let alone = |at: u32| text.join(&[&self.side(at).tokens]);
+            let columns = |at: u32| self.side(at).tokens.columns().to_vec();
             let mut texts = vec![alone(item.left), alone(item.right)];
+            let mut inputs = vec![columns(item.left), columns(item.right)];
             if let Some(wrong) = wrong.get(&self.side(item.left).same).filter(|_| self.loss != Loss::SupCon) {
                 let mut rng = generator(&[self.seed, epoch, Purpose::Contrast as u64, i as u64]);
-                texts.push(alone(wrong[rng.random_range(0..wrong.len())]));
+                let other = wrong[rng.random_range(0..wrong.len())];
+                texts.push(alone(other));
+                inputs.push(columns(other));
             }
             let cluster = clusters.get(&self.side(item.left).same).copied().unwrap_or_default();
-            Example { texts, target: 1.0, cluster, ..Example::default() }
+            Example { texts, target: 1.0, cluster, inputs, ..Example::default() }
         };
         matches.map(example).collect()
     }
@@ -435,10 +447,15 @@ impl Sampler {
                 }
                 _ => documents.iter().map(|document| text.join(&[tokens(query), tokens(&document.0)])).collect(),
             };
+            let all = std::iter::once(query).chain(documents.iter().map(|document| &document.0));
+            let inputs = match self.reads {
+                Reads::Towers => all.map(|at| tokens(at).columns().to_vec()).collect(),
+                _ => Vec::new(),
+            };
             let grades: Vec<f32> = documents.iter().map(|document| Pair::grade_of(document.1)).collect();
             let teacher = documents.iter().map(|document| document.2).collect();
             let target = grades.iter().copied().fold(0.0, f32::max);
-            Example { texts, target, grades, teacher, ..Example::default() }
+            Example { texts, target, grades, teacher, inputs, ..Example::default() }
         };
         lists.par_iter().map(example).collect()
     }

@@ -68,8 +68,7 @@ pub fn f1_interval(decisions: &[bool], labels: &[bool], seed: u64) -> Result<[f6
     };
     let n = labels.len();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut values: Vec<f64> =
-        (0..RESAMPLES).map(|_| f1(&mut (0..n).map(|_| rng.random_range(0..n)))).collect();
+    let mut values: Vec<f64> = (0..RESAMPLES).map(|_| f1(&mut (0..n).map(|_| rng.random_range(0..n)))).collect();
     values.sort_by(f64::total_cmp);
     let at = |share: f64| values[((RESAMPLES - 1) as f64 * share).round() as usize];
     Ok([f1(&mut (0..n)), at(0.025), at(0.975)])
@@ -144,7 +143,8 @@ mod tests {
 
     #[test]
     fn an_interval_has_f1_within_it_and_shrinks_with_pairs() {
-        let pairs = |n: usize| -> (Vec<bool>, Vec<bool>) { (0..n).map(|i| (i % 5 < 2, i % 5 < 1 || i % 10 == 7)).unzip() };
+        let pairs =
+            |n: usize| -> (Vec<bool>, Vec<bool>) { (0..n).map(|i| (i % 5 < 2, i % 5 < 1 || i % 10 == 7)).unzip() };
         let (decisions, labels) = pairs(50);
         let [f1, low, high] = f1_interval(&decisions, &labels, 1).unwrap();
         assert!(low < f1 && f1 < high && low > 0.0 && high < 1.0, "{low} {f1} {high}");

@@ -73,7 +73,11 @@ pub fn read_scores(path: &Path, set: &PairSet) -> Result<Taught> {
             }
         }
         _ => {
-            let what = format!("{} rows without left_id and right_id, and the source has {} pairs", rows.len(), set.pairs.len());
+            let what = format!(
+                "{} rows without left_id and right_id, and the source has {} pairs",
+                rows.len(),
+                set.pairs.len()
+            );
             return Err(Error::data(path, None, what, "give a row for each pair in the source's order, or both ids"));
         }
     }
@@ -106,7 +110,8 @@ impl Teacher {
             None => None,
             Some(path) => {
                 let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
-                let damaged = |e: serde_json::Error| Error::data(&path, None, e.to_string(), "delete it: it is made again");
+                let damaged =
+                    |e: serde_json::Error| Error::data(&path, None, e.to_string(), "delete it: it is made again");
                 let cache: Cache = serde_json::from_slice(&bytes).map_err(damaged)?;
                 (cache.weights_sha256 == bundle.weights_sha256()?).then_some(cache.scores)
             }
