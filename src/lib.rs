@@ -18,6 +18,8 @@
 // essays of modules name private items too: they are for readers of the source
 #![allow(rustdoc::private_intra_doc_links)]
 
+#[cfg(feature = "boosting")]
+pub mod boost;
 pub mod bundle;
 pub mod calibrate;
 pub mod data;

@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 12] = [
     &["bundle"],
     &["inspect"],
     &["index"],
-    &["train", "pipeline"],
+    &["train", "pipeline", "boost"],
     &["testing"],
 ];
 const LONGEST: usize = 800;

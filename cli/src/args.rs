@@ -38,6 +38,7 @@ pub enum Verb {
     Search(crate::search::Args),
     Rank(crate::rank::Args),
     Score(crate::score::Args),
+    Table(crate::table::Args),
     Calibrate(crate::calibrate::Args),
     Quantize(crate::quantize::Args),
     Init(crate::init::Args),
@@ -51,6 +52,8 @@ pub enum Verb {
     Info(crate::info::Args),
     Bench(crate::bench::Args),
     Completions(crate::completions::Args),
+    #[cfg(feature = "boosting")]
+    Boost(crate::boost::Args),
 }
 
 /// Flags of every verb, as typed.

@@ -11,6 +11,8 @@
 mod args;
 mod attention;
 mod bench;
+#[cfg(feature = "boosting")]
+mod boost;
 mod calibrate;
 mod compare;
 mod completions;
@@ -36,6 +38,7 @@ mod score;
 mod search;
 mod signals;
 mod states;
+mod table;
 mod tables;
 mod texts;
 mod tokenizer;
@@ -80,6 +83,7 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Index(args) => index::run(args, &global, &output),
         Verb::Search(args) => search::run(args, &global, &output),
         Verb::Rank(args) => rank::run(args, &global, &output),
+        Verb::Table(args) => table::run(args, &global, &output),
         Verb::Score(args) => score::run(args, &global, &output),
         Verb::Calibrate(args) => calibrate::run(args, &global, &output),
         Verb::Quantize(args) => quantize::run(args, &global, &output),
@@ -94,5 +98,7 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Info(args) => info::run(args, &output),
         Verb::Bench(args) => bench::run(args, &global, &output),
         Verb::Completions(args) => completions::run(args, &output),
+        #[cfg(feature = "boosting")]
+        Verb::Boost(args) => boost::run(args, &global, &output),
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{Model, cedr, cross_encoder, drmm, dssm, duo, knrm, yati};
+use crate::models::{Model, cedr, conv_knrm, cross_encoder, detext, drmm, dssm, duo, knrm, pacrr, yati};
+use crate::records::Record;
 use crate::{Error, Result};
 
 /// A model's kind and its own settings, as `sverka.json` and a recipe's `[model]` say it.
@@ -14,10 +15,16 @@ pub enum Architecture {
     CrossEncoder,
     /// Two towers.
     Dssm(dssm::Config),
+    /// Two towers with numbers and categories.
+    Detext(detext::Config),
     /// Two documents compared.
     Duo,
     /// Kernels over a similarity matrix.
     Knrm(knrm::Config),
+    /// Kernels over similarities of n-grams.
+    ConvKnrm(conv_knrm::Config),
+    /// Patterns of a similarity matrix.
+    Pacrr(pacrr::Config),
     /// Histograms over a similarity matrix.
     Drmm(drmm::Config),
     /// Kernels or histograms over an encoder's states, joined by its first token.
@@ -28,19 +35,39 @@ pub enum Architecture {
 
 impl Architecture {
     /// All names.
-    pub const NAMES: [&str; 7] = ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr", "yati"];
+    pub const NAMES: [&str; 10] =
+        ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr", "conv_knrm", "pacrr", "detext", "yati"];
 
     /// The model of this kind.
     pub fn model(&self) -> Box<dyn Model> {
         match self {
             Architecture::CrossEncoder => Box::new(cross_encoder::CrossEncoder),
             Architecture::Dssm(config) => Box::new(dssm::Dssm(*config)),
+            Architecture::Detext(config) => Box::new(detext::Detext { config: config.clone(), without: None }),
             Architecture::Duo => Box::new(duo::Duo),
             Architecture::Knrm(config) => Box::new(knrm::Knrm(*config)),
+            Architecture::ConvKnrm(config) => Box::new(conv_knrm::ConvKnrm(*config)),
+            Architecture::Pacrr(config) => Box::new(pacrr::Pacrr(*config)),
             Architecture::Drmm(config) => Box::new(drmm::Drmm(*config)),
             Architecture::Cedr(config) => Box::new(cedr::Cedr(*config)),
             Architecture::Yati(config) => Box::new(yati::Yati(*config)),
         }
+    }
+
+    /// Columns that it reads besides the text.
+    pub fn inputs(&self) -> Vec<String> {
+        if let Architecture::Detext(config) = self { config.inputs() } else { Vec::new() }
+    }
+
+    /// With what training's records have in those columns.
+    ///
+    /// # Errors
+    /// A column that is not there.
+    pub fn fitted(&self, records: &[&Record]) -> Result<Self> {
+        if let Architecture::Detext(config) = self {
+            return Ok(Architecture::Detext(config.fitted(records)?));
+        }
+        Ok(self.clone())
     }
 
     /// Pooling and similarity of two towers.

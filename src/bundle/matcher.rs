@@ -53,7 +53,7 @@ impl Tokenized {
 }
 
 impl Matcher<'_> {
-    fn scorer(&self) -> Scorer<'_> {
+    pub(super) fn scorer(&self) -> Scorer<'_> {
         Scorer { net: &self.network.net, text: self.text }
     }
 

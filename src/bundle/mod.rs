@@ -125,7 +125,8 @@ impl Bundle {
     /// Its scores as a ranker whose documents are encoded before any query is known; `None` where query and document meet in the
     /// encoder.
     pub fn dual_encoder(&self) -> Option<impl DualEncoder> {
-        (self.network.model.reads() == Reads::Towers).then(|| self.matcher())
+        let has_vectors = self.network.model.vectors(&self.matcher().scorer(), &[], true).is_some();
+        has_vectors.then(|| self.matcher())
     }
     /// A score as the probability of a match, and whether the pair is accepted: not without something to go by in both texts.
     pub fn decide(&self, score: &Score) -> (f32, bool) {

@@ -6,7 +6,8 @@
 //! | `duo` | at layer 0, two documents at a time | no | the whole list |
 //! | `yati` | after some layers | yes, below them | the pair |
 //! | `cedr` | at layer 0, and in a matrix of similar tokens after every layer | no | the pair |
-//! | `knrm`, `drmm` | in a matrix of similar tokens, over static vectors or an encoder's | no | the pair |
+//! | `knrm`, `conv_knrm`, `drmm`, `pacrr` | in a matrix of similar tokens, over static vectors or an encoder's | no | the pair |
+//! | `detext` | after the last layer, with numbers and categories | yes | the pair |
 //! | `dssm` | after the last layer | yes | the pair |
 //!
 //! A model file says what the model is made of ([`Model::modules`]), how its texts become sequences ([`Model::reads`]), and has one
@@ -14,7 +15,9 @@
 //! the encoder's arrays) is below it, in [`net`], [`bert`] and [`interaction`].
 pub mod bert;
 pub mod cedr;
+pub mod conv_knrm;
 pub mod cross_encoder;
+pub mod detext;
 pub mod drmm;
 pub mod dssm;
 pub mod duo;
@@ -23,6 +26,7 @@ pub mod interaction;
 pub mod knrm;
 pub mod masked_lm;
 pub mod net;
+pub mod pacrr;
 pub mod yati;
 
 use candle_core::Tensor;
@@ -53,11 +57,21 @@ pub struct Example {
     pub texts: Vec<Encoding>,
     /// 1 for a match, 0 for none, or between. Of a triple: 1 if the first document is the better one.
     pub target: f32,
-    /// Of a list: how relevant each document is, one a sequence; empty otherwise.
+    /// Of a list: how relevant each document is, one a document; empty otherwise.
     pub grades: Vec<f32>,
+    /// What a teacher makes of each document; empty without one.
+    pub teacher: Vec<f32>,
+    /// Of a model that reads columns besides the text: their values, one list a text; empty otherwise.
+    pub inputs: Vec<Vec<String>>,
+    /// Which cluster of equal things the query and its match are of.
+    pub cluster: u32,
 }
 
 impl Example {
+    /// The columns of a text that are read besides it.
+    pub fn columns(&self, text: usize) -> &[String] {
+        self.inputs.get(text).map_or(&[], Vec::as_slice)
+    }
     /// Tokens of all sequences.
     pub fn tokens(&self) -> usize {
         self.texts.iter().map(|text| text.ids.len()).sum()
@@ -83,14 +97,22 @@ impl LossSettings<'_> {
     pub fn of_pairs(&self, examples: &[&Example], logits: impl FnOnce(&Batch) -> Result<Tensor>) -> Result<Tensor> {
         let batch: Batch = examples.iter().flat_map(|e| &e.texts).collect();
         let scores = logits(&batch)?;
-        if self.loss.of_lists() {
+        if self.loss.of_lists() || self.loss.wants_teacher() {
             let lengths: Vec<usize> = examples.iter().map(|e| e.texts.len()).collect();
-            let grades: Vec<f32> = examples.iter().flat_map(|e| e.grades.iter().copied()).collect();
-            let lists = ScoredLists { scores: &scores, lengths: &lengths, grades: &grades, weights: self.weights };
-            return self.loss.over_lists(&lists);
+            return self.of_lists(examples, &scores, &lengths);
         }
         let targets: Vec<f32> = examples.iter().map(|e| e.target).collect();
         self.loss.of_pairs(&scores, &targets, self.weights, self.label_smoothing)
+    }
+    /// The loss of lists with their scores `[n]`, one after the other.
+    ///
+    /// # Errors
+    /// Lengths that do not fit the scores.
+    pub fn of_lists(&self, examples: &[&Example], scores: &Tensor, lengths: &[usize]) -> Result<Tensor> {
+        let grades: Vec<f32> = examples.iter().flat_map(|e| e.grades.iter().copied()).collect();
+        let teacher: Vec<f32> = examples.iter().flat_map(|e| e.teacher.iter().copied()).collect();
+        let lists = ScoredLists { scores, lengths, grades: &grades, weights: self.weights };
+        self.loss.over_taught(&lists, &teacher)
     }
 }
 
@@ -145,6 +167,10 @@ pub trait Model: Send + Sync {
     /// The model as one whose documents' states can be stored, if it is one.
     fn split(&self) -> Option<&yati::Yati> {
         None
+    }
+    /// The same model without one of its inputs each, by name, to measure what an input adds; none for a model of text alone.
+    fn without(&self) -> Vec<(String, Box<dyn Model>)> {
+        Vec::new()
     }
 }
 

@@ -545,6 +545,18 @@ impl Pass<'_> {
         let rows = x.len() / linear.k;
         Ok(Tensor::from_vec(linear.rows(&x), (rows, linear.n), &Cpu::Cpu)?)
     }
+    /// In training 1 or 0 for each of `n` values, 0 by this chance; `site` tells draws of one pass apart.
+    pub fn chances(&self, site: u64, n: usize, chance: f32) -> Option<Vec<f32>> {
+        let Mode::Train { seed } = self.mode else { return None };
+        let mut mask = vec![1f32; n];
+        kernels::dropout(
+            &mut mask,
+            seed ^ BEFORE_HEAD.rotate_left(17) ^ site.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            0,
+            chance,
+        );
+        Some(mask.into_iter().map(|kept| if kept > 0.0 { 1.0 } else { 0.0 }).collect())
+    }
     /// Dropout of the encoder's rate before a head, in training.
     pub fn dropout(&self, x: &Tensor) -> Result<Tensor> {
         let Mode::Train { seed } = self.mode else { return Ok(x.clone()) };

@@ -234,6 +234,7 @@ fn gradients_of_two_towers_equal_finite_differences() {
     for settings in [
         dssm::Config { temperature: 0.5, ..dssm::Config::default() },
         dssm::Config {
+            margin: 0.2,
             pooling: dssm::Pooling::Cls,
             similarity: dssm::Similarity::Dot,
             shared: false,

@@ -57,7 +57,7 @@ impl TextEncoder {
             let mark = |token: usize| {
                 let relation = side.word.get(token).and_then(|word| relations.get(*word as usize));
                 let mark = SEGMENTS[usize::from(document)][relation.map_or(0, |relation| *relation as usize)];
-                let own = side.own.get(token).is_some_and(|own| *own != NONE);
+                let own = side.own.get(token).is_some_and(|own| own.iter().any(|segment| *segment != 0));
                 if mark < 2 || own { 0 } else { mark }
             };
             (0..self.kept(side, document, room)).map(mark).collect()

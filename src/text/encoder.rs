@@ -79,9 +79,15 @@ pub struct TokenizedSide {
     unread: usize,
     /// Fields: where each ends among the tokens that are kept.
     pub(super) fields: Vec<u32>,
+    /// Values of the columns that are read besides the text; empty ones for a plain text.
+    columns: Vec<String>,
 }
 
 impl TokenizedSide {
+    /// Values of the columns that are read besides the text.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
     /// Tokens of the whole text, without special tokens and before anything is cut.
     pub fn tokens(&self) -> usize {
         self.total
@@ -210,10 +216,16 @@ impl TextEncoder {
         let rendered = render(&self.config, input);
         let spans = &rendered.spans;
         let own = spans.iter().any(|s| s.segment.is_some());
+        let value = |name: &String| match input {
+            Input::Record(record) => record.get(name).unwrap_or_default().to_string(),
+            Input::Text(_) => String::new(),
+        };
+        let columns = self.config.inputs.iter().map(value).collect();
         let unlearnt = |c: &char| self.files.unlearnt.has(*c);
         let mut prepared = TokenizedSide {
             letters: letters(rendered.text.chars()),
             unread: letters(rendered.text.chars().filter(unlearnt)),
+            columns,
             ..TokenizedSide::default()
         };
         if self.config.overlap_segments {

@@ -37,6 +37,9 @@ pub struct TextConfig {
     /// All tokens have segment 0, as Python's RoBERTa, XLM-RoBERTa, MPNet and DistilBERT tokenizers give them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub one_segment: bool,
+    /// Columns that a model reads as they are besides the text, in order; training sets them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<String>,
 }
 
 /// The segment of a field: a user's region, or the category of a product and of what is matched with it.
@@ -75,6 +78,7 @@ impl Default for TextConfig {
             max_tokens: 128,
             overlap_segments: false,
             one_segment: false,
+            inputs: Vec::new(),
         }
     }
 }

@@ -19,14 +19,14 @@ use super::progress::{Progress, Validation};
 use super::ranking::RankingObjective;
 use super::recipe::Recipe;
 use super::trainer;
-use crate::bundle::{self, Checkpoint, Contents, Manifest, Purpose, Storage};
+use crate::bundle::{self, Architecture, Checkpoint, Contents, Manifest, Purpose, Storage};
 use crate::calibrate::{Calibration, Threshold, choose_threshold, sigmoid, too_few};
 use crate::eval::{self, Report};
 use crate::files::write_beside;
 use crate::models::bert::Config;
 use crate::models::{Model, Net};
 use crate::nn::{Parameters, Weights};
-use crate::text::TextEncoder;
+use crate::text::{TextConfig, TextEncoder};
 use crate::{Error, Result};
 
 /// `metrics.json`: what came out of a run.
@@ -58,6 +58,9 @@ pub struct Outcome {
     pub data: Vec<Counts>,
     /// SHA-256 of the training pairs.
     pub fingerprint: String,
+    /// Average precision on validation without an input each, of a model that reads more than text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ablation: BTreeMap<String, f64>,
     /// Test F1 by source that the recipe expects.
     pub expected: BTreeMap<String, f64>,
 }
@@ -100,6 +103,11 @@ impl std::fmt::Display for Outcome {
 /// A folder in use, a recipe that is not the one the run began with, and whatever data, model and disk have to say.
 pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progress) -> Result<Outcome> {
     let begun = is_begun(recipe, run_dir, resume)?;
+    let architecture = recipe.model.architecture()?;
+    let reading = TextConfig { inputs: architecture.inputs(), ..recipe.text.clone() };
+    let with_columns = Recipe { text: reading, ..recipe.clone() };
+    let written = recipe; // as it is in the run folder
+    let recipe = &with_columns;
     let metrics = run_dir.join("metrics.json");
     if metrics.exists() {
         progress.note("the run is finished; nothing to do");
@@ -109,24 +117,38 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     }
     // a new folder is made, and taken, once everything that is needed was read
     let mut owner = if run_dir.exists() { Some(Owner::of(run_dir)?) } else { None };
-    let model = recipe.model.architecture()?.model();
+    let model = architecture.model();
     let (config, weights, tokenizer) = start(recipe, &*model, progress)?;
-    let corpus = Corpus::read(recipe, &tokenizer, model.reads())?;
+    let corpus = Corpus::read_for(recipe, &tokenizer, model.reads(), begun.then_some(run_dir))?;
     describe(&corpus, recipe, progress);
     let labels = &corpus.valid.labels;
     if !(labels.contains(&true) && labels.contains(&false)) {
         let what = "validation needs matches and non-matches: give a source with both in a valid split, or data.split";
         return Err(Error::setting("data.sources", format!("{} validation pairs", labels.len()), what));
     }
+    let architecture = architecture.fitted(&corpus.train.records())?;
+    let model = architecture.model();
     let net = Net::training(config.clone(), &model.modules(), weights, recipe.train.dtype, recipe.train.seed)?;
     if !begun {
-        begin(recipe, run_dir, &mut owner)?;
+        begin(written, run_dir, &mut owner)?;
     }
+    corpus.teacher.keep(run_dir)?;
+    let ablated = model.without();
     let mut objective =
         RankingObjective { model: &*model, net, text: &tokenizer, corpus: &corpus, settings: &recipe.train };
     let state = trainer::fit(&mut objective, &recipe.train, run_dir, resume, progress)?;
 
     let scores = objective.scores(&corpus.valid)?;
+    let mut ablation = BTreeMap::new();
+    for (name, without) in &ablated {
+        objective.model = &**without;
+        let probabilities: Vec<f32> =
+            objective.scores(&corpus.valid)?.iter().map(|&z| sigmoid(f64::from(z)) as f32).collect();
+        let left = eval::Curve::new(&probabilities, labels).average_precision();
+        progress.note(&format!("without {name}: average precision {left:.4} on validation"));
+        ablation.insert(name.clone(), left);
+    }
+    objective.model = &*model;
     let (calibration, threshold) = calibrated(recipe, &scores, labels, progress)?;
     // what the bundle will make of a score
     let mut manifest = Manifest { calibration, threshold, ..Manifest::default() };
@@ -154,9 +176,10 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
         threshold,
         data: corpus.counts.clone(),
         fingerprint: corpus.fingerprint.clone(),
+        ablation,
         expected: recipe.expect.as_ref().map(|e| e.f1.clone()).unwrap_or_default(),
     };
-    save_bundle(recipe, run_dir, &outcome, &config, objective.parameters())?;
+    save_bundle(recipe, architecture, run_dir, &outcome, &config, objective.parameters())?;
     write_json(&metrics, &outcome)?;
     Ok(outcome)
 }
@@ -310,13 +333,14 @@ fn describe(corpus: &Corpus, recipe: &Recipe, progress: &dyn Progress) {
 /// The bundle in `model/`, next to the run's own files.
 fn save_bundle(
     recipe: &Recipe,
+    architecture: Architecture,
     run_dir: &Path,
     outcome: &Outcome,
     config: &Config,
     parameters: &Parameters,
 ) -> Result<()> {
     let manifest = Manifest {
-        architecture: recipe.model.architecture()?,
+        architecture,
         rendering: recipe.text.clone(),
         calibration: outcome.calibration.clone(),
         threshold: outcome.threshold,
