@@ -162,7 +162,7 @@ impl Checkpoint {
         let may_be_absent = match module {
             Module::Encoder { copy_of, .. } => copy_of.is_some(),
             Module::Words { .. } => false,
-            Module::Pooler | Module::Affine { .. } | Module::Values { .. } => true,
+            Module::Pooler | Module::Affine { .. } | Module::Projection { .. } | Module::Values { .. } => true,
         };
         if purpose == Purpose::Start && may_be_absent && !is_there {
             return Ok(());
@@ -190,12 +190,16 @@ impl Checkpoint {
     fn drop_heads(&mut self, modules: &[Module]) -> Vec<String> {
         let mut notes = Vec::new();
         for module in modules {
-            let Module::Affine { name, outputs, .. } = module else { continue };
+            let (name, outputs) = match module {
+                Module::Affine { name, outputs, .. } => (name, *outputs),
+                Module::Projection { name, outputs } => (name, std::slice::from_ref(outputs)),
+                _ => continue,
+            };
             let rows = self.weights.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
             if let Some(rows) = rows.filter(|rows| !outputs.contains(rows)) {
                 self.weights.0.retain(|array, _| !array.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
                 notes.push(format!(
-                    "{}: {name} has {rows} labels and is not used: training draws a new one",
+                    "{}: {name} has {rows} outputs and is not used: training draws a new one",
                     self.dir.display()
                 ));
             }

@@ -17,6 +17,7 @@ mod price;
 pub mod prune;
 mod python;
 pub mod render;
+pub mod towers;
 mod units;
 mod word;
 
@@ -28,3 +29,4 @@ pub use overlap::differing_tokens;
 pub use price::is_price_field;
 pub use prune::{Characters, Keep, Pruned, prune};
 pub use render::{TextConfig, plain_text, render};
+pub use towers::TowerConfig;
