@@ -51,6 +51,14 @@ impl Architecture {
         }
     }
 
+    /// Settings of late interaction.
+    pub(super) fn late_interaction(&self) -> Option<&colbert::Config> {
+        match self {
+            Architecture::Colbert(config) => Some(config),
+            _ => None,
+        }
+    }
+
     /// What Python's libraries can't load of this kind: setting, value, what is missing.
     pub(super) fn lacking_in_python(&self) -> Option<(&'static str, String, &'static str)> {
         match self {

@@ -18,6 +18,7 @@ mod export;
 mod family;
 mod folder;
 mod labels;
+mod late_interaction;
 mod manifest;
 mod matcher;
 mod recalibrate;
@@ -66,11 +67,15 @@ impl Bundle {
         let architecture = checkpoint.architecture();
         let model = architecture.model();
         checkpoint.select(&*model, Purpose::Score)?;
+        let document_length = checkpoint.late.as_ref().and_then(|late| late.document_length);
         let Checkpoint { manifest: found, config, weights, .. } = checkpoint;
         let plain = found.is_none();
         let mut manifest = found.unwrap_or_default();
         if plain {
             manifest.rendering = as_in_python(dir, &config)?;
+            manifest.rendering.max_tokens =
+                document_length.unwrap_or(manifest.rendering.max_tokens).min(config.max_position_embeddings);
+            manifest.architecture = architecture;
         }
         let text = open_tokenizer(dir, &config, &manifest)?;
         let dtype = device.dtype(dtype, manifest.dtype);

@@ -39,10 +39,10 @@ pub struct Config {
     pub query_expansion: bool,
     /// Whether tokens look at those masks.
     pub attend_to_expansion: bool,
-    /// The token after the first one of a query: `[unused0]` where it is left out and the vocabulary has it; "" for none.
+    /// The token after the first one of a query: where it is left out `[Q]` or `[unused0]`, if the vocabulary has it; "" for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query_marker: Option<String>,
-    /// That of a document: `[unused1]`.
+    /// That of a document: `[D]` or `[unused1]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document_marker: Option<String>,
     /// Tokens of a document that do not count: signs of punctuation, if nothing else is said.

@@ -18,8 +18,8 @@ use crate::{Error, Result};
 /// How texts that are read apart are framed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TowerConfig {
-    /// The token after the first one of a query and of a document; `None`: `[unused0]` and `[unused1]` where the vocabulary has them, else no
-    /// token; an empty one: no token.
+    /// The token after the first one of a query and of a document; `None`: `[Q]` and `[D]`, else `[unused0]` and `[unused1]`, where the vocabulary
+    /// has them, else no token; an empty one: no token.
     pub markers: [Option<String>; 2],
     /// Tokens of a query at most, special ones included; exactly so many with `expand`.
     pub query_length: usize,
@@ -42,8 +42,8 @@ pub(super) struct Towers {
     skip: Vec<u32>,
 }
 
-/// BERT's tokens without a meaning of their own, which markers give them.
-const UNUSED: [&str; 2] = ["[unused0]", "[unused1]"];
+/// Markers, the most telling first: PyLate's, then BERT's tokens without a meaning of their own.
+const MARKERS: [[&str; 3]; 2] = [["[Q] ", "[Q]", "[unused0]"], ["[D] ", "[D]", "[unused1]"]];
 
 impl Towers {
     fn new(files: &Files, config: &TowerConfig) -> Result<Self> {
@@ -51,11 +51,12 @@ impl Towers {
         let mut markers = [None; 2];
         for (i, key) in ["model.query_marker", "model.document_marker"].into_iter().enumerate() {
             markers[i] = match config.markers[i].as_deref() {
-                None => id(UNUSED[i]),
+                None => MARKERS[i].into_iter().find_map(id),
                 Some("") => None,
                 Some(token) => {
                     let what = "is no token of the vocabulary; name one that is, or give \"\" for no marker";
-                    Some(id(token).ok_or_else(|| Error::setting(key, token, what))?)
+                    let found = id(token).or_else(|| id(token.trim_end()));
+                    Some(found.ok_or_else(|| Error::setting(key, token, what))?)
                 }
             };
         }
@@ -91,6 +92,12 @@ impl TextEncoder {
     /// Whether texts that are read apart are framed in a way of their own.
     pub fn has_towers(&self) -> bool {
         self.towers.is_some()
+    }
+
+    /// The markers of queries and documents, empty for none.
+    pub fn tower_markers(&self) -> [String; 2] {
+        let markers = self.towers.as_ref().map(|towers| towers.markers).unwrap_or_default();
+        markers.map(|id| id.and_then(|id| self.files.tokenizer.id_to_token(id)).unwrap_or_default())
     }
 
     /// Tokens of a text that a sequence of its own has place for.

@@ -55,6 +55,27 @@ pub(super) unsafe fn maxima<L: Lanes>(q: *const f32, d: *const f32, dim: usize, 
     }
 }
 
+/// The largest values of `n > 0` rows of a table in each of its first [`TOKENS`] columns.
+#[inline(always)]
+pub(super) unsafe fn largest_rows<L: Lanes>(
+    table: *const f32,
+    stride: usize,
+    rows: *const u32,
+    n: usize,
+    out: *mut f32,
+) {
+    unsafe {
+        let mut top = [L::splat(f32::MIN); 2];
+        for at in 0..n {
+            let row = table.add(*rows.add(at) as usize * stride);
+            top[0] = L::max(top[0], L::load(row));
+            top[1] = L::max(top[1], L::load(row.add(16)));
+        }
+        L::store(out, top[0]);
+        L::store(out.add(16), top[1]);
+    }
+}
+
 /// `n` values of 16 bits to f32: bfloat16, or IEEE's half (`HALF`), subnormal ones included; neither infinite nor no number.
 #[inline(always)]
 pub(super) unsafe fn widen<L: Lanes, const HALF: bool>(from: *const u16, to: *mut f32, n: usize) {
