@@ -13,6 +13,7 @@ pub mod masked_tokens;
 pub mod mse;
 pub mod pairwise_hinge;
 pub mod ranknet;
+pub mod score_softmax;
 pub mod sup_con;
 pub mod triplet;
 
@@ -32,6 +33,7 @@ pub use masked_tokens::masked_tokens;
 pub use mse::mse;
 pub use pairwise_hinge::pairwise_hinge;
 pub use ranknet::ranknet;
+pub use score_softmax::score_softmax;
 pub use sup_con::sup_con;
 pub use triplet::triplet;
 

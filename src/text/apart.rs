@@ -8,7 +8,7 @@
 //! and are kept apart from the segments ([`Encoding::marks`]).
 
 use super::batch::Encoding;
-use super::encoder::{NONE, TextEncoder, TokenizedSide, push, push_side};
+use super::encoder::{TextEncoder, TokenizedSide, push, push_side};
 use super::overlap::{WordRelation, relations};
 use crate::{Error, Result};
 

@@ -21,7 +21,7 @@ pub struct Encoding {
 /// Where one input text, or one field of it, is in its sequence: tokens `start..end`, counted from the sequence's first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenSpan {
-    /// Which input: 0 the query, 1 the document, 2 the second document.
+    /// Which input: 0 the query, 1 the document, 2 the second document; [`TokenSpan::UNATTENDED`], [`TokenSpan::SKIPPED`].
     pub input: u8,
     /// Number of the field in the order of rendering; `None`: the whole text.
     pub field: Option<u8>,
@@ -29,6 +29,13 @@ pub struct TokenSpan {
     pub start: u32,
     /// The token after the last.
     pub end: u32,
+}
+
+impl TokenSpan {
+    /// In place of an input: tokens at the end of their sequence that no token looks at.
+    pub const UNATTENDED: u8 = 254;
+    /// In place of an input: tokens that are read and do not count in a score.
+    pub const SKIPPED: u8 = 255;
 }
 
 /// `b` sequences laid end to end, `t` tokens in all.
@@ -48,12 +55,14 @@ pub struct Batch {
     pub spans: Vec<TokenSpan>,
     /// Where each sequence's spans start, and the end, `[b + 1]`.
     pub span_offsets: Vec<u32>,
+    /// How many of each sequence's tokens are looked at, from its first on, `[b]`; empty: all.
+    pub keys: Vec<u32>,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        let (ids, segments, positions, marks, spans) = Default::default();
-        Batch { ids, segments, offsets: vec![0], positions, marks, spans, span_offsets: vec![0] }
+        let (ids, segments, positions, marks, spans, keys) = Default::default();
+        Batch { ids, segments, offsets: vec![0], positions, marks, spans, span_offsets: vec![0], keys }
     }
 }
 
@@ -83,6 +92,13 @@ impl Batch {
             self.marks.resize(self.ids.len(), 0);
             self.marks.extend_from_slice(&encoding.marks);
             self.marks.resize(self.ids.len() + encoding.ids.len(), 0);
+        }
+        let unattended = encoding.spans.iter().find(|span| span.input == TokenSpan::UNATTENDED);
+        if unattended.is_some() && self.keys.is_empty() {
+            self.keys = self.offsets.windows(2).map(|w| w[1] - w[0]).collect();
+        }
+        if unattended.is_some() || !self.keys.is_empty() {
+            self.keys.push(unattended.map_or(encoding.ids.len() as u32, |span| span.start));
         }
         self.ids.extend_from_slice(&encoding.ids);
         self.segments.extend_from_slice(&encoding.segments);

@@ -17,6 +17,7 @@ use super::batch::{Encoding, TokenSpan};
 use super::files::{Files, unless_it_panics};
 use super::overlap::{WordRelation, Words, relations};
 use super::render::{TextConfig, render};
+use super::towers::Towers;
 use crate::ranker::Input;
 use crate::{Error, Result};
 
@@ -34,6 +35,8 @@ pub struct TextEncoder {
     pub(super) config: TextConfig,
     /// Tokens of the query's half, where query and document are read apart first.
     pub(super) query_room: Option<usize>,
+    /// How texts that are read apart are framed, if in a way of their own.
+    pub(super) towers: Option<Arc<Towers>>,
 }
 
 /// How Python reads pairs with a plain folder's tokenizer.
@@ -121,7 +124,7 @@ impl TextEncoder {
                 format!("a pair takes {special} special tokens and one of each side; give at least {}", special + 2);
             return Err(Error::setting("text.max_tokens", rendering.max_tokens, what));
         }
-        Ok(TextEncoder { files: Arc::new(files), config: rendering, query_room: None })
+        Ok(TextEncoder { files: Arc::new(files), config: rendering, query_room: None, towers: None })
     }
 
     /// From files in memory.
@@ -171,7 +174,7 @@ impl TextEncoder {
     /// The same tokenizer for a table whose columns have other names.
     pub fn with_fields(&self, fields: Vec<String>) -> Self {
         let config = TextConfig { fields, ..self.config.clone() };
-        TextEncoder { files: self.files.clone(), config, query_room: self.query_room }
+        TextEncoder { files: self.files.clone(), config, ..self.clone() }
     }
 
     /// Rows the model's embedding table needs: the highest id plus one.

@@ -22,6 +22,7 @@ mod python;
 pub mod render;
 mod scripts;
 pub mod tokenizers;
+pub mod towers;
 mod units;
 mod word;
 
@@ -34,3 +35,4 @@ pub use pieces::Pieces;
 pub use price::{is_price_field, number};
 pub use prune::{Characters, Keep, Pruned, prune};
 pub use render::{FieldSegment, TextConfig, plain_text, render};
+pub use towers::TowerConfig;
