@@ -113,7 +113,11 @@ fn no_pair_in_a_script_that_the_matcher_has_not_learnt_is_accepted() {
         let assert = sverka(dir.path()).args(["match", "l.csv", "r.csv", "--out", "m.csv", "--json"]).assert().code(0);
         let answer: serde_json::Value = serde_json::from_str(&stdout(&assert)).unwrap();
         assert!(answer["pairs"].as_u64().unwrap() > 0, "{script}: {answer}");
-        assert_eq!((&answer["accepted"], &answer["unreadable_pairs"]), (&0.into(), &answer["pairs"]), "{script}: {answer}");
+        assert_eq!(
+            (&answer["accepted"], &answer["unreadable_pairs"]),
+            (&0.into(), &answer["pairs"]),
+            "{script}: {answer}"
+        );
         assert!(
             stderr(&assert).contains("can't read") || answer["notes"].to_string().contains("can't read"),
             "{script}"
