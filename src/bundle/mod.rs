@@ -35,8 +35,8 @@ pub use directory::{Checkpoint, Purpose};
 pub use export::{Export, export};
 pub use language_model::{LanguageModel, LanguageStart, Prediction, save_language_model};
 pub use manifest::{Manifest, Quantized, VERSION};
-pub use surgery::{NewSegments, grow_segments, level_segments, prune_embeddings, take_layers};
 pub use split::{EncodedQuery, Halves, SplitEncoder};
+pub use surgery::{NewSegments, grow_segments, level_segments, prune_embeddings, take_layers};
 
 pub use crate::nn::weights::Storage;
 

@@ -11,13 +11,13 @@ pub mod engine;
 pub mod fusion;
 mod manifest;
 mod parts;
+pub mod states;
 mod store;
 mod strings;
 #[cfg(test)]
 mod tests;
 mod vectors;
 mod writer;
-pub mod states;
 
 pub use analyse::Analysis;
 pub use bm25::{Bm25, Bm25Settings};

@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use candle_core::{Device as Cpu, Tensor};
+use candle_core::{D, Device as Cpu, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::bert::{self, Config, Family};
-use crate::losses::masked_tokens;
+use super::bert::{self, ClassifierPooling, Config, Family};
 use super::halves::Restore;
+use crate::losses::masked_tokens;
 use crate::nn::encoder::{Encoder, Request, Rows, Start};
 use crate::nn::kernels::{self, Unit};
 use crate::nn::layer_grad::{Arena, ParamRef};
@@ -128,7 +128,11 @@ impl Module {
             Module::Words { prefix } => {
                 vec![(format!("{prefix}{}", bert::WORDS), vec![config.vocab_size, config.hidden_size])]
             }
-            Module::Pooler => affine(bert::POOLER, config.hidden_size, config.hidden_size),
+            Module::Pooler => {
+                let mut list = affine(bert::POOLER, config.hidden_size, config.hidden_size);
+                list.extend(config.modern.map(|_| (bert::POOLER_NORM.to_string(), vec![config.hidden_size])));
+                list
+            }
             Module::MaskedHead => {
                 let mut arrays = affine(bert::TRANSFORM, config.hidden_size, config.hidden_size);
                 arrays.extend(bert::TRANSFORM_NORM.map(|name| (name.to_string(), vec![config.hidden_size])));
@@ -184,7 +188,7 @@ pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed
         for (name, shape) in module.arrays(config, weights) {
             let n = shape.iter().product();
             let data = match shape.len() {
-                1 if name.ends_with("LayerNorm.weight") => vec![1.0; n],
+                1 if name.ends_with("norm.weight") => vec![1.0; n],
                 1 => vec![0.0; n],
                 _ => normal(&mut rng, n, config.initializer_range),
             };
@@ -296,6 +300,9 @@ impl Packed {
             }
             Module::Pooler => {
                 self.affines.insert(bert::POOLER, Arc::new(linear(bert::POOLER, from)?));
+                if config.modern.is_some() {
+                    self.values.insert(bert::POOLER_NORM, from.kept(bert::POOLER_NORM)?);
+                }
             }
             Module::MaskedHead => {
                 self.affines.insert(bert::TRANSFORM, Arc::new(linear(bert::TRANSFORM, from)?));
@@ -501,14 +508,34 @@ impl Pass<'_> {
     pub fn mean(&self, states: &Tensor, batch: &Batch) -> Result<Tensor> {
         Ok(states.apply_op1(Mean { offsets: batch.offsets.clone() })?)
     }
-    /// BERT's pooler: first tokens' states `[b, h]` through a linear layer and `tanh` (DistilBERT's head has ReLU in its place).
+    /// BERT's pooler: first tokens' states `[b, h]` through a linear layer and `tanh`. DistilBERT's head has ReLU in its place, ModernBERT's
+    /// GELU and a norm; the latter may see the mean of all states.
     pub fn pooled(&self, batch: &Batch) -> Result<Tensor> {
-        self.pooler(&self.states(bert::PREFIX, batch, Rows::First)?)
+        let config = &self.net.config;
+        let seen = match config.modern.map(|modern| modern.classifier_pooling) {
+            Some(ClassifierPooling::Mean) => self.mean(&self.states(bert::PREFIX, batch, Rows::All)?, batch)?,
+            _ => self.states(bert::PREFIX, batch, Rows::First)?,
+        };
+        self.pooler(&seen)
     }
     /// The same of states `[b, h]` that are there.
     pub fn pooler(&self, states: &Tensor) -> Result<Tensor> {
         let pooled = self.linear(Module::Pooler, bert::POOLER, states)?;
-        Ok(if self.net.config.family == Family::Distilbert { pooled.relu()? } else { pooled.tanh()? })
+        Ok(match self.net.config.family {
+            Family::Distilbert => pooled.relu()?,
+            Family::Modernbert => self.pooler_norm(&pooled.gelu_erf()?)?,
+            _ => pooled.tanh()?,
+        })
+    }
+    /// LayerNorm without a shift, `[b, h]`.
+    fn pooler_norm(&self, x: &Tensor) -> Result<Tensor> {
+        let scale = match (self.mode, &self.net.trained) {
+            (Mode::Train { .. }, Some(trained)) => trained.parameters.var(bert::POOLER_NORM)?,
+            _ => self.constant(&self.net.packed(&Module::Pooler, |p| p.values.get(bert::POOLER_NORM).cloned())?)?,
+        };
+        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let variance = (centred.sqr()?.mean_keepdim(D::Minus1)? + f64::from(self.net.config.layer_norm_eps))?;
+        Ok(centred.broadcast_div(&variance.sqrt()?)?.broadcast_mul(&scale)?)
     }
     /// Rows `[n, inputs]` through a linear layer, `[n, outputs]`.
     pub fn affine(&self, name: &'static str, x: &Tensor) -> Result<Tensor> {
@@ -563,7 +590,10 @@ impl Pass<'_> {
     fn linear(&self, module: Module, name: &'static str, x: &Tensor) -> Result<Tensor> {
         if let (Mode::Train { .. }, Some(trained)) = (self.mode, &self.net.trained) {
             let var = |kind: &str| trained.parameters.var(&format!("{name}.{kind}"));
-            return Ok(x.matmul(&var("weight")?.t()?)?.broadcast_add(&var("bias")?)?);
+            let y = x.matmul(&var("weight")?.t()?)?;
+            // ModernBERT's head has no bias: it stays 0
+            let is_plain = name == bert::POOLER && self.net.config.modern.is_some();
+            return if is_plain { Ok(y) } else { Ok(y.broadcast_add(&var("bias")?)?) };
         }
         self.packed_rows(&module, name, x)
     }

@@ -131,7 +131,7 @@ impl Yati {
             *lost.borrow_mut() = error;
             Ok(met)
         })?;
-        Ok((classified(pass, &pass.pool(&first)?)?, lost.into_inner()))
+        Ok((classified(pass, &pass.pooler(&first)?)?, lost.into_inner()))
     }
 
     /// What is stored of halves, one row a token: `[t, width]`. In serving.
@@ -185,7 +185,7 @@ impl Yati {
             if marks.iter().any(|mark| *mark > 0) {
                 pass.add_marks(&mut states, &marks)?;
             }
-            let pooled = pass.pool(&pass.upper(&states, &offsets, at)?)?;
+            let pooled = pass.pooler(&pass.upper(&states, &offsets, at)?)?;
             scores.extend(classified(pass, &pooled)?.to_vec1::<f32>()?);
         }
         Ok(scores)

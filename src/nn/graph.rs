@@ -7,8 +7,8 @@ use candle_core::{Device, Tensor, Var};
 use super::Dtype;
 use super::embedding::{Embedding, EmbeddingGrads, EmbeddingOp};
 use super::layer::{LayerShape, Run};
-use super::layer_grad::{Arena, LayerOp, ParamRef};
-use super::layer_weights::LayerWeights;
+use super::layer_grad::{Arena, FinalNorm, LayerOp, ParamRef};
+use super::layer_weights::{LayerWeights, Norm};
 use super::plan::Plan;
 use super::relative::RelativeParam;
 use crate::Result;
@@ -24,6 +24,8 @@ pub struct Graph {
     pub layers: Vec<LayerWeights<ParamRef>>,
     /// What attention scores get by distance.
     pub bias: Option<RelativeParam>,
+    /// The norm after the last layer.
+    pub final_norm: Option<Norm<ParamRef>>,
     /// Shape of the layers.
     pub shape: LayerShape,
     /// f32 or bf16.
@@ -39,11 +41,15 @@ impl Graph {
         let op = EmbeddingOp::new(self.embedding, batch.clone(), plan.clone(), seed, self.grads);
         let mut states = vec![tie.apply_op1(op)?];
         let last = self.layers.len().saturating_sub(1);
+        let eps = self.shape.eps;
         for (i, params) in self.layers.into_iter().enumerate() {
             let run = Run { first_only: first_only && i == last, seed: Some(of_layer(seed, i)), spin: None };
-            let op =
-                LayerOp::new((self.dtype, self.shape), params, plan.clone(), run, arena.clone(), self.bias.clone());
+            let shape = self.shape.at(i);
+            let op = LayerOp::new((self.dtype, shape), params, plan.clone(), run, arena.clone(), self.bias.clone());
             states.push(states[i].apply_op1(op)?);
+        }
+        if let (Some(norm), Some(state)) = (self.final_norm, states.last_mut()) {
+            *state = state.apply_op1(FinalNorm::new(norm, eps))?;
         }
         Ok(states)
     }
@@ -70,8 +76,8 @@ impl Graph {
             }
             let run = Run { first_only: i >= at && i + 1 == layers, seed: Some(of_layer(seed, i)), spin: None };
             let plan = if i < at { &below } else { &above };
-            let op =
-                LayerOp::new((self.dtype, self.shape), params, plan.clone(), run, arena.clone(), self.bias.clone());
+            let shape = self.shape.at(i);
+            let op = LayerOp::new((self.dtype, shape), params, plan.clone(), run, arena.clone(), self.bias.clone());
             x = x.apply_op1(op)?;
         }
         if at < layers {

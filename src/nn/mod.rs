@@ -17,6 +17,7 @@ pub mod layer_grad;
 pub mod layer_weights;
 pub mod linear;
 pub mod maxsim;
+pub mod modern;
 pub mod parameters;
 pub mod plan;
 pub mod pooling;

@@ -19,16 +19,16 @@
 //! pairs are taken once), and duplicates merged into clusters (a chain of likely pairs is not a likely cluster).
 pub mod assignment;
 pub mod candidates;
-pub mod parts;
 pub mod cascade;
+pub mod parts;
 pub mod plan;
 pub mod quality;
 pub mod ranking;
 pub mod stages;
 pub mod work;
 
-pub use parts::{ListMatching, PART, parts_done, run_lists};
 pub use cascade::{Pipeline, QueryRun, StageRun};
+pub use parts::{ListMatching, PART, parts_done, run_lists};
 pub use plan::Plan;
 pub use quality::{Labels, MatchQuality, Shares};
 pub use ranking::{RankingOptions, RetrievalReport, evaluate_ranking};

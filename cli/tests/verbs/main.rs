@@ -10,8 +10,8 @@ mod quantizing;
 mod recipes;
 mod runs;
 mod scoring;
-mod tokenizers;
 mod states;
+mod tokenizers;
 
 use std::path::Path;
 
