@@ -37,6 +37,7 @@ pub enum Verb {
     Init(crate::init::Args),
     Export(crate::export::Args),
     Tokenizer(crate::tokenizer::Args),
+    Tune(crate::tune::Args),
     Info(crate::info::Args),
     Bench(crate::bench::Args),
     Completions(crate::completions::Args),

@@ -29,6 +29,7 @@ mod signals;
 mod tables;
 mod tokenizer;
 mod train;
+mod tune;
 
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
@@ -70,6 +71,7 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Init(args) => init::run(args, &output),
         Verb::Export(args) => export::run(args, &output),
         Verb::Tokenizer(args) => tokenizer::run(args, &output),
+        Verb::Tune(args) => tune::run(args, &global, &output),
         Verb::Info(args) => info::run(args, &output),
         Verb::Bench(args) => bench::run(args, &global, &output),
         Verb::Completions(args) => completions::run(args, &output),
