@@ -9,7 +9,10 @@
 //! already, and a shell has aliases), prompts.
 
 mod args;
+mod attention;
 mod bench;
+#[cfg(feature = "boosting")]
+mod boost;
 mod calibrate;
 mod compare;
 mod completions;
@@ -17,19 +20,27 @@ mod eval;
 mod export;
 mod failure;
 mod fill_mask;
+mod index;
 mod info;
 mod init;
 mod labelled;
+mod layers;
 mod matching;
 mod model;
+mod neurons;
 mod nsp;
 mod output;
 mod pretrain;
 mod quantize;
 mod rank;
+mod run;
 mod score;
+mod search;
 mod signals;
+mod states;
+mod table;
 mod tables;
+mod texts;
 mod tokenizer;
 mod train;
 
@@ -69,15 +80,25 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Train(args) => train::run(args, &global, &output),
         Verb::Eval(args) => eval::run(args, &global, &output),
         Verb::Compare(args) => compare::run(args, &output),
+        Verb::Index(args) => index::run(args, &global, &output),
+        Verb::Search(args) => search::run(args, &global, &output),
         Verb::Rank(args) => rank::run(args, &global, &output),
+        Verb::Table(args) => table::run(args, &global, &output),
         Verb::Score(args) => score::run(args, &global, &output),
         Verb::Calibrate(args) => calibrate::run(args, &global, &output),
         Verb::Quantize(args) => quantize::run(args, &global, &output),
         Verb::Init(args) => init::run(args, &output),
         Verb::Export(args) => export::run(args, &output),
         Verb::Tokenizer(args) => tokenizer::run(args, &output),
+        Verb::Attention(args) => attention::run(args, &output),
+        Verb::Layers(args) => layers::run(args, &output),
+        Verb::Neurons(args) => neurons::run(args, &output),
+        Verb::States(args) => states::run(args, &global, &output),
+        Verb::Run(args) => self::run::run(args, &global, &output),
         Verb::Info(args) => info::run(args, &output),
         Verb::Bench(args) => bench::run(args, &global, &output),
         Verb::Completions(args) => completions::run(args, &output),
+        #[cfg(feature = "boosting")]
+        Verb::Boost(args) => boost::run(args, &global, &output),
     }
 }

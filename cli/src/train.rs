@@ -1,7 +1,7 @@
 //! `sverka train`: a recipe to a model.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use indicatif::ProgressBar;
@@ -103,18 +103,28 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     }
     let recipe = Recipe::read(&args.recipe, &sets)?;
     let run = args.run.unwrap_or_else(|| PathBuf::from("runs").join(&recipe.name));
-    let bar = output.bar(STEPS, "{bar:24} {percent:>3}% {msg}");
-    let stop = Stop::listen().map_err(|e| Error::Internal { op: "listen to signals", what: e.to_string() })?;
-    let progress = Bar { output, bar, best: Mutex::new(None), stop };
-    let outcome =
-        sverka::train::train(&recipe, &run, args.resume, &progress).map_err(|e| match progress.stop.signal() {
-            Some(signal) => Failure::Stopped(signal, e.to_string()),
-            None => e.into(),
-        })?;
-    progress.bar.finish_and_clear();
+    let outcome = train_recipe(&recipe, &run, args.resume, output)?;
     output.summary(&outcome, &outcome.to_string())?;
     match outcome.missed() {
         Some(missed) => Err(Failure::Gate(missed)),
         None => Ok(()),
     }
+}
+
+/// Trains into a run folder, with a bar, until it is done or a signal comes.
+pub fn train_recipe(
+    recipe: &Recipe,
+    run: &Path,
+    resume: bool,
+    output: &Output,
+) -> Result<sverka::train::Outcome, Failure> {
+    let bar = output.bar(STEPS, "{bar:24} {percent:>3}% {msg}");
+    let stop = Stop::listen().map_err(|e| Error::Internal { op: "listen to signals", what: e.to_string() })?;
+    let progress = Bar { output, bar, best: Mutex::new(None), stop };
+    let outcome = sverka::train::train(recipe, run, resume, &progress).map_err(|e| match progress.stop.signal() {
+        Some(signal) => Failure::Stopped(signal, e.to_string()),
+        None => e.into(),
+    })?;
+    progress.bar.finish_and_clear();
+    Ok(outcome)
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{Model, cedr, cross_encoder, drmm, dssm, duo, knrm};
+use crate::models::{Model, cedr, colbert, conv_knrm, cross_encoder, detext, drmm, dssm, duo, knrm, pacrr, yati};
+use crate::records::Record;
 use crate::{Error, Result};
 
 /// A model's kind and its own settings, as `sverka.json` and a recipe's `[model]` say it.
@@ -14,30 +15,62 @@ pub enum Architecture {
     CrossEncoder,
     /// Two towers.
     Dssm(dssm::Config),
+    /// Two towers with numbers and categories.
+    Detext(detext::Config),
     /// Two documents compared.
     Duo,
     /// Kernels over a similarity matrix.
     Knrm(knrm::Config),
+    /// Kernels over similarities of n-grams.
+    ConvKnrm(conv_knrm::Config),
+    /// Patterns of a similarity matrix.
+    Pacrr(pacrr::Config),
     /// Histograms over a similarity matrix.
     Drmm(drmm::Config),
     /// Kernels or histograms over an encoder's states, joined by its first token.
     Cedr(cedr::Config),
+    /// Lower layers that read query and document apart.
+    Yati(yati::Config),
+    /// Two towers that meet token by token.
+    Colbert(colbert::Config),
 }
 
 impl Architecture {
     /// All names.
-    pub const NAMES: [&str; 6] = ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr"];
+    pub const NAMES: [&str; 11] =
+        ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr", "conv_knrm", "pacrr", "detext", "yati", "colbert"];
 
     /// The model of this kind.
     pub fn model(&self) -> Box<dyn Model> {
         match self {
             Architecture::CrossEncoder => Box::new(cross_encoder::CrossEncoder),
             Architecture::Dssm(config) => Box::new(dssm::Dssm(*config)),
+            Architecture::Detext(config) => Box::new(detext::Detext { config: config.clone(), without: None }),
             Architecture::Duo => Box::new(duo::Duo),
             Architecture::Knrm(config) => Box::new(knrm::Knrm(*config)),
+            Architecture::ConvKnrm(config) => Box::new(conv_knrm::ConvKnrm(*config)),
+            Architecture::Pacrr(config) => Box::new(pacrr::Pacrr(*config)),
             Architecture::Drmm(config) => Box::new(drmm::Drmm(*config)),
             Architecture::Cedr(config) => Box::new(cedr::Cedr(*config)),
+            Architecture::Yati(config) => Box::new(yati::Yati(*config)),
+            Architecture::Colbert(config) => Box::new(colbert::Colbert(config.clone())),
         }
+    }
+
+    /// Columns that it reads besides the text.
+    pub fn inputs(&self) -> Vec<String> {
+        if let Architecture::Detext(config) = self { config.inputs() } else { Vec::new() }
+    }
+
+    /// With what training's records have in those columns.
+    ///
+    /// # Errors
+    /// A column that is not there.
+    pub fn fitted(&self, records: &[&Record]) -> Result<Self> {
+        if let Architecture::Detext(config) = self {
+            return Ok(Architecture::Detext(config.fitted(records)?));
+        }
+        Ok(self.clone())
     }
 
     /// Pooling and similarity of two towers.
@@ -48,11 +81,20 @@ impl Architecture {
         }
     }
 
+    /// Settings of late interaction.
+    pub(super) fn late_interaction(&self) -> Option<&colbert::Config> {
+        match self {
+            Architecture::Colbert(config) => Some(config),
+            _ => None,
+        }
+    }
+
     /// What Python's libraries can't load of this kind: setting, value, what is missing.
     pub(super) fn lacking_in_python(&self) -> Option<(&'static str, String, &'static str)> {
         match self {
             Architecture::CrossEncoder => None,
             Architecture::Dssm(config) if config.shared => None,
+            Architecture::Colbert(_) => None,
             Architecture::Dssm(_) => {
                 Some(("model.shared", "false".into(), "sentence-transformers loads one encoder, not two"))
             }
@@ -118,7 +160,7 @@ mod tests {
             assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
         };
         let known = Architecture::NAMES.join(", ");
-        refused("colbert", "", &format!("model.architecture = colbert: is not known; this Sverka knows {known}"));
+        refused("colbart", "", &format!("model.architecture = colbart: is not known; this Sverka knows {known}"));
         refused("dssm", "poling = 'cls'", "poling");
         refused("dssm", "pooling = 'max'", "max");
         refused("duo", "pooling = 'cls'", "duo has no settings of its own");

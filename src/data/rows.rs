@@ -165,3 +165,22 @@ pub(super) fn header(path: &Path, names: Vec<String>) -> Result<Vec<String>> {
     }
     Ok(columns)
 }
+
+/// A row's line and its cells.
+pub type PlainRow = (u64, Vec<String>);
+
+/// The columns of a file and all of its rows as they are, for what is no table of records.
+///
+/// # Errors
+/// A file or a row that can't be read.
+pub fn read_rows(path: &Path, options: &ReadOptions) -> Result<(Vec<String>, Vec<PlainRow>)> {
+    let mut reader = Reader::open(path, options)?;
+    let mut rows = Vec::new();
+    while let Some(row) = reader.next()? {
+        rows.push((row.line, row.values));
+    }
+    let columns = reader.columns().to_vec();
+    // a row of JSON may bring new columns
+    rows.iter_mut().for_each(|(_, values)| values.resize(columns.len(), String::new()));
+    Ok((columns, rows))
+}

@@ -105,6 +105,16 @@ impl ScoredLists<'_> {
     }
 }
 
+/// A teacher's scores `[n]` of the candidates, as a tensor without a graph.
+pub(super) fn taught(op: &'static str, lists: &ScoredLists, teacher: &[f32]) -> Result<Tensor> {
+    lists.check(op)?;
+    if teacher.len() != lists.grades.len() {
+        let (expected, got) = (format!("{} teacher's scores", lists.grades.len()), teacher.len().to_string());
+        return Err(Error::Shape { op, expected, got });
+    }
+    Ok(Tensor::from_slice(teacher, teacher.len(), lists.scores.device())?)
+}
+
 /// Padding that no exponential sees.
 pub(super) const FAR: f32 = -1e30;
 
@@ -120,12 +130,19 @@ pub(super) mod tests {
         lengths: Vec<usize>,
         grades: Vec<f32>,
         weights: Vec<f32>,
+        #[serde(default)]
+        teacher: Vec<f32>,
         loss: f32,
         grad: Vec<f32>,
     }
 
     /// The value and the gradient of a loss over lists against PyTorch's, whose numbers are `text`.
     pub fn assert_golden(text: &str, loss: impl Fn(&ScoredLists) -> Result<Tensor>) {
+        assert_taught_golden(text, |lists, _| loss(lists));
+    }
+
+    /// The same of a loss that also sees a teacher's scores.
+    pub fn assert_taught_golden(text: &str, loss: impl Fn(&ScoredLists, &[f32]) -> Result<Tensor>) {
         let cases: Vec<Golden> = serde_json::from_str(text).unwrap();
         assert!(cases.len() >= 3);
         for case in cases {
@@ -136,7 +153,7 @@ pub(super) mod tests {
                 grades: &case.grades,
                 weights: &case.weights,
             };
-            let out = loss(&lists).unwrap();
+            let out = loss(&lists, &case.teacher).unwrap();
             let value = out.to_scalar::<f32>().unwrap();
             assert!((value - case.loss).abs() <= 2e-6 * case.loss.abs().max(1.0), "{value} {}", case.loss);
             let grad = out.backward().unwrap().get(z.as_tensor()).unwrap().to_vec1::<f32>().unwrap();
@@ -144,7 +161,10 @@ pub(super) mod tests {
                 assert!((got - want).abs() <= 2e-6 * want.abs().max(1.0), "{got} {want}");
             }
             let short = ScoredLists { weights: &[], ..lists };
-            assert!(matches!(loss(&short), Err(Error::Shape { .. })), "parts that do not fit are refused");
+            assert!(
+                matches!(loss(&short, &case.teacher), Err(Error::Shape { .. })),
+                "parts that do not fit are refused"
+            );
         }
     }
 }

@@ -3,13 +3,19 @@
 pub mod bce;
 pub mod focal;
 pub mod in_batch_softmax;
+pub mod kl_lists;
 pub mod lambda;
 pub mod list;
 pub mod list_mle;
 pub mod list_softmax;
+pub mod margin_mse;
 pub mod masked_tokens;
+pub mod mse;
 pub mod pairwise_hinge;
 pub mod ranknet;
+pub mod score_softmax;
+pub mod sup_con;
+pub mod triplet;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -17,13 +23,19 @@ use serde::{Deserialize, Serialize};
 pub use bce::bce_with_logits;
 pub use focal::focal;
 pub use in_batch_softmax::in_batch_softmax;
+pub use kl_lists::kl_lists;
 pub use lambda::lambda;
 pub use list::ScoredLists;
 pub use list_mle::list_mle;
 pub use list_softmax::list_softmax;
+pub use margin_mse::margin_mse;
 pub use masked_tokens::masked_tokens;
+pub use mse::mse;
 pub use pairwise_hinge::pairwise_hinge;
 pub use ranknet::ranknet;
+pub use score_softmax::score_softmax;
+pub use sup_con::sup_con;
+pub use triplet::triplet;
 
 use crate::{Error, Result};
 
@@ -46,12 +58,47 @@ pub enum Loss {
     ListMle,
     /// RankNet weighed by nDCG.
     Lambda,
+    /// Squared distance of each pair's score to a teacher's.
+    Mse,
+    /// Squared distance of the margins between matches and non-matches to a teacher's.
+    MarginMse,
+    /// Divergence of the softmax over a list from a teacher's.
+    Kl,
+    /// A match nearer than a non-match, by a margin: vectors only.
+    Triplet,
+    /// Offers of a cluster attract each other: vectors only.
+    SupCon,
 }
 
 impl Loss {
     /// Whether it compares the candidates of a query, and so wants lists.
     pub fn of_lists(self) -> bool {
-        !matches!(self, Loss::Bce | Loss::Focal)
+        !matches!(self, Loss::Bce | Loss::Focal | Loss::Mse | Loss::Triplet | Loss::SupCon)
+    }
+    /// Whether it looks at a teacher's scores.
+    pub fn wants_teacher(self) -> bool {
+        matches!(self, Loss::Mse | Loss::MarginMse | Loss::Kl)
+    }
+    /// Whether it is one of vectors, which only two towers have.
+    pub fn of_vectors(self) -> bool {
+        matches!(self, Loss::Triplet | Loss::SupCon)
+    }
+    /// The loss of lists that a teacher has scored; of one that wants no teacher, the loss of the lists.
+    ///
+    /// # Errors
+    /// Parts that do not fit each other.
+    pub fn over_taught(self, lists: &ScoredLists, teacher: &[f32]) -> Result<Tensor> {
+        match self {
+            Loss::MarginMse => margin_mse(lists, teacher),
+            Loss::Kl => kl_lists(lists, teacher),
+            Loss::Mse => {
+                lists.check("mse")?;
+                let even = lists.lengths.iter().zip(lists.weights);
+                let weights = even.flat_map(|(n, weight)| std::iter::repeat_n(weight / (*n).max(1) as f32, *n));
+                mse(lists.scores, teacher, &weights.collect::<Vec<_>>())
+            }
+            _ => self.over_lists(lists),
+        }
     }
     /// The loss of pairs, each by itself: logits `[b]` against targets, with label smoothing where the loss knows it.
     ///
@@ -73,7 +120,7 @@ impl Loss {
             Loss::Ranknet => ranknet(lists),
             Loss::ListMle => list_mle(lists),
             Loss::Lambda => lambda(lists),
-            Loss::Softmax | Loss::Bce | Loss::Focal => list_softmax(lists),
+            _ => list_softmax(lists),
         }
     }
 }

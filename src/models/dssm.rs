@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Documents are encoded once, before any query is known. Training takes the other documents of a batch as negatives (softmax with
-//! temperature), and labelled non-matches of the query too.
+//! temperature), and labelled non-matches of the query too; or a teacher's scores of lists, triples, or clusters of offers, by the recipe's `train.loss`.
 
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use super::bert::PREFIX;
 use super::net::{ENCODER, Module, Pass};
 use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
-use crate::losses::in_batch_softmax;
+use crate::losses::{Loss, in_batch_softmax, sup_con, triplet};
 use crate::nn::encoder::Rows;
 use crate::ranker::Vectors;
 use crate::text::{Batch, Encoding, TokenizedSide};
@@ -34,6 +34,8 @@ pub struct Config {
     pub shared: bool,
     /// What similarities are divided by in the training softmax.
     pub temperature: f32,
+    /// By how much a match must be nearer than a non-match, for the triplet loss.
+    pub margin: f32,
 }
 
 /// What represents a text.
@@ -58,7 +60,7 @@ pub enum Similarity {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { pooling: Pooling::Mean, similarity: Similarity::Cosine, shared: true, temperature: 0.05 }
+        Config { pooling: Pooling::Mean, similarity: Similarity::Cosine, shared: true, temperature: 0.05, margin: 0.2 }
     }
 }
 
@@ -98,6 +100,9 @@ impl Model for Dssm {
     }
     /// Examples are a query, its match, and documents that are no match.
     fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
+        if settings.loss != Loss::Bce {
+            return self.other_loss(pass, examples, settings);
+        }
         let queries: Batch = examples.iter().map(|e| &e.texts[0]).collect();
         let matches = examples.iter().map(|e| &e.texts[1]);
         let documents: Vec<&Encoding> = matches.chain(examples.iter().flat_map(|e| &e.texts[2..])).collect();
@@ -134,6 +139,36 @@ impl Model for Dssm {
 }
 
 impl Dssm {
+    /// Losses over lists of a query's documents, triples and clusters.
+    fn other_loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
+        let queries: Batch = examples.iter().map(|e| &e.texts[0]).collect();
+        let documents: Batch = examples.iter().flat_map(|e| &e.texts[1..]).collect();
+        let queries = self.forward(&pass.again(0), &queries, false)?;
+        let documents = self.forward(&pass.again(1), &documents, true)?;
+        let lengths: Vec<usize> = examples.iter().map(|e| e.texts.len() - 1).collect();
+        let rows = |places: Vec<u32>| Tensor::new(places, queries.device());
+        let starts = lengths.iter().scan(0, |sum, n| Some(std::mem::replace(sum, *sum + n) as u32));
+        match settings.loss {
+            Loss::Triplet => {
+                let first: Vec<u32> = starts.collect();
+                let matches = documents.index_select(&rows(first.clone())?, 0)?;
+                let others = documents.index_select(&rows(first.iter().map(|at| at + 1).collect())?, 0)?;
+                triplet(&queries, &matches, &others, self.0.margin, settings.weights)
+            }
+            Loss::SupCon => {
+                let clusters: Vec<u32> = examples.iter().chain(examples).map(|e| e.cluster).collect();
+                let weights: Vec<f32> = settings.weights.iter().chain(settings.weights).map(|w| w / 2.0).collect();
+                let matches = documents.index_select(&rows(starts.collect())?, 0)?;
+                sup_con(&Tensor::cat(&[&queries, &matches], 0)?, &clusters, 1.0 / self.0.temperature, &weights)
+            }
+            _ => {
+                let query = lengths.iter().enumerate().flat_map(|(i, n)| std::iter::repeat_n(i as u32, *n));
+                let own = queries.index_select(&rows(query.collect())?, 0)?;
+                let scores = ((own * documents)?.sum(D::Minus1)? / f64::from(self.0.temperature))?;
+                settings.of_lists(examples, &scores, &lengths)
+            }
+        }
+    }
     fn encode(&self, scorer: &Scorer, texts: &[&TokenizedSide], document: bool) -> Result<Vectors> {
         let sequences = scorer.join(&texts.iter().map(|text| vec![*text]).collect::<Vec<_>>());
         let dim = scorer.net.config().hidden_size;

@@ -198,7 +198,96 @@ impl Interaction {
         let sums = self.sum(&exp)?;
         Ok((exp / sums.index_select(&self.pair_of_query()?, 0)?)?)
     }
+    /// The cosines of the last layer's matrices, `[cells]`, by pair, then query token, then document token.
+    ///
+    /// # Errors
+    /// What the tensor library refuses.
+    pub fn cosines(&self) -> Result<Tensor> {
+        self.layers[self.layers.len() - 1].cosines(&self.layout)
+    }
+    /// Vectors of `n` tokens in a row, from each token on, `[t, n * h]`: zeros past its text's end, and for tokens of no text.
+    ///
+    /// # Errors
+    /// What the tensor library refuses.
+    pub fn windows(&self, n: usize) -> Result<Tensor> {
+        let t = self.ids.len();
+        let rows = self.layers[self.layers.len() - 1].rows((0..t as u32).collect())?;
+        let h = rows.dim(1)?;
+        // row t is the one of zeros
+        let mut places = vec![t as u32; t * n];
+        for pair in &self.layout.pairs {
+            for text in [&pair.query, &pair.document] {
+                for (at, step) in text.clone().flat_map(|at| (0..n).map(move |step| (at, step))) {
+                    places[at * n + step] = if at + step < text.end { (at + step) as u32 } else { t as u32 };
+                }
+            }
+        }
+        let rows = Tensor::cat(&[&rows, &Tensor::zeros((1, h), rows.dtype(), rows.device())?], 0)?;
+        Ok(rows.index_select(&Tensor::from_vec(places, t * n, &Device::Cpu)?, 0)?.reshape((t, n * h))?)
+    }
+    /// The matrices between one kind of vectors of the queries' tokens and another of the documents', `[t, f]` each.
+    ///
+    /// # Errors
+    /// What the tensor library refuses.
+    pub fn crossed(&self, queries: &Tensor, documents: &Tensor) -> Result<Self> {
+        let t = self.ids.len();
+        let apart = |pair: &PairRows| PairRows {
+            query: pair.query.clone(),
+            document: pair.document.start + t..pair.document.end + t,
+        };
+        let layout = Arc::new(MatrixLayout::new(self.layout.pairs.iter().map(apart).collect()));
+        let ids = [&self.ids[..], &self.ids].concat();
+        Ok(Interaction { layout, ids, layers: vec![TokenVectors::States(Tensor::cat(&[queries, documents], 0)?)] })
+    }
+    /// Squares of a matrix's values from each cell on, `[cells, side * side]`: zeros past the matrix's end.
+    ///
+    /// # Errors
+    /// What the tensor library refuses.
+    pub fn patches(&self, values: &Tensor, side: usize) -> Result<Tensor> {
+        let cells = self.layout.cells();
+        let mut places = Vec::with_capacity(cells * side * side);
+        for (number, pair) in self.layout.pairs.iter().enumerate() {
+            let (start, q, d) = (self.layout.matrix(number).start, pair.query.len(), pair.document.len());
+            for (i, j) in (0..q).flat_map(|i| (0..d).map(move |j| (i, j))) {
+                for (down, right) in (0..side).flat_map(|down| (0..side).map(move |right| (i + down, j + right))) {
+                    places.push(if down < q && right < d { (start + down * d + right) as u32 } else { cells as u32 });
+                }
+            }
+        }
+        let count = places.len();
+        let values = self.with_zero(values)?;
+        Ok(values.index_select(&Tensor::from_vec(places, count, &Device::Cpu)?, 0)?.reshape((cells, side * side))?)
+    }
+    /// The `keep` largest values of each row, falling, of the first `rows` query tokens: `[cells]` to `[b, rows, keep]`, zeros where there are fewer.
+    ///
+    /// # Errors
+    /// What the tensor library refuses.
+    pub fn largest(&self, values: &Tensor, rows: usize, keep: usize) -> Result<Tensor> {
+        let (cells, b) = (self.layout.cells(), self.layout.pairs.len());
+        let plain = values.to_vec1::<f32>()?;
+        let mut places = vec![cells as u32; b * rows * keep];
+        for (number, pair) in self.layout.pairs.iter().enumerate() {
+            let (start, d) = (self.layout.matrix(number).start, pair.document.len());
+            for row in 0..pair.query.len().min(rows) {
+                let mut order: Vec<usize> = (start + row * d..start + (row + 1) * d).collect();
+                // of equal values the first
+                order.sort_by(|a, b| plain[*b].total_cmp(&plain[*a]));
+                let out = &mut places[(number * rows + row) * keep..][..keep];
+                out.iter_mut().zip(order).for_each(|(place, at)| *place = at as u32);
+            }
+        }
+        let count = places.len();
+        let values = self.with_zero(values)?;
+        Ok(values.index_select(&Tensor::from_vec(places, count, &Device::Cpu)?, 0)?.reshape((b, rows, keep))?)
+    }
 
+    /// Values `[n]` with a zero after them.
+    fn with_zero(&self, values: &Tensor) -> Result<Tensor> {
+        if values.elem_count() == 0 {
+            return Ok(Tensor::zeros(1, values.dtype(), values.device())?);
+        }
+        Ok(Tensor::cat(&[values, &Tensor::zeros(1, values.dtype(), values.device())?], 0)?)
+    }
     fn pair_of_query(&self) -> Result<Tensor> {
         Ok(Tensor::from_vec(self.layout.pair_of_query(), self.query_tokens(), &Device::Cpu)?)
     }
@@ -215,7 +304,7 @@ mod tests {
         let (q, d) = (query.len() as u32, document.len() as u32);
         let span = |input, start, end| TokenSpan { input, field: None, start, end };
         let segments = (0..ids.len() as u32).map(|at| u32::from(at > q + 1)).collect();
-        Encoding { ids, segments, spans: vec![span(0, 1, 1 + q), span(1, 2 + q, 2 + q + d)], truncated: 0 }
+        Encoding { ids, segments, spans: vec![span(0, 1, 1 + q), span(1, 2 + q, 2 + q + d)], ..Encoding::default() }
     }
 
     #[test]

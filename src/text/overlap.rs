@@ -306,6 +306,37 @@ pub fn differing_tokens(left: &str, right: &str) -> (Vec<String>, Vec<String>) {
     (lacking(left, &words[0], &of_left), lacking(right, &words[1], &of_right))
 }
 
+/// How many words of a text relate to another text in each way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RelationCounts {
+    /// Words.
+    pub words: usize,
+    /// Words that the other text has too, article codes included.
+    pub shared: usize,
+    /// Shared words that are article codes.
+    pub codes: usize,
+    /// Words that the other text has in another form.
+    pub variants: usize,
+    /// Words in whose place the other text has another number, code or attribute.
+    pub differing: usize,
+}
+
+/// How the words of each text relate to the other's.
+pub fn relation_counts(left: &str, right: &str) -> [RelationCounts; 2] {
+    let words = [left, right].map(|text| Words::new(text, [(0, text.len(), false)]));
+    let (of_left, of_right) = relations(&words[0], &words[1]);
+    [of_left, of_right].map(|marks| {
+        let count = |is: &dyn Fn(WordRelation) -> bool| marks.iter().filter(|mark| is(**mark)).count();
+        RelationCounts {
+            words: marks.len(),
+            shared: count(&WordRelation::is_shared),
+            codes: count(&|mark| mark == WordRelation::Code),
+            variants: count(&|mark| mark == WordRelation::Variant),
+            differing: count(&|mark| mark == WordRelation::Differs),
+        }
+    })
+}
+
 /// Whether a word of one text differs from one of the other: it cannot be the same thing.
 #[cfg(test)]
 pub(crate) fn excludes(left: &str, right: &str) -> bool {

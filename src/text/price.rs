@@ -16,6 +16,12 @@ pub fn is_price_field(name: &str) -> bool {
     NAMES.iter().any(|n| name.contains(n))
 }
 
+/// The number that a value is, plain (`-2.5`, `1e3`) or a price (`1,299.00 $`); none for anything else.
+pub fn number(value: &str) -> Option<f64> {
+    let value = value.trim();
+    value.parse::<f64>().ok().filter(|x| x.is_finite()).or_else(|| price(value, true))
+}
+
 /// The amount of a value that is a price and nothing else; outside a price field it needs a currency or decimals.
 pub(super) fn price(value: &str, price_field: bool) -> Option<f64> {
     if value.len() > 32 {

@@ -1,7 +1,9 @@
 //! All that a run reads: what is learned ([`Sampler`]), what is validated on, what is only measured.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
+use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -9,7 +11,9 @@ use sha2::{Digest, Sha256};
 use super::leakage::HeldOut;
 use super::recipe::Recipe;
 use super::sampler::Sampler;
+use super::seed::{Purpose, generator};
 use super::sources::LoadedSource;
+use super::teacher::Teacher;
 use crate::Result;
 use crate::models::{Reads, TokenizedList};
 use crate::ranker::Input;
@@ -114,6 +118,8 @@ pub struct Corpus {
     pub counts: Vec<Counts>,
     /// SHA-256 of the training pairs' texts and labels.
     pub fingerprint: String,
+    /// What the recipe's teacher made of the training pairs.
+    pub teacher: Teacher,
 }
 
 impl Corpus {
@@ -122,6 +128,15 @@ impl Corpus {
     /// # Errors
     /// What [`LoadedSource::read`] refuses; data that the model can't learn from.
     pub fn read(recipe: &Recipe, text: &TextEncoder, reads: Reads) -> Result<Self> {
+        Self::read_for(recipe, text, reads, None)
+    }
+
+    /// The same for a run folder, where a teacher's scores may be.
+    ///
+    /// # Errors
+    /// As [`Corpus::read`].
+    pub fn read_for(recipe: &Recipe, text: &TextEncoder, reads: Reads, run_dir: Option<&Path>) -> Result<Self> {
+        let mut teacher = Teacher::open(recipe, run_dir)?;
         let all = LoadedSource::read_all(recipe)?;
         let held_out = HeldOut::of(recipe, &all)?;
         let (mut train, mut valid) = (Sampler::new(recipe, reads), Lists::default());
@@ -129,6 +144,8 @@ impl Corpus {
         let mut fingerprint = Sha256::new();
         for source in all {
             let (train_pairs, dropped_train) = held_out.allowed(&source, Split::Train);
+            let train_pairs = share_of(train_pairs, recipe.data.label_fraction, recipe.train.seed, counts.len() as u64);
+            let taught = teacher.scores(&source, &train_pairs)?;
             let (valid_pairs, dropped_valid) = held_out.allowed(&source, Split::Valid);
             let (test_pairs, _) = held_out.allowed(&source, Split::Test);
             counts.push(Counts {
@@ -157,10 +174,26 @@ impl Corpus {
                 lists.add(&source, &test_pairs, &text, reads)?;
                 test.insert(source.source.name.clone(), lists);
             }
-            train.add(source, &train_pairs, text)?;
+            train.add(source, &train_pairs, &taught, text)?;
         }
         train.check()?;
         let fingerprint = fingerprint.finalize().iter().map(|b| format!("{b:02x}")).collect();
-        Ok(Corpus { train, valid, test, counts, fingerprint })
+        Ok(Corpus { train, valid, test, counts, fingerprint, teacher })
     }
+}
+
+/// A share of the pairs, as large among matches as among non-matches and at least one of each; drawn once, so that a smaller share is part of a larger one.
+fn share_of(pairs: Vec<Pair>, share: f64, seed: u64, source: u64) -> Vec<Pair> {
+    if share >= 1.0 {
+        return pairs;
+    }
+    let mut kept = Vec::new();
+    for label in [false, true] {
+        let mut places: Vec<usize> = (0..pairs.len()).filter(|at| pairs[*at].is_match() == label).collect();
+        places.shuffle(&mut generator(&[seed, Purpose::Labels as u64, source, u64::from(label)]));
+        places.truncate((places.len() as f64 * share).ceil() as usize);
+        kept.extend(places);
+    }
+    kept.sort_unstable();
+    kept.into_iter().map(|at| pairs[at]).collect()
 }

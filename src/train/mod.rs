@@ -6,6 +6,7 @@
 //! | [`sources`], `splits`, `leakage` | labelled sets: reading, splits, what must not be learned |
 //! | [`corpus`], [`sampler`], [`negatives`], [`augment`] | sets to examples: what is learned, what is held out, what is made |
 //! | [`objective`], [`ranking`] | what the trainer steps over, and a ranker as one |
+//! | [`teacher`] | a teacher's scores of training pairs |
 //! | [`batches`] | which examples are in a step together |
 //! | [`trainer`] | the loop: it sees an objective and settings, and no file but log and checkpoint |
 //! | [`optimizer`], [`schedule`] | the update |
@@ -14,6 +15,7 @@
 //! | [`pretrain`](mod@pretrain) | language models: raw text, masks, next texts |
 //! | [`quantize`](mod@quantize), [`quantize_bundle`](mod@quantize_bundle) | trained weights to int8, and what they lose |
 //! | [`labelled`], [`draft`] | labelled sets for measuring; a first recipe for lists of one's own |
+//! | [`table`] | families of rankers on one set: quality with its interval, time, what is stored |
 //! | [`progress`], [`environment`] | what a run reports while it runs, and where it ran |
 pub mod augment;
 pub mod batches;
@@ -39,6 +41,8 @@ pub mod schedule;
 pub mod seed;
 pub mod sources;
 mod splits;
+pub mod table;
+pub mod teacher;
 pub mod trainer;
 
 pub use draft::{Column, Draft};

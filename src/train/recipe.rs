@@ -18,7 +18,7 @@ use self::keys::{apply, with_new_names};
 use super::augment::Augment;
 use super::batches::ClassBalance;
 use super::optimizer;
-use crate::bundle::Architecture;
+use crate::bundle::{Architecture, NewSegments};
 use crate::calibrate::{Method, ThresholdObjective};
 use crate::data::Source;
 use crate::losses::Loss;
@@ -64,9 +64,12 @@ pub struct ModelSettings {
     /// A Hugging Face directory or a bundle.
     #[serde(alias = "dir")]
     pub init: PathBuf,
-    /// Rows the segment table should have; new rows are copies of the old ones in turn.
+    /// Rows the segment table should have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<usize>,
+    /// What new rows begin with: copies of the old ones in turn, or their mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_segments: Option<NewSegments>,
     /// The layers to keep, counted from 0, in the order given; all if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<Vec<usize>>,
@@ -117,6 +120,10 @@ pub struct Data {
     /// Drop and count broken rows instead of stopping at the first.
     #[serde(default)]
     pub skip_bad_rows: bool,
+    /// The share of training pairs that are learned, matches and non-matches each, for a learning curve; a smaller share is part of a larger one.
+    /// Validation and test stay whole.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub label_fraction: f64,
 }
 
 /// One labelled set and how it is used.
@@ -148,6 +155,9 @@ pub struct NamedSource {
     /// Non-matches to be made, for a set of links that knows matches only.
     #[serde(default)]
     pub negatives: Option<Negatives>,
+    /// A file with a teacher's scores of its pairs, for a loss that wants them: `left_id, right_id, score`, or a score a pair in the source's order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
     /// Whether each of its two lists holds a product once, so that neighbours in one list are made non-matches too.
     #[serde(default, alias = "unique")]
     pub deduplicated: bool,
@@ -235,8 +245,11 @@ pub struct TrainSettings {
     pub class_balance: ClassBalance,
     /// Share of matches that the balance aims at.
     pub positive_share: f64,
-    /// What is minimized: `bce` or `focal` of each pair; of a query's candidates `hinge`, `ranknet`, `softmax`, `list_mle` or `lambda`.
+    /// What is minimized: `bce` or `focal` of each pair; of a query's candidates `hinge`, `ranknet`, `softmax`, `list_mle` or `lambda`; with a teacher
+    /// `mse`, `margin_mse` or `kl`; of two towers' vectors `triplet` or `sup_con` (two towers' own softmax over the batch is called `bce`).
     pub loss: Loss,
+    /// A model whose scores of the training pairs a loss learns from; a source's file of scores goes first.
+    pub teacher: Option<PathBuf>,
     /// Documents of a list, for a loss over lists: a match and non-matches of its query.
     pub list_size: usize,
     /// Label smoothing `s`: targets become `s / 2` and `1 - s / 2`.
@@ -281,6 +294,7 @@ impl Default for TrainSettings {
             class_balance: ClassBalance::None,
             positive_share: 0.5,
             loss: Loss::Bce,
+            teacher: None,
             list_size: 5,
             label_smoothing: 0.0,
             swap_probability: 0.0,
@@ -385,6 +399,12 @@ pub struct Expect {
     pub minutes: Option<f64>,
 }
 
+fn whole() -> f64 {
+    1.0
+}
+fn is_whole(share: &f64) -> bool {
+    *share == 1.0
+}
 fn once() -> u32 {
     1
 }
@@ -438,6 +458,11 @@ impl Recipe {
         let there = folder.join(&self.model.init);
         let here = std::path::absolute(&self.model.init).map_err(Error::io("resolve", &self.model.init))?;
         self.model.init = if there.exists() { there } else { here };
+        for path in self.data.sources.iter_mut().filter_map(|s| s.teacher.as_mut()).chain(&mut self.train.teacher) {
+            let there = folder.join(&*path);
+            *path =
+                if there.exists() { there } else { std::path::absolute(&*path).map_err(Error::io("resolve", path))? };
+        }
         for source in self.data.sources.iter_mut().map(|s| &mut s.from).chain(&mut self.data.exclude) {
             source.rebase(&folder);
         }
@@ -500,6 +525,19 @@ impl Recipe {
                 let what = format!("uses its {part:?} part twice among train, valid and test");
                 return Err(Error::setting("data.sources", &source.name, what));
             }
+        }
+        let share = self.data.label_fraction;
+        if !(share > 0.0 && share <= 1.0) {
+            return Err(Error::setting("data.label_fraction", share, "must be above 0 and up to 1"));
+        }
+        let teachers = self.train.teacher.is_some() || self.data.sources.iter().any(|s| s.teacher.is_some());
+        if self.train.loss.wants_teacher() != teachers {
+            let name = toml::Value::try_from(self.train.loss).map(|name| name.to_string()).unwrap_or_default();
+            let what = match teachers {
+                true => "does not look at a teacher's scores: give mse, margin_mse or kl, or leave the teacher out",
+                false => "wants a teacher: train.teacher = \"MODEL\", or teacher = \"FILE\" in data.sources",
+            };
+            return Err(Error::setting("train.loss", name.trim_matches('"'), what));
         }
         let SplitRatios { valid, test } = self.data.split;
         if !(valid >= 0.0 && test >= 0.0 && valid + test < 1.0) {

@@ -19,14 +19,14 @@ use super::progress::{Progress, Validation};
 use super::ranking::RankingObjective;
 use super::recipe::Recipe;
 use super::trainer;
-use crate::bundle::{self, Checkpoint, Contents, Manifest, Purpose, Storage};
+use crate::bundle::{self, Architecture, Checkpoint, Contents, Manifest, Purpose, Storage};
 use crate::calibrate::{Calibration, Threshold, choose_threshold, sigmoid, too_few};
 use crate::eval::{self, Report};
 use crate::files::write_beside;
 use crate::models::bert::Config;
 use crate::models::{Model, Net};
 use crate::nn::{Parameters, Weights};
-use crate::text::TextEncoder;
+use crate::text::{TextConfig, TextEncoder};
 use crate::{Error, Result};
 
 /// `metrics.json`: what came out of a run.
@@ -58,6 +58,9 @@ pub struct Outcome {
     pub data: Vec<Counts>,
     /// SHA-256 of the training pairs.
     pub fingerprint: String,
+    /// Average precision on validation without an input each, of a model that reads more than text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ablation: BTreeMap<String, f64>,
     /// Test F1 by source that the recipe expects.
     pub expected: BTreeMap<String, f64>,
 }
@@ -100,6 +103,11 @@ impl std::fmt::Display for Outcome {
 /// A folder in use, a recipe that is not the one the run began with, and whatever data, model and disk have to say.
 pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progress) -> Result<Outcome> {
     let begun = is_begun(recipe, run_dir, resume)?;
+    let architecture = recipe.model.architecture()?;
+    let reading = TextConfig { inputs: architecture.inputs(), ..recipe.text.clone() };
+    let with_columns = Recipe { text: reading, ..recipe.clone() };
+    let written = recipe; // as it is in the run folder
+    let recipe = &with_columns;
     let metrics = run_dir.join("metrics.json");
     if metrics.exists() {
         progress.note("the run is finished; nothing to do");
@@ -109,24 +117,38 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     }
     // a new folder is made, and taken, once everything that is needed was read
     let mut owner = if run_dir.exists() { Some(Owner::of(run_dir)?) } else { None };
-    let model = recipe.model.architecture()?.model();
+    let model = architecture.model();
     let (config, weights, tokenizer) = start(recipe, &*model, progress)?;
-    let corpus = Corpus::read(recipe, &tokenizer, model.reads())?;
+    let corpus = Corpus::read_for(recipe, &tokenizer, model.reads(), begun.then_some(run_dir))?;
     describe(&corpus, recipe, progress);
     let labels = &corpus.valid.labels;
     if !(labels.contains(&true) && labels.contains(&false)) {
         let what = "validation needs matches and non-matches: give a source with both in a valid split, or data.split";
         return Err(Error::setting("data.sources", format!("{} validation pairs", labels.len()), what));
     }
+    let architecture = architecture.fitted(&corpus.train.records())?;
+    let model = architecture.model();
     let net = Net::training(config.clone(), &model.modules(), weights, recipe.train.dtype, recipe.train.seed)?;
     if !begun {
-        begin(recipe, run_dir, &mut owner)?;
+        begin(written, run_dir, &mut owner)?;
     }
+    corpus.teacher.keep(run_dir)?;
+    let ablated = model.without();
     let mut objective =
         RankingObjective { model: &*model, net, text: &tokenizer, corpus: &corpus, settings: &recipe.train };
     let state = trainer::fit(&mut objective, &recipe.train, run_dir, resume, progress)?;
 
     let scores = objective.scores(&corpus.valid)?;
+    let mut ablation = BTreeMap::new();
+    for (name, without) in &ablated {
+        objective.model = &**without;
+        let probabilities: Vec<f32> =
+            objective.scores(&corpus.valid)?.iter().map(|&z| sigmoid(f64::from(z)) as f32).collect();
+        let left = eval::Curve::new(&probabilities, labels).average_precision();
+        progress.note(&format!("without {name}: average precision {left:.4} on validation"));
+        ablation.insert(name.clone(), left);
+    }
+    objective.model = &*model;
     let (calibration, threshold) = calibrated(recipe, &scores, labels, progress)?;
     // what the bundle will make of a score
     let mut manifest = Manifest { calibration, threshold, ..Manifest::default() };
@@ -154,9 +176,10 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
         threshold,
         data: corpus.counts.clone(),
         fingerprint: corpus.fingerprint.clone(),
+        ablation,
         expected: recipe.expect.as_ref().map(|e| e.f1.clone()).unwrap_or_default(),
     };
-    save_bundle(recipe, run_dir, &outcome, &config, objective.parameters())?;
+    save_bundle(recipe, architecture, run_dir, &outcome, &config, objective.parameters())?;
     write_json(&metrics, &outcome)?;
     Ok(outcome)
 }
@@ -192,7 +215,11 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
     }
     let needed = recipe.text.segment_count(model.reads().texts());
     let rows = from.segments.unwrap_or(needed.max(config.type_vocab_size));
+    let old = config.type_vocab_size;
     bundle::grow_segments(&mut config, &mut weights, rows, model.reads())?;
+    if from.new_segments == Some(bundle::NewSegments::Mean) {
+        bundle::level_segments(&mut weights, old)?;
+    }
     if needed > config.type_vocab_size {
         let what = format!("[text] uses {needed} segments");
         return Err(Error::setting("model.segments", config.type_vocab_size, what));
@@ -204,7 +231,11 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
         let what = format!("the start has {} positions", config.max_position_embeddings);
         return Err(Error::setting("text.max_tokens", recipe.text.max_tokens, what));
     }
-    let tokenizer = TextEncoder::open(&from.init, recipe.text.clone())?;
+    let room = model.split().map(|split| split.query_room(recipe.text.max_tokens));
+    let mut tokenizer = TextEncoder::open(&from.init, recipe.text.clone())?.with_query_room(room)?;
+    if let Some(towers) = model.towers() {
+        tokenizer = tokenizer.with_towers(&towers)?;
+    }
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("the tokenizer has {} tokens, the embedding {}", tokenizer.vocab_size(), config.vocab_size);
         return Err(Error::model(&from.init, "vocab_size", what, "the two files do not belong together"));
@@ -305,13 +336,14 @@ fn describe(corpus: &Corpus, recipe: &Recipe, progress: &dyn Progress) {
 /// The bundle in `model/`, next to the run's own files.
 fn save_bundle(
     recipe: &Recipe,
+    architecture: Architecture,
     run_dir: &Path,
     outcome: &Outcome,
     config: &Config,
     parameters: &Parameters,
 ) -> Result<()> {
     let manifest = Manifest {
-        architecture: recipe.model.architecture()?,
+        architecture,
         rendering: recipe.text.clone(),
         calibration: outcome.calibration.clone(),
         threshold: outcome.threshold,

@@ -11,6 +11,7 @@ use super::augment::{Augment, augmented_pairs, word_dropout};
 use super::recipe::{NamedSource, Recipe};
 use super::seed::{Purpose, generator};
 use super::sources::LoadedSource;
+use super::teacher::Taught;
 use crate::index::Bm25;
 use crate::losses::Loss;
 use crate::models::{Example, Reads};
@@ -43,6 +44,8 @@ struct Item {
     left: u32,
     right: u32,
     label: bool,
+    /// A teacher's score.
+    teacher: Option<f32>,
 }
 
 /// A source, as far as sampling needs it.
@@ -67,11 +70,14 @@ pub struct Sampler {
 /// A record with the fields that are shown, and no other: a pair made by changing a field that no text shows would teach
 /// a falsehood.
 fn visible(config: &TextConfig, record: &Record) -> Record {
-    let shown: Vec<(&String, &str)> =
-        config.fields.iter().filter_map(|field| Some((field, record.get(field)?))).collect();
-    if shown.is_empty() {
+    let has = |field: &String| record.columns.contains(field);
+    if !config.fields.iter().any(has) {
         return record.clone();
     }
+    // columns that are read besides the text too
+    let besides = config.inputs.iter().filter(|name| !config.fields.contains(name));
+    let shown: Vec<(&String, &str)> =
+        config.fields.iter().chain(besides).filter_map(|field| Some((field, record.get(field)?))).collect();
     let columns = shown.iter().map(|(field, _)| field.to_string()).collect();
     Record { id: record.id.clone(), columns, values: shown.iter().map(|(_, value)| value.to_string()).collect() }
 }
@@ -102,7 +108,13 @@ impl Sampler {
     }
 
     /// Adds the training pairs of a source.
-    pub(super) fn add(&mut self, source: LoadedSource, train: &[Pair], text: TextEncoder) -> Result<()> {
+    pub(super) fn add(
+        &mut self,
+        source: LoadedSource,
+        train: &[Pair],
+        taught: &Taught,
+        text: TextEncoder,
+    ) -> Result<()> {
         let LoadedSource { source: settings, config, set, .. } = source;
         let number = self.sources.len();
         let used = |side: &dyn Fn(&Pair) -> u32| train.iter().map(side).collect::<BTreeSet<u32>>();
@@ -129,7 +141,12 @@ impl Sampler {
             }
         }
         for _ in 0..settings.repeat {
-            let item = |p: &Pair| Item { left: places[0][&p.left], right: places[1][&p.right], label: p.is_match() };
+            let item = |p: &Pair| Item {
+                left: places[0][&p.left],
+                right: places[1][&p.right],
+                label: p.is_match(),
+                teacher: taught.get(&(p.left, p.right)).copied(),
+            };
             self.items.extend(train.iter().map(item));
         }
         self.sources.push(Sampled { settings, text });
@@ -162,14 +179,35 @@ impl Sampler {
             Err(Error::setting("train.loss", name.trim_matches('"'), what))
         };
         match self.reads {
-            Reads::Towers if self.loss != Loss::Bce => {
-                loss_of("two towers learn by the softmax over a batch's documents; leave it out")
+            // models with a way of their own to frame their texts score a list's documents one by one
+            Reads::Towers
+                if !(self.loss == Loss::Bce
+                    || self.loss.of_vectors()
+                    || self.loss.wants_teacher()
+                    || (self.loss.of_lists() && self.is_framed())) =>
+            {
+                loss_of(
+                    "two towers learn by the softmax over a batch's documents; leave it out, or give triplet, sup_con, or mse, margin_mse or kl with a teacher",
+                )
             }
-            Reads::Triple if self.loss.of_lists() => {
+            Reads::Triple if self.loss != Loss::Bce && self.loss != Loss::Focal => {
                 loss_of("a duo compares two documents by itself; give bce or focal")
             }
+            Reads::Pair if self.loss.of_vectors() => {
+                loss_of("compares vectors, and this model gives a pair one logit; give it to architecture = \"dssm\"")
+            }
             _ if self.items.is_empty() => Ok(()), // the trainer says so, with the counts
-            Reads::Pair if self.loss.of_lists() && self.contrasts().next().is_none() => {
+            _ if self.loss.wants_teacher() && self.augment.is_some() => {
+                let what = "makes pairs, which no teacher has scored; leave it out, or give train.loss = \"bce\"";
+                Err(Error::setting("augment", "{..}", what))
+            }
+            _ if self.loss.wants_teacher() && self.taught_lists(0).is_empty() => {
+                refuse("no query has pairs enough with a teacher's score")
+            }
+            Reads::Towers if self.loss == Loss::Triplet && self.contrasts().next().is_none() => {
+                refuse("a triplet wants queries that have a match and a non-match, and there is none")
+            }
+            Reads::Pair | Reads::Towers if self.loss.of_lists() && self.contrasts().next().is_none() => {
                 refuse("a loss over lists wants queries that have a match and a non-match, and there is none")
             }
             Reads::Pair if self.loss.of_lists() && self.augment.is_some() => {
@@ -202,6 +240,13 @@ impl Sampler {
         both.map(|(query, [no, yes])| (query, yes.into_iter().collect(), no.into_iter().collect()))
     }
 
+    /// The records of the training pairs.
+    pub fn records(&self) -> Vec<&Record> {
+        self.sides.iter().map(|side| &side.record).collect()
+    }
+    fn is_framed(&self) -> bool {
+        self.sources.iter().any(|source| source.text.has_towers())
+    }
     fn text(&self, side: &Side) -> &TextEncoder {
         &self.sources[side.source].text
     }
@@ -215,7 +260,8 @@ impl Sampler {
     /// What the tokenizer refuses.
     pub fn epoch(&self, epoch: u64) -> Result<Vec<Example>> {
         match self.reads {
-            Reads::Pair if self.loss.of_lists() => Ok(self.lists(epoch)),
+            _ if self.loss.wants_teacher() => Ok(self.taught(epoch)),
+            Reads::Pair | Reads::Towers if self.loss.of_lists() => Ok(self.lists(epoch)),
             Reads::Pair => self.pairs(epoch),
             Reads::Towers => Ok(self.towers(epoch)),
             Reads::Triple => Ok(self.triples(epoch)),
@@ -300,17 +346,25 @@ impl Sampler {
     fn towers(&self, epoch: u64) -> Vec<Example> {
         let wrong: BTreeMap<u32, Vec<u32>> = self.contrasts().map(|(query, _, no)| (query, no)).collect();
         let drawn = self.drawn(epoch);
-        let matches = drawn.par_iter().filter(|&&i| self.items[i].label);
+        let clusters = if self.loss == Loss::SupCon { self.clusters() } else { BTreeMap::new() };
+        let wanted =
+            |item: &Item| item.label && (self.loss != Loss::Triplet || wrong.contains_key(&self.side(item.left).same));
+        let matches = drawn.par_iter().filter(|&&i| wanted(&self.items[i]));
         let example = |&i: &usize| {
             let item = &self.items[i];
             let text = self.text(self.side(item.left));
-            let alone = |at: u32| text.join(&[&self.side(at).tokens]);
+            let alone = |at: u32| text.tower(&self.side(at).tokens, at != item.left);
+            let columns = |at: u32| self.side(at).tokens.columns().to_vec();
             let mut texts = vec![alone(item.left), alone(item.right)];
-            if let Some(wrong) = wrong.get(&self.side(item.left).same) {
+            let mut inputs = vec![columns(item.left), columns(item.right)];
+            if let Some(wrong) = wrong.get(&self.side(item.left).same).filter(|_| self.loss != Loss::SupCon) {
                 let mut rng = generator(&[self.seed, epoch, Purpose::Contrast as u64, i as u64]);
-                texts.push(alone(wrong[rng.random_range(0..wrong.len())]));
+                let other = wrong[rng.random_range(0..wrong.len())];
+                texts.push(alone(other));
+                inputs.push(columns(other));
             }
-            Example { texts, target: 1.0, ..Example::default() }
+            let cluster = clusters.get(&self.side(item.left).same).copied().unwrap_or_default();
+            Example { texts, target: 1.0, cluster, inputs, ..Example::default() }
         };
         matches.map(example).collect()
     }
@@ -325,14 +379,101 @@ impl Sampler {
                 let mut no = no.clone();
                 no.shuffle(&mut rng);
                 let documents: Vec<u32> = std::iter::once(*better).chain(no).take(self.list_size).collect();
-                let texts = documents.iter().map(|at| text.join(&[query, at].map(|at| &self.side(*at).tokens)));
+                let of = |at: &u32| &self.side(*at).tokens;
+                let texts: Vec<_> = match self.reads {
+                    Reads::Towers => {
+                        let documents = documents.iter().map(|at| text.tower(of(at), true));
+                        std::iter::once(text.tower(of(query), false)).chain(documents).collect()
+                    }
+                    _ => documents.iter().map(|at| text.join(&[of(query), of(at)])).collect(),
+                };
                 let mut grades = vec![0.0; documents.len()];
                 grades[0] = 1.0;
-                Example { texts: texts.collect(), target: 1.0, grades }
+                Example { texts, target: 1.0, grades, ..Example::default() }
             };
             yes.iter().map(&mut of_match).collect::<Vec<_>>()
         };
         contrasts.par_iter().flat_map_iter(of_query).collect()
+    }
+
+    /// Clusters of equal things: the first sides of texts that matches connect, each with its cluster's smallest.
+    fn clusters(&self) -> BTreeMap<u32, u32> {
+        let mut parent: BTreeMap<u32, u32> = BTreeMap::new();
+        let root = |of: u32, parent: &mut BTreeMap<u32, u32>| {
+            let mut at = of;
+            while let Some(up) = parent.get(&at).copied().filter(|up| *up != at) {
+                at = up;
+            }
+            parent.insert(of, at);
+            at
+        };
+        for item in self.items.iter().filter(|item| item.label) {
+            let [left, right] = [item.left, item.right].map(|at| self.side(at).same);
+            let (a, b) = (root(left, &mut parent), root(right, &mut parent));
+            parent.insert(a.max(b), a.min(b));
+            parent.entry(a.min(b)).or_insert(a.min(b));
+        }
+        let all: Vec<u32> = parent.keys().copied().collect();
+        all.into_iter().map(|side| (side, root(side, &mut parent))).collect()
+    }
+
+    /// Documents of each query that a teacher has scored, lists as long as they may be: for margins a match with its non-matches, else all documents in
+    /// turn. Of each document its side, label and teacher's score.
+    fn taught_lists(&self, epoch: u64) -> Vec<(u32, Vec<(u32, bool, f32)>)> {
+        let mut queries: BTreeMap<u32, BTreeMap<u32, (bool, f32)>> = BTreeMap::new();
+        for item in &self.items {
+            if let Some(score) = item.teacher {
+                let [left, right] = [item.left, item.right].map(|at| self.side(at).same);
+                queries.entry(left).or_default().insert(right, (item.label, score));
+            }
+        }
+        let mut lists = Vec::new();
+        for (query, documents) in queries {
+            let mut rng = generator(&[self.seed, epoch, Purpose::Contrast as u64, u64::from(query)]);
+            let all = documents.into_iter().map(|(document, (label, score))| (document, label, score));
+            let (mut yes, mut no): (Vec<_>, Vec<_>) = all.partition(|document| document.1);
+            no.shuffle(&mut rng);
+            match self.loss {
+                Loss::MarginMse if no.is_empty() => {}
+                Loss::MarginMse => {
+                    let of = |better| std::iter::once(better).chain(no.iter().copied()).take(self.list_size).collect();
+                    lists.extend(yes.into_iter().map(|better| (query, of(better))));
+                }
+                _ => {
+                    yes.extend(no);
+                    let least = if self.loss == Loss::Kl { 2 } else { 1 };
+                    let parts = yes.chunks(self.list_size).filter(|part| part.len() >= least);
+                    lists.extend(parts.map(|part| (query, part.to_vec())));
+                }
+            }
+        }
+        lists
+    }
+
+    /// Those lists as sequences: joint ones, or the query and each document by itself.
+    fn taught(&self, epoch: u64) -> Vec<Example> {
+        let lists = self.taught_lists(epoch);
+        let example = |(query, documents): &(u32, Vec<(u32, bool, f32)>)| {
+            let text = self.text(self.side(*query));
+            let tokens = |at: &u32| &self.side(*at).tokens;
+            let texts = match self.reads {
+                Reads::Towers => {
+                    let sides = std::iter::once(query).chain(documents.iter().map(|document| &document.0));
+                    sides.map(|side| text.join(&[tokens(side)])).collect()
+                }
+                _ => documents.iter().map(|document| text.join(&[tokens(query), tokens(&document.0)])).collect(),
+            };
+            let all = std::iter::once(query).chain(documents.iter().map(|document| &document.0));
+            let inputs = match self.reads {
+                Reads::Towers => all.map(|at| tokens(at).columns().to_vec()).collect(),
+                _ => Vec::new(),
+            };
+            let grades: Vec<f32> = documents.iter().map(|document| Pair::grade_of(document.1)).collect();
+            let teacher = documents.iter().map(|document| document.2).collect();
+            let target = grades.iter().copied().fold(0.0, f32::max);
+            Example { texts, target, grades, teacher, inputs, ..Example::default() }
+        };
+        lists.par_iter().map(example).collect()
     }
 
     /// Each match against some non-matches of its query, in both orders.

@@ -36,6 +36,8 @@ pub enum Purpose {
     WordDropout = 8,
     /// Non-matches that a triple or a tower is trained against.
     Contrast = 9,
+    /// Which labels are learnt, where only a share of them is.
+    Labels = 10,
     /// Texts that pre-training draws in a pass over its sources.
     Texts = 20,
     /// The second text of a pair in pre-training, and whether it is the next one.

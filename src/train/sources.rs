@@ -5,6 +5,7 @@ use super::negatives;
 use super::recipe::{NamedSource, Recipe};
 use super::seed::{Purpose, mix};
 use super::splits;
+use super::teacher::{Taught, read_scores};
 use crate::data::{ReadOptions, ReadReport, Source, read_pairs};
 use crate::records::{Pair, PairSet, Split};
 use crate::text::TextConfig;
@@ -21,6 +22,8 @@ pub struct LoadedSource {
     pub config: TextConfig,
     /// The pairs, the made ones last.
     pub set: PairSet,
+    /// A teacher's scores of pairs, from the source's file of them.
+    pub taught: Taught,
     /// Pairs that had no label and were left out.
     pub unlabelled: u64,
     /// Non-matches made.
@@ -54,10 +57,17 @@ impl LoadedSource {
         let source = recipe.data.sources[index].clone();
         let config = fields_of(&recipe.text, source.fields.as_ref());
         let (mut set, skipped) = read(&source.from, recipe)?;
+        let taught = match &source.teacher {
+            Some(path) => read_scores(path, &set)?,
+            None => Taught::new(),
+        };
         let given = set.pairs.len();
         set.pairs.retain(|p| p.grade.is_some());
         let unlabelled = (given - set.pairs.len()) as u64;
         splits::assign(&mut set, &config, recipe.data.split);
+        if source.valid.contains(&Split::Valid) {
+            splits::divide_train(&mut set, &config, recipe.data.split);
+        }
         let matches = set.pairs.iter().filter(|p| p.is_match()).count();
         let mut made = 0;
         match &source.negatives {
@@ -75,7 +85,7 @@ impl LoadedSource {
             None => {}
         }
         let eval_only = recipe.data.eval_only.contains(&source.name);
-        Ok(LoadedSource { source, config, set, unlabelled, made, skipped, eval_only })
+        Ok(LoadedSource { source, config, set, taught, unlabelled, made, skipped, eval_only })
     }
 
     /// Every source of a recipe.

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod run;
+mod teacher;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

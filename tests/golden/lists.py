@@ -14,14 +14,16 @@ CASES = [
 ]
 
 
-def write(path, loss):
-    """`loss(scores, grades)` is a list's own."""
+def write(path, loss, taught=False):
+    """`loss(scores, grades)` is a list's own; with `taught`, `loss(scores, grades, teacher)`."""
     cases = []
     for scores, lengths, grades, weights in CASES:
         z = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
         y = torch.tensor(grades, dtype=torch.float64)
-        parts = zip(z.split(lengths), y.split(lengths), weights)
-        total = sum(w * loss(s, g) for s, g, w in parts) + 0.0 * z.sum()
+        teacher = [3.0 * math.cos(2.3 * i) for i in range(len(scores))]
+        columns = [z, y] + ([torch.tensor(teacher, dtype=torch.float64)] if taught else [])
+        parts = zip(*(column.split(lengths) for column in columns))
+        total = sum(w * loss(*part) for part, w in zip(parts, weights)) + 0.0 * z.sum()
         total.backward()
         number = lambda v: float(f"{v:.9g}")  # noqa: E731
         cases.append(
@@ -30,6 +32,7 @@ def write(path, loss):
                 "lengths": lengths,
                 "grades": grades,
                 "weights": [number(w) for w in weights],
+                **({"teacher": [number(t) for t in teacher]} if taught else {}),
                 "loss": number(total.item()),
                 "grad": [number(g) for g in z.grad.tolist()],
             }

@@ -2,6 +2,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod indexing;
 mod matching;
 mod measuring;
 mod models;
@@ -9,6 +10,8 @@ mod quantizing;
 mod recipes;
 mod runs;
 mod scoring;
+mod states;
+mod tokenizers;
 
 use std::path::Path;
 

@@ -85,6 +85,7 @@ impl Fresh {
     pub fn config(&self, vocab_size: usize, pad_token_id: u32) -> Config {
         Config {
             vocab_size,
+            modern: None,
             hidden_size: self.hidden,
             num_hidden_layers: self.layers,
             num_attention_heads: self.heads,

@@ -104,7 +104,7 @@ impl Writer<'_> {
     fn flush(&mut self) -> Result<()> {
         let (recipe, text, most) = (self.recipe, self.text, self.most);
         let cut = std::mem::take(&mut self.waiting).into_par_iter().map(|document| {
-            let pieces = document.texts.iter().map(|t| text.pieces(t)).collect::<Result<Vec<_>>>()?;
+            let pieces = document.texts.iter().map(|t| text.words_in_pieces(t)).collect::<Result<Vec<_>>>()?;
             // fields and offers are texts of their own where pairs of them are learnt
             let joined = match recipe.data.sources[document.source].unit() {
                 Unit::Cluster => false,

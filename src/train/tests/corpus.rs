@@ -29,10 +29,10 @@ impl Folder {
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).unwrap();
         std::fs::write(path, text).unwrap();
     }
-    fn corpus(&self, recipe: &str) -> Result<Corpus> {
+    pub(super) fn corpus(&self, recipe: &str) -> Result<Corpus> {
         self.corpus_for(recipe, Reads::Pair)
     }
-    fn corpus_for(&self, recipe: &str, reads: Reads) -> Result<Corpus> {
+    pub(super) fn corpus_for(&self, recipe: &str, reads: Reads) -> Result<Corpus> {
         self.write("recipe.toml", &format!("name = \"x\"\nmodel = {{ init = \"start\" }}\n{recipe}"));
         let recipe = Recipe::read(&self.path("recipe.toml"), &[]).unwrap();
         let text = TextEncoder::open(&recipe.model.init, recipe.text.clone()).unwrap();
@@ -41,7 +41,7 @@ impl Folder {
 }
 
 /// The words of a sequence.
-fn words(ids: &[u32]) -> String {
+pub(super) fn words(ids: &[u32]) -> String {
     ids.iter().map(|&id| WORDS[id as usize]).collect::<Vec<_>>().join(" ")
 }
 

@@ -12,7 +12,7 @@ use crate::train::objective::higher_is_better;
 use crate::train::{Outcome, Progress, Recipe, Silent, StepReport, train};
 
 /// A start of random weights, and a set where the same number on both sides makes a match.
-fn folder() -> Folder {
+pub(super) fn folder() -> Folder {
     let folder = Folder::new();
     let config = Config { max_position_embeddings: 32, ..testing::config(WORDS.len()) };
     let weights = testing::weights(&config, &*Architecture::default().model(), 0.1, 5);
