@@ -28,7 +28,7 @@ pub struct PretrainRecipe {
     /// What is masked.
     #[serde(default)]
     pub mask: MaskSettings,
-    /// Pairs of texts to be told apart; masks alone where it is left out.
+    /// Pairs of texts, next ones and others; masks alone where it is left out.
     #[serde(default)]
     pub next: Option<NextSettings>,
     /// How weights change.
