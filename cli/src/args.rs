@@ -40,6 +40,7 @@ pub enum Verb {
     Attention(crate::attention::Args),
     Layers(crate::layers::Args),
     Neurons(crate::neurons::Args),
+    Vectors(crate::vectors::Args),
     Info(crate::info::Args),
     Bench(crate::bench::Args),
     Completions(crate::completions::Args),

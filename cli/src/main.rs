@@ -33,6 +33,7 @@ mod tables;
 mod texts;
 mod tokenizer;
 mod train;
+mod vectors;
 
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
@@ -77,6 +78,7 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Attention(args) => attention::run(args, &output),
         Verb::Layers(args) => layers::run(args, &output),
         Verb::Neurons(args) => neurons::run(args, &output),
+        Verb::Vectors(args) => vectors::run(args, &global, &output),
         Verb::Info(args) => info::run(args, &output),
         Verb::Bench(args) => bench::run(args, &global, &output),
         Verb::Completions(args) => completions::run(args, &output),
