@@ -50,6 +50,7 @@ pub enum Verb {
     States(crate::states::Args),
     Run(crate::run::Args),
     Tune(crate::tune::Args),
+    Vectors(crate::vectors::Args),
     Info(crate::info::Args),
     Bench(crate::bench::Args),
     Completions(crate::completions::Args),

@@ -44,6 +44,7 @@ mod texts;
 mod tokenizer;
 mod train;
 mod tune;
+mod vectors;
 
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
@@ -97,6 +98,7 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::States(args) => states::run(args, &global, &output),
         Verb::Run(args) => self::run::run(args, &global, &output),
         Verb::Tune(args) => tune::run(args, &global, &output),
+        Verb::Vectors(args) => vectors::run(args, &global, &output),
         Verb::Info(args) => info::run(args, &output),
         Verb::Bench(args) => bench::run(args, &global, &output),
         Verb::Completions(args) => completions::run(args, &output),
