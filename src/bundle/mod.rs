@@ -34,8 +34,8 @@ pub use surgery::{grow_segments, prune_embeddings, take_layers};
 
 pub use crate::nn::weights::Storage;
 
+use crate::models::Net;
 use crate::models::bert::Config;
-use crate::models::{Net, Reads};
 use crate::nn::weights::write_safetensors;
 use crate::nn::{Device, Dtype, Weights};
 use crate::ranker::{DualEncoder, List, Score};

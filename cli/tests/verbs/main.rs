@@ -2,6 +2,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod boosting;
 mod matching;
 mod measuring;
 mod models;
