@@ -139,6 +139,25 @@ impl NewFolder {
         self.temporary.path()
     }
 
+    /// Gives the folder its name, where nothing has it: of two that are written at once the first one stays.
+    ///
+    /// # Errors
+    /// [`Error::Exists`]; the system's.
+    pub fn commit_new(self) -> Result<()> {
+        let path = &self.path;
+        flush(self.temporary.path()).map_err(Error::io("write", path))?;
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(Error::Exists(path.clone()));
+        }
+        // a folder takes another one's name only if that is empty
+        fs::rename(self.temporary.path(), path).map_err(|e| match e.kind() {
+            ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists => Error::Exists(path.clone()),
+            _ => Error::io("rename", path)(e),
+        })?;
+        sync(folder_of(path));
+        Ok(())
+    }
+
     /// Gives the folder its name. A folder of that name is removed when the new one is complete.
     ///
     /// # Errors
@@ -256,9 +275,14 @@ fn sync(folder: &Path) {
     _ = File::open(folder).and_then(|folder| folder.sync_all());
 }
 
+/// Everything below a folder, and the folder.
 fn flush(folder: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
-        File::open(entry?.path())?.sync_all()?;
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => flush(&entry.path())?,
+            false => File::open(entry.path())?.sync_all()?,
+        }
     }
     match File::open(folder)?.sync_all() {
         Err(e) if e.kind() != ErrorKind::InvalidInput => Err(e),

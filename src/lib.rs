@@ -12,6 +12,7 @@
 //! | [`nn`] | layers of networks, which know nothing of ranking; precision and device are here and nowhere else |
 //! | [`losses`], [`models`] | one loss, one file; one architecture, one file |
 //! | [`bundle`] | a model on disk |
+//! | [`inspect`], [`vectors`] | what a model looks at; static vectors of words |
 //! | [`train`], [`pipeline`] | what happens to weights; retrieve, score, decide |
 #![warn(missing_docs)]
 // essays of modules name private items too: they are for readers of the source
@@ -26,6 +27,7 @@ pub mod error;
 pub mod eval;
 pub mod files;
 pub mod index;
+pub mod inspect;
 pub mod losses;
 pub mod models;
 pub mod nn;
@@ -36,6 +38,7 @@ pub mod records;
 pub mod testing;
 pub mod text;
 pub mod train;
+pub mod vectors;
 
 pub use error::{Error, Result};
 pub use ranker::{Hit, Input, List, Ranker, Retriever, Score};

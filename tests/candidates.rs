@@ -54,6 +54,13 @@ fn measure(name: &str, right: Vec<String>, links: Links) -> BTreeMap<String, (f6
     let index = Bm25::build(right.into_iter()).unwrap();
     let lefts: Vec<String> = links.iter().map(|l| l.0.clone()).collect();
     let tops = index.top_all(&lefts, 10).unwrap();
+    if let Ok(dir) = std::env::var("SVERKA_DUMP") {
+        let lines: String = tops
+            .iter()
+            .map(|t| format!("{:?}\n", t.iter().map(|h| (h.0, h.1.to_bits())).collect::<Vec<_>>()))
+            .collect();
+        std::fs::write(format!("{dir}/{name}.txt"), lines).unwrap();
+    }
     let mut counts: BTreeMap<String, [u32; 3]> = BTreeMap::new();
     for ((_, row, part), top) in links.iter().zip(tops) {
         let place = top.iter().position(|(r, _)| r == row);

@@ -27,6 +27,8 @@ struct Case {
     scores: Vec<f32>,
     /// Of the sum of the logits, by MPNet's relative attention bias `[buckets, n]`.
     bias_gradient: Option<Vec<f32>>,
+    /// Of the same sum, by each array: its sum, and its sum with the weights -3 to 3 in turn.
+    gradients: Option<BTreeMap<String, [f64; 2]>>,
 }
 
 fn golden() -> PathBuf {
@@ -97,11 +99,9 @@ fn a_bundle_made_of_a_form_reads_as_it_did() {
     }
 }
 
-#[test]
-fn the_relative_bias_has_the_gradient_of_torch() {
-    let (expected, dir) = (expected(), tempfile::tempdir().unwrap());
-    let case = &expected.cases["mpnet"];
-    let from = folder(dir.path(), "mpnet", case);
+/// A case's network after the backward pass of the sum of all logits.
+fn trained(expected: &Expected, name: &str, dir: &Path) -> Net {
+    let from = folder(dir, name, &expected.cases[name]);
     let Checkpoint { mut config, weights, .. } = Checkpoint::read(&from).unwrap();
     (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.0, 0.0);
     let net = Net::training(config, &CrossEncoder.modules(), weights, Dtype::F32, 1).unwrap();
@@ -110,6 +110,54 @@ fn the_relative_bias_has_the_gradient_of_torch() {
     let batch: Batch = expected.pairs.iter().map(encode).collect::<Vec<_>>().iter().collect();
     let loss = logits(&net.pass(Mode::Train { seed: 1 }), &batch).unwrap().sum_all().unwrap();
     loss.backward().unwrap();
+    net
+}
+
+#[test]
+fn every_array_of_modernbert_has_the_gradient_of_torch() {
+    let (expected, dir) = (expected(), tempfile::tempdir().unwrap());
+    let net = trained(&expected, "modernbert", dir.path());
+    let gradient = |name: &str| net.parameters().get(name).unwrap().grad.lock().unwrap().to_vec();
+    let wanted = expected.cases["modernbert"].gradients.as_ref().unwrap();
+    let layers = ["attention.self.query", "attention.self.key", "attention.self.value"];
+    let mut compared = 0;
+    for (theirs, wanted) in wanted {
+        let inner = theirs.strip_prefix("model.").unwrap_or(theirs);
+        let layer = inner.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+        let ours = |name: &str, layer: &str| format!("bert.encoder.layer.{layer}.{name}.weight");
+        let got = match (layer, inner) {
+            (Some((layer, "attn.Wqkv.weight")), _) => {
+                layers.iter().flat_map(|name| gradient(&ours(name, layer))).collect()
+            }
+            (Some((layer, "attn.Wo.weight")), _) => gradient(&ours("attention.output.dense", layer)),
+            (Some((layer, "attn_norm.weight")), _) => gradient(&ours("attention.output.LayerNorm", layer)),
+            (Some((layer, "mlp.Wi.weight")), _) => gradient(&ours("intermediate.dense", layer)),
+            (Some((layer, "mlp.Wo.weight")), _) => gradient(&ours("output.dense", layer)),
+            (Some((layer, "mlp_norm.weight")), _) => gradient(&ours("output.LayerNorm", layer)),
+            (_, "embeddings.tok_embeddings.weight") => gradient("bert.embeddings.word_embeddings.weight"),
+            (_, "embeddings.norm.weight") => gradient("bert.embeddings.LayerNorm.weight"),
+            (_, "final_norm.weight") => gradient("bert.encoder.final_norm.weight"),
+            // the head is candle's own
+            _ => continue,
+        };
+        let got = [
+            got.iter().map(|&g| f64::from(g)).sum(),
+            got.iter().enumerate().map(|(i, &g)| f64::from(g) * (i as f64 % 7.0 - 3.0)).sum::<f64>(),
+        ];
+        for (got, wanted) in got.iter().zip(wanted) {
+            assert!((got - wanted).abs() < 2e-3 * wanted.abs().max(1.0), "{theirs}: {got}, torch {wanted}");
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 4 * 6 - 1 + 3);
+    let biases = gradient("bert.encoder.layer.1.output.dense.bias");
+    assert!(biases.iter().all(|g| *g == 0.0), "a bias that the family does not have is not trained");
+}
+
+#[test]
+fn the_relative_bias_has_the_gradient_of_torch() {
+    let (expected, dir) = (expected(), tempfile::tempdir().unwrap());
+    let (net, case) = (trained(&expected, "mpnet", dir.path()), &expected.cases["mpnet"]);
     let parameter = net.parameters().get("bert.encoder.relative_attention_bias.weight").unwrap();
     let got = parameter.grad.lock().unwrap().to_vec();
     let wanted = case.bias_gradient.as_ref().unwrap();

@@ -34,9 +34,12 @@ fn bundle(dir: &Path, architecture: Architecture) -> Bundle {
         bundle::grow_segments(&mut config, &mut weights, 3, Reads::Triple).unwrap();
     }
     for module in model.modules() {
-        if let Module::Affine { name, .. } = module
-            && !weights.0.contains_key(&format!("{name}.weight"))
-        {
+        let (Module::Affine { name, .. } | Module::Projection { name, .. } | Module::Restore { name, .. }) = module
+        else {
+            continue;
+        };
+        let there = |kind: &str| weights.0.contains_key(&format!("{name}{kind}.weight"));
+        if !there("") && !there(".dense") {
             for (name, shape) in net::arrays(&[module], &config, &weights) {
                 let values = (0..shape.iter().product()).map(head).collect();
                 weights.0.insert(name, Array::new(shape, values));

@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The layers, from the bottom up. A module may use any lower layer and itself.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["records", "error"],
     &["ranker", "files"],
     &["text", "data"],
-    &["calibrate", "eval"],
+    &["calibrate", "eval", "vectors"],
     &["nn"],
     &["losses"],
     &["models"],
     &["bundle"],
+    &["inspect"],
     &["index"],
     &["train", "pipeline", "boost"],
     &["testing"],

@@ -11,7 +11,8 @@ Exit codes:
   0  done
   1  our mistake (please report it)
   2  your data, model, settings or arguments; the message says where and what to do
-  3  a quality gate said no: `quantize --max-loss`, a recipe's [expect] after `train`, `compare` without a sure gain";
+  3  a quality gate said no: `quantize --max-loss`, a recipe's [expect] after `train`, `compare` without a sure gain,
+     `tokenizer report --max-single-token-codes`";
 
 /// Which records of two lists are the same thing? Trains, measures and runs transformer matchers.
 #[derive(Debug, Parser)]
@@ -28,8 +29,13 @@ pub struct Cli {
 pub enum Verb {
     Match(crate::matching::Args),
     Train(crate::train::Args),
+    Pretrain(crate::pretrain::Args),
+    FillMask(crate::fill_mask::Args),
+    Nsp(crate::nsp::Args),
     Eval(crate::eval::Args),
     Compare(crate::compare::Args),
+    Index(crate::index::Args),
+    Search(crate::search::Args),
     Rank(crate::rank::Args),
     Score(crate::score::Args),
     Table(crate::table::Args),
@@ -38,6 +44,11 @@ pub enum Verb {
     Init(crate::init::Args),
     Export(crate::export::Args),
     Tokenizer(crate::tokenizer::Args),
+    Attention(crate::attention::Args),
+    Layers(crate::layers::Args),
+    Neurons(crate::neurons::Args),
+    States(crate::states::Args),
+    Run(crate::run::Args),
     Info(crate::info::Args),
     Bench(crate::bench::Args),
     Completions(crate::completions::Args),

@@ -16,11 +16,11 @@ const EXAMPLE: &str = "\
 Example:
   sverka info models/matcher";
 
-/// Show what a model is
+/// Show what a model or an index is
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
-    /// The model's folder
+    /// The folder of a model or an index
     model: PathBuf,
 }
 
@@ -35,6 +35,9 @@ struct Answer {
 }
 
 pub fn run(args: Args, output: &Output) -> Outcome {
+    if sverka::index::IndexManifest::is_in(&args.model) {
+        return crate::index::describe(args.model, output);
+    }
     let Checkpoint { manifest, config, weights, .. } = Checkpoint::read(&args.model)?;
     if manifest.is_some() {
         Bundle::open(&args.model, None, Device::Cpu)?; // what can't score is refused here too

@@ -9,6 +9,7 @@
 //! already, and a shell has aliases), prompts.
 
 mod args;
+mod attention;
 mod bench;
 #[cfg(feature = "boosting")]
 mod boost;
@@ -18,18 +19,28 @@ mod completions;
 mod eval;
 mod export;
 mod failure;
+mod fill_mask;
+mod index;
 mod info;
 mod init;
 mod labelled;
+mod layers;
 mod matching;
 mod model;
+mod neurons;
+mod nsp;
 mod output;
+mod pretrain;
 mod quantize;
 mod rank;
+mod run;
 mod score;
+mod search;
 mod signals;
+mod states;
 mod table;
 mod tables;
+mod texts;
 mod tokenizer;
 mod train;
 
@@ -63,9 +74,14 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
     let global = cli.global.resolve()?;
     match cli.verb {
         Verb::Match(args) => matching::run(args, &global, &output),
+        Verb::Pretrain(args) => pretrain::run(args, &global, &output),
+        Verb::FillMask(args) => fill_mask::run(args, &global, &output),
+        Verb::Nsp(args) => nsp::run(args, &global, &output),
         Verb::Train(args) => train::run(args, &global, &output),
         Verb::Eval(args) => eval::run(args, &global, &output),
         Verb::Compare(args) => compare::run(args, &output),
+        Verb::Index(args) => index::run(args, &global, &output),
+        Verb::Search(args) => search::run(args, &global, &output),
         Verb::Rank(args) => rank::run(args, &global, &output),
         Verb::Table(args) => table::run(args, &global, &output),
         Verb::Score(args) => score::run(args, &global, &output),
@@ -74,6 +90,11 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Init(args) => init::run(args, &output),
         Verb::Export(args) => export::run(args, &output),
         Verb::Tokenizer(args) => tokenizer::run(args, &output),
+        Verb::Attention(args) => attention::run(args, &output),
+        Verb::Layers(args) => layers::run(args, &output),
+        Verb::Neurons(args) => neurons::run(args, &output),
+        Verb::States(args) => states::run(args, &global, &output),
+        Verb::Run(args) => self::run::run(args, &global, &output),
         Verb::Info(args) => info::run(args, &output),
         Verb::Bench(args) => bench::run(args, &global, &output),
         Verb::Completions(args) => completions::run(args, &output),

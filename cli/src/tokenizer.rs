@@ -1,4 +1,11 @@
-//! `sverka tokenizer prune`: a vocabulary cut to what a corpus needs, and the embeddings with it.
+//! `sverka tokenizer`: a vocabulary grown on a corpus, cuts of a text side by side, a report on how much was learnt by heart, and `prune`,
+//! a vocabulary cut to what a corpus needs and the embeddings with it.
+
+mod corpus;
+mod page;
+mod report;
+mod show;
+mod train;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -13,6 +20,12 @@ use sverka::{Error, Result};
 use crate::failure::Outcome;
 use crate::output::{Output, grouped};
 
+const EXAMPLES: &str = "\
+Examples:
+  sverka tokenizer train titles.csv --column title --kind wordpiece --vocab-size 8000 --out tokenizers/shop
+  sverka tokenizer show \"Monitor E2282HS-B1\" --with tokenizers/shop,weights/bert-tiny
+  sverka tokenizer report tokenizers/shop --corpus titles.csv --held-out new.csv
+  sverka tokenizer prune weights/e5-small --corpus left.csv right.csv --out weights/e5-shop";
 const EXAMPLE: &str = "\
 Example:
   sverka tokenizer prune weights/e5-small --corpus left.csv right.csv --out weights/e5-shop
@@ -20,9 +33,9 @@ Example:
 Scores stay the same on texts that the corpus covers. Corpus files: tables (CSV, TSV, JSONL,
 Parquet), else lines of text.";
 
-/// Work on a model's vocabulary
+/// Grow, look at, measure or cut a vocabulary
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLE)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -30,6 +43,9 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Train(train::Args),
+    Show(show::Args),
+    Report(report::Args),
     Prune(Prune),
 }
 
@@ -63,7 +79,15 @@ enum Stay {
 }
 
 pub fn run(args: Args, output: &Output) -> Outcome {
-    let Verb::Prune(args) = args.verb;
+    match args.verb {
+        Verb::Train(args) => train::run(args, output),
+        Verb::Show(args) => show::run(args, output),
+        Verb::Report(args) => report::run(args, output),
+        Verb::Prune(args) => prune(args, output),
+    }
+}
+
+fn prune(args: Prune, output: &Output) -> Outcome {
     if args.out.exists() {
         return Err(Error::Exists(args.out).into()); // before the corpus is read, which may take long
     }

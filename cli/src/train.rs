@@ -86,7 +86,7 @@ impl Bar<'_> {
 }
 
 /// Seconds as `1:02:03` or `2:03`.
-fn clock(seconds: f64) -> String {
+pub fn clock(seconds: f64) -> String {
     let s = seconds.max(0.0).round() as u64;
     if s >= 3600 {
         format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::*;
+use sverka::Input;
+use sverka::bundle::{Architecture, Manifest};
+use sverka::index::{Index, ModelOptions};
 
 /// The shim as a library, built with the linker's own driver, which Rust needs as well.
 fn shim(dir: &Path) -> PathBuf {
@@ -101,7 +104,7 @@ fn crash(template: &Path, arguments: &[&str], out: &str, again: Option<&[&str]>,
         }
         // a folder that is written at once has all of its files or is not there
         let is_there = left.contains_key(Path::new(out));
-        let is_run_folder = arguments[0] == "train";
+        let is_run_folder = ["train", "states"].contains(&arguments[0]);
         if is_there && !is_run_folder {
             for (name, bytes) in after.iter().filter(|(name, _)| of_output(name)) {
                 let found = left.get(name);
@@ -145,10 +148,14 @@ fn template() -> tempfile::TempDir {
 fn of_match_score_files_and_recipes() {
     let dir = template();
     let arguments = ["match", "left.csv", "right.csv", "--model", "model", "--out", "m.csv"];
-    assert!(crash(dir.path(), &arguments, "m.csv", Some(&[]), 1) > 4);
+    // parts of two left records: some kills come between them
+    let in_parts = [&arguments[..], &["--part", "2"]].concat();
+    assert!(crash(dir.path(), &in_parts, "m.csv", Some(&[]), 1) > 20);
+    let once = [&arguments[..], &["--one-to-one", "--all", "--texts"]].concat();
+    assert!(crash(dir.path(), &once, "m.csv", Some(&[]), 3) > 20);
     // over a file that is there already
     write(&dir.path().join("m.csv"), "old\n");
-    crash(dir.path(), &arguments, "m.csv", Some(&[]), 1);
+    crash(dir.path(), &arguments, "m.csv", Some(&[]), 3);
     assert!(crash(dir.path(), &["init", "pairs", "--start", "model", "--out", "shop.toml"], "shop.toml", None, 1) > 4);
 }
 
@@ -174,4 +181,98 @@ fn of_train() {
     write(&path, text.split_once("[train]").unwrap().0.to_string() + train);
     let arguments = ["train", "shop.toml", "--run", "run"];
     assert!(crash(dir.path(), &arguments, "run", Some(&["--resume"]), 1) > 40);
+}
+
+/// Ids and scores of an index in a folder, by every query that the lists have.
+fn hits(dir: &Path) -> Vec<Vec<(String, f32)>> {
+    let index =
+        Index::open(&dir.join("i"), &ModelOptions { path: Some(dir.join("towers")), ..ModelOptions::default() });
+    let index = index.unwrap();
+    let queries = ["sony camera", "lamp 40 w", "lg tv 42 inch", "canon printer toner black"].map(Input::Text);
+    let named = |hits: Vec<sverka::Hit>| hits.into_iter().map(|h| (index.id(h.document).unwrap().to_string(), h.score));
+    index.search(&queries, 100).unwrap().into_iter().map(|hits| named(hits).collect()).collect()
+}
+
+/// Kills a change of an index at every `stride`-th call: it finds what it found before or what it should find after, and the same
+/// command again gives the latter.
+fn crash_index(template: &Path, arguments: &[&str], stride: usize) -> usize {
+    let tools = tempfile::tempdir().unwrap();
+    let shim = shim(tools.path());
+    let run = |dir: &Path, at: usize| {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin("sverka"));
+        command.args(arguments).args(["-q", "--threads", "1"]).current_dir(dir).stderr(Stdio::piped());
+        command.env("LD_PRELOAD", &shim).env("KILL_AT", at.to_string()).output().unwrap()
+    };
+    let before = template.join("i").exists().then(|| hits(template));
+    let (mut after, mut at) = (None, usize::MAX / 2);
+    loop {
+        let dir = tempfile::tempdir().unwrap();
+        copy(template, dir.path());
+        let done = run(dir.path(), at);
+        let Some(expected) = &after else {
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            after = Some(hits(dir.path()));
+            at = 1;
+            continue;
+        };
+        if done.status.signal() != Some(9) {
+            assert!(done.status.success());
+            return at;
+        }
+        let is_there = dir.path().join("i").exists();
+        assert!(is_there || before.is_none(), "{arguments:?}, call {at}: the index is gone");
+        let is_new = is_there && {
+            let now = hits(dir.path());
+            assert!(before.as_ref() == Some(&now) || *expected == now, "{arguments:?}, call {at}: half a commit");
+            *expected == now
+        };
+        if !(is_new && before.is_none()) {
+            let done = run(dir.path(), usize::MAX / 2);
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert!(done.status.success(), "{arguments:?} after a crash at call {at}: {said}");
+        }
+        assert_eq!(hits(dir.path()), *expected, "{arguments:?}, call {at}");
+        let names = names(dir.path());
+        assert!(names.iter().all(|name| !name.ends_with(".part")), "{arguments:?}, call {at}: {names:?}");
+        let names = self::names(&dir.path().join("i"));
+        assert!(names.iter().all(|name| !name.ends_with(".part")), "{arguments:?}, call {at}: {names:?}");
+        at += stride;
+    }
+}
+
+#[test]
+fn of_an_index_its_update_and_its_compaction() {
+    let dir = template();
+    let dir = dir.path();
+    let architecture = Architecture::Dssm(Default::default());
+    let towers = Manifest { architecture, ..Manifest::default() };
+    sverka::testing::write_bundle(&dir.join("towers"), &dir.join("model"), &towers).unwrap();
+    write(&dir.join("gone.txt"), "c\nb\n");
+    write(&dir.join("new.csv"), "id,name,price\nf,sony camera a7 black,900\na,lamp 40 w red,3\n");
+    // what one test changes the next one begins with
+    let changes: [(&[&str], usize); 3] = [
+        (&["index", "right.csv", "--kind", "hybrid", "--model", "towers", "--out", "i"], 20),
+        (&["index", "update", "i", "--add", "new.csv", "--delete", "gone.txt"], 20),
+        (&["index", "compact", "i"], 20),
+    ];
+    for (arguments, least) in changes {
+        let calls = crash_index(dir, arguments, 1);
+        assert!(calls > least, "{arguments:?}: {calls} calls");
+        sverka(dir).args(arguments).assert().code(0);
+    }
+}
+
+#[test]
+fn of_states() {
+    let dir = template();
+    let dir = dir.path();
+    split_model(dir);
+    let build = ["states", "build", "split", "left.csv", "--out", "store"];
+    assert!(crash(dir, &build, "store", Some(&[]), 1) > 8);
+    sverka(dir).args(build).assert().code(0);
+    write(&dir.join("more.csv"), "id,name,price\n5,red lamp,7\n1,sony camera,1\n");
+    assert!(crash(dir, &["states", "append", "split", "more.csv", "--out", "store"], "store", Some(&[]), 1) > 6);
+    assert!(crash(dir, &["states", "delete", "store", "--id", "3"], "store", Some(&[]), 1) > 2);
+    sverka(dir).args(["states", "delete", "store", "--id", "3"]).assert().code(0);
+    assert!(crash(dir, &["states", "compact", "store"], "store", Some(&[]), 1) > 6);
 }

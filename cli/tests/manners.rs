@@ -2,7 +2,9 @@
 mod common;
 use common::*;
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 15] = [
+    "index",
+    "search",
     "match",
     "train",
     "eval",

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{Model, cedr, conv_knrm, cross_encoder, detext, drmm, dssm, duo, knrm, pacrr};
+use crate::models::{Model, cedr, colbert, conv_knrm, cross_encoder, detext, drmm, dssm, duo, knrm, pacrr, yati};
 use crate::records::Record;
 use crate::{Error, Result};
 
@@ -29,12 +29,16 @@ pub enum Architecture {
     Drmm(drmm::Config),
     /// Kernels or histograms over an encoder's states, joined by its first token.
     Cedr(cedr::Config),
+    /// Lower layers that read query and document apart.
+    Yati(yati::Config),
+    /// Two towers that meet token by token.
+    Colbert(colbert::Config),
 }
 
 impl Architecture {
     /// All names.
-    pub const NAMES: [&str; 9] =
-        ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr", "conv_knrm", "pacrr", "detext"];
+    pub const NAMES: [&str; 11] =
+        ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr", "conv_knrm", "pacrr", "detext", "yati", "colbert"];
 
     /// The model of this kind.
     pub fn model(&self) -> Box<dyn Model> {
@@ -48,6 +52,8 @@ impl Architecture {
             Architecture::Pacrr(config) => Box::new(pacrr::Pacrr(*config)),
             Architecture::Drmm(config) => Box::new(drmm::Drmm(*config)),
             Architecture::Cedr(config) => Box::new(cedr::Cedr(*config)),
+            Architecture::Yati(config) => Box::new(yati::Yati(*config)),
+            Architecture::Colbert(config) => Box::new(colbert::Colbert(config.clone())),
         }
     }
 
@@ -75,11 +81,20 @@ impl Architecture {
         }
     }
 
+    /// Settings of late interaction.
+    pub(super) fn late_interaction(&self) -> Option<&colbert::Config> {
+        match self {
+            Architecture::Colbert(config) => Some(config),
+            _ => None,
+        }
+    }
+
     /// What Python's libraries can't load of this kind: setting, value, what is missing.
     pub(super) fn lacking_in_python(&self) -> Option<(&'static str, String, &'static str)> {
         match self {
             Architecture::CrossEncoder => None,
             Architecture::Dssm(config) if config.shared => None,
+            Architecture::Colbert(_) => None,
             Architecture::Dssm(_) => {
                 Some(("model.shared", "false".into(), "sentence-transformers loads one encoder, not two"))
             }
@@ -145,7 +160,7 @@ mod tests {
             assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
         };
         let known = Architecture::NAMES.join(", ");
-        refused("colbert", "", &format!("model.architecture = colbert: is not known; this Sverka knows {known}"));
+        refused("colbart", "", &format!("model.architecture = colbart: is not known; this Sverka knows {known}"));
         refused("dssm", "poling = 'cls'", "poling");
         refused("dssm", "pooling = 'max'", "max");
         refused("duo", "pooling = 'cls'", "duo has no settings of its own");

@@ -14,6 +14,8 @@ use crate::{Error, Result};
 pub(super) const WEIGHTS: &str = "model.safetensors";
 /// Which array is in which shard.
 const INDEX: &str = "model.safetensors.index.json";
+/// ModernBERT's name of the table of words.
+const MODERNBERT_WORDS: &str = "embeddings.tok_embeddings.weight";
 /// Weights in other forms, as people have them.
 const OTHERS: [&str; 9] = [
     "pytorch_model.bin",
@@ -132,7 +134,8 @@ pub(super) fn read_arrays(dir: &Path, family: Family) -> Result<Weights> {
 
 /// What a wrapper put before all names: `module.` (DataParallel), `_orig_mod.` (compiled), `model.`, `0.auto_model.` and the like.
 fn outer_prefix(weights: &Weights, family: Family) -> String {
-    let before = weights.0.keys().filter_map(|name| name.strip_suffix(WORDS));
+    let words = if family == Family::Modernbert { MODERNBERT_WORDS } else { WORDS };
+    let before = weights.0.keys().filter_map(|name| name.strip_suffix(words));
     let shortest = before.min_by_key(|prefix| prefix.len()).unwrap_or("");
     shortest.strip_suffix(family.prefix()).unwrap_or(shortest).to_string()
 }

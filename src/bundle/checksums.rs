@@ -24,7 +24,7 @@ fn hex(hash: Sha256) -> String {
 }
 
 /// Of some files, one after the other.
-pub(super) fn sha256(paths: &[PathBuf]) -> Result<String> {
+pub(crate) fn sha256(paths: &[PathBuf]) -> Result<String> {
     let (mut hash, mut piece) = (Sha256::new(), vec![0; 1 << 20]);
     for path in paths {
         let mut file = crate::files::open(path)?;
@@ -61,7 +61,7 @@ pub(super) fn check_files(dir: &Path, known: &BTreeMap<String, String>) -> Resul
 }
 
 /// Of a JSON object, whatever the order of its keys.
-pub(super) fn of_json(value: &Value) -> String {
+pub(crate) fn of_json(value: &Value) -> String {
     let mut hash = Sha256::new();
     feed(value, &mut hash);
     hex(hash)

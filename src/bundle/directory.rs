@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 
 use super::arrays::{WEIGHTS, read_arrays, weight_files, weights_path};
 use super::labels::{self, Refusal};
+use super::late_interaction::{self, Found};
 use super::manifest::{self, Manifest};
 use super::{Architecture, checksums, family};
 use crate::models::bert::{Config, LAYER, PREFIX};
@@ -60,6 +61,8 @@ pub struct Checkpoint {
     pub config: Config,
     /// All arrays, under the names of `BertForSequenceClassification`.
     pub weights: Weights,
+    /// What a plain folder says of late interaction.
+    pub(super) late: Option<Found>,
     /// Why the classifier does not score as it is.
     refusal: Refusal,
 }
@@ -81,6 +84,7 @@ impl Checkpoint {
     /// named.
     pub fn read(dir: &Path) -> Result<Self> {
         let manifest = Manifest::read(dir)?;
+        let whole = dir;
         let dir = &crate::text::folder_of_network(dir);
         let (value, mut config) = read_config(&dir.join(CONFIG))?;
         match &manifest {
@@ -92,18 +96,24 @@ impl Checkpoint {
         }
         let mut weights = read_arrays(dir, config.family)?;
         family::read_tables(&mut config, &mut weights, &dir.join(CONFIG))?;
+        let has_layer = weights.0.contains_key(&late_interaction::weight_name());
+        let late = match manifest.is_none() || !has_layer {
+            true => late_interaction::read(whole, &value, &mut weights)?,
+            false => None,
+        };
         let mut refusal = labels::order(&value, &mut weights);
-        if manifest.is_none() && refusal.is_none() {
+        if manifest.is_none() && refusal.is_none() && late.is_none() {
             refusal = labels::cross_encoder(dir, &value)?;
         }
-        let checkpoint = Checkpoint { dir: dir.into(), manifest, config, weights, refusal };
+        let checkpoint = Checkpoint { dir: dir.into(), manifest, config, weights, late, refusal };
         checkpoint.check_layers()?;
         Ok(checkpoint)
     }
 
-    /// The architecture that its manifest names; a plain directory is a cross-encoder's.
+    /// The architecture that its manifest names; a plain directory is a ColBERT's if it says so, else a cross-encoder's.
     pub fn architecture(&self) -> Architecture {
-        self.manifest.as_ref().map(|m| m.architecture.clone()).unwrap_or_default()
+        let plain = || self.late.as_ref().map(|late| Architecture::Colbert(late.config.clone()));
+        self.manifest.as_ref().map(|m| m.architecture.clone()).or_else(plain).unwrap_or_default()
     }
 
     /// Leaves the arrays of a model alone, and says what was left out (one line each).
@@ -112,22 +122,30 @@ impl Checkpoint {
     /// An array that is missing or has another shape than `config.json` says; to score, an array that the model does not take, and a
     /// head that is not there.
     pub fn select(&mut self, model: &dyn Model, purpose: Purpose) -> Result<Vec<String>> {
+        self.select_modules(&model.modules(), purpose)
+    }
+
+    /// [`Checkpoint::select`] for what is no ranker.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn select_modules(&mut self, modules: &[Module], purpose: Purpose) -> Result<Vec<String>> {
         let path = weights_path(&self.dir);
-        let (modules, mut notes) = (model.modules(), Vec::new());
+        let mut notes = Vec::new();
         let classifies = modules.iter().any(|m| matches!(m, Module::Affine { name: "classifier", .. }));
         match purpose {
-            Purpose::Start => notes.extend(self.drop_heads(&modules)),
+            Purpose::Start => notes.extend(self.drop_heads(modules)),
             Purpose::Score if classifies => labels::refused(&self.dir, &self.refusal)?,
             Purpose::Score => {}
         }
-        for module in &modules {
+        for module in modules {
             self.check(&path, module, purpose)?;
         }
-        let expected = net::arrays(&modules, &self.config, &self.weights);
+        let expected = net::arrays(modules, &self.config, &self.weights);
         let known: BTreeSet<&String> = expected.iter().map(|(name, _)| name).collect();
         let mut others: Vec<String> = self.weights.0.keys().filter(|name| !known.contains(name)).cloned().collect();
         let of_encoder = |name: &str| name.starts_with("bert.encoder.") || name.starts_with("bert.embeddings.");
-        if !has_encoder(&modules) && purpose == Purpose::Start && others.iter().any(|name| of_encoder(name)) {
+        if !has_encoder(modules) && purpose == Purpose::Start && others.iter().any(|name| of_encoder(name)) {
             let what = "all of the encoder but its table of words is left out: vectors are static";
             notes.push(format!("{}: {what}", path.display()));
             others.retain(|name| !of_encoder(name));
@@ -161,8 +179,13 @@ impl Checkpoint {
         // training draws heads, and copies a second encoder from the first
         let may_be_absent = match module {
             Module::Encoder { copy_of, .. } => copy_of.is_some(),
-            Module::Words { .. } => false,
-            Module::Pooler | Module::Affine { .. } | Module::Values { .. } => true,
+            Module::Words { .. } | Module::Segments => false,
+            Module::Pooler
+            | Module::MaskedHead
+            | Module::Restore { .. }
+            | Module::Projection { .. }
+            | Module::Affine { .. }
+            | Module::Values { .. } => true,
         };
         if purpose == Purpose::Start && may_be_absent && !is_there {
             return Ok(());
@@ -190,12 +213,16 @@ impl Checkpoint {
     fn drop_heads(&mut self, modules: &[Module]) -> Vec<String> {
         let mut notes = Vec::new();
         for module in modules {
-            let Module::Affine { name, outputs, .. } = module else { continue };
+            let (name, outputs) = match module {
+                Module::Affine { name, outputs, .. } => (name, *outputs),
+                Module::Projection { name, outputs } => (name, std::slice::from_ref(outputs)),
+                _ => continue,
+            };
             let rows = self.weights.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
             if let Some(rows) = rows.filter(|rows| !outputs.contains(rows)) {
                 self.weights.0.retain(|array, _| !array.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
                 notes.push(format!(
-                    "{}: {name} has {rows} labels and is not used: training draws a new one",
+                    "{}: {name} has {rows} outputs and is not used: training draws a new one",
                     self.dir.display()
                 ));
             }

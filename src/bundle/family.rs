@@ -6,8 +6,11 @@
 //! | RoBERTa, XLM-R | `classifier.dense` (tanh), `classifier.out_proj` | from pad + 1 | a table of one row | |
 //! | MPNet | the same | from 2 | none | `relative_attention_bias`, shared by the layers |
 //! | DistilBERT | `pre_classifier` (ReLU), `classifier` | from 0 | none | other keys in `config.json` |
+//! | ModernBERT | `head.dense` (GELU), `head.norm`, `classifier` | none | none | no biases, queries, keys and values in one matrix |
 //!
 //! Read, all have BERT's names and count positions from 0; written, they have their own again.
+
+mod modern;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -51,6 +54,30 @@ const DISTILBERT: [(&str, &str); 8] = [
 /// Names of heads, after BERT's.
 const HEAD: [(&str, &str); 2] = [("bert.pooler.dense.", "classifier.dense."), ("classifier.", "classifier.out_proj.")];
 const DISTILBERT_HEAD: [(&str, &str); 1] = [("bert.pooler.dense.", "pre_classifier.")];
+const MODERNBERT_HEAD: [(&str, &str); 2] = [("bert.pooler.dense.", "head.dense."), ("bert.pooler.norm.", "head.norm.")];
+/// Queries, keys and values in one matrix `[3h, h]`, under BERT's names: they are cut apart when a folder is read.
+const QKV: &str = "attention.self.qkv.";
+const MODERNBERT: [(&str, &str); 6] = [
+    (QKV, "attn.Wqkv."),
+    ("attention.output.dense.", "attn.Wo."),
+    ("attention.output.LayerNorm.", "attn_norm."),
+    ("intermediate.dense.", "mlp.Wi."),
+    ("output.dense.", "mlp.Wo."),
+    ("output.LayerNorm.", "mlp_norm."),
+];
+/// Names outside layers, after an encoder's prefix.
+const MODERNBERT_OUTER: [(&str, &str); 3] = [
+    ("embeddings.word_embeddings.", "embeddings.tok_embeddings."),
+    ("embeddings.LayerNorm.", "embeddings.norm."),
+    ("encoder.final_norm.", "final_norm."),
+];
+/// ModernBERT's names of settings, after BERT's.
+const MODERNBERT_SETTINGS: [(&str, &str); 4] = [
+    ("layer_norm_eps", "norm_eps"),
+    ("hidden_act", "hidden_activation"),
+    ("hidden_dropout_prob", "mlp_dropout"),
+    ("attention_probs_dropout_prob", "attention_dropout"),
+];
 
 /// The family that a `config.json` names.
 ///
@@ -59,6 +86,9 @@ const DISTILBERT_HEAD: [(&str, &str); 1] = [("bert.pooler.dense.", "pre_classifi
 pub(super) fn of(config: &Value, path: &Path) -> Result<Family> {
     let Some(name) = config.get("model_type").filter(|v| !v.is_null()) else { return Ok(Family::Bert) };
     let known = Family::NAMES.iter().find(|(known, _)| name == known);
+    if let Some((_, Family::Modernbert)) = known {
+        modern::check(config, path)?;
+    }
     known.map(|(_, family)| *family).ok_or_else(|| {
         let what = format!("is {name}; known are {}", Family::NAMES.map(|(name, _)| name).join(", "));
         Error::model(path, "model_type", what, "give a folder of one of these families")
@@ -73,6 +103,7 @@ impl Family {
             Family::Mpnet => "mpnet.",
             Family::Roberta | Family::XlmRoberta => "roberta.",
             Family::Distilbert => "distilbert.",
+            Family::Modernbert => "model.",
         }
     }
     /// What begins the names of transformers' classes.
@@ -83,12 +114,14 @@ impl Family {
             Family::Roberta => "Roberta",
             Family::XlmRoberta => "XLMRoberta",
             Family::Distilbert => "DistilBert",
+            Family::Modernbert => "ModernBert",
         }
     }
     fn layer(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Family::Mpnet => &MPNET,
             Family::Distilbert => &DISTILBERT,
+            Family::Modernbert => &MODERNBERT,
             _ => &[],
         }
     }
@@ -96,17 +129,18 @@ impl Family {
         match self {
             Family::Bert => &[],
             Family::Distilbert => &DISTILBERT_HEAD,
+            Family::Modernbert => &MODERNBERT_HEAD,
             _ => &HEAD,
         }
     }
     /// Whether its files have a table of segments.
     pub(super) fn has_segments(self) -> bool {
-        !matches!(self, Family::Mpnet | Family::Distilbert)
+        !matches!(self, Family::Mpnet | Family::Distilbert | Family::Modernbert)
     }
     /// Rows of the position table before the first token's.
     fn unused_positions(self, padding: u32) -> usize {
         match self {
-            Family::Bert | Family::Distilbert => 0,
+            Family::Bert | Family::Distilbert | Family::Modernbert => 0,
             Family::Mpnet => 2,
             Family::Roberta | Family::XlmRoberta => padding as usize + 1,
         }
@@ -120,6 +154,9 @@ impl Family {
                     value[ours] = setting;
                 }
             }
+        }
+        if self == Family::Modernbert {
+            modern::read_settings(value);
         }
         if matches!(self, Family::Mpnet | Family::Roberta | Family::XlmRoberta) && value.get("pad_token_id").is_none() {
             value["pad_token_id"] = 1.into();
@@ -141,6 +178,9 @@ impl Family {
                 }
             }
         }
+        if self == Family::Modernbert {
+            modern::write_settings(map);
+        }
         if !self.has_segments() && !is_segmented(weights) {
             map.remove("type_vocab_size");
         }
@@ -149,6 +189,9 @@ impl Family {
     /// BERT's name of an array.
     pub(super) fn read_name(self, name: &str) -> String {
         let base = self.prefix();
+        if self == Family::Modernbert {
+            return modern::read_name(name);
+        }
         let inner = ["embeddings.", "encoder.", "pooler.", "transformer."].iter().any(|p| name.starts_with(p));
         let name = match name.strip_prefix(base) {
             Some(rest) => format!("{PREFIX}{rest}"),
@@ -169,6 +212,9 @@ impl Family {
         let head = if has_head { self.head() } else { &[] };
         if let Some((theirs, rest)) = head.iter().find_map(|(o, t)| Some((t, name.strip_prefix(o)?))) {
             return format!("{theirs}{rest}");
+        }
+        if self == Family::Modernbert {
+            return modern::write_name(name);
         }
         let name = rename_in_layer(name, self.layer().iter().copied());
         let Some((outer, inner)) = name.find(PREFIX).map(|at| (&name[..at], &name[at + PREFIX.len()..])) else {
@@ -214,6 +260,9 @@ pub(super) fn read_tables(config: &mut Config, weights: &mut Weights, path: &Pat
     let whole = config.max_position_embeddings;
     config.max_position_embeddings = whole - unused;
     let (h, rows) = (config.hidden_size, config.type_vocab_size);
+    if config.family == Family::Modernbert {
+        modern::read_arrays(config, weights);
+    }
     let mut tables = Vec::new();
     for (name, array) in &mut weights.0 {
         if name.ends_with(EMBEDDING_NAMES.positions) && array.shape == [whole, h] && unused > 0 {
@@ -235,6 +284,8 @@ pub(super) fn is_segmented(weights: &Weights) -> bool {
 }
 
 /// Arrays as the family's files have them.
+///
+/// Queries, keys and values of ModernBERT are one matrix there.
 pub(super) fn as_written<'a>(config: &Config, weights: &'a Weights) -> Cow<'a, Weights> {
     let family = config.family;
     if family == Family::Bert {
@@ -244,6 +295,8 @@ pub(super) fn as_written<'a>(config: &Config, weights: &'a Weights) -> Cow<'a, W
         (family.unused_positions(config.pad_token_id), config.hidden_size, is_segmented(weights));
     let has_head = weights.0.contains_key("classifier.weight");
     let mut written = Weights::default();
+    let joined = if family == Family::Modernbert { Some(modern::joined(config, weights)) } else { None };
+    let weights = joined.as_ref().unwrap_or(weights);
     for (name, array) in &weights.0 {
         if name.ends_with(SEGMENTS) && !family.has_segments() && !segmented {
             continue;

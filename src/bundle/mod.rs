@@ -12,15 +12,19 @@
 mod architecture;
 mod arrays;
 mod card;
-mod checksums;
+pub(crate) mod checksums;
 mod directory;
 mod export;
 mod family;
 mod folder;
 mod labels;
+mod language_model;
+mod late_interaction;
 mod manifest;
 mod matcher;
 mod recalibrate;
+mod sentence;
+mod split;
 mod surgery;
 
 use std::path::{Path, PathBuf};
@@ -29,8 +33,10 @@ use std::sync::Arc;
 pub use architecture::Architecture;
 pub use directory::{Checkpoint, Purpose};
 pub use export::{Export, export};
+pub use language_model::{LanguageModel, LanguageStart, Prediction, save_language_model};
 pub use manifest::{Manifest, Quantized, VERSION};
-pub use surgery::{grow_segments, prune_embeddings, take_layers};
+pub use split::{EncodedQuery, Halves, SplitEncoder};
+pub use surgery::{NewSegments, grow_segments, level_segments, prune_embeddings, take_layers};
 
 pub use crate::nn::weights::Storage;
 
@@ -38,7 +44,7 @@ use crate::models::Net;
 use crate::models::bert::Config;
 use crate::nn::weights::write_safetensors;
 use crate::nn::{Device, Dtype, Weights};
-use crate::ranker::{DualEncoder, List, Score};
+use crate::ranker::{DualEncoder, LateEncoder, List, Score};
 use crate::text::prune::Pruned;
 use crate::text::{TextConfig, TextEncoder};
 use crate::{Error, Input, Ranker, Result};
@@ -62,15 +68,50 @@ impl Bundle {
     /// # Errors
     /// What [`Checkpoint::read`] and [`Checkpoint::select`] refuse; files that do not belong together; a model without a head.
     pub fn open(dir: &Path, dtype: Option<Dtype>, device: Device) -> Result<Self> {
-        let mut checkpoint = Checkpoint::read(dir)?;
+        let checkpoint = Checkpoint::read(dir)?;
         let architecture = checkpoint.architecture();
+        Self::of(dir, checkpoint, architecture, Purpose::Score, dtype, device)
+    }
+
+    /// Opens a model that encodes texts one at a time: a bundle of two towers, or a plain directory of a sentence encoder, pooled as
+    /// its `1_Pooling` says, else by the mean, and compared by the cosine.
+    ///
+    /// # Errors
+    /// What [`Bundle::open`] refuses; a model in which query and document meet; modules of sentence-transformers that are not known.
+    pub fn open_encoder(dir: &Path, dtype: Option<Dtype>, device: Device) -> Result<Self> {
+        let checkpoint = Checkpoint::read(dir)?;
+        let (architecture, purpose) = match &checkpoint.manifest {
+            Some(manifest) => (manifest.architecture.clone(), Purpose::Score),
+            // heads of pre-training and a pooler are no part of it
+            None => (Architecture::Dssm(sentence::towers(dir)?), Purpose::Start),
+        };
+        if architecture.model().reads() != Reads::Towers {
+            let what = format!("a {} reads query and document together and has no vectors", architecture.name());
+            let remedy = "give a model of two towers (dssm) or the folder of a sentence encoder";
+            return Err(Error::model(&dir.join(manifest::NAME), "architecture", what, remedy));
+        }
+        Self::of(dir, checkpoint, architecture, purpose, dtype, device)
+    }
+
+    fn of(
+        dir: &Path,
+        mut checkpoint: Checkpoint,
+        architecture: Architecture,
+        purpose: Purpose,
+        dtype: Option<Dtype>,
+        device: Device,
+    ) -> Result<Self> {
         let model = architecture.model();
-        checkpoint.select(&*model, Purpose::Score)?;
+        checkpoint.select(&*model, purpose)?;
+        let document_length = checkpoint.late.as_ref().and_then(|late| late.document_length);
         let Checkpoint { manifest: found, config, weights, .. } = checkpoint;
         let plain = found.is_none();
         let mut manifest = found.unwrap_or_default();
         if plain {
             manifest.rendering = as_in_python(dir, &config)?;
+            manifest.rendering.max_tokens =
+                document_length.unwrap_or(manifest.rendering.max_tokens).min(config.max_position_embeddings);
+            manifest.architecture = architecture;
         }
         let text = open_tokenizer(dir, &config, &manifest)?;
         let dtype = device.dtype(dtype, manifest.dtype);
@@ -90,6 +131,10 @@ impl Bundle {
     pub fn dual_encoder(&self) -> Option<impl DualEncoder> {
         let has_vectors = self.network.model.vectors(&self.matcher().scorer(), &[], true).is_some();
         has_vectors.then(|| self.matcher())
+    }
+    /// Its scores as a ranker that has several vectors a text; `None` where it has one, or query and document meet in the encoder.
+    pub fn late_encoder(&self) -> Option<impl LateEncoder> {
+        (self.network.model.reads() == Reads::Towers && self.network.model.towers().is_some()).then(|| self.matcher())
     }
     /// A score as the probability of a match, and whether the pair is accepted: not without something to go by in both texts.
     pub fn decide(&self, score: &Score) -> (f32, bool) {
@@ -124,6 +169,24 @@ impl Bundle {
             false => Ok(self.manifest.weights_sha256.clone()),
         }
     }
+    /// What decides the vectors and scores of a text, in hexadecimal: weights, configuration, tokenizer, and how records become text. Two
+    /// models of one fingerprint are the same.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn fingerprint(&self) -> Result<String> {
+        let failed = |e: serde_json::Error| Error::Internal { op: "fingerprint", what: e.to_string() };
+        Ok(checksums::of_json(&serde_json::json!({
+            "weights": self.weights_sha256()?,
+            "files": checksums::of_files(&crate::text::folder_of_network(&self.dir))?,
+            "architecture": serde_json::to_value(&self.manifest.architecture).map_err(failed)?,
+            "rendering": serde_json::to_value(&self.manifest.rendering).map_err(failed)?,
+        })))
+    }
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
     /// Writes `sverka.json` again: for a changed calibration or threshold. Makes a bundle of a plain directory, whose
     /// `tokenizer.json` then says all that the other files said.
     pub fn write_manifest(&self) -> Result<()> {
@@ -154,6 +217,20 @@ impl Ranker for Bundle {
     }
 }
 
+/// How the model in a folder turns texts into tokens: as its manifest says, or as Python reads a plain folder.
+///
+/// # Errors
+/// Files that are missing, damaged, or do not belong together.
+pub fn text_encoder(dir: &Path, checkpoint: &Checkpoint) -> Result<TextEncoder> {
+    let mut manifest = checkpoint.manifest.clone().unwrap_or_default();
+    if checkpoint.manifest.is_none() {
+        let read = as_in_python(dir, &checkpoint.config)?;
+        let max_tokens = read.max_tokens.min(checkpoint.config.max_position_embeddings);
+        manifest.rendering = TextConfig { max_tokens, ..read };
+    }
+    open_tokenizer(dir, &checkpoint.config, &manifest)
+}
+
 /// How a plain folder reads pairs in Python: token types and length as its tokenizer's files say.
 fn as_in_python(dir: &Path, config: &Config) -> Result<TextConfig> {
     let rendering = TextConfig::default();
@@ -180,7 +257,16 @@ fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<Te
         let remedy = format!("train it with model.segments = {needed} in the recipe, or text.one_segment = true");
         return Err(Error::model(&dir.join(directory::CONFIG), "type_vocab_size", what, remedy));
     }
-    let tokenizer = TextEncoder::open(dir, rendering.clone())?;
+    let room = manifest.architecture.model().split().map(|split| split.query_room(rendering.max_tokens));
+    let mut tokenizer = TextEncoder::open(dir, rendering.clone())?.with_query_room(room)?;
+    if let Some(towers) = manifest.architecture.model().towers() {
+        if towers.query_length > config.max_position_embeddings {
+            let what =
+                format!("is {}, and the model has {} positions", towers.query_length, config.max_position_embeddings);
+            return Err(wrong(manifest::NAME, "query_length", what));
+        }
+        tokenizer = tokenizer.with_towers(&towers)?;
+    }
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("is {}, and the tokenizer has {} tokens", config.vocab_size, tokenizer.vocab_size());
         return Err(wrong(directory::CONFIG, "vocab_size", what));

@@ -38,6 +38,37 @@ pub fn grow_segments(config: &mut Config, weights: &mut Weights, rows: usize, re
     Ok(())
 }
 
+/// What the rows begin with that are new in a segment table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NewSegments {
+    /// Copies of the old rows in turn: the first step sees the pretrained network.
+    #[default]
+    Copy,
+    /// The mean of the old rows: for fields that are on both sides in one segment.
+    Mean,
+}
+
+/// Sets the segment tables' rows after the first `old` to the mean of those.
+///
+/// # Errors
+/// Fewer rows than `old`.
+pub fn level_segments(weights: &mut Weights, old: usize) -> Result<()> {
+    for (_, table) in weights.0.iter_mut().filter(|(name, _)| name.ends_with(SEGMENTS)) {
+        let width = table.shape.last().copied().unwrap_or(1);
+        let mut values = table.values().to_vec();
+        if values.len() < old * width || old == 0 {
+            let (expected, got) = (format!("{old} rows"), format!("{:?}", table.shape));
+            return Err(Error::Shape { op: "level_segments", expected, got });
+        }
+        let mean: Vec<f32> =
+            (0..width).map(|i| (0..old).map(|row| values[row * width + i]).sum::<f32>() / old as f32).collect();
+        values[old * width..].chunks_mut(width).for_each(|row| row.copy_from_slice(&mean));
+        *table = Array::new(table.shape.clone(), values);
+    }
+    Ok(())
+}
+
 /// Keeps the layers `keep`, counted from 0, in that order.
 ///
 /// # Errors
@@ -134,6 +165,15 @@ mod tests {
         );
         assert_eq!((config.type_vocab_size, &weights.0[&format!("bert.{SEGMENTS}")].shape), (5, &vec![5, 2]));
         assert!(grow_segments(&mut config, &mut weights, 4, Reads::Pair).unwrap_err().is_user_error());
+    }
+
+    #[test]
+    fn new_segments_may_be_the_mean_of_the_old() {
+        let (mut config, mut weights) = model();
+        grow_segments(&mut config, &mut weights, 4, Reads::Pair).unwrap();
+        level_segments(&mut weights, 2).unwrap();
+        assert_eq!(weights.0[&format!("bert.{SEGMENTS}")].values()[..], [0.0, 1.0, 2.0, 3.0, 1.0, 2.0, 1.0, 2.0]);
+        assert!(level_segments(&mut weights, 5).is_err());
     }
 
     #[test]

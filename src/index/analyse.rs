@@ -9,10 +9,12 @@
 //! (ounces of weight and of volume can't be distinguished), and thousands separators (a comma is a decimal one more often).
 
 use crate::text::lexicon::{index_unit, unit};
-use crate::text::normalize::{folded_chars, latin_code};
+use crate::text::normalize::{folded_chars, latin_code, stem};
 
 /// A record's words beyond this are not looked at: a cell of megabytes is no product name.
 const MOST_WORDS: usize = 4096;
+/// The same for prose, where a document may be a chapter.
+const MOST_STEMS: usize = 1 << 16;
 /// Longer words are cut, in characters.
 const LONGEST_WORD: usize = 64;
 
@@ -61,14 +63,113 @@ pub fn words(text: &str) -> Vec<String> {
 
 /// The trigrams of a text's [`words`] of three letters or more, each word with a mark where it starts.
 pub fn trigrams(text: &str) -> Vec<String> {
+    trigrams_of(&words(text))
+}
+
+fn trigrams_of(words: &[String]) -> Vec<String> {
     let mut grams = Vec::new();
-    for word in words(text) {
-        let marked: Vec<char> = std::iter::once('^').chain(word.chars()).collect();
-        if marked.len() > 3 {
-            grams.extend(marked.windows(3).map(|gram| gram.iter().collect::<String>()));
+    each_trigram(words, |gram| grams.push(gram.to_string()));
+    grams
+}
+
+fn each_trigram(words: &[String], mut each: impl FnMut(&str)) {
+    // the mark and every letter of a word, and where each begins
+    let (mut marked, mut starts) = (String::new(), Vec::new());
+    for word in words {
+        marked.clear();
+        marked.push('^');
+        marked.push_str(word);
+        starts.clear();
+        starts.extend(marked.char_indices().map(|(start, _)| start));
+        starts.push(marked.len());
+        // a word of two letters is a word already
+        if starts.len() > 4 {
+            starts.windows(4).for_each(|at| each(&marked[at[0]..at[3]]));
         }
     }
-    grams
+}
+
+/// The words of prose: letters and digits between anything else, each as its stem, Russian or English by its letters.
+pub fn stems(text: &str) -> Vec<String> {
+    let folded: String = folded_chars(text).collect();
+    let mut words = Vec::new();
+    // an apostrophe is part of a word
+    for word in folded.split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '\u{2019}'))) {
+        let word = word.trim_matches(['\'', '\u{2019}']);
+        let word = word.strip_suffix("'s").or(word.strip_suffix("\u{2019}s")).unwrap_or(word);
+        if word.is_empty() {
+            continue;
+        }
+        if words.len() >= MOST_STEMS {
+            break;
+        }
+        match word.chars().all(char::is_alphabetic) {
+            true => push(&mut words, stem(word)),
+            false => push(&mut words, word.to_string()),
+        }
+    }
+    words
+}
+
+/// Which terms of a text are indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Analysis {
+    /// [`words`], and [`trigrams`] at a tenth of the weight: names of products.
+    #[default]
+    Products,
+    /// [`stems`]: sentences and passages.
+    Text,
+}
+
+/// A term as a number. Two terms of a list of ten million have the same one with a chance of 1 to 180,000; then they count as one.
+/// The lowest bit is the field: 0 for words, 1 for trigrams.
+pub(super) type TermHash = u64;
+
+impl Analysis {
+    /// The terms of a document, of both fields.
+    pub(super) fn of_document(self, text: &str) -> [Vec<TermHash>; 2] {
+        let hashed = |words: &[String]| words.iter().map(|word| hash(word, 0)).collect();
+        match self {
+            Analysis::Products => {
+                let words = words(text);
+                let mut grams = Vec::new();
+                each_trigram(&words, |gram| grams.push(hash(gram, 1)));
+                [hashed(&words), grams]
+            }
+            Analysis::Text => [hashed(&stems(text)), Vec::new()],
+        }
+    }
+
+    /// The terms of a query with how often each is there: words, then trigrams, both in the order of letters, which is the order in
+    /// which scores are summed.
+    pub(super) fn of_query(self, text: &str) -> Vec<(TermHash, u32)> {
+        let fields = match self {
+            Analysis::Products => {
+                let words = words(text);
+                let grams = trigrams_of(&words);
+                [words, grams]
+            }
+            Analysis::Text => [stems(text), Vec::new()],
+        };
+        let mut terms = Vec::new();
+        for (field, mut of_field) in (0u64..).zip(fields) {
+            of_field.sort_unstable();
+            terms.extend(of_field.chunk_by(|a, b| a == b).map(|same| (hash(&same[0], field), same.len() as u32)));
+        }
+        terms
+    }
+}
+
+/// FNV-1a, mixed once more (the last step of MurmurHash3): the same on every machine, as it is stored.
+fn hash(term: &str, field: u64) -> TermHash {
+    let mut h = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in term.bytes() {
+        h = (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    }
+    h = (h ^ (h >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    h = (h ^ (h >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    ((h ^ (h >> 33)) & !1) | field
 }
 
 /// Runs written together, an article code in Latin letters where they look alike.
@@ -182,6 +283,25 @@ mod tests {
     fn trigrams_mark_the_start() {
         assert_eq!(trigrams("лампа"), ["^ла", "лам", "амп", "мпа"]);
         assert_eq!(trigrams("no x cat"), ["^ca", "cat"], "shorter words are words already");
+    }
+
+    #[test]
+    fn prose_is_stemmed_by_the_letters_of_each_word() {
+        assert_eq!(stems("The patients' TRAILS, don't: CD8+ of 1.5 mg"), {
+            ["the", "patient", "trail", "don't", "cd8", "of", "1", "5", "mg"]
+        });
+        assert_eq!(stems("Чистки ковров"), stems("чистка ковра"));
+    }
+
+    #[test]
+    fn a_term_is_one_number_and_each_field_has_its_own() {
+        let [words, grams] = Analysis::Products.of_document("lamp lamp");
+        assert_eq!((words.len(), grams.len()), (2, 4 * 2 - 2));
+        assert_eq!(words[0], words[1]);
+        let query = Analysis::Products.of_query("lamp lamp");
+        assert_eq!(query[0], (words[0], 2));
+        assert!(query[1..].iter().all(|(hash, count)| hash % 2 == 1 && *count == 2 && grams.contains(hash)));
+        assert_ne!(hash("^la", 0), hash("^la", 1));
     }
 
     #[test]

@@ -4,154 +4,292 @@
 //! BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009) proposes the top k rows for each record and
 //! the model judges only those. A true match that is not proposed is lost for good, so this module is tuned for recall at k.
 //!
-//! Two fields carry a row, both made by [`analyse`](super::analyse): its words (numbers and codes whole and split, quantities in one unit)
-//! and, at a tenth of the weight, the trigrams of those words, which bridge inflections, typing errors and words glued
-//! together. tantivy holds both in memory with its own constants (k1 = 1.2, b = 0.75), and its postings are summed here term
-//! by term in a fixed order, so that equal rows get equal scores to the bit. Of equal rows the one whose id is first in the
+//! Two fields carry a row of products, both made by [`analyse`](super::analyse): its words (numbers and codes whole and split,
+//! quantities in one unit) and, at a tenth of the weight, the trigrams of those words, which bridge inflections, typing errors
+//! and words glued together. Prose has one, its stems. Lengths are kept in a byte as Lucene keeps them. Scores are summed term by
+//! term in a fixed order, so that equal rows get equal scores to the bit. Of equal rows the one whose id is first in the
 //! alphabet comes first, so that the order of the list does not decide which rows are among the k best.
 //!
-//! Refused: a query parser (a product called `AND (-x)` is text, not syntax); stemmers and stop words per language (trigrams
-//! did better on Russian and English alike, and need no language); dense vectors (they need a model, and this module has none).
+//! An index is a few arrays of plain numbers, in memory or mapped from files ([`build`]): postings (the rows of each term) and
+//! the reverse, the terms of each row. The search ([`search`]) adds up short lists of postings until the others can't change the
+//! outcome, or the budget is spent, and scores the best rows in full by their terms.
+//!
+//! Refused: tantivy, which was here before. Its constants k1 and b are fixed, and with a scorer of one's own its pruning is lost;
+//! it has no terms of a row, without which every list of a common word is read to its end; and its commits would come on top of
+//! those of the collection. Also refused: a query parser (a product called `AND (-x)` is text, not syntax); stemmers and stop
+//! words for products (trigrams did better on Russian and English alike, and need no language); dense vectors (they need a model).
 
-use std::sync::Arc;
+mod build;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
 
 use rayon::prelude::*;
-use tantivy::directory::RamDirectory;
-use tantivy::fieldnorm::FieldNormReader;
-use tantivy::postings::Postings;
-use tantivy::query::Bm25Weight;
-use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::tokenizer::{TextAnalyzer, Token, TokenStream, Tokenizer};
-use tantivy::{DocSet, Index, InvertedIndexReader, ReloadPolicy, TERMINATED, TantivyDocument, Term};
+use serde::{Deserialize, Serialize};
 
-use super::analyse;
+use super::analyse::{Analysis, TermHash};
+use super::array::Array;
 use crate::ranker::{Hit, Input, Retriever};
 use crate::records::Record;
 use crate::text::{TextConfig, plain_text};
 use crate::{Error, Result};
 
+pub use build::Bm25Builder;
+
 /// What a trigram counts, if a word counts 1.
 const TRIGRAM_WEIGHT: f32 = 0.1;
-/// The arena tantivy starts with; it grows with the texts.
-const ARENA: usize = 50_000_000;
+/// Postings that a query may read, once it has found some rows.
+const BUDGET: usize = 200_000;
+/// What a folder of this layout says of itself.
+const VERSION: u32 = 1;
+const HEADER: &str = "bm25.json";
 
-/// An inverted index over the texts of one table, held in memory.
-pub struct Bm25 {
-    rows: usize,
-    /// `None` without a row.
-    fields: Option<[IndexedField; 2]>,
-    /// How records become text.
-    config: TextConfig,
-    /// Each row's place among equal scores, `[rows]`; empty: in the order of the rows.
-    tie: Vec<u32>,
+/// What BM25 counts, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bm25Settings {
+    /// How much it counts that a term is in a document again: 0 and more; 0: not at all.
+    pub k1: f32,
+    /// How much it counts that a document is long, from 0 (not at all) to 1.
+    pub b: f32,
+    /// Which terms a text has.
+    pub analysis: Analysis,
 }
 
-/// One field of the index, ready to be summed.
-struct IndexedField {
-    field: Field,
-    analyse: fn(&str) -> Vec<String>,
-    postings: Arc<InvertedIndexReader>,
-    norms: FieldNormReader,
-    average_norm: f32,
-    weight: f32,
-    /// Terms in more rows than this say too little for the time they take.
-    common: u32,
+impl Default for Bm25Settings {
+    /// Of products.
+    fn default() -> Self {
+        Bm25Settings { k1: 1.2, b: 0.75, analysis: Analysis::Products }
+    }
+}
+
+impl Bm25Settings {
+    /// Of prose: the constants of Anserini (Yang, Fang and Lin, SIGIR 2017).
+    pub fn text() -> Self {
+        Bm25Settings { k1: 0.9, b: 0.4, analysis: Analysis::Text }
+    }
+
+    /// Refuses constants that mean nothing.
+    ///
+    /// # Errors
+    /// A negative `k1`, a `b` outside 0 to 1, what is no number.
+    pub fn check(&self) -> Result<()> {
+        if !(self.k1.is_finite() && self.k1 >= 0.0) {
+            return Err(Error::setting("k1", self.k1, "a number, 0 or more; 0.9 and 1.2 are usual"));
+        }
+        match (0.0..=1.0).contains(&self.b) {
+            true => Ok(()),
+            false => Err(Error::setting("b", self.b, "a number from 0 to 1; 0.4 and 0.75 are usual")),
+        }
+    }
+}
+
+/// What `bm25.json` says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    settings: Bm25Settings,
+    rows: u32,
+    terms: u64,
+    postings: u64,
+    /// Terms in all rows, by field.
+    tokens: [u64; 2],
+    has_ties: bool,
+}
+
+/// An inverted index over the texts of one table.
+pub struct Bm25 {
+    header: Header,
+    /// The terms, ascending, `[terms]`.
+    hashes: Array<TermHash>,
+    /// In how many rows each is, `[terms]`.
+    frequencies: Array<u32>,
+    /// The most that a row has of each term, before the term's weight, `[terms]`.
+    tops: Array<f32>,
+    /// Where each term's postings begin, `[terms + 1]`.
+    starts: Array<u64>,
+    /// The rows of each term, ascending, a row as often as it has the term, `[postings]`.
+    postings: Array<u32>,
+    /// Where each row's terms begin, `[rows + 1]`.
+    row_starts: Array<u64>,
+    /// The places of each row's terms in `hashes`, ascending, as often as the row has them, `[postings]`.
+    row_terms: Array<u32>,
+    /// Lengths of the words of all rows, then of the trigrams, as bytes, `[2, rows]`.
+    norms: Array<u8>,
+    /// Each row's place among equal scores, `[rows]`; empty: in the order of the rows.
+    ties: Array<u32>,
+    /// What a byte of length adds below the fraction, by field.
+    factors: [[f32; 256]; 2],
+    /// How records become text.
+    config: TextConfig,
+    budget: usize,
+    /// Where it is a part of a collection.
+    whole: Option<Whole>,
+}
+
+/// What the score of a part takes from all parts.
+struct Whole {
+    rows: u64,
+    /// In how many rows of all parts each term of this one is, `[terms]`.
+    frequencies: Vec<u32>,
+    /// By how much `tops` may be too low, by field: they are of this part's own average length.
+    excess: [f32; 2],
 }
 
 impl Bm25 {
-    /// Indexes the chosen fields of records. Of equal scores the one of the lower id comes first.
+    /// Indexes the chosen fields of records in memory. Of equal scores the one of the lower id comes first.
+    ///
+    /// # Errors
+    /// More than 2^32 - 1 rows.
     pub fn of_records(records: &[Record], config: &TextConfig) -> Result<Self> {
-        let index = Self::build(records.iter().map(|record| plain_text(config, record.into())))?;
+        let mut builder = Bm25Builder::new(None, Bm25Settings::default())?;
+        builder.extend(records.iter().map(|record| plain_text(config, record.into())))?;
         let mut order: Vec<u32> = (0..records.len() as u32).collect();
         order.sort_by(|a, b| records[*a as usize].id.cmp(&records[*b as usize].id));
-        let mut tie = vec![0; order.len()];
-        (0u32..).zip(order).for_each(|(place, row)| tie[row as usize] = place);
-        Ok(Bm25 { config: config.clone(), tie, ..index })
+        Ok(builder.finish(Some(&order))?.with_rendering(config))
     }
 
-    /// Indexes one text per row, in order.
+    /// Indexes one text per row in memory, in order.
+    ///
+    /// # Errors
+    /// More than 2^32 - 1 rows.
     pub fn build(texts: impl Iterator<Item = String>) -> Result<Self> {
-        let mut schema = Schema::builder();
-        let mut text_field = |name: &str| {
-            let indexing =
-                TextFieldIndexing::default().set_tokenizer(name).set_index_option(IndexRecordOption::WithFreqs);
-            schema.add_text_field(name, TextOptions::default().set_indexing_options(indexing))
-        };
-        let (words, trigrams) = (text_field("words"), text_field("trigrams"));
-        let tokenizers = tantivy::tokenizer::TokenizerManager::new();
-        tokenizers.register("words", TextAnalyzer::from(Analyser(analyse::words)));
-        tokenizers.register("trigrams", TextAnalyzer::from(Analyser(analyse::trigrams)));
-        // One writer, one segment: a document's number is its row.
-        let mut writer = Index::builder()
-            .schema(schema.build())
-            .tokenizers(tokenizers)
-            .single_segment_index_writer::<TantivyDocument>(RamDirectory::create(), ARENA)
-            .map_err(failed)?;
-        let mut rows = 0;
-        for text in texts {
-            let mut document = TantivyDocument::new();
-            document.add_text(words, &text);
-            document.add_text(trigrams, text);
-            writer.add_document(document).map_err(failed)?;
-            rows += 1;
+        let mut builder = Bm25Builder::new(None, Bm25Settings::default())?;
+        builder.extend(texts)?;
+        builder.finish(None)
+    }
+
+    /// Indexes one text per row, in order, into files in a folder that is there and empty. Memory grows with the number of different
+    /// terms, not with the texts.
+    ///
+    /// # Errors
+    /// Settings that mean nothing; more than 2^32 - 1 rows; the system's.
+    pub fn write(dir: &Path, texts: impl Iterator<Item = String>, settings: &Bm25Settings) -> Result<()> {
+        let mut builder = Bm25Builder::new(Some(dir), *settings)?;
+        builder.extend(texts)?;
+        builder.finish(None).map(drop)
+    }
+
+    /// Opens what [`Bm25::write`] or a [`Bm25Builder`] wrote. The files are mapped, not read.
+    ///
+    /// # Errors
+    /// A folder without an index, one of another version, a file cut short.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(HEADER);
+        let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let broken = |what: String| Error::data(&path, None, what, "build the index again");
+        let version: serde_json::Value = serde_json::from_slice(&text).map_err(|e| broken(e.to_string()))?;
+        if version["version"] != VERSION {
+            return Err(broken(format!("an index of version {}, not {VERSION}", version["version"])));
         }
-        if rows == 0 {
-            return Ok(Bm25 { rows, fields: None, config: TextConfig::default(), tie: Vec::new() });
+        let header: Header = serde_json::from_value(version).map_err(|e| broken(e.to_string()))?;
+        let (rows, terms) = (u64::from(header.rows), header.terms);
+        let ties = if header.has_ties { Array::open(&dir.join("ties"), rows)? } else { Array::Memory(Vec::new()) };
+        let index = Bm25 {
+            hashes: Array::open(&dir.join("terms"), terms)?,
+            frequencies: Array::open(&dir.join("frequencies"), terms)?,
+            tops: Array::open(&dir.join("tops"), terms)?,
+            starts: Array::open(&dir.join("starts"), terms.saturating_add(1))?,
+            postings: Array::open(&dir.join("postings"), header.postings)?,
+            row_starts: Array::open(&dir.join("row-starts"), rows + 1)?,
+            row_terms: Array::open(&dir.join("row-terms"), header.postings)?,
+            norms: Array::open(&dir.join("norms"), 2 * rows)?,
+            ties,
+            factors: factors(&header),
+            header,
+            config: TextConfig::default(),
+            budget: BUDGET,
+            whole: None,
+        };
+        match index.starts.last() == Some(&index.header.postings) && index.row_starts.last() == index.starts.last() {
+            true => Ok(index),
+            false => Err(broken("the files do not fit together".into())),
         }
-        let index = writer.finalize().map_err(failed)?;
-        let reader: tantivy::IndexReader =
-            index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
-        let searcher = reader.searcher();
-        let [segment] = searcher.segment_readers() else {
-            return Err(failed("more than one segment"));
+    }
+
+    /// How queries that are records become text.
+    pub fn with_rendering(self, config: &TextConfig) -> Self {
+        Bm25 { config: config.clone(), ..self }
+    }
+
+    /// Lets the parts of one collection score as one index of all their rows does: by how many rows of all have a term, and by the
+    /// average length of all. Scores of different parts can then be compared.
+    pub fn join(parts: &mut [Bm25]) {
+        let rows: u64 = parts.iter().map(|part| u64::from(part.header.rows)).sum();
+        let tokens = [0, 1].map(|field| parts.iter().map(|part| part.header.tokens[field]).sum::<u64>());
+        let in_all = |hash: &TermHash| -> u32 {
+            parts.iter().filter_map(|part| Some(part.frequencies[part.find(*hash)?])).fold(0, u32::saturating_add)
         };
-        let open = |field: Field, analyse: fn(&str) -> Vec<String>, weight: f32, common: u32| -> Result<IndexedField> {
-            let postings = segment.inverted_index(field).map_err(failed)?;
-            let norms = segment.get_fieldnorms_reader(field).map_err(failed)?;
-            let average_norm = postings.total_num_tokens() as f32 / rows as f32;
-            Ok(IndexedField { field, analyse, postings, norms, average_norm, weight, common })
-        };
-        let fields = [
-            open(words, analyse::words, 1.0, u32::MAX)?,
-            open(trigrams, analyse::trigrams, TRIGRAM_WEIGHT, (rows / 20).max(1000) as u32)?,
-        ];
-        Ok(Bm25 { rows, fields: Some(fields), config: TextConfig::default(), tie: Vec::new() })
+        let frequencies: Vec<Vec<u32>> =
+            parts.iter().map(|part| part.hashes.par_iter().map(in_all).collect()).collect();
+        for (part, frequencies) in parts.iter_mut().zip(frequencies) {
+            let own = |field: usize| part.header.tokens[field] as f32 / part.header.rows as f32;
+            let average = |field: usize| tokens[field] as f32 / rows as f32;
+            // a fraction grows at most by the inverse of what its length's share shrinks by
+            let excess = [0, 1].map(|field| (average(field) / own(field)).max(1.0));
+            part.factors = factors_of(&part.header.settings, [0, 1].map(average));
+            part.whole = Some(Whole { rows, frequencies, excess });
+        }
+    }
+
+    /// Reads every posting of a query, so that the k best rows are certain, at many times the time in lists of a million. Without it
+    /// they are certain where the postings of a query's terms are fewer than 200,000, or the others can't change the outcome.
+    pub fn exhaustive(self) -> Self {
+        Bm25 { budget: usize::MAX, ..self }
     }
 
     /// The `k` best rows for a text with their scores, best first; equal scores by id, or in the order of texts without one. A row that shares
     /// nothing with the text is never among them, so an empty text has no candidates.
+    ///
+    /// # Errors
+    /// A damaged index.
     pub fn top(&self, text: &str, k: usize) -> Result<Vec<(u32, f32)>> {
-        let Some(fields) = &self.fields else { return Ok(Vec::new()) };
-        let mut scores = vec![0f32; self.rows];
-        for field in fields {
-            field.add(text, self.rows as u64, &mut scores)?;
-        }
-        let mut found: Vec<(u32, f32)> = (0u32..).zip(scores).filter(|(_, score)| *score > 0.0).collect();
-        let place = |row: u32| self.tie.get(row as usize).copied().unwrap_or(row);
-        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(place(a.0).cmp(&place(b.0)));
-        if found.len() > k {
-            found.select_nth_unstable_by(k, order);
-            found.truncate(k);
-            // a vector that is cut keeps the memory of what was cut off: 8 bytes for every row of the list
-            found.shrink_to_fit();
-        }
-        found.sort_unstable_by(order);
-        Ok(found)
+        search::top(self, text, k)
     }
 
     /// [`Bm25::top`] of many texts, on all cores, in the order given.
+    ///
+    /// # Errors
+    /// Those of [`Bm25::top`].
     pub fn top_all(&self, texts: &[String], k: usize) -> Result<Vec<Vec<(u32, f32)>>> {
         texts.par_iter().map(|text| self.top(text, k)).collect()
     }
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.rows
+        self.header.rows as usize
     }
 
     /// True without a row.
     pub fn is_empty(&self) -> bool {
-        self.rows == 0
+        self.len() == 0
+    }
+
+    /// How it was built.
+    pub fn settings(&self) -> &Bm25Settings {
+        &self.header.settings
+    }
+
+    /// The place of a term.
+    fn find(&self, hash: TermHash) -> Option<usize> {
+        let hashes: &[TermHash] = &self.hashes;
+        // hashes are spread evenly, so their size says nearly where they are; from there in growing steps
+        let guess = ((u128::from(hash) * hashes.len() as u128) >> 64) as usize;
+        let (mut low, mut high, mut step) = (guess, guess, 16);
+        while low > 0 && hashes[low - 1] >= hash {
+            (low, step) = (low.saturating_sub(step), step * 2);
+        }
+        step = 16;
+        while high < hashes.len() && hashes[high] < hash {
+            (high, step) = ((high + step).min(hashes.len()), step * 2);
+        }
+        hashes[low..high.max(low)]
+            .binary_search(&hash)
+            .map(|at| low + at)
+            .ok()
+            .or_else(|| (hashes.get(high) == Some(&hash)).then_some(high))
     }
 }
 
@@ -165,161 +303,39 @@ impl Retriever for Bm25 {
     }
 }
 
-impl IndexedField {
-    /// Adds this field's score of every row, `[rows]`. A term that is in the text twice counts twice.
-    fn add(&self, text: &str, rows: u64, scores: &mut [f32]) -> Result<()> {
-        let mut terms = (self.analyse)(text);
-        terms.sort_unstable();
-        for same in terms.chunk_by(|a, b| a == b) {
-            let term = Term::from_field_text(self.field, &same[0]);
-            let Some(info) = self.postings.get_term_info(&term).map_err(failed)? else { continue };
-            if info.doc_freq > self.common {
-                continue;
-            }
-            let weight = self.weight * same.len() as f32;
-            let bm25 = Bm25Weight::for_one_term_without_explain(info.doc_freq.into(), rows, self.average_norm);
-            let option = IndexRecordOption::WithFreqs;
-            let mut postings = self.postings.read_postings_from_terminfo(&info, option).map_err(failed)?;
-            let mut row = postings.doc();
-            while row != TERMINATED {
-                scores[row as usize] += weight * bm25.score(self.norms.fieldnorm_id(row), postings.term_freq());
-                row = postings.advance();
-            }
+/// What stands below the fraction `tf / (tf + k1 (1 - b + b length / average))`, by field and byte of length.
+fn factors(header: &Header) -> [[f32; 256]; 2] {
+    factors_of(&header.settings, [0, 1].map(|field| header.tokens[field] as f32 / header.rows as f32))
+}
+
+/// The same for these average lengths.
+fn factors_of(settings: &Bm25Settings, averages: [f32; 2]) -> [[f32; 256]; 2] {
+    let Bm25Settings { k1, b, .. } = *settings;
+    averages.map(|average| std::array::from_fn(|byte| k1 * (1.0 - b + b * length(byte as u8) as f32 / average)))
+}
+
+/// The length that a byte stands for: exact to 40, then in steps of an eighth and less (Lucene's `SmallFloat.byte4ToInt`).
+fn length(byte: u8) -> u32 {
+    match byte {
+        0..24 => byte.into(),
+        _ => {
+            let (bits, shift) = (u32::from(byte - 24) & 7, (byte - 24) >> 3);
+            24 + if shift == 0 { bits } else { (bits | 8) << (shift - 1) }
         }
-        Ok(())
     }
+}
+
+/// The byte of the greatest length that is not above this one.
+fn byte_of(count: usize) -> u8 {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let (mut low, mut high) = (0u8, 255u8);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if length(middle) <= count { low = middle } else { high = middle - 1 }
+    }
+    low
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::Internal { op: "bm25", what: error.to_string() }
-}
-
-/// Our analysis under tantivy's interface.
-#[derive(Clone)]
-struct Analyser(fn(&str) -> Vec<String>);
-
-/// Tokens already made, handed out one at a time.
-struct Made {
-    rest: std::vec::IntoIter<String>,
-    token: Token,
-}
-
-impl Tokenizer for Analyser {
-    type TokenStream<'a> = Made;
-    fn token_stream<'a>(&'a mut self, text: &'a str) -> Made {
-        Made { rest: (self.0)(text).into_iter(), token: Token::default() }
-    }
-}
-
-impl TokenStream for Made {
-    fn advance(&mut self) -> bool {
-        let Some(text) = self.rest.next() else { return false };
-        self.token.position = self.token.position.wrapping_add(1);
-        self.token.text = text;
-        true
-    }
-    fn token(&self) -> &Token {
-        &self.token
-    }
-    fn token_mut(&mut self) -> &mut Token {
-        &mut self.token
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn index(texts: &[&str]) -> Bm25 {
-        Bm25::build(texts.iter().map(|t| t.to_string())).unwrap()
-    }
-    fn rows(index: &Bm25, text: &str, k: usize) -> Vec<u32> {
-        index.top(text, k).unwrap().into_iter().map(|(row, _)| row).collect()
-    }
-
-    #[test]
-    fn the_row_with_the_code_comes_first() {
-        let index = index(&["sony camera black", "sony dsc-w120/b camera", "sony dscw130 camera"]);
-        assert_eq!(rows(&index, "camera DSCW120B", 2)[0], 1);
-        assert_eq!(rows(&index, "DSC W120", 3)[0], 1);
-    }
-
-    #[test]
-    fn inflections_and_glued_words_are_bridged() {
-        let index = index(&["чистка ковров", "Огнебиозащита для древесины, 0,5 л", "кондиционер для белья"]);
-        assert_eq!(rows(&index, "ОгнебиозащитадлядревесиныProsept", 1), [1]);
-        assert_eq!(rows(&index, "чистки ковра", 1), [0]);
-        assert_eq!(rows(&index, "500мл", 1), [1]);
-    }
-
-    #[test]
-    fn syntax_is_text() {
-        let index = index(&["a AND b", "cat\" OR (dog", "-x:* ~ ^2 [1 TO 3]"]);
-        assert_eq!(rows(&index, "OR (dog\"", 1), [1]);
-        assert_eq!(rows(&index, "[1 TO 3] ^2 -x:*", 1), [2]);
-        assert!(rows(&index, "words:*", 3).is_empty());
-    }
-
-    #[test]
-    fn equal_rows_get_equal_scores_in_row_order() {
-        let index = index(&["red lamp 40w", "blue lamp 60w", "red lamp 40w", "red lamp 40w"]);
-        let top = index.top("lamp red 40 w", 3).unwrap();
-        assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [0, 2, 3]);
-        assert!(top.iter().all(|t| t.1.to_bits() == top[0].1.to_bits()));
-    }
-
-    fn records(rows: &[(&str, &str)]) -> Vec<Record> {
-        let columns: Arc<[String]> = ["name".to_string()].into();
-        let record = |(id, name): &(&str, &str)| Record {
-            id: id.to_string(),
-            columns: columns.clone(),
-            values: vec![name.to_string()],
-        };
-        rows.iter().map(record).collect()
-    }
-
-    #[test]
-    fn a_tie_at_place_k_goes_by_id_whatever_the_order_of_the_list() {
-        let mut list = records(&[("d", "red lamp"), ("b", "red lamp"), ("c", "blue lamp"), ("a", "red lamp")]);
-        let ids = |list: &[Record], k: usize| -> Vec<(String, u32)> {
-            let index = Bm25::of_records(list, &TextConfig::default()).unwrap();
-            let hits = index.retrieve(&[Input::Text("red lamp")], k).unwrap().remove(0);
-            hits.iter().map(|hit| (list[hit.document as usize].id.clone(), hit.score.to_bits())).collect()
-        };
-        let expected = ids(&list, 2);
-        assert_eq!(expected.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-        for _ in 0..list.len() {
-            list.rotate_left(1);
-            assert_eq!(ids(&list, 2), expected);
-        }
-    }
-
-    #[test]
-    fn what_is_cut_off_keeps_no_memory() {
-        let index = index(&vec!["red lamp"; 5000]);
-        assert!(index.top("red lamp", 3).unwrap().capacity() < 100);
-    }
-
-    #[test]
-    fn nothing_in_nothing_out() {
-        let none = index(&[]);
-        assert!(none.is_empty() && rows(&none, "lamp", 5).is_empty());
-        let blank = index(&["", " ", "?!"]);
-        assert_eq!(blank.len(), 3);
-        assert!(rows(&blank, "lamp", 5).is_empty());
-        let index = index(&["", "lamp"]);
-        assert_eq!(rows(&index, "lamp", 5), [1]);
-        assert!(rows(&index, "", 5).is_empty() && rows(&index, " -- ", 5).is_empty());
-        assert!(rows(&index, "lamp", 0).is_empty());
-    }
-
-    #[test]
-    fn many_texts_at_once_give_what_each_gives() {
-        let index = index(&["red lamp", "blue lamp", "green chair"]);
-        let texts = ["lamp", "", "chair green"].map(String::from);
-        let all = index.top_all(&texts, 2).unwrap();
-        for (text, top) in texts.iter().zip(all) {
-            assert_eq!(top, index.top(text, 2).unwrap());
-        }
-    }
 }

@@ -9,9 +9,11 @@ pub mod list;
 pub mod list_mle;
 pub mod list_softmax;
 pub mod margin_mse;
+pub mod masked_tokens;
 pub mod mse;
 pub mod pairwise_hinge;
 pub mod ranknet;
+pub mod score_softmax;
 pub mod sup_con;
 pub mod triplet;
 
@@ -27,9 +29,11 @@ pub use list::ScoredLists;
 pub use list_mle::list_mle;
 pub use list_softmax::list_softmax;
 pub use margin_mse::margin_mse;
+pub use masked_tokens::masked_tokens;
 pub use mse::mse;
 pub use pairwise_hinge::pairwise_hinge;
 pub use ranknet::ranknet;
+pub use score_softmax::score_softmax;
 pub use sup_con::sup_con;
 pub use triplet::triplet;
 

@@ -13,6 +13,7 @@ use crate::nn::graph::Graph;
 use crate::nn::layer::LayerShape;
 use crate::nn::layer_grad::ParamRef;
 use crate::nn::layer_weights::{Affine, EmbeddingWeights, LayerArrays, LayerWeights, Norm};
+use crate::nn::modern::Modern;
 use crate::nn::quantized::Matrix;
 use crate::nn::relative::{RelativeBias, RelativeParam};
 use crate::nn::{Device, Dtype, Parameters, Weights};
@@ -60,6 +61,34 @@ pub struct Config {
     /// Rows of MPNet's relative attention bias.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relative_attention_num_buckets: Option<usize>,
+    /// What ModernBERT has besides.
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub modern: Option<ModernSettings>,
+}
+
+/// ModernBERT's settings, as its `config.json` has them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ModernSettings {
+    /// Base of the rotary angles in layers that see every token.
+    pub global_rope_theta: f32,
+    /// The same in layers that see a window.
+    pub local_rope_theta: f32,
+    /// Width of the window.
+    pub local_attention: usize,
+    /// Of so many layers the first sees every token.
+    pub global_attn_every_n_layers: usize,
+    /// What the head sees.
+    pub classifier_pooling: ClassifierPooling,
+}
+
+/// What ModernBERT's head sees of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassifierPooling {
+    /// The first token's state.
+    Cls,
+    /// The mean of all states.
+    Mean,
 }
 
 /// Networks of the same layer that differ in their files' names and in little else. Here all have BERT's names; positions that a family
@@ -78,6 +107,8 @@ pub enum Family {
     XlmRoberta,
     /// Half the layers, no segments (Sanh et al., arXiv 1910.01108).
     Distilbert,
+    /// Norms before the blocks, rotary positions, windows (Warner et al., arXiv 2412.13663).
+    Modernbert,
 }
 
 impl std::fmt::Display for Family {
@@ -88,18 +119,20 @@ impl std::fmt::Display for Family {
             Family::Roberta => "RoBERTa",
             Family::XlmRoberta => "XLM-RoBERTa",
             Family::Distilbert => "DistilBERT",
+            Family::Modernbert => "ModernBERT",
         })
     }
 }
 
 impl Family {
     /// All, by the names that `config.json` has for them.
-    pub const NAMES: [(&str, Family); 5] = [
+    pub const NAMES: [(&str, Family); 6] = [
         ("bert", Family::Bert),
         ("mpnet", Family::Mpnet),
         ("roberta", Family::Roberta),
         ("xlm-roberta", Family::XlmRoberta),
         ("distilbert", Family::Distilbert),
+        ("modernbert", Family::Modernbert),
     ];
 }
 
@@ -125,6 +158,8 @@ pub const WORDS: &str = "embeddings.word_embeddings.weight";
 pub const SEGMENTS: &str = "embeddings.token_type_embeddings.weight";
 /// The table of what attention scores get by distance, `[buckets, n]`, after an encoder's prefix.
 pub const RELATIVE: &str = "encoder.relative_attention_bias.weight";
+/// The norm after ModernBERT's last layer, after an encoder's prefix.
+pub const FINAL_NORM: Norm<&str> = Norm { gamma: "encoder.final_norm.weight", beta: "encoder.final_norm.bias" };
 /// What a layer's names begin with after an encoder's prefix, before its number.
 pub const LAYER: &str = "encoder.layer.";
 
@@ -150,6 +185,18 @@ pub const LAYER_NAMES: LayerWeights<&str> = LayerWeights {
 
 /// The pooler's name: `.weight [h, h]` and `.bias [h]`.
 pub const POOLER: &str = "bert.pooler.dense";
+/// The scale of the norm after ModernBERT's pooler, `[h]`.
+pub const POOLER_NORM: &str = "bert.pooler.norm.weight";
+
+/// The linear layer of the head of masked tokens.
+pub const TRANSFORM: &str = "cls.predictions.transform.dense";
+/// The LayerNorm after it: scale and shift, `[h]`.
+pub const TRANSFORM_NORM: [&str; 2] =
+    ["cls.predictions.transform.LayerNorm.weight", "cls.predictions.transform.LayerNorm.bias"];
+/// The bias of the decoder that is tied to the table of words, `[vocab_size]`.
+pub const DECODER_BIAS: &str = "cls.predictions.bias";
+/// The classifier of next sentences: logits of "is next" and "is not", `[2, h]`.
+pub const NEXT: &str = "cls.seq_relationship";
 
 /// The prefix of encoder arrays, as `BertForSequenceClassification` names them.
 pub const PREFIX: &str = "bert.";
@@ -162,7 +209,7 @@ impl Config {
         let embedding = EmbeddingWeights {
             words: table(self.vocab_size),
             segments: table(self.type_vocab_size),
-            positions: table(self.max_position_embeddings),
+            positions: table(if self.modern.is_some() { 0 } else { self.max_position_embeddings }),
             norm: Norm { gamma: vec![h], beta: vec![h] },
         };
         let names = EMBEDDING_NAMES.into_array().map(|name| format!("{prefix}{name}"));
@@ -170,6 +217,9 @@ impl Config {
         for layer in 0..self.num_hidden_layers {
             let names = LAYER_NAMES.into_array().map(|name| layer_array(prefix, layer, name));
             list.extend(names.into_iter().zip(self.shape().arrays().into_array()));
+        }
+        if self.modern.is_some() {
+            list.extend([FINAL_NORM.gamma, FINAL_NORM.beta].map(|name| (format!("{prefix}{name}"), vec![h])));
         }
         let buckets = self.relative_attention_num_buckets;
         list.extend(buckets.map(|buckets| (format!("{prefix}{RELATIVE}"), vec![buckets, self.num_attention_heads])));
@@ -188,6 +238,13 @@ impl Config {
             eps: self.layer_norm_eps,
             hidden_dropout: self.hidden_dropout_prob,
             attention_dropout: self.attention_probs_dropout_prob,
+            modern: self.modern.map(|modern| Modern {
+                global_theta: modern.global_rope_theta,
+                local_theta: modern.local_rope_theta,
+                window: modern.local_attention / 2,
+                global_every: modern.global_attn_every_n_layers,
+                layer: 0,
+            }),
         }
     }
 }
@@ -244,6 +301,7 @@ fn embedding(config: &Config, prefix: &str, source: &dyn Source) -> Result<Embed
         hidden: config.hidden_size,
         eps: config.layer_norm_eps,
         dropout: config.hidden_dropout_prob,
+        rotary: config.modern.map(|_| config.max_position_embeddings),
         weights: EMBEDDING_NAMES.try_map(|name| source.kept(&format!("{prefix}{name}")))?,
     })
 }
@@ -262,7 +320,12 @@ pub fn encoder(config: &Config, prefix: &str, source: &dyn Source, dtype: Dtype,
         Some(_) => Some(config.relative(&source.kept(&format!("{prefix}{RELATIVE}"))?)),
         None => None,
     };
-    Encoder::new(device, dtype, config.shape(), embedding(config, prefix, source)?, &layers, bias)
+    let vector = |name: &str| source.vector(&format!("{prefix}{name}"));
+    let final_norm = match config.modern {
+        Some(_) => Some(Norm::new(vector(FINAL_NORM.gamma)?, vector(FINAL_NORM.beta)?)),
+        None => None,
+    };
+    Encoder::new(device, dtype, config.shape(), embedding(config, prefix, source)?, &layers, bias, final_norm)
 }
 
 /// An encoder's arrays for one training graph. It shares the parameters' values while it lives.
@@ -270,12 +333,20 @@ pub fn encoder(config: &Config, prefix: &str, source: &dyn Source, dtype: Dtype,
 /// # Errors
 /// A missing array.
 pub fn graph(config: &Config, prefix: &str, parameters: &Parameters, dtype: Dtype) -> Result<Graph> {
+    let param = |name: &str| -> Result<ParamRef> {
+        let p = parameters.get(name)?;
+        Ok(ParamRef { value: p.value.clone(), grad: p.grad.clone() })
+    };
     let layer = |layer: usize| {
-        let param = |name: &str| -> Result<ParamRef> {
-            let p = parameters.get(&layer_array(prefix, layer, name))?;
-            Ok(ParamRef { value: p.value.clone(), grad: p.grad.clone() })
-        };
+        let param = |name: &str| param(&layer_array(prefix, layer, name));
         LAYER_NAMES.try_map(param, param)
+    };
+    let final_norm = match config.modern {
+        Some(_) => {
+            let [gamma, beta] = [FINAL_NORM.gamma, FINAL_NORM.beta].map(|name| param(&format!("{prefix}{name}")));
+            Some(Norm { gamma: gamma?, beta: beta? })
+        }
+        None => None,
     };
     let bias = match config.relative_attention_num_buckets {
         Some(_) => {
@@ -287,6 +358,7 @@ pub fn graph(config: &Config, prefix: &str, parameters: &Parameters, dtype: Dtyp
     };
     Ok(Graph {
         bias,
+        final_norm,
         embedding: embedding(config, prefix, parameters)?,
         grads: EMBEDDING_NAMES
             .try_map(|name| Ok::<_, Error>(parameters.get(&format!("{prefix}{name}"))?.grad.clone()))?,

@@ -27,7 +27,12 @@ pub(super) fn modules() -> Vec<Module> {
 /// # Errors
 /// Ids, segments or lengths past the model's tables; a sequence without a token.
 pub fn logits(pass: &Pass, batch: &Batch) -> Result<Tensor> {
-    let pooled = pass.dropout(&pass.pooled(batch)?)?;
+    classified(pass, &pass.pooled(batch)?)
+}
+
+/// Logits `[b]` of pooled first tokens `[b, h]`.
+pub(super) fn classified(pass: &Pass, pooled: &Tensor) -> Result<Tensor> {
+    let pooled = pass.dropout(pooled)?;
     let logits = pass.affine("classifier", &pooled)?;
     match logits.dim(D::Minus1)? {
         1 => Ok(logits.squeeze(1)?),

@@ -304,7 +304,7 @@ mod tests {
         let (q, d) = (query.len() as u32, document.len() as u32);
         let span = |input, start, end| TokenSpan { input, field: None, start, end };
         let segments = (0..ids.len() as u32).map(|at| u32::from(at > q + 1)).collect();
-        Encoding { ids, segments, spans: vec![span(0, 1, 1 + q), span(1, 2 + q, 2 + q + d)], truncated: 0 }
+        Encoding { ids, segments, spans: vec![span(0, 1, 1 + q), span(1, 2 + q, 2 + q + d)], ..Encoding::default() }
     }
 
     #[test]

@@ -7,14 +7,16 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use candle_core::{Device as Cpu, Tensor};
+use candle_core::{D, Device as Cpu, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::bert::{self, Config, Family};
+use super::bert::{self, ClassifierPooling, Config, Family};
+use super::halves::Restore;
+use crate::losses::masked_tokens;
 use crate::nn::encoder::{Encoder, Request, Rows, Start};
 use crate::nn::kernels::{self, Unit};
-use crate::nn::layer_grad::Arena;
+use crate::nn::layer_grad::{Arena, ParamRef};
 use crate::nn::linear::Linear;
 use crate::nn::pooling::Mean;
 use crate::nn::similarity::TokenVectors;
@@ -47,6 +49,13 @@ pub enum Module {
         /// The number of inputs.
         inputs: Inputs,
     },
+    /// A linear layer without bias over a state: `{name}.weight [outputs, h]`.
+    Projection {
+        /// Its name.
+        name: &'static str,
+        /// The number of outputs.
+        outputs: usize,
+    },
     /// Trained values `[n]`.
     Values {
         /// Their name.
@@ -56,6 +65,18 @@ pub enum Module {
     },
     /// BERT's pooler, a linear layer `[h, h]`.
     Pooler,
+    /// BERT's head of masked tokens: a linear layer `[h, h]`, a LayerNorm, and the bias `[vocab_size]` of a decoder that is tied to the
+    /// table of words of the encoder under BERT's own names.
+    MaskedHead,
+    /// The encoder's table of segments, for states that get a segment late.
+    Segments,
+    /// From few values back to a state: a linear layer `[h, inputs]` and a LayerNorm, `{name}.dense` and `{name}.LayerNorm`.
+    Restore {
+        /// Its name.
+        name: &'static str,
+        /// Values that it starts from.
+        inputs: usize,
+    },
 }
 
 /// How many inputs a linear layer has: `states * h + layers * (l + 1) + features`, for an encoder of `l` layers, `h` wide.
@@ -107,8 +128,31 @@ impl Module {
             Module::Words { prefix } => {
                 vec![(format!("{prefix}{}", bert::WORDS), vec![config.vocab_size, config.hidden_size])]
             }
-            Module::Pooler => affine(bert::POOLER, config.hidden_size, config.hidden_size),
+            Module::Pooler => {
+                let mut list = affine(bert::POOLER, config.hidden_size, config.hidden_size);
+                list.extend(config.modern.map(|_| (bert::POOLER_NORM.to_string(), vec![config.hidden_size])));
+                list
+            }
+            Module::MaskedHead => {
+                let mut arrays = affine(bert::TRANSFORM, config.hidden_size, config.hidden_size);
+                arrays.extend(bert::TRANSFORM_NORM.map(|name| (name.to_string(), vec![config.hidden_size])));
+                arrays.push((bert::DECODER_BIAS.into(), vec![config.vocab_size]));
+                arrays
+            }
+            Module::Segments => {
+                vec![(format!("{}{}", bert::PREFIX, bert::SEGMENTS), vec![config.type_vocab_size, config.hidden_size])]
+            }
+            Module::Restore { name, inputs } => {
+                let mut arrays = affine(&format!("{name}.dense"), config.hidden_size, *inputs);
+                arrays.extend(
+                    ["weight", "bias"].map(|kind| (format!("{name}.LayerNorm.{kind}"), vec![config.hidden_size])),
+                );
+                arrays
+            }
             Module::Values { name, init } => vec![(name.to_string(), vec![init.len()])],
+            Module::Projection { name, outputs } => {
+                vec![(format!("{name}.weight"), vec![*outputs, config.hidden_size])]
+            }
             Module::Affine { name, outputs, inputs } => {
                 let there = found.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
                 let outputs = there.filter(|n| outputs.contains(n)).unwrap_or(outputs[0]);
@@ -138,18 +182,39 @@ pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed
         if let Module::Values { name, init } = module {
             weights.0.entry(name.to_string()).or_insert(Array::new(vec![init.len()], init.clone()));
         }
-        if matches!(module, Module::Encoder { .. } | Module::Words { .. } | Module::Values { .. }) {
+        if matches!(module, Module::Encoder { .. } | Module::Words { .. } | Module::Values { .. } | Module::Segments) {
             continue;
         }
         for (name, shape) in module.arrays(config, weights) {
             let n = shape.iter().product();
             let data = match shape.len() {
+                1 if name.ends_with("norm.weight") => vec![1.0; n],
                 1 => vec![0.0; n],
                 _ => normal(&mut rng, n, config.initializer_range),
             };
             weights.0.entry(name).or_insert(Array::new(shape, data));
         }
     }
+}
+
+/// An encoder's arrays, none of them trained: matrices and tables from a normal distribution of `initializer_range`, biases 0, LayerNorms
+/// 1 and 0, and the row of the padding token 0, as BERT begins (Devlin et al., NAACL 2019).
+pub fn draw_encoder(prefix: &str, config: &Config, seed: u64) -> Weights {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut weights = Weights::default();
+    for (name, shape) in config.arrays(prefix) {
+        let n = shape.iter().product();
+        let mut data = match shape.len() {
+            1 if name.ends_with("LayerNorm.weight") => vec![1.0; n],
+            1 => vec![0.0; n],
+            _ => normal(&mut rng, n, config.initializer_range),
+        };
+        if name.ends_with(bert::WORDS) {
+            data[config.pad_token_id as usize * config.hidden_size..][..config.hidden_size].fill(0.0);
+        }
+        weights.0.insert(name, Array::new(shape, data));
+    }
+    weights
 }
 
 /// Draws from a normal distribution (Box and Muller).
@@ -177,25 +242,26 @@ pub fn check(modules: &[Module], config: &Config, weights: &Weights) -> Result<(
 /// A model's arrays, ready to compute.
 pub struct Net {
     config: Config,
-    dtype: Dtype,
+    pub(super) dtype: Dtype,
     /// What training changes; `None` in serving.
-    trained: Option<Trained>,
+    pub(super) trained: Option<Trained>,
     packed: Mutex<Packed>,
 }
 
-struct Trained {
-    parameters: Parameters,
+pub(super) struct Trained {
+    pub(super) parameters: Parameters,
     /// Memory of training steps.
-    arena: Arc<Arena>,
+    pub(super) arena: Arc<Arena>,
 }
 
 /// Modules packed for inference. In training they are made when a pass needs them and dropped when parameters change.
 #[derive(Default, Clone)]
-struct Packed {
-    encoders: BTreeMap<&'static str, Arc<Encoder>>,
+pub(super) struct Packed {
+    pub(super) encoders: BTreeMap<&'static str, Arc<Encoder>>,
     affines: BTreeMap<&'static str, Arc<Linear>>,
+    pub(super) restores: BTreeMap<&'static str, Arc<Restore>>,
     /// Values and tables of words, the latter by their encoder's prefix.
-    values: BTreeMap<&'static str, Arc<Vec<f32>>>,
+    pub(super) values: BTreeMap<&'static str, Arc<Vec<f32>>>,
 }
 
 impl Packed {
@@ -217,18 +283,43 @@ impl Packed {
             Module::Values { name, .. } => {
                 self.values.insert(name, from.kept(name)?);
             }
+            Module::Segments => {
+                self.values.insert(bert::SEGMENTS, from.kept(&format!("{}{}", bert::PREFIX, bert::SEGMENTS))?);
+            }
+            Module::Restore { name, .. } => {
+                self.restores.insert(name, Arc::new(Restore::new(name, from, config.layer_norm_eps)?));
+            }
             Module::Affine { name, .. } => {
                 self.affines.insert(name, Arc::new(linear(name, from)?));
             }
+            Module::Projection { name, outputs } => {
+                let mut linear = Linear::default();
+                let weight = from.matrix(&format!("{name}.weight"))?;
+                linear.pack(Dtype::F32, &[weight], &[&vec![0.0; *outputs]]);
+                self.affines.insert(name, Arc::new(linear));
+            }
             Module::Pooler => {
                 self.affines.insert(bert::POOLER, Arc::new(linear(bert::POOLER, from)?));
+                if config.modern.is_some() {
+                    self.values.insert(bert::POOLER_NORM, from.kept(bert::POOLER_NORM)?);
+                }
+            }
+            Module::MaskedHead => {
+                self.affines.insert(bert::TRANSFORM, Arc::new(linear(bert::TRANSFORM, from)?));
+                for name in bert::TRANSFORM_NORM {
+                    self.values.insert(name, from.kept(name)?);
+                }
+                let mut decoder = Linear::default();
+                let table = from.matrix(&format!("{}{}", bert::PREFIX, bert::WORDS))?;
+                decoder.pack(Dtype::F32, &[table], &[from.vector(bert::DECODER_BIAS)?]);
+                self.affines.insert(bert::DECODER_BIAS, Arc::new(decoder));
             }
         }
         Ok(())
     }
 }
 
-fn linear(name: &str, from: &dyn bert::Source) -> Result<Linear> {
+pub(super) fn linear(name: &str, from: &dyn bert::Source) -> Result<Linear> {
     let mut linear = Linear::default();
     let (weight, bias) = (from.matrix(&format!("{name}.weight"))?, from.vector(&format!("{name}.bias"))?);
     linear.pack(Dtype::F32, &[weight], &[bias]);
@@ -250,8 +341,12 @@ impl Net {
         let names: BTreeMap<String, Vec<usize>> = arrays(modules, &config, &weights).into_iter().collect();
         weights.0.retain(|name, _| names.contains_key(name));
         let mut parameters = Parameters::new(weights);
+        // the gradient of a tied table is a whole one
+        let tied = if modules.contains(&Module::MaskedHead) { bert::PREFIX } else { "" };
         for module in modules {
-            if let Module::Encoder { prefix, .. } | Module::Words { prefix } = module {
+            if let Module::Encoder { prefix, .. } | Module::Words { prefix } = module
+                && *prefix != tied
+            {
                 parameters.mark_sparse(&format!("{prefix}{}", bert::WORDS))?;
             }
         }
@@ -303,7 +398,7 @@ impl Net {
     }
 
     /// A packed module, made of the parameters if it is not there.
-    fn packed<T: Clone>(&self, module: &Module, get: impl Fn(&Packed) -> Option<T>) -> Result<T> {
+    pub(super) fn packed<T: Clone>(&self, module: &Module, get: impl Fn(&Packed) -> Option<T>) -> Result<T> {
         let mut packed = self.packed.lock().expect("no panic holds the packed modules");
         if let Some(found) = get(&packed) {
             return Ok(found);
@@ -324,8 +419,8 @@ impl Net {
 
 /// One forward pass through a [`Net`]: what a model's forward function is written in.
 pub struct Pass<'a> {
-    net: &'a Net,
-    mode: Mode,
+    pub(super) net: &'a Net,
+    pub(super) mode: Mode,
 }
 
 /// Site of the dropout before a classifier.
@@ -413,14 +508,76 @@ impl Pass<'_> {
     pub fn mean(&self, states: &Tensor, batch: &Batch) -> Result<Tensor> {
         Ok(states.apply_op1(Mean { offsets: batch.offsets.clone() })?)
     }
-    /// BERT's pooler: first tokens' states `[b, h]` through a linear layer and `tanh` (DistilBERT's head has ReLU in its place).
+    /// BERT's pooler: first tokens' states `[b, h]` through a linear layer and `tanh`. DistilBERT's head has ReLU in its place, ModernBERT's
+    /// GELU and a norm; the latter may see the mean of all states.
     pub fn pooled(&self, batch: &Batch) -> Result<Tensor> {
-        let pooled = self.linear(Module::Pooler, bert::POOLER, &self.states(bert::PREFIX, batch, Rows::First)?)?;
-        Ok(if self.net.config.family == Family::Distilbert { pooled.relu()? } else { pooled.tanh()? })
+        let config = &self.net.config;
+        let seen = match config.modern.map(|modern| modern.classifier_pooling) {
+            Some(ClassifierPooling::Mean) => self.mean(&self.states(bert::PREFIX, batch, Rows::All)?, batch)?,
+            _ => self.states(bert::PREFIX, batch, Rows::First)?,
+        };
+        self.pooler(&seen)
+    }
+    /// The same of states `[b, h]` that are there.
+    pub fn pooler(&self, states: &Tensor) -> Result<Tensor> {
+        let pooled = self.linear(Module::Pooler, bert::POOLER, states)?;
+        Ok(match self.net.config.family {
+            Family::Distilbert => pooled.relu()?,
+            Family::Modernbert => self.pooler_norm(&pooled.gelu_erf()?)?,
+            _ => pooled.tanh()?,
+        })
+    }
+    /// LayerNorm without a shift, `[b, h]`.
+    fn pooler_norm(&self, x: &Tensor) -> Result<Tensor> {
+        let scale = match (self.mode, &self.net.trained) {
+            (Mode::Train { .. }, Some(trained)) => trained.parameters.var(bert::POOLER_NORM)?,
+            _ => self.constant(&self.net.packed(&Module::Pooler, |p| p.values.get(bert::POOLER_NORM).cloned())?)?,
+        };
+        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let variance = (centred.sqr()?.mean_keepdim(D::Minus1)? + f64::from(self.net.config.layer_norm_eps))?;
+        Ok(centred.broadcast_div(&variance.sqrt()?)?.broadcast_mul(&scale)?)
     }
     /// Rows `[n, inputs]` through a linear layer, `[n, outputs]`.
     pub fn affine(&self, name: &'static str, x: &Tensor) -> Result<Tensor> {
         self.linear(Module::Affine { name, outputs: &[], inputs: Inputs::STATE }, name, x)
+    }
+    /// What the head of masked tokens makes of states `[m, h]` before the decoder: a linear layer, GELU, a LayerNorm.
+    pub fn masked_transform(&self, states: &Tensor) -> Result<Tensor> {
+        let x = self.linear(Module::MaskedHead, bert::TRANSFORM, states)?.gelu_erf()?;
+        let x = x.broadcast_sub(&x.mean_keepdim(1)?)?;
+        let variance = (x.sqr()?.mean_keepdim(1)? + f64::from(self.net.config.layer_norm_eps))?;
+        let [gamma, beta] = bert::TRANSFORM_NORM;
+        let x = x.broadcast_div(&variance.sqrt()?)?.broadcast_mul(&self.values(gamma)?)?;
+        Ok(x.broadcast_add(&self.values(beta)?)?)
+    }
+    /// Cross-entropy of masked tokens after [`Pass::masked_transform`], `[m, h]`, each with its weight: a scalar with its graph.
+    ///
+    /// # Errors
+    /// Targets past the table; not in training.
+    pub fn masked_loss(&self, states: &Tensor, targets: &[u32], weights: &[f32]) -> Result<Tensor> {
+        let Some(trained) = &self.net.trained else {
+            return Err(Error::Internal { op: "masked_loss", what: "the net is for scoring".into() });
+        };
+        let param = |name: &str| -> Result<ParamRef> {
+            let p = trained.parameters.get(name)?;
+            Ok(ParamRef { value: p.value.clone(), grad: p.grad.clone() })
+        };
+        let table = param(&format!("{}{}", bert::PREFIX, bert::WORDS))?;
+        masked_tokens(states, (table, param(bert::DECODER_BIAS)?), self.net.dtype, targets, weights)
+    }
+    /// Logits of the whole vocabulary after [`Pass::masked_transform`], row by row: `[m, vocab_size]`; without a graph.
+    pub fn vocabulary_logits(&self, states: &Tensor) -> Result<Vec<f32>> {
+        let decoder = self.net.packed(&Module::MaskedHead, |p| p.affines.get(bert::DECODER_BIAS).cloned())?;
+        Ok(decoder.rows(&states.flatten_all()?.to_vec1::<f32>()?))
+    }
+    /// Rows `[n, h]` through a linear layer without bias, `[n, outputs]`.
+    pub fn projected(&self, name: &'static str, x: &Tensor) -> Result<Tensor> {
+        if let (Mode::Train { .. }, Some(trained)) = (self.mode, &self.net.trained) {
+            return Ok(x.matmul(&trained.parameters.var(&format!("{name}.weight"))?.t()?)?);
+        }
+        let weight = self.net.trained.as_ref().and_then(|t| t.parameters.get(&format!("{name}.weight")).ok());
+        let outputs = weight.map_or(0, |weight| weight.value.len() / self.hidden().max(1));
+        self.packed_rows(&Module::Projection { name, outputs }, name, x)
     }
     /// A pass of the same kind with other dropout, for a second run through an encoder in one step.
     pub fn again(&self, run: u64) -> Self {
@@ -433,9 +590,16 @@ impl Pass<'_> {
     fn linear(&self, module: Module, name: &'static str, x: &Tensor) -> Result<Tensor> {
         if let (Mode::Train { .. }, Some(trained)) = (self.mode, &self.net.trained) {
             let var = |kind: &str| trained.parameters.var(&format!("{name}.{kind}"));
-            return Ok(x.matmul(&var("weight")?.t()?)?.broadcast_add(&var("bias")?)?);
+            let y = x.matmul(&var("weight")?.t()?)?;
+            // ModernBERT's head has no bias: it stays 0
+            let is_plain = name == bert::POOLER && self.net.config.modern.is_some();
+            return if is_plain { Ok(y) } else { Ok(y.broadcast_add(&var("bias")?)?) };
         }
-        let linear = self.net.packed(&module, |p| p.affines.get(name).cloned())?;
+        self.packed_rows(&module, name, x)
+    }
+    /// Rows through a packed linear layer.
+    fn packed_rows(&self, module: &Module, name: &'static str, x: &Tensor) -> Result<Tensor> {
+        let linear = self.net.packed(module, |p| p.affines.get(name).cloned())?;
         let x = x.flatten_all()?.to_vec1::<f32>()?;
         let rows = x.len() / linear.k;
         Ok(Tensor::from_vec(linear.rows(&x), (rows, linear.n), &Cpu::Cpu)?)

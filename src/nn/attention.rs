@@ -2,6 +2,7 @@
 //! most [`BLOCK`] queries in memory, all in the cache. The backward pass computes the probabilities again.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use super::Dtype;
 use super::kernels::{self, Buffer, Left, Out, Panels, SpinPool};
@@ -23,7 +24,12 @@ pub struct Attention<'a> {
     pub dropout: Option<(f32, u64)>,
     /// What scores get by distance.
     pub bias: Option<&'a RelativeBias>,
+    /// Tokens on each side that a token sees; `None`: all.
+    pub window: Option<usize>,
 }
+
+/// The score of a key outside the window, before it is scaled.
+const UNSEEN: f32 = -1e9;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -52,15 +58,7 @@ impl Attention<'_> {
         1.0 / (self.dim() as f32).sqrt()
     }
     /// Mask of one head of sequence `sequence` (its number in the batch); value `(row, key)` is counted from `row * 2^13`.
-    fn mask(
-        &self,
-        x: &mut [f32],
-        stride: usize,
-        rows: std::ops::Range<usize>,
-        sequence: usize,
-        head: usize,
-        keys: usize,
-    ) {
+    fn mask(&self, x: &mut [f32], stride: usize, rows: Range<usize>, sequence: usize, head: usize, keys: usize) {
         if let Some((p, seed)) = self.dropout {
             let seed = seed ^ ((sequence as u64 * 64 + head as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             for (i, row) in rows.enumerate() {
@@ -76,21 +74,35 @@ impl Attention<'_> {
     fn part<'q>(&self, qkv: &'q [u32], first: usize, part: usize, head: usize) -> &'q [u32] {
         &qkv[first * self.stride() + kernels::packed_len(self.dtype, part * self.hidden + head * self.dim())..]
     }
+    /// The keys that a block of queries may see, of `t`. Dropout's mask is counted from the first key, so in training it is all.
+    fn keys(&self, rows: &Range<usize>, t: usize) -> Range<usize> {
+        match self.window.filter(|_| self.dropout.is_none()) {
+            Some(window) => rows.start.saturating_sub(window)..(rows.end + window).min(t),
+            None => 0..t,
+        }
+    }
     /// Scores of one block of queries before scaling, `[rows, keys]` with the stride that is given back, into `scratch.scores`.
-    fn scores(&self, s: &mut Scratch, qkv: &[u32], rows: std::ops::Range<usize>, keys: usize, head: usize) -> usize {
-        let (m, stride) = (rows.len(), keys.next_multiple_of(16));
+    fn scores(&self, s: &mut Scratch, qkv: &[u32], rows: Range<usize>, keys: Range<usize>, head: usize) -> usize {
+        let (m, n, stride) = (rows.len(), keys.len(), keys.len().next_multiple_of(16));
         s.scores.reserve(m * stride);
         let left = Left { packed: self.part(qkv, rows.start, 0, head), stride: self.stride(), rows: m, scale: &[] };
         kernels::product(left, &s.right, None, Out::Write(&mut s.scores), stride);
         if let Some(bias) = self.bias {
+            for (row, query) in s.scores.chunks_mut(stride).zip(rows.clone()) {
+                kernels::add(&mut row[..n], bias.row(head, query, n));
+            }
+        }
+        if let Some(window) = self.window {
             for (row, query) in s.scores.chunks_mut(stride).zip(rows) {
-                kernels::add(&mut row[..keys], bias.row(head, query, keys));
+                let seen = query.saturating_sub(window).max(keys.start)..(query + window + 1).min(keys.end);
+                row[..seen.start - keys.start].fill(UNSEEN);
+                row[seen.end - keys.start..n].fill(UNSEEN);
             }
         }
         stride
     }
 
-    /// Packed words of `qkv [t, 3h]` of one sequence to `out [queries, h]`, the first `queries` tokens asking; a `spin` pool shares the heads, whose
+    /// Packed words of `qkv` of one sequence to `out [queries, h]`: the first `queries` tokens ask, and the first `t` are asked; a `spin` pool shares the heads, whose
     /// results are in `apart` before they are put next to each other.
     pub fn forward(
         &self,
@@ -131,12 +143,18 @@ impl Attention<'_> {
         out_stride: usize,
     ) {
         let d = self.dim();
-        s.right.from_packed_rows(self.dtype, self.part(qkv, 0, 1, head), self.stride(), t, d);
-        s.right2.from_packed_columns(self.dtype, self.part(qkv, 0, 2, head), self.stride(), t, d);
+        let mut packed = 0..0;
         for start in (0..queries).step_by(BLOCK) {
             let rows = start..(start + BLOCK).min(queries);
-            let m = rows.len();
-            let stride = self.scores(s, qkv, rows.clone(), t, head);
+            let (m, keys) = (rows.len(), self.keys(&rows, t));
+            if packed != keys {
+                let [key, value] = [1, 2].map(|part| self.part(qkv, keys.start, part, head));
+                s.right.from_packed_rows(self.dtype, key, self.stride(), keys.len(), d);
+                s.right2.from_packed_columns(self.dtype, value, self.stride(), keys.len(), d);
+                packed = keys.clone();
+            }
+            let t = keys.len();
+            let stride = self.scores(s, qkv, rows.clone(), keys, head);
             let (depth, out) = (kernels::packed_len(self.dtype, t), &mut out[start * out_stride..]);
             s.left.reserve(m * depth);
             s.inverse.reserve(m);
@@ -156,7 +174,7 @@ impl Attention<'_> {
         }
     }
 
-    /// Gradients of `qkv` (packed words) into `d_qkv [t, 3h]` (overwritten) from `d_out [queries, h]`; that of the table of a bias is
+    /// Gradients of `qkv` (packed words) into `d_qkv` (rows of `3h`, added to) from `d_out [queries, h]`; that of the table of a bias is
     /// added to `d_bias`.
     pub fn backward(
         &self,
@@ -183,14 +201,13 @@ impl Attention<'_> {
     ) {
         let (h, d, dtype) = (self.hidden, self.dim(), self.dtype);
         let wide = kernels::packed_len(dtype, d);
-        d_qkv[..t * 3 * h].fill(0.0);
         for head in 0..self.heads {
             for start in (0..queries).step_by(BLOCK) {
                 let rows = start..(start + BLOCK).min(queries);
                 let m = rows.len();
                 let (keys, deep) = (kernels::packed_len(dtype, t), kernels::packed_len(dtype, m));
                 s.right.from_packed_rows(dtype, self.part(qkv, 0, 1, head), self.stride(), t, d);
-                let stride = self.scores(s, qkv, rows.clone(), t, head);
+                let stride = self.scores(s, qkv, rows.clone(), 0..t, head);
                 kernels::softmax(&mut s.scores, stride, m, t, self.scale());
                 let d_rows = &d_out[start * h + head * d..];
                 // d_v = dropped probabilities, transposed, times d_out
@@ -243,7 +260,7 @@ mod tests {
         (qkv[0], qkv[h], qkv[3 * h + h]) = (8.0, 14.0, 12.0);
         (qkv[2 * h], qkv[3 * h + 2 * h + 1]) = (1.0, 1.0);
         for (dtype, tolerance) in [(Dtype::F32, 1e-6), (Dtype::Bf16, 4e-3)] {
-            let attention = Attention { hidden: h, heads: 1, dtype, dropout: None, bias: None };
+            let attention = Attention { hidden: h, heads: 1, dtype, dropout: None, bias: None, window: None };
             let mut out = vec![f32::NAN; h];
             let mut stored = vec![0; 2 * kernels::packed_len(dtype, 3 * h)];
             kernels::pack_rows(dtype, &qkv, 3 * h, 2, 3 * h, &mut stored, &mut []);

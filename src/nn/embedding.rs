@@ -22,6 +22,8 @@ pub struct Embedding {
     pub eps: f32,
     /// Dropout of the result, in training.
     pub dropout: f32,
+    /// Longest sequence of a network whose layers know positions themselves: it has no table of them, and no shift in its norm.
+    pub rotary: Option<usize>,
     /// The tables and the norm; in training they are the parameters' own.
     pub weights: EmbeddingWeights<Arc<Vec<f32>>>,
 }
@@ -55,6 +57,18 @@ pub fn check(batch: &Batch, rows: [usize; 3]) -> Result<()> {
     if let Some(&position) = batch.positions.iter().find(|&&p| p as usize >= rows[2]) {
         return refuse("position", position, rows[2]);
     }
+    let lengths = || batch.offsets.windows(2).map(|w| w[1].saturating_sub(w[0]));
+    let fits = |(keys, length): (&u32, u32)| (1..=length).contains(keys);
+    if !batch.keys.is_empty()
+        && !(batch.keys.len() + 1 == batch.offsets.len() && batch.keys.iter().zip(lengths()).all(fits))
+    {
+        let got = format!("{} numbers, or one past its sequence", batch.keys.len());
+        return Err(Error::Shape {
+            op: "batch",
+            expected: "a number of tokens to look at for each sequence, or none".into(),
+            got,
+        });
+    }
     for w in batch.offsets.windows(2) {
         if w[0] >= w[1] {
             return Err(Error::setting("batch", 0, "a sequence without a token"));
@@ -70,7 +84,11 @@ impl Embedding {
     /// What [`check`] refuses.
     pub fn check(&self, batch: &Batch) -> Result<()> {
         let EmbeddingWeights { words, segments, positions, .. } = &self.weights;
-        check(batch, [words, segments, positions].map(|table| table.len() / self.hidden))
+        let [words, segments, positions] = [words, segments, positions].map(|table| table.len() / self.hidden);
+        if self.rotary.is_some() && !batch.positions.is_empty() {
+            return Err(Error::setting("batch", "positions", "are counted by the layers of this network themselves"));
+        }
+        check(batch, [words, segments, self.rotary.unwrap_or(positions)])
     }
 
     /// Rows `tokens` of the batch: the sum into `x`, the normalised rows stay there, the result into `out`, `[t, h]` both.
@@ -94,7 +112,9 @@ impl Embedding {
                 let ids = [batch.ids[token] as usize, batch.segments[token] as usize, position];
                 x.copy_from_slice(&words[ids[0] * h..][..h]);
                 kernels::add(x, &segments[ids[1] * h..][..h]);
-                kernels::add(x, &positions[ids[2] * h..][..h]);
+                if self.rotary.is_none() {
+                    kernels::add(x, &positions[ids[2] * h..][..h]);
+                }
                 row += 1;
             }
         }
@@ -168,16 +188,24 @@ impl CustomOp1 for EmbeddingOp {
         let lock = |grad| Mutex::lock(grad).expect("no panic holds a gradient");
         let [mut word, mut segment, mut position, mut gamma, mut beta] = self.grads.each().map(|grad| lock(grad));
         let scale = &self.embedding.weights.norm.gamma;
-        kernels::layer_norm_backward(&mut grad, &normalized, &rstd, scale, gamma.dense_mut(), beta.dense_mut());
+        let rotary = self.embedding.rotary.is_some();
+        let mut no_shift = vec![0.0; if rotary { h } else { 0 }];
+        let d_beta = if rotary { &mut no_shift } else { beta.dense_mut() };
+        kernels::layer_norm_backward(&mut grad, &normalized, &rstd, scale, gamma.dense_mut(), d_beta);
         let (segment, position) = (segment.dense_mut(), position.dense_mut());
-        let GradBuffer::SparseRows(word) = &mut *word else {
-            candle_core::bail!("bert-embedding: the word table goes by rows")
-        };
         for w in self.batch.offsets.windows(2) {
             for (place, token) in (w[0] as usize..w[1] as usize).enumerate() {
                 let g = &grad[token * h..][..h];
-                kernels::add(word.row_mut(self.batch.ids[token] as usize), g);
+                let id = self.batch.ids[token] as usize;
+                match &mut *word {
+                    GradBuffer::SparseRows(word) => kernels::add(word.row_mut(id), g),
+                    // a tied decoder touches every row anyway
+                    whole => kernels::add(&mut whole.dense_mut()[id * h..][..h], g),
+                }
                 kernels::add(&mut segment[self.batch.segments[token] as usize * h..][..h], g);
+                if rotary {
+                    continue;
+                }
                 let at = self.batch.positions.get(token).map_or(place, |&at| at as usize);
                 kernels::add(&mut position[at * h..][..h], g);
             }
@@ -195,7 +223,7 @@ mod tests {
         let [words, segments, positions] = [10, 2, 4].map(|rows| Arc::new(vec![0.5; rows * 3]));
         let norm = Norm { gamma: Arc::new(vec![1.0; 3]), beta: Arc::new(vec![0.0; 3]) };
         let weights = EmbeddingWeights { words, segments, positions, norm };
-        Embedding { hidden: 3, eps: 1e-12, dropout: 0.0, weights }
+        Embedding { hidden: 3, eps: 1e-12, dropout: 0.0, rotary: None, weights }
     }
 
     fn batch(ids: &[u32], segments: &[u32], offsets: &[u32]) -> Batch {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::embedding::Embedding;
 use super::encoder_cpu::CpuEncoder;
 use super::layer::LayerShape;
-use super::layer_weights::LayerArrays;
+use super::layer_weights::{LayerArrays, Norm};
 use super::relative::RelativeBias;
 use super::{Device, Dtype};
 use crate::text::Batch;
@@ -62,6 +62,13 @@ pub struct States {
 }
 
 impl<'a> Start<'a> {
+    /// How many tokens of each sequence are looked at; empty: all.
+    pub fn keys(&self) -> &'a [u32] {
+        match self {
+            Start::Tokens(batch) => &batch.keys,
+            Start::States { .. } => &[],
+        }
+    }
     /// Where each sequence starts, and the end.
     pub fn offsets(&self) -> &'a [u32] {
         match self {
@@ -97,14 +104,19 @@ impl Encoder {
         embedding: Embedding,
         layers: &[LayerArrays],
         bias: Option<Arc<RelativeBias>>,
+        final_norm: Option<Norm>,
     ) -> Result<Self> {
+        if shape.modern.is_some() && device != Device::Cpu {
+            let what = "ModernBERT is computed on a CPU only: leave --device out";
+            return Err(Error::setting("--device", device, what));
+        }
         if bias.is_some() && device != Device::Cpu {
             let what = "MPNet's relative attention bias is computed on a CPU only: leave --device out";
             return Err(Error::setting("--device", device, what));
         }
         let (hidden, count) = (shape.hidden, layers.len());
         let on = match device {
-            Device::Cpu => On::Cpu(CpuEncoder::new(dtype, shape, embedding, layers, bias)?),
+            Device::Cpu => On::Cpu(CpuEncoder::new(dtype, shape, embedding, layers, bias, final_norm)?),
             #[cfg(feature = "cuda")]
             Device::Cuda(ordinal) => {
                 On::Cuda(super::cuda::CudaEncoder::new(ordinal, dtype, shape, &embedding, layers)?)
@@ -189,8 +201,15 @@ mod tests {
     use crate::nn::layer_weights::{EmbeddingWeights, LayerWeights, Norm};
     use crate::nn::quantized::Matrix;
 
-    const SHAPE: LayerShape =
-        LayerShape { hidden: 12, heads: 2, ff: 20, eps: 1e-12, hidden_dropout: 0.0, attention_dropout: 0.0 };
+    const SHAPE: LayerShape = LayerShape {
+        hidden: 12,
+        heads: 2,
+        ff: 20,
+        eps: 1e-12,
+        hidden_dropout: 0.0,
+        attention_dropout: 0.0,
+        modern: None,
+    };
     const LAYERS: usize = 3;
     const POSITIONS: usize = 150;
     /// Several groups on any number of threads, and sequences of one token.
@@ -221,12 +240,13 @@ mod tests {
 
     impl Model {
         fn embedding(&self) -> Embedding {
-            Embedding { hidden: SHAPE.hidden, eps: SHAPE.eps, dropout: 0.0, weights: self.embedding.clone() }
+            let weights = self.embedding.clone();
+            Embedding { hidden: SHAPE.hidden, eps: SHAPE.eps, dropout: 0.0, rotary: None, weights }
         }
         fn encoder(&self, dtype: Dtype) -> Encoder {
             let arrays = self.layers.iter().map(|l| l.as_ref().map(|m| Matrix::F32(m), |v| v.as_slice()));
             let layers: Vec<LayerArrays> = arrays.collect();
-            Encoder::new(Device::Cpu, dtype, SHAPE, self.embedding(), &layers, None).unwrap()
+            Encoder::new(Device::Cpu, dtype, SHAPE, self.embedding(), &layers, None, None).unwrap()
         }
         /// The states of the training graph, and the gradient of the position table for the sum of the last one.
         fn trained(&self, batch: &Batch) -> (Vec<Vec<f32>>, Vec<f32>) {
@@ -239,8 +259,15 @@ mod tests {
             };
             let layers = self.layers.iter().cloned().map(|layer| layer.map(param, param)).collect();
             let positions = grads.positions.clone();
-            let graph =
-                Graph { embedding: self.embedding(), grads, layers, bias: None, shape: SHAPE, dtype: Dtype::F32 };
+            let graph = Graph {
+                embedding: self.embedding(),
+                grads,
+                layers,
+                bias: None,
+                final_norm: None,
+                shape: SHAPE,
+                dtype: Dtype::F32,
+            };
             let states = graph.states(batch, false, 1, &Arc::default()).unwrap();
             let weights = (0..batch.tokens() * SHAPE.hidden).map(|i| (i % 7) as f32 - 3.0).collect::<Vec<_>>();
             let weights = candle_core::Tensor::from_vec(weights, states[0].shape(), states[0].device()).unwrap();

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use super::Dtype;
 use super::embedding::Embedding;
 use super::encoder::{Request, Rows, Start, States};
-use super::kernels::{SpinPool, Unit};
+use super::kernels::{self, SpinPool, Unit};
 use super::layer::{Group, Layer, LayerShape, Run};
-use super::layer_weights::LayerArrays;
+use super::layer_weights::{LayerArrays, Norm};
 use super::plan::{Plan, with_workspace};
 use super::relative::RelativeBias;
 use crate::Result;
@@ -24,6 +24,8 @@ pub struct CpuEncoder {
     pub embedding: Embedding,
     /// From the input up.
     pub layers: Vec<Layer>,
+    /// The norm after the last layer.
+    pub final_norm: Option<Norm>,
 }
 
 /// Where a group's results go.
@@ -56,10 +58,11 @@ impl CpuEncoder {
         embedding: Embedding,
         layers: &[LayerArrays],
         bias: Option<Arc<RelativeBias>>,
+        final_norm: Option<Norm>,
     ) -> Result<Self> {
         Unit::choose()?;
-        let layer = |arrays| Layer { bias: bias.clone(), ..Layer::new(dtype, shape, arrays) };
-        Ok(CpuEncoder { embedding, layers: layers.iter().map(layer).collect() })
+        let layer = |(i, arrays)| Layer { bias: bias.clone(), ..Layer::new(dtype, shape.at(i), arrays) };
+        Ok(CpuEncoder { embedding, layers: layers.iter().enumerate().map(layer).collect(), final_norm })
     }
 
     /// Width, `h`.
@@ -79,7 +82,7 @@ impl CpuEncoder {
         let first_only = request.rows == Rows::First && !request.keep.contains(&end) && start < end;
         let job = Job { start: request.start, layers: (start, end), first_only, keep: request.keep };
         let threads = rayon::current_num_threads();
-        let plan = Plan::balanced(offsets, threads);
+        let plan = Plan::balanced(offsets, threads).with_keys(request.start.keys());
         let groups: Vec<Group> = plan.groups().collect();
         let mut out = vec![0f32; if first_only { b } else { t } * h];
         // Few rows cost a product nearly as much as many: the first tokens' rows of all groups go through the last layer together.
@@ -109,6 +112,15 @@ impl CpuEncoder {
             let size = b.div_ceil(threads).min(ROWS) * h;
             let rows = out.par_chunks_mut(size).zip(residual.par_chunks(size));
             rows.for_each(|(out, residual)| self.finish(end, out, residual));
+        }
+        if let Some(Norm { gamma, beta }) = self.final_norm.as_ref().filter(|_| end == self.layers.len()) {
+            let last = request.keep.iter().zip(&mut kept).filter(|(asked, _)| **asked == end).map(|(_, state)| state);
+            for rows in last.chain([&mut out]) {
+                rows.par_chunks_mut(h).for_each(|row| {
+                    let mut x = row.to_vec();
+                    kernels::layer_norm(&mut x, None, gamma, beta, self.embedding.eps, row, &mut [0.0], false);
+                });
+            }
         }
         let rows = match request.rows {
             Rows::First if !first_only => first_rows(&out, offsets, h),

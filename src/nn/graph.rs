@@ -7,8 +7,8 @@ use candle_core::{Device, Tensor, Var};
 use super::Dtype;
 use super::embedding::{Embedding, EmbeddingGrads, EmbeddingOp};
 use super::layer::{LayerShape, Run};
-use super::layer_grad::{Arena, LayerOp, ParamRef};
-use super::layer_weights::LayerWeights;
+use super::layer_grad::{Arena, FinalNorm, LayerOp, ParamRef};
+use super::layer_weights::{LayerWeights, Norm};
 use super::plan::Plan;
 use super::relative::RelativeParam;
 use crate::Result;
@@ -24,6 +24,8 @@ pub struct Graph {
     pub layers: Vec<LayerWeights<ParamRef>>,
     /// What attention scores get by distance.
     pub bias: Option<RelativeParam>,
+    /// The norm after the last layer.
+    pub final_norm: Option<Norm<ParamRef>>,
     /// Shape of the layers.
     pub shape: LayerShape,
     /// f32 or bf16.
@@ -34,18 +36,59 @@ impl Graph {
     /// States after the embedding, `[t, h]`, and after each layer; the last is `[b, h]` where only first tokens are wanted.
     pub fn states(self, batch: &Batch, first_only: bool, seed: u64, arena: &Arc<Arena>) -> Result<Vec<Tensor>> {
         self.embedding.check(batch)?;
-        let plan = Arc::new(Plan::fixed(&batch.offsets));
+        let plan = Arc::new(Plan::fixed(&batch.offsets).with_keys(&batch.keys));
         let tie = Var::zeros((), candle_core::DType::F32, &Device::Cpu)?;
         let op = EmbeddingOp::new(self.embedding, batch.clone(), plan.clone(), seed, self.grads);
         let mut states = vec![tie.apply_op1(op)?];
         let last = self.layers.len().saturating_sub(1);
+        let eps = self.shape.eps;
         for (i, params) in self.layers.into_iter().enumerate() {
-            let seed = seed.wrapping_add((i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let run = Run { first_only: first_only && i == last, seed: Some(seed), spin: None };
-            let op =
-                LayerOp::new((self.dtype, self.shape), params, plan.clone(), run, arena.clone(), self.bias.clone());
+            let run = Run { first_only: first_only && i == last, seed: Some(of_layer(seed, i)), spin: None };
+            let shape = self.shape.at(i);
+            let op = LayerOp::new((self.dtype, shape), params, plan.clone(), run, arena.clone(), self.bias.clone());
             states.push(states[i].apply_op1(op)?);
+        }
+        if let (Some(norm), Some(state)) = (self.final_norm, states.last_mut()) {
+            *state = state.apply_op1(FinalNorm::new(norm, eps))?;
         }
         Ok(states)
     }
+
+    /// First tokens' last states, `[b, h]`, of a network whose layers below `at` see the sequences of `apart`, and the others those between `joint`
+    /// offsets over the same tokens. `between` gets all states `[t, h]` after layer `at - 1` and gives what goes on.
+    pub fn split(
+        self,
+        (apart, joint): (&Batch, &[u32]),
+        at: usize,
+        seed: u64,
+        arena: &Arc<Arena>,
+        between: &dyn Fn(Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        self.embedding.check(apart)?;
+        let (below, above) = (Arc::new(Plan::fixed(&apart.offsets)), Arc::new(Plan::fixed(joint)));
+        let tie = Var::zeros((), candle_core::DType::F32, &Device::Cpu)?;
+        let op = EmbeddingOp::new(self.embedding, apart.clone(), below.clone(), seed, self.grads);
+        let mut x = tie.apply_op1(op)?;
+        let layers = self.layers.len();
+        for (i, params) in self.layers.into_iter().enumerate() {
+            if i == at {
+                x = between(x)?;
+            }
+            let run = Run { first_only: i >= at && i + 1 == layers, seed: Some(of_layer(seed, i)), spin: None };
+            let plan = if i < at { &below } else { &above };
+            let shape = self.shape.at(i);
+            let op = LayerOp::new((self.dtype, shape), params, plan.clone(), run, arena.clone(), self.bias.clone());
+            x = x.apply_op1(op)?;
+        }
+        if at < layers {
+            return Ok(x);
+        }
+        let first = Tensor::new(&joint[..joint.len() - 1], &Device::Cpu)?;
+        Ok(between(x)?.index_select(&first, 0)?)
+    }
+}
+
+/// The seed of a layer's dropout.
+fn of_layer(seed: u64, layer: usize) -> u64 {
+    seed.wrapping_add((layer as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

@@ -1,4 +1,5 @@
-//! One encoder layer of BERT (post-norm: attention, add, LayerNorm, feed-forward, add, LayerNorm) over packed sequences.
+//! One encoder layer of BERT (post-norm: attention, add, LayerNorm, feed-forward, add, LayerNorm) over packed sequences; what ModernBERT
+//! does in its place is in `modern.rs`.
 //!
 //! A *group* is a run of whole sequences of a few hundred tokens: one thread takes it through the layer (in serving: through
 //! all layers) with every intermediate in its cache. Training keeps what the backward pass needs, as packed words of the layer's
@@ -12,6 +13,7 @@ use super::attention::Attention;
 use super::kernels::{self, Buffer, Left, Out, SpinPool};
 use super::layer_weights::{Affine, LayerArrays, LayerWeights, Norm};
 use super::linear::Linear;
+use super::modern::{GateBuffers, Modern};
 use super::relative::RelativeBias;
 
 /// Shape and settings of a layer.
@@ -29,6 +31,8 @@ pub struct LayerShape {
     pub hidden_dropout: f32,
     /// Dropout of attention probabilities, in training.
     pub attention_dropout: f32,
+    /// A layer of ModernBERT.
+    pub modern: Option<Modern>,
 }
 
 impl LayerShape {
@@ -43,10 +47,18 @@ impl LayerShape {
             value: affine(h, h),
             attention_output: affine(h, h),
             attention_norm: norm(),
-            up: affine(h, f),
+            up: affine(h, self.up()),
             down: affine(f, h),
             output_norm: norm(),
         }
+    }
+    /// Outputs of the feed-forward block's first half: `f`, or `2f` where it is gated.
+    pub fn up(&self) -> usize {
+        if self.modern.is_some() { 2 * self.ff } else { self.ff }
+    }
+    /// That of layer number `layer`.
+    pub fn at(self, layer: usize) -> Self {
+        LayerShape { modern: self.modern.map(|modern| Modern { layer, ..modern }), ..self }
     }
     /// What queries, keys and values are stored in and attention computes with: bf16 in bf16 and int8 layers, where each head
     /// is whole packed words.
@@ -89,6 +101,7 @@ pub struct Workspace {
     pub(super) rstd: Buffer<f32>,
     /// Heads of a sequence, each by itself.
     pub(super) heads: Buffer<f32>,
+    pub(super) gate: GateBuffers,
     /// A group's states between two layers, in serving.
     pub(super) states: [Buffer<f32>; 2],
 }
@@ -98,6 +111,8 @@ pub struct Workspace {
 pub struct Group<'a> {
     /// Tokens of each sequence; none is 0.
     pub lengths: &'a [u32],
+    /// How many of them are looked at, from the first on.
+    pub keys: &'a [u32],
     /// Number of the first sequence in the batch.
     pub first_sequence: usize,
     /// Number of the first token in the batch.
@@ -118,7 +133,7 @@ impl Group<'_> {
         if first_only { self.first_sequence } else { self.first_token }
     }
     /// Start, tokens and number of each sequence.
-    pub(super) fn sequences(&self) -> impl Iterator<Item = (usize, usize, usize)> {
+    pub(super) fn sequences(&self) -> impl Iterator<Item = (usize, usize, usize)> + Clone {
         let numbered = self.lengths.iter().zip(self.first_sequence..);
         numbered.scan(0, |start, (&t, number)| {
             *start += t as usize;
@@ -163,8 +178,8 @@ impl Layer {
     }
     /// A layer without weights, to be packed. Its matrices share one piece of memory, as big pages want it.
     pub(super) fn empty(dtype: Dtype, shape: LayerShape) -> Self {
-        let (h, f) = (shape.hidden, shape.ff);
-        let sizes = [(h, h), (2 * h, h), (h, h), (f, h), (h, f)]
+        let (h, f, up) = (shape.hidden, shape.ff, shape.up());
+        let sizes = [(h, h), (2 * h, h), (h, h), (up, h), (h, f)]
             .map(|(n, k)| kernels::panels_len(dtype, n, k).max(kernels::panels_len(dtype, k, n)));
         let mut parts = Buffer::<u32>::new(kernels::padded_len(&sizes)).split(&sizes).into_iter();
         let [query, key_value, attention_output, up, down] =
@@ -184,12 +199,12 @@ impl Layer {
     }
     /// Packs arrays for the backward pass into the same buffers. f32 or bf16.
     pub(super) fn pack_transposed(&mut self, a: &LayerWeights<&[f32]>) {
-        let (h, f) = (self.shape.hidden, self.shape.ff);
+        let (h, up) = (self.shape.hidden, self.shape.up());
         self.query.pack_transposed(self.dtype, &[a.query.weight], h);
         self.key_value.pack_transposed(self.dtype, &[a.key.weight, a.value.weight], 2 * h);
         self.attention_output.pack_transposed(self.dtype, &[a.attention_output.weight], h);
         self.attention_norm = a.attention_norm.to_owned();
-        self.up.pack_transposed(self.dtype, &[a.up.weight], f);
+        self.up.pack_transposed(self.dtype, &[a.up.weight], up);
         self.down.pack_transposed(self.dtype, &[a.down.weight], h);
         self.output_norm = a.output_norm.to_owned();
     }
@@ -197,8 +212,8 @@ impl Layer {
         let dtype = self.shape.attention_dtype(self.dtype);
         let rate = self.shape.attention_dropout;
         let dropout = run.seed.filter(|_| rate > 0.0).map(|seed| (rate, seed ^ IN_ATTENTION));
-        let bias = self.bias.as_deref();
-        Attention { hidden: self.shape.hidden, heads: self.shape.heads, dtype, dropout, bias }
+        let (bias, window) = (self.bias.as_deref(), self.shape.modern.and_then(|modern| modern.window()));
+        Attention { hidden: self.shape.hidden, heads: self.shape.heads, dtype, dropout, bias, window }
     }
     /// Dropout after a sublayer, in place over rows of `h`, of which the first has the number `first`.
     pub(super) fn drop(&self, x: &mut [f32], run: Run, first: usize, site: u64) {
@@ -240,6 +255,7 @@ impl Layer {
         let attention = self.attention(run);
         let spin = || run.spin.and_then(SpinPool::ready);
         let triple = kernels::packed_len(attention.dtype, 3 * h);
+        let normed = self.norm_before(w, x, t);
         w.packed.reserve(t * wide);
         w.scale.reserve(t);
         w.context.reserve(m * h);
@@ -251,7 +267,7 @@ impl Layer {
             }
         };
 
-        kernels::pack_rows(dtype, x, h, t, h, &mut w.packed, &mut w.scale);
+        kernels::pack_rows(dtype, if normed { &w.x1 } else { x }, h, t, h, &mut w.packed, &mut w.scale);
         let left = Left { packed: &w.packed, stride: wide, rows: t, scale: &w.scale };
         let key = kernels::packed_len(attention.dtype, h);
         self.key_value.forward(left, Out::packed(attention.dtype, &mut qkv[key..]), 3 * h, spin());
@@ -272,12 +288,15 @@ impl Layer {
         } else {
             self.query.forward(left, Out::packed(attention.dtype, qkv), 3 * h, spin());
         }
+        if let Some(modern) = &self.shape.modern {
+            self.turn(modern, attention.dtype, qkv, group.sequences(), run.first_only, &mut w.line);
+        }
         let mut row = 0;
-        for (start, tokens, number) in group.sequences() {
+        for ((start, tokens, number), &keys) in group.sequences().zip(group.keys) {
             let asked = if run.first_only { 1 } else { tokens };
             let context = &mut w.context[row * h..(row + asked) * h];
             let qkv = &qkv[start * triple..(start + tokens) * triple];
-            attention.forward(qkv, tokens, asked, number, context, spin().map(|spin| (spin, &mut w.heads)));
+            attention.forward(qkv, keys as usize, asked, number, context, spin().map(|spin| (spin, &mut w.heads)));
             row += asked;
         }
     }
@@ -293,6 +312,9 @@ impl Layer {
         out: &mut [f32],
         mut keep: Option<GroupActivations>,
     ) {
+        if self.shape.modern.is_some() {
+            return self.finish_modern(w, first, run, residual, out, keep);
+        }
         let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
         let (m, wide, deep) = (residual.len() / h, kernels::packed_len(dtype, h), kernels::packed_len(dtype, f));
         let spin = || run.spin.and_then(SpinPool::ready);

@@ -10,11 +10,14 @@
 //! backward pass ends, and the gradients of the layer before take its memory. Packed weights and the gradients of activations
 //! are one layer's, whichever is at work: weights are packed when a pass comes by, as they had to be once a step anyway.
 
+mod modern;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
+pub use self::modern::FinalNorm;
 use super::kernels::{self, BlockPool, Buffer, Left, Out, Panels};
 use super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, Group, GroupActivations, Layer, LayerShape, Run, Workspace};
 use super::layer_weights::{LayerWeights, Norm};
@@ -40,9 +43,8 @@ struct SavedActivations {
 impl SavedActivations {
     /// Values of each array in a row.
     fn widths(dtype: Dtype, shape: LayerShape) -> [usize; 7] {
-        let LayerShape { hidden: h, ff: f, .. } = shape;
-        let [wide, deep] = [h, f].map(|k| kernels::packed_len(dtype, k));
-        let triple = kernels::packed_len(shape.attention_dtype(dtype), 3 * h);
+        let [wide, deep] = [shape.hidden, shape.up()].map(|k| kernels::packed_len(dtype, k));
+        let triple = kernels::packed_len(shape.attention_dtype(dtype), 3 * shape.hidden);
         [triple, wide, wide, deep, wide, 1, 1]
     }
     /// A part for each group, of so many `tokens` and `rows`.
@@ -233,6 +235,22 @@ struct BiasGrads {
     relative: Vec<f32>,
 }
 
+impl BiasGrads {
+    fn zeros(shape: &LayerShape, relative: bool) -> Self {
+        let h = shape.hidden;
+        let norm = || Norm { gamma: vec![0.0; h], beta: vec![0.0; h] };
+        BiasGrads {
+            qkv: vec![0.0; 3 * h],
+            attention_output: vec![0.0; h],
+            attention_norm: norm(),
+            up: vec![0.0; shape.up()],
+            down: vec![0.0; h],
+            output_norm: norm(),
+            relative: vec![0.0; if relative { BUCKETS * shape.heads } else { 0 }],
+        }
+    }
+}
+
 impl LayerOp {
     /// The groups, and of each its tokens and the rows that the layer computes.
     fn groups(&self) -> (Vec<Group<'_>>, Vec<usize>, Vec<usize>) {
@@ -246,6 +264,7 @@ impl LayerOp {
     fn packed(&self, pack: impl FnOnce(&mut Layer, &LayerWeights<ParamRef>)) -> Layer {
         let lent = self.arena.layer.lock().expect("no panic holds the arena").take();
         let mut layer = lent.unwrap_or_else(|| Layer::empty(self.dtype, self.shape));
+        layer.shape = self.shape;
         layer.bias = self.bias.as_ref().map(|bias| bias.bias.clone());
         pack(&mut layer, &self.params);
         layer
@@ -288,10 +307,10 @@ impl LayerOp {
         grad: &[f32],
         deltas: &mut ActivationGrads,
     ) -> Vec<f32> {
-        let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
+        let (h, f, up, dtype) = (self.shape.hidden, self.shape.ff, self.shape.up(), self.dtype);
         let (groups, tokens, rows) = self.groups();
         let (t, m) = (tokens.iter().sum::<usize>(), rows.iter().sum::<usize>());
-        let (wide, deep) = (kernels::packed_len(dtype, h), kernels::packed_len(dtype, f));
+        let (wide, deep) = (kernels::packed_len(dtype, h), kernels::packed_len(dtype, up));
         let twice = kernels::packed_len(dtype, 2 * h);
         deltas.x.reserve(t * wide);
         deltas.query.reserve(m * wide);
@@ -319,7 +338,10 @@ impl LayerOp {
                 })
                 .collect();
             let run = |(group, grad, kept, d_x, deltas)| {
-                with_workspace(|w| self.group_backward(layer, w, group, x, grad, kept, d_x, deltas))
+                with_workspace(|w| match &self.shape.modern {
+                    None => self.group_backward(layer, w, group, x, grad, kept, d_x, deltas),
+                    Some(modern) => self.group_backward_modern(modern, layer, w, group, x, grad, kept, d_x, deltas),
+                })
             };
             tasks.into_par_iter().map(run).collect()
         };
@@ -342,12 +364,18 @@ impl LayerOp {
         };
         let fresh = self.make_room(t, m);
         let p = &self.params;
-        self.weight_grad(&deltas.query, query_x, m, h, h, &[&p.query.weight], fresh);
-        self.weight_grad(&deltas.key_value, &deltas.x, t, 2 * h, h, &[&p.key.weight, &p.value.weight], fresh);
-        self.weight_grad(&deltas.attention_output, context, m, h, h, &[&p.attention_output.weight], fresh);
-        self.weight_grad(&deltas.up, attention_normalized, m, f, h, &[&p.up.weight], fresh);
-        self.weight_grad(output_normalized, u, m, h, f, &[&p.down.weight], fresh);
+        self.weight_grad(&deltas.query, (query_x, wide), m, h, h, &[&p.query.weight], fresh);
+        self.weight_grad(&deltas.key_value, (&deltas.x, wide), t, 2 * h, h, &[&p.key.weight, &p.value.weight], fresh);
+        self.weight_grad(&deltas.attention_output, (context, wide), m, h, h, &[&p.attention_output.weight], fresh);
+        self.weight_grad(&deltas.up, (attention_normalized, wide), m, up, h, &[&p.up.weight], fresh);
+        self.weight_grad(output_normalized, (u, deep), m, h, f, &[&p.down.weight], fresh);
         for s in &small {
+            if self.shape.modern.is_some() {
+                // no biases
+                kernels::add(p.attention_norm.gamma.grad().dense_mut(), &s.attention_norm.gamma);
+                kernels::add(p.output_norm.gamma.grad().dense_mut(), &s.output_norm.gamma);
+                continue;
+            }
             for (param, values) in [
                 (&p.query.bias, &s.qkv[..h]),
                 (&p.key.bias, &s.qkv[h..2 * h]),
@@ -387,16 +415,7 @@ impl LayerOp {
         let (t, m) = (group.tokens(), group.rows(run.first_only));
         let (wide, deep) = (kernels::packed_len(dtype, h), kernels::packed_len(dtype, f));
         let twice = kernels::packed_len(dtype, 2 * h);
-        let zeros = || Norm { gamma: vec![0.0; h], beta: vec![0.0; h] };
-        let mut small = BiasGrads {
-            qkv: vec![0.0; 3 * h],
-            attention_output: vec![0.0; h],
-            attention_norm: zeros(),
-            up: vec![0.0; f],
-            down: vec![0.0; h],
-            output_norm: zeros(),
-            relative: vec![0.0; if self.bias.is_some() { BUCKETS * self.shape.heads } else { 0 }],
-        };
+        let mut small = BiasGrads::zeros(&self.shape, self.bias.is_some());
         w.y.reserve(m * h);
         w.x1.reserve(m * h);
         w.context.reserve(m * h);
@@ -465,10 +484,11 @@ impl LayerOp {
         let attention = layer.attention(run);
         let triple = kernels::packed_len(attention.dtype, 3 * h);
         let mut row = 0;
-        for (start, tokens, number) in group.sequences() {
+        for ((start, tokens, number), &keys) in group.sequences().zip(group.keys) {
             let asked = if run.first_only { 1 } else { tokens };
             let (qkv, d_qkv) = (&kept.qkv[start * triple..], &mut d_qkv[start * 3 * h..]);
-            attention.backward(qkv, &d_context[row * h..], tokens, asked, number, d_qkv, &mut small.relative);
+            d_qkv[..tokens * 3 * h].fill(0.0);
+            attention.backward(qkv, &d_context[row * h..], keys as usize, asked, number, d_qkv, &mut small.relative);
             row += asked;
         }
         kernels::column_sums(d_qkv, &mut small.qkv);
@@ -488,12 +508,12 @@ impl LayerOp {
         small
     }
 
-    /// Adds `delta^T x` to the gradient of a weight `[n, k]`, or of several stacked ones: packed words `[rows, n]` and `[rows, k]`.
-    /// What is `fresh` is written.
+    /// Adds `delta^T x` to the gradient of a weight `[n, k]`, or of several stacked ones: packed words `[rows, n]` and `[rows, k]`, the
+    /// latter's rows so many words apart. What is `fresh` is written.
     fn weight_grad(
         &self,
         delta: &[u32],
-        x: &[u32],
+        (x, k_steps): (&[u32], usize),
         rows: usize,
         n: usize,
         k: usize,
@@ -501,7 +521,7 @@ impl LayerOp {
         fresh: bool,
     ) {
         let dtype = self.dtype;
-        let (n_steps, k_steps) = (kernels::packed_len(dtype, n), kernels::packed_len(dtype, k));
+        let n_steps = kernels::packed_len(dtype, n);
         let share = n / params.len();
         let mut grads: Vec<_> = params.iter().map(|param| param.grad()).collect();
         let mut chunks: Vec<(usize, &mut [f32])> = Vec::new();

@@ -16,6 +16,8 @@ pub mod layer;
 pub mod layer_grad;
 pub mod layer_weights;
 pub mod linear;
+pub mod maxsim;
+pub mod modern;
 pub mod parameters;
 pub mod plan;
 pub mod pooling;

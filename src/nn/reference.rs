@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use candle_core::{D, DType, Device, IndexOp, Tensor};
 
 use super::Weights;
+use super::relative::{BUCKETS, bucket};
 use crate::text::Batch;
 use crate::{Error, Result};
 
@@ -30,6 +31,15 @@ pub struct Reference {
     pub epsilon: f64,
 }
 
+/// What a forward pass keeps beside its states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// Attention probabilities.
+    pub attention: bool,
+    /// What the cells within the feed-forward blocks give.
+    pub cells: bool,
+}
+
 /// What a forward pass went through.
 #[derive(Debug, Clone)]
 pub struct States {
@@ -38,6 +48,8 @@ pub struct States {
     /// Attention probabilities of each layer, `[b, n, q, k]` with `q = k` the longest sequence; zero for keys that are padding,
     /// meaningless for queries that are. Empty unless asked for.
     pub attention: Vec<Tensor>,
+    /// What the cells of each layer's feed-forward block give, `[t, f]`, packed. Empty unless asked for.
+    pub cells: Vec<Tensor>,
     /// State of each sequence's first token, `[b, h]`.
     pub first: Tensor,
 }
@@ -57,16 +69,32 @@ impl Reference {
     /// # Errors
     /// A sequence without tokens, a parameter that is missing, an id or length beyond the tables.
     pub fn forward(&self, parameters: &Tensors, batch: &Batch, attention: bool) -> Result<States> {
+        self.forward_keeping(parameters, batch, Keep { attention, cells: false })
+    }
+
+    /// The same with more to look at. A table of biases by distance (MPNet's) is added to the scores where there is one.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_keeping(&self, parameters: &Tensors, batch: &Batch, keep: Keep) -> Result<States> {
         let padded = Padded::new(batch, get(parameters, "bert.embeddings.word_embeddings.weight")?.device())?;
+        let mask = match parameters.get(RELATIVE) {
+            Some(table) => padded.mask.broadcast_add(&by_distance(table, self.heads, padded.ids.dim(1)?)?)?,
+            None => padded.mask.clone(),
+        };
         let mut x = self.embed(parameters, &padded)?;
-        let mut states = States { hidden: vec![padded.pack(&x)?], attention: Vec::new(), first: x.clone() };
+        let (hidden, first) = (vec![padded.pack(&x)?], x.clone());
+        let mut states = States { hidden, attention: Vec::new(), cells: Vec::new(), first };
         for layer in 0..self.layers {
             let prefix = format!("bert.encoder.layer.{layer}");
-            let (y, probabilities) = self.layer(parameters, &prefix, &x, &padded.mask)?;
+            let (y, probabilities, cells) = self.layer(parameters, &prefix, &x, &mask)?;
             x = y;
             states.hidden.push(padded.pack(&x)?);
-            if attention {
+            if keep.attention {
                 states.attention.push(probabilities);
+            }
+            if keep.cells {
+                states.cells.push(padded.pack(&cells)?);
             }
         }
         states.first = x.i((.., 0))?.contiguous()?;
@@ -96,8 +124,8 @@ impl Reference {
         self.norm(parameters, "bert.embeddings.LayerNorm", &sum)
     }
 
-    /// One layer: `[b, s, h]` to `[b, s, h]`, and the probabilities `[b, n, s, s]`.
-    fn layer(&self, parameters: &Tensors, prefix: &str, x: &Tensor, mask: &Tensor) -> Result<(Tensor, Tensor)> {
+    /// One layer: `[b, s, h]` to `[b, s, h]`, the probabilities `[b, n, s, s]`, and what the cells give, `[b, s, f]`.
+    fn layer(&self, parameters: &Tensors, prefix: &str, x: &Tensor, mask: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
         let (b, s, h) = x.dims3()?;
         let within = |name: &str, x: &Tensor| linear(parameters, &format!("{prefix}.{name}"), x);
         let heads = |name: &str| -> Result<Tensor> {
@@ -108,9 +136,10 @@ impl Reference {
         let y = y.transpose(1, 2)?.reshape((b, s, h))?;
         let y = (within("attention.output.dense", &y)? + x)?;
         let y = self.norm(parameters, &format!("{prefix}.attention.output.LayerNorm"), &y)?;
-        let z = within("output.dense", &within("intermediate.dense", &y)?.gelu_erf()?)?;
+        let cells = within("intermediate.dense", &y)?.gelu_erf()?;
+        let z = within("output.dense", &cells)?;
         let z = self.norm(parameters, &format!("{prefix}.output.LayerNorm"), &(z + y)?)?;
-        Ok((z, probabilities))
+        Ok((z, probabilities, cells))
     }
 
     /// LayerNorm over the last axis.
@@ -138,6 +167,16 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, mask: Option<&Ten
     let exp = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
     let probabilities = exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?;
     Ok((probabilities.matmul(value)?, probabilities))
+}
+
+/// The table of biases by distance, where a network has one.
+const RELATIVE: &str = "bert.encoder.relative_attention_bias.weight";
+
+/// A table `[buckets, n]` laid out for a sequence, `[1, n, s, s]`: query, then key.
+fn by_distance(table: &Tensor, heads: usize, s: usize) -> Result<Tensor> {
+    let ids: Vec<u32> = (0..s as i64).flat_map(|q| (0..s as i64).map(move |k| bucket(k - q, BUCKETS) as u32)).collect();
+    let ids = Tensor::new(ids, table.device())?;
+    Ok(table.index_select(&ids, 0)?.reshape((s, s, heads))?.permute((2, 0, 1))?.unsqueeze(0)?.contiguous()?)
 }
 
 fn get<'a>(parameters: &'a Tensors, name: &str) -> Result<&'a Tensor> {

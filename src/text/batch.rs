@@ -9,6 +9,11 @@ pub struct Encoding {
     pub segments: Vec<u32>,
     /// Where the texts and their fields are; no span where nobody needs them.
     pub spans: Vec<TokenSpan>,
+    /// Position of each token, `[t]`; empty: counted from 0.
+    pub positions: Vec<u32>,
+    /// What each token's word is to the other text, as a segment that only counts once the two have met, `[t]`; 0: nothing. Empty where
+    /// segments say it from the start, or nothing does.
+    pub marks: Vec<u32>,
     /// How many tokens truncation dropped.
     pub truncated: u32,
 }
@@ -16,7 +21,7 @@ pub struct Encoding {
 /// Where one input text, or one field of it, is in its sequence: tokens `start..end`, counted from the sequence's first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenSpan {
-    /// Which input: 0 the query, 1 the document, 2 the second document.
+    /// Which input: 0 the query, 1 the document, 2 the second document; [`TokenSpan::UNATTENDED`], [`TokenSpan::SKIPPED`].
     pub input: u8,
     /// Number of the field in the order of rendering; `None`: the whole text.
     pub field: Option<u8>,
@@ -24,6 +29,13 @@ pub struct TokenSpan {
     pub start: u32,
     /// The token after the last.
     pub end: u32,
+}
+
+impl TokenSpan {
+    /// In place of an input: tokens at the end of their sequence that no token looks at.
+    pub const UNATTENDED: u8 = 254;
+    /// In place of an input: tokens that are read and do not count in a score.
+    pub const SKIPPED: u8 = 255;
 }
 
 /// `b` sequences laid end to end, `t` tokens in all.
@@ -37,16 +49,20 @@ pub struct Batch {
     pub offsets: Vec<u32>,
     /// Positions, `[t]`; empty: counted from 0 in each sequence.
     pub positions: Vec<u32>,
+    /// Marks as in [`Encoding::marks`], `[t]`; empty: none.
+    pub marks: Vec<u32>,
     /// Spans of all sequences, one sequence after the other.
     pub spans: Vec<TokenSpan>,
     /// Where each sequence's spans start, and the end, `[b + 1]`.
     pub span_offsets: Vec<u32>,
+    /// How many of each sequence's tokens are looked at, from its first on, `[b]`; empty: all.
+    pub keys: Vec<u32>,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        let (ids, segments, positions, spans) = Default::default();
-        Batch { ids, segments, offsets: vec![0], positions, spans, span_offsets: vec![0] }
+        let (ids, segments, positions, marks, spans, keys) = Default::default();
+        Batch { ids, segments, offsets: vec![0], positions, marks, spans, span_offsets: vec![0], keys }
     }
 }
 
@@ -65,11 +81,53 @@ impl Batch {
     }
     /// Appends a sequence.
     pub fn push(&mut self, encoding: &Encoding) {
+        if !encoding.positions.is_empty() || !self.positions.is_empty() {
+            self.count_positions();
+            match encoding.positions.is_empty() {
+                true => self.positions.extend(0..encoding.ids.len() as u32),
+                false => self.positions.extend_from_slice(&encoding.positions),
+            }
+        }
+        if !encoding.marks.is_empty() || !self.marks.is_empty() {
+            self.marks.resize(self.ids.len(), 0);
+            self.marks.extend_from_slice(&encoding.marks);
+            self.marks.resize(self.ids.len() + encoding.ids.len(), 0);
+        }
+        let unattended = encoding.spans.iter().find(|span| span.input == TokenSpan::UNATTENDED);
+        if unattended.is_some() && self.keys.is_empty() {
+            self.keys = self.offsets.windows(2).map(|w| w[1] - w[0]).collect();
+        }
+        if unattended.is_some() || !self.keys.is_empty() {
+            self.keys.push(unattended.map_or(encoding.ids.len() as u32, |span| span.start));
+        }
         self.ids.extend_from_slice(&encoding.ids);
         self.segments.extend_from_slice(&encoding.segments);
         self.offsets.push(self.ids.len() as u32);
         self.spans.extend_from_slice(&encoding.spans);
         self.span_offsets.push(self.spans.len() as u32);
+    }
+    /// Writes down the positions that are counted from 0 in each sequence.
+    fn count_positions(&mut self) {
+        if self.positions.is_empty() {
+            self.positions = self.offsets.windows(2).flat_map(|w| 0..w[1] - w[0]).collect();
+        }
+    }
+    /// The same tokens, positions and segments with query and document of each sequence in sequences of their own. Sequences lie end to end, so
+    /// that this is a matter of offsets: attention within them is attention of the joint sequences under a mask. A half without a token
+    /// is none.
+    pub fn apart(&self) -> Batch {
+        let mut halves = Batch { ids: self.ids.clone(), segments: self.segments.clone(), ..Batch::default() };
+        halves.offsets = self.offsets.clone();
+        halves.positions = self.positions.clone();
+        halves.count_positions();
+        let document = |span: &&TokenSpan| span.input == 1 && span.field.is_none();
+        for sequence in 0..self.len() {
+            let (start, end) = (self.offsets[sequence], self.offsets[sequence + 1]);
+            let at = self.spans(sequence).iter().find(document).map(|span| start + span.start);
+            halves.offsets.extend(at.filter(|at| (start + 1..end).contains(at)));
+        }
+        halves.offsets.sort_unstable();
+        halves
     }
     /// The spans of one sequence.
     pub fn spans(&self, sequence: usize) -> &[TokenSpan] {
@@ -82,5 +140,39 @@ impl<'a> FromIterator<&'a Encoding> for Batch {
         let mut batch = Batch::default();
         encodings.into_iter().for_each(|e| batch.push(e));
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(query: u32, document: u32) -> Encoding {
+        let span = |input, start, end| TokenSpan { input, field: None, start, end };
+        let all = query + document;
+        Encoding {
+            ids: (0..all).collect(),
+            segments: vec![0; all as usize],
+            spans: vec![span(0, 0, query), span(1, query, all)],
+            ..Encoding::default()
+        }
+    }
+
+    #[test]
+    fn halves_lie_where_the_pair_did() {
+        let pairs = [pair(2, 3), pair(3, 0), pair(0, 2)];
+        let batch: Batch = pairs.iter().collect();
+        let halves = batch.apart();
+        assert_eq!(halves.offsets, [0, 2, 5, 8, 10]);
+        assert_eq!(halves.positions, [0, 1, 2, 3, 4, 0, 1, 2, 0, 1], "as in the joint sequences");
+        assert_eq!((halves.ids, halves.segments), (batch.ids, batch.segments));
+    }
+
+    #[test]
+    fn positions_and_marks_of_some_sequences_are_written_down_for_all() {
+        let mut batch: Batch = [pair(1, 1)].iter().collect();
+        batch.push(&Encoding { positions: vec![0, 7], marks: vec![0, 3], ..pair(1, 1) });
+        batch.push(&pair(1, 0));
+        assert_eq!((batch.positions, batch.marks), (vec![0, 1, 0, 7, 0], vec![0, 0, 0, 3, 0]));
     }
 }

@@ -17,6 +17,7 @@ use super::batch::{Encoding, TokenSpan};
 use super::files::{Files, unless_it_panics};
 use super::overlap::{WordRelation, Words, relations};
 use super::render::{TextConfig, render};
+use super::towers::Towers;
 use crate::ranker::Input;
 use crate::{Error, Result};
 
@@ -24,14 +25,18 @@ use crate::{Error, Result};
 const CHUNK: usize = 8 << 10;
 /// A word is only cut in two past this length.
 const LONGEST_WORD: usize = 64 << 10;
-/// No segment of its own, no word.
-const NONE: u32 = u32::MAX;
+/// No word.
+pub(super) const NONE: u32 = u32::MAX;
 
 /// Turns records and texts into token ids. Cheap to clone.
 #[derive(Clone)]
 pub struct TextEncoder {
-    files: Arc<Files>,
-    config: TextConfig,
+    pub(super) files: Arc<Files>,
+    pub(super) config: TextConfig,
+    /// Tokens of the query's half, where query and document are read apart first.
+    pub(super) query_room: Option<usize>,
+    /// How texts that are read apart are framed, if in a way of their own.
+    pub(super) towers: Option<Arc<Towers>>,
 }
 
 /// How Python reads pairs with a plain folder's tokenizer.
@@ -43,27 +48,40 @@ pub struct InPython {
     pub max_tokens: Option<usize>,
 }
 
+/// One token of a text.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Piece {
+    /// Its row of the embedding table.
+    pub id: u32,
+    /// As the vocabulary writes it; a hashed n-gram or bytes as the text does.
+    pub token: String,
+    /// Where it starts in the text, in bytes.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+}
+
 /// One side of a pair, tokenised once. Only good for the tokenizer that made it.
 #[derive(Debug, Clone, Default)]
 pub struct TokenizedSide {
     /// The first `max_tokens` token ids, `[t]`.
-    ids: Vec<u32>,
-    /// Each token's own segment or [`NONE`]; empty where no field has one.
-    own: Vec<u32>,
+    pub(super) ids: Vec<u32>,
+    /// Each token's own segments, in the first text and in those after it; empty where no field has one.
+    pub(super) own: Vec<[u32; 2]>,
     /// Each token's index in `words` or [`NONE`]; empty where shared words are not marked.
-    word: Vec<u32>,
+    pub(super) word: Vec<u32>,
     /// All words of the text, also those whose tokens are cut.
-    words: Words,
+    pub(super) words: Words,
     /// Tokens of the whole text.
-    total: usize,
+    pub(super) total: usize,
     /// Those of them that are unknown.
     unknown: usize,
     /// Letters and digits of the whole text, in bytes.
     letters: usize,
-    /// Those of them that are in unknown tokens.
+    /// Those of them that are in unknown tokens or of a script that the vocabulary has not learnt.
     unread: usize,
     /// Fields: where each ends among the tokens that are kept.
-    fields: Vec<u32>,
+    pub(super) fields: Vec<u32>,
     /// Values of the columns that are read besides the text; empty ones for a plain text.
     columns: Vec<String>,
 }
@@ -85,7 +103,8 @@ impl TokenizedSide {
     fn fields(&self) -> usize {
         if self.fields.is_empty() { 0 } else { (self.fields.len() + 1).min(255) }
     }
-    /// False for a text without a word, or one whose letters are mostly in unknown tokens (another script): nothing can be said of it.
+    /// False for a text without a word, or one whose letters are mostly in unknown tokens or of another script: nothing can be
+    /// said of it.
     pub fn is_readable(&self) -> bool {
         self.letters > 0 && 2 * self.unread <= self.letters
     }
@@ -105,7 +124,46 @@ impl TextEncoder {
                 format!("a pair takes {special} special tokens and one of each side; give at least {}", special + 2);
             return Err(Error::setting("text.max_tokens", rendering.max_tokens, what));
         }
-        Ok(TextEncoder { files: Arc::new(files), config: rendering })
+        Ok(TextEncoder { files: Arc::new(files), config: rendering, query_room: None, towers: None })
+    }
+
+    /// From files in memory.
+    pub(super) fn from_files(files: Vec<(String, Vec<u8>)>, rendering: TextConfig) -> Result<Self> {
+        Self::new(Files::from_files(Path::new("new vocabulary"), files)?, rendering)
+    }
+
+    /// The token ids of a text, without special tokens and uncut.
+    ///
+    /// # Errors
+    /// What the tokenizer refuses.
+    pub fn token_ids(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        for (_, chunk) in chunks(text) {
+            ids.extend_from_slice(self.tokenize(chunk)?.get_ids());
+        }
+        Ok(ids)
+    }
+
+    /// The tokens of a text with their places in it, without special tokens and uncut.
+    ///
+    /// # Errors
+    /// What the tokenizer refuses.
+    pub fn pieces(&self, text: &str) -> Result<Vec<Piece>> {
+        let mut pieces = Vec::new();
+        for (start, chunk) in chunks(text) {
+            let tokens = self.tokenize(chunk)?;
+            for (&id, &(from, to)) in tokens.get_ids().iter().zip(tokens.get_offsets()) {
+                let token = self.files.tokenizer.id_to_token(id).filter(|_| !self.files.byte_level);
+                let token = token.unwrap_or_else(|| chunk.get(from..to).unwrap_or_default().to_string());
+                pieces.push(Piece { id, token, start: start + from, end: start + to });
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// The token of what the vocabulary does not have, if there is one.
+    pub fn unknown_id(&self) -> Option<u32> {
+        self.files.unknown
     }
 
     /// How records become text.
@@ -116,12 +174,17 @@ impl TextEncoder {
     /// The same tokenizer for a table whose columns have other names.
     pub fn with_fields(&self, fields: Vec<String>) -> Self {
         let config = TextConfig { fields, ..self.config.clone() };
-        TextEncoder { files: self.files.clone(), config }
+        TextEncoder { files: self.files.clone(), config, ..self.clone() }
     }
 
     /// Rows the model's embedding table needs: the highest id plus one.
     pub fn vocab_size(&self) -> usize {
         self.files.vocab_size()
+    }
+
+    /// A token as the vocabulary spells it.
+    pub fn piece(&self, id: u32) -> String {
+        self.files.tokenizer.id_to_token(id).unwrap_or_else(|| format!("<{id}>"))
     }
 
     /// How a plain folder's pairs are read in Python: `None` for a bundle, which says itself how it reads.
@@ -161,7 +224,13 @@ impl TextEncoder {
             Input::Text(_) => String::new(),
         };
         let columns = self.config.inputs.iter().map(value).collect();
-        let mut prepared = TokenizedSide { letters: letters(&rendered.text), columns, ..TokenizedSide::default() };
+        let unlearnt = |c: &char| self.files.unlearnt.has(*c);
+        let mut prepared = TokenizedSide {
+            letters: letters(rendered.text.chars()),
+            unread: letters(rendered.text.chars().filter(unlearnt)),
+            columns,
+            ..TokenizedSide::default()
+        };
         if self.config.overlap_segments {
             prepared.words = Words::new(&rendered.text, spans.iter().map(|s| (s.value, s.end, s.price)));
         }
@@ -174,7 +243,7 @@ impl TextEncoder {
                 tokens.get_ids().iter().zip(tokens.get_offsets()).filter(|(id, _)| Some(**id) == self.files.unknown);
             for (_, &(from, to)) in unknown {
                 prepared.unknown += 1;
-                prepared.unread += letters(chunk.get(from..to).unwrap_or_default());
+                prepared.unread += letters(chunk.get(from..to).unwrap_or_default().chars().filter(|c| !unlearnt(c)));
             }
             let room = self.config.max_tokens - prepared.ids.len();
             for (&id, &(from, to)) in tokens.get_ids().iter().zip(tokens.get_offsets()).take(room) {
@@ -189,7 +258,7 @@ impl TextEncoder {
                 }
                 if own {
                     let here = spans.get(span).filter(|s| s.start <= at).and_then(|s| s.segment);
-                    prepared.own.push(here.unwrap_or(NONE));
+                    prepared.own.push(here.unwrap_or_default());
                 }
                 if self.config.overlap_segments {
                     let words = &prepared.words.spans;
@@ -216,12 +285,18 @@ impl TextEncoder {
 
     /// Whether texts of these sides fit into one sequence whole.
     pub fn fits(&self, sides: &[&TokenizedSide]) -> bool {
+        if let (Some(room), [query, document]) = (self.query_room, sides) {
+            return self.halves_fit(query, document, room);
+        }
         let tokens: usize = sides.iter().map(|side| side.total).sum();
         tokens + self.files.template.special(sides.len()) <= self.config.max_tokens
     }
 
     /// [`encode`](Self::encode) of one to three texts that were tokenized before.
     pub fn join(&self, sides: &[&TokenizedSide]) -> Encoding {
+        if let (Some(room), [query, document]) = (self.query_room, sides) {
+            return self.join_halves(query, document, room);
+        }
         let (template, special) = (&self.files.template, self.files.template.special(sides.len()));
         let room = self.config.max_tokens.saturating_sub(special);
         let mut kept = [0; 3];
@@ -235,6 +310,7 @@ impl TextEncoder {
             segments: Vec::with_capacity(tokens + special),
             spans: Vec::with_capacity(sides.len() + sides.iter().map(|side| side.fields()).sum::<usize>()),
             truncated: (all - tokens) as u32,
+            ..Encoding::default()
         };
         let marks = match (self.config.overlap_segments, sides) {
             (true, [query, document]) => {
@@ -268,8 +344,11 @@ impl TextEncoder {
         encoding
     }
 
-    fn tokenize(&self, text: &str) -> Result<Tokens> {
+    pub(super) fn tokenize(&self, text: &str) -> Result<Tokens> {
         let failed = |e: tokenizers::Error| Error::Internal { op: "tokenize", what: e.to_string() };
+        if let Some(ngrams) = &self.files.ngrams {
+            return ngrams.encode(&self.files.tokenizer, text);
+        }
         unless_it_panics(&self.files.path, || self.files.tokenizer.encode(text, false))?.map_err(failed)
     }
 }
@@ -298,8 +377,8 @@ fn truncate(tokens: &mut [usize], room: usize) {
 }
 
 /// Bytes of a text's letters and digits: a sign of a script of many signs says more than a letter.
-fn letters(text: &str) -> usize {
-    text.chars().filter(|c| c.is_alphanumeric()).map(char::len_utf8).sum()
+fn letters(text: impl Iterator<Item = char>) -> usize {
+    text.filter(|c| c.is_alphanumeric()).map(char::len_utf8).sum()
 }
 
 /// How many tokens of two texts fit into `room`.
@@ -317,13 +396,13 @@ fn fit(left: usize, right: usize, room: usize) -> (usize, usize) {
     }
 }
 
-fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
+pub(super) fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
     encoding.ids.extend_from_slice(ids);
     encoding.segments.resize(encoding.ids.len(), segment);
 }
 
 /// Appends the first `kept` tokens of a text; `segments` are those of its plain, shared, near and differing words and its shared codes.
-fn push_side(
+pub(super) fn push_side(
     encoding: &mut Encoding,
     input: u8,
     side: &TokenizedSide,
@@ -347,8 +426,9 @@ fn push_side(
             *segment = segments[mark as usize];
         }
     }
-    for (segment, &own) in written.iter_mut().zip(&side.own) {
-        if own != NONE {
+    for (segment, own) in written.iter_mut().zip(&side.own) {
+        let own = own[usize::from(input > 0)];
+        if own != 0 {
             *segment = own;
         }
     }
@@ -490,7 +570,7 @@ mod tests {
             let rendering = TextConfig {
                 ditto_markers: true,
                 overlap_segments: true,
-                segments: [("price".to_string(), 10)].into(),
+                segments: [("price".to_string(), 10.into())].into(),
                 ..Default::default()
             };
             let tokenizer = open(name, rendering.clone());

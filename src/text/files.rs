@@ -12,6 +12,8 @@ use tokenizers::Tokenizer;
 
 use super::TextConfig;
 use super::python::{self, Reading, Settings};
+use super::scripts::Unlearnt;
+use super::tokenizers::Ngrams;
 use crate::{Error, Result};
 
 /// Files that make up a tokenizer; those that exist are kept and written back byte for byte.
@@ -29,6 +31,12 @@ pub(super) struct Files {
     pub(super) template: Template,
     /// The token of what the vocabulary does not have.
     pub(super) unknown: Option<u32>,
+    /// Scripts that it has nothing but letters of.
+    pub(super) unlearnt: Unlearnt,
+    /// Hashed n-grams, cut from the words that `tokenizer` finds.
+    pub(super) ngrams: Option<Ngrams>,
+    /// Tokens are written in signs for bytes, which nobody can read.
+    pub(super) byte_level: bool,
     /// How Python reads a plain folder's; none for a bundle.
     pub(super) reading: Option<Reading>,
 }
@@ -117,6 +125,7 @@ impl Files {
             }
             reading = Some(found);
         }
+        let ngrams = Ngrams::take(&mut json, &path)?;
         let mut tokenizer = build(&path, &json)?;
         let plain = tokenizer.with_truncation(None).map(|t| t.with_padding(None).set_encode_special_tokens(true));
         plain.map_err(|e| broken(&path, "truncation", &*e))?;
@@ -132,17 +141,24 @@ impl Files {
             }
         }
         let unknown = ["[UNK]", "<unk>"].iter().find_map(|token| tokenizer.token_to_id(token));
-        Ok(Files { tokenizer, files, path, template, unknown, reading })
+        let unlearnt = Unlearnt::of(tokenizer.get_vocab(false).keys().map(String::as_str));
+        let byte_level = json["pre_tokenizer"].to_string().contains("\"ByteLevel\"");
+        Ok(Files { tokenizer, files, path, template, unknown, unlearnt, ngrams, byte_level, reading })
     }
 
     /// Ids are below this number.
     pub(super) fn vocab_size(&self) -> usize {
-        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+        let listed = self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
+        listed + self.ngrams.map_or(0, |ngrams| ngrams.buckets())
     }
 
     /// `tokenizer.json` and `tokenizer_config.json` that make Python read pairs in this way.
     pub(super) fn for_python(&self, rendering: &TextConfig, padding: u32) -> Result<Vec<(String, Vec<u8>)>> {
         let failed = |what: String| Error::Internal { op: "write tokenizer.json", what };
+        if self.ngrams.is_some() {
+            let what = "is hashed n-grams, which transformers has no tokenizer for";
+            return Err(Error::model(&self.path, "model.type", what, "use a vocabulary of another kind"));
+        }
         let text = self.tokenizer.to_string(false).map_err(|e| failed(e.to_string()))?;
         let mut json: Value = serde_json::from_str(&text).map_err(|e| failed(e.to_string()))?;
         let token = |id: u32| self.tokenizer.id_to_token(id).unwrap_or_default();

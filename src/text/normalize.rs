@@ -103,7 +103,7 @@ pub(crate) fn latin(word: &str) -> Option<String> {
 }
 
 /// Snowball's stem of a [`word_form`] of letters, Russian or English.
-pub(super) fn stem(word: &str) -> String {
+pub(crate) fn stem(word: &str) -> String {
     static RUSSIAN: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::Russian));
     static ENGLISH: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::English));
     let cyrillic = word.starts_with(|c| ('а'..='я').contains(&c));

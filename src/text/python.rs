@@ -68,6 +68,7 @@ impl Settings {
             Some("mpnet") => "MPNetTokenizer",
             Some("roberta") => "RobertaTokenizer",
             Some("xlm-roberta") => "XLMRobertaTokenizer",
+            Some("modernbert") => "TokenizersBackend",
             _ => "BertTokenizer",
         };
         let name = named.unwrap_or(of_network);

@@ -25,9 +25,9 @@ pub struct TextConfig {
     /// `COL name VAL value` instead of the bare values.
     #[serde(alias = "marks")]
     pub ditto_markers: bool,
-    /// Fields with a segment of their own on either side: from 2, or from 10 with `overlap_segments`.
+    /// Fields with a segment of their own, from 2, or from 10 with `overlap_segments`; 0 is that of the text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub segments: BTreeMap<String, u32>,
+    pub segments: BTreeMap<String, FieldSegment>,
     /// Tokens of a pair (or of a single text), special tokens included; the longer side is cut first.
     pub max_tokens: usize,
     /// Words that are also on the other side get segment 2 (left) or 3 (right), words near one of the other side 4 or 5,
@@ -40,6 +40,32 @@ pub struct TextConfig {
     /// Columns that a model reads as they are besides the text, in order; training sets them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<String>,
+}
+
+/// The segment of a field: a user's region, or the category of a product and of what is matched with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FieldSegment {
+    /// The same in every text; 0: that of the text, as if the field were not named.
+    Both(u32),
+    /// One in the first text, one in those after it.
+    Sides([u32; 2]),
+}
+
+impl FieldSegment {
+    /// In the first text and in those after it.
+    pub(super) fn sides(self) -> [u32; 2] {
+        match self {
+            FieldSegment::Both(segment) => [segment; 2],
+            FieldSegment::Sides(segments) => segments,
+        }
+    }
+}
+
+impl From<u32> for FieldSegment {
+    fn from(segment: u32) -> Self {
+        FieldSegment::Both(segment)
+    }
 }
 
 impl Default for TextConfig {
@@ -65,7 +91,8 @@ impl TextConfig {
             return 1;
         }
         let least = if self.overlap_segments { 5 * texts.max(2) } else { texts.max(2) };
-        self.segments.values().map(|&s| s as usize + 1).max().unwrap_or(0).max(least)
+        let named = self.segments.values().flat_map(|s| s.sides());
+        named.map(|s| s as usize + 1).max().unwrap_or(0).max(least)
     }
 
     /// True where every chosen field is among `columns`.
@@ -90,12 +117,15 @@ impl TextConfig {
             return Err(Error::setting("text.one_segment", true, what));
         }
         let least = if self.overlap_segments { 10 } else { 2 };
-        match self.segments.iter().find(|(_, s)| !(least..=255).contains(*s)) {
+        let named = self.segments.iter().flat_map(|(field, s)| s.sides().map(|s| (field, s)));
+        match named.into_iter().find(|(_, s)| *s != 0 && !(least..=255).contains(s)) {
             None => Ok(()),
-            Some((field, &segment)) => Err(Error::setting(
+            Some((field, segment)) => Err(Error::setting(
                 format!("text.segments.{field}"),
                 segment,
-                format!("a field's own segment starts at {least}: the lower ones say which side a token is on"),
+                format!(
+                    "a field's own segment starts at {least} (0: that of its text): the lower ones say which side a token is on"
+                ),
             )),
         }
     }
@@ -119,8 +149,8 @@ pub struct Span {
     pub value: usize,
     /// Where it ends.
     pub end: usize,
-    /// The field's own segment.
-    pub segment: Option<u32>,
+    /// The field's own segments, in the first text and in those after it; 0 is that of the text.
+    pub segment: Option<[u32; 2]>,
     /// Its name says that it is a price.
     pub price: bool,
 }
@@ -146,7 +176,7 @@ pub fn render(rendering: &TextConfig, input: Input) -> Rendered {
             return;
         }
         let value = if marked > start { marked + 1 } else { start };
-        let segment = name.and_then(|n| rendering.segments.get(n).copied());
+        let segment = name.and_then(|n| rendering.segments.get(n)).map(|s| s.sides()).filter(|s| *s != [0, 0]);
         let price = name.is_some_and(is_price_field);
         out.spans.push(Span { start, value, end: out.text.len(), segment, price });
     });
@@ -227,9 +257,17 @@ mod tests {
 
     #[test]
     fn segment_numbers_are_checked() {
-        let mut rendering = TextConfig { segments: [("price".to_string(), 2)].into(), ..Default::default() };
+        let mut rendering = TextConfig { segments: [("price".to_string(), 2.into())].into(), ..Default::default() };
         assert!(rendering.check().is_ok());
         assert_eq!(rendering.segment_count(2), 3);
+        rendering.segments = [("price".to_string(), FieldSegment::Sides([2, 3]))].into();
+        assert!(rendering.check().is_ok() && rendering.segment_count(2) == 4);
+        let read = |text: &str| serde_json::from_str::<TextConfig>(text).unwrap().segments;
+        assert_eq!(read(r#"{"segments": {"price": [2, 3]}}"#), rendering.segments);
+        assert!(
+            TextConfig { segments: [("price".to_string(), 0.into())].into(), ..Default::default() }.check().is_ok()
+        );
+        rendering.segments = [("price".to_string(), 2.into())].into();
         rendering.overlap_segments = true;
         let error = rendering.check().unwrap_err().to_string();
         assert!(error.contains("text.segments.price = 2") && error.contains("starts at 10"), "{error}");

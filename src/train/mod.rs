@@ -12,6 +12,7 @@
 //! | [`optimizer`], [`schedule`] | the update |
 //! | [`checkpoint`], [`seed`] | how a killed run goes on with the same bits |
 //! | [`run`] | all of it in order, in a run folder |
+//! | [`pretrain`](mod@pretrain) | language models: raw text, masks, next texts |
 //! | [`quantize`](mod@quantize), [`quantize_bundle`](mod@quantize_bundle) | trained weights to int8, and what they lose |
 //! | [`labelled`], [`draft`] | labelled sets for measuring; a first recipe for lists of one's own |
 //! | [`table`] | families of rankers on one set: quality with its interval, time, what is stored |
@@ -28,6 +29,7 @@ pub mod negatives;
 pub mod objective;
 pub mod optimizer;
 mod owner;
+pub mod pretrain;
 pub mod progress;
 pub mod quantize;
 pub mod quantize_bundle;

@@ -16,12 +16,14 @@ pub fn higher_is_better(measure: &str) -> bool {
 }
 
 /// What a loss needs to know of its step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     /// Seed of this piece's dropout.
     pub seed: u64,
     /// Items of the whole step, of which a piece holds some: divide by it, so that the pieces' losses add up to a mean.
     pub items: usize,
+    /// What they weigh together ([`Objective::weight`]).
+    pub weight: f64,
 }
 
 /// Something to learn: pairs with labels, triples, masked text, texts with a teacher's scores.
@@ -44,6 +46,10 @@ pub trait Objective: Send {
     }
     /// Tokens that an item puts through the network.
     fn tokens(&self, item: &Self::Item) -> usize;
+    /// What an item weighs among those of its step, known before its loss: the number of its masked tokens, for example.
+    fn weight(&self, _item: &Self::Item) -> f64 {
+        1.0
+    }
     /// Whether a batch may be cut into pieces that fit memory; not where its items are each other's negatives.
     fn is_divisible(&self) -> bool {
         true

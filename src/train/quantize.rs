@@ -30,6 +30,9 @@ pub struct Fit {
 /// # Errors
 /// An empty sample, or one that was encoded for another model; an array that is missing.
 pub fn quantize(config: &Config, prefix: &str, weights: &mut Weights, sample: &Batch) -> Result<Vec<Fit>> {
+    if config.modern.is_some() {
+        return Err(Error::setting("model", config.family, "int8 is not fitted to this family yet; use --dtype bf16"));
+    }
     if sample.is_empty() {
         return Err(Error::setting("sample", 0, "give at least one pair to fit int8 on"));
     }

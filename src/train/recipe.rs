@@ -5,7 +5,7 @@
 //! Relative paths count from the recipe's folder, and from the working directory where nothing is there.
 //! Refused: recipes that include recipes, and environment variables in them (a recipe is read in one place).
 
-mod keys;
+pub(super) mod keys;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +18,7 @@ use self::keys::{apply, with_new_names};
 use super::augment::Augment;
 use super::batches::ClassBalance;
 use super::optimizer;
-use crate::bundle::Architecture;
+use crate::bundle::{Architecture, NewSegments};
 use crate::calibrate::{Method, ThresholdObjective};
 use crate::data::Source;
 use crate::losses::Loss;
@@ -64,9 +64,12 @@ pub struct ModelSettings {
     /// A Hugging Face directory or a bundle.
     #[serde(alias = "dir")]
     pub init: PathBuf,
-    /// Rows the segment table should have; new rows are copies of the old ones in turn.
+    /// Rows the segment table should have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<usize>,
+    /// What new rows begin with: copies of the old ones in turn, or their mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_segments: Option<NewSegments>,
     /// The layers to keep, counted from 0, in the order given; all if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<Vec<usize>>,
@@ -311,7 +314,7 @@ impl TrainSettings {
         optimizer::Settings { beta1, beta2, epsilon, weight_decay, half: dtype == Dtype::Bf16 }
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let share = |name: &str, value: f64, low: bool, high: bool| {
             let fits = (value > 0.0 || (low && value == 0.0)) && (value < 1.0 || (high && value == 1.0));
             let ends =

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::corpus::{Corpus, Counts};
@@ -214,7 +215,11 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
     }
     let needed = recipe.text.segment_count(model.reads().texts());
     let rows = from.segments.unwrap_or(needed.max(config.type_vocab_size));
+    let old = config.type_vocab_size;
     bundle::grow_segments(&mut config, &mut weights, rows, model.reads())?;
+    if from.new_segments == Some(bundle::NewSegments::Mean) {
+        bundle::level_segments(&mut weights, old)?;
+    }
     if needed > config.type_vocab_size {
         let what = format!("[text] uses {needed} segments");
         return Err(Error::setting("model.segments", config.type_vocab_size, what));
@@ -226,7 +231,11 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
         let what = format!("the start has {} positions", config.max_position_embeddings);
         return Err(Error::setting("text.max_tokens", recipe.text.max_tokens, what));
     }
-    let tokenizer = TextEncoder::open(&from.init, recipe.text.clone())?;
+    let room = model.split().map(|split| split.query_room(recipe.text.max_tokens));
+    let mut tokenizer = TextEncoder::open(&from.init, recipe.text.clone())?.with_query_room(room)?;
+    if let Some(towers) = model.towers() {
+        tokenizer = tokenizer.with_towers(&towers)?;
+    }
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("the tokenizer has {} tokens, the embedding {}", tokenizer.vocab_size(), config.vocab_size);
         return Err(Error::model(&from.init, "vocab_size", what, "the two files do not belong together"));
@@ -235,15 +244,15 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
 }
 
 /// Whether the run in the folder is this one and has begun; an error where something else is there.
-fn is_begun(recipe: &Recipe, run_dir: &Path, resume: bool) -> Result<bool> {
+pub(super) fn is_begun<R: Serialize + DeserializeOwned>(recipe: &R, run_dir: &Path, resume: bool) -> Result<bool> {
     let path = run_dir.join("recipe.toml");
     if resume && path.exists() {
         let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         let remedy = "start the run again in another folder";
         let refused = |e: toml::de::Error| Error::data(&path, None, e.message().to_string(), remedy);
         // by way of a recipe, so that names of before are names of now
-        let before: Recipe = toml::from_str(&text).map_err(refused)?;
-        let table = |recipe: &Recipe| toml::from_str::<toml::Table>(&recipe.resolved()?).map_err(refused);
+        let before: R = toml::from_str(&text).map_err(refused)?;
+        let table = |recipe: &R| toml::from_str::<toml::Table>(&resolved(recipe)?).map_err(refused);
         let (before, now) = (table(&before)?, table(recipe)?);
         if let Some((key, before, now)) = difference("", &before.into(), &now.into()) {
             let what = format!("the run began with {before}; resume with its own recipe, or start in another folder");
@@ -261,7 +270,11 @@ fn is_begun(recipe: &Recipe, run_dir: &Path, resume: bool) -> Result<bool> {
 }
 
 /// Makes the folder; only once everything that is needed was read, so that a mistake leaves nothing.
-fn begin(recipe: &Recipe, run_dir: &Path, owner: &mut Option<Owner>) -> Result<()> {
+pub(super) fn begin<R: Serialize + DeserializeOwned>(
+    recipe: &R,
+    run_dir: &Path,
+    owner: &mut Option<Owner>,
+) -> Result<()> {
     std::fs::create_dir_all(run_dir).map_err(Error::io("create", run_dir))?;
     if owner.is_none() {
         *owner = Some(Owner::of(run_dir)?);
@@ -275,9 +288,14 @@ fn begin(recipe: &Recipe, run_dir: &Path, owner: &mut Option<Owner>) -> Result<(
     }
     // the recipe comes last: a run whose recipe is there has begun
     write_json(&run_dir.join(environment::NAME), &Environment::here())?;
-    let resolved = recipe.resolved()?;
+    let resolved = resolved(recipe)?;
     let path = run_dir.join("recipe.toml");
     write_beside(&path, |file| file.write_all(resolved.as_bytes()).map_err(Error::io("write", &path)))
+}
+
+/// A recipe with every default written out.
+fn resolved(recipe: &impl Serialize) -> Result<String> {
+    toml::to_string(recipe).map_err(|e| Error::Internal { op: "write recipe", what: e.to_string() })
 }
 
 /// The first key under which two settings differ, with both values.
@@ -345,7 +363,7 @@ fn save_bundle(
     bundle::save(&run_dir.join("model"), &contents, true)
 }
 
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let text =
         serde_json::to_vec_pretty(value).map_err(|e| Error::Internal { op: "write json", what: e.to_string() })?;
     write_beside(path, |file| file.write_all(&text).map_err(Error::io("write", path)))

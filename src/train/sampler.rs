@@ -179,7 +179,13 @@ impl Sampler {
             Err(Error::setting("train.loss", name.trim_matches('"'), what))
         };
         match self.reads {
-            Reads::Towers if !(self.loss == Loss::Bce || self.loss.of_vectors() || self.loss.wants_teacher()) => {
+            // models with a way of their own to frame their texts score a list's documents one by one
+            Reads::Towers
+                if !(self.loss == Loss::Bce
+                    || self.loss.of_vectors()
+                    || self.loss.wants_teacher()
+                    || (self.loss.of_lists() && self.is_framed())) =>
+            {
                 loss_of(
                     "two towers learn by the softmax over a batch's documents; leave it out, or give triplet, sup_con, or mse, margin_mse or kl with a teacher",
                 )
@@ -187,6 +193,9 @@ impl Sampler {
             Reads::Triple if self.loss != Loss::Bce && self.loss != Loss::Focal => {
                 loss_of("a duo compares two documents by itself; give bce or focal")
             }
+            Reads::Towers if self.loss.of_vectors() && self.is_framed() => loss_of(
+                "compares one vector a text, and this model has one a token; give it to architecture = \"dssm\"",
+            ),
             Reads::Pair if self.loss.of_vectors() => {
                 loss_of("compares vectors, and this model gives a pair one logit; give it to architecture = \"dssm\"")
             }
@@ -201,7 +210,7 @@ impl Sampler {
             Reads::Towers if self.loss == Loss::Triplet && self.contrasts().next().is_none() => {
                 refuse("a triplet wants queries that have a match and a non-match, and there is none")
             }
-            Reads::Pair if self.loss.of_lists() && self.contrasts().next().is_none() => {
+            Reads::Pair | Reads::Towers if self.loss.of_lists() && self.contrasts().next().is_none() => {
                 refuse("a loss over lists wants queries that have a match and a non-match, and there is none")
             }
             Reads::Pair if self.loss.of_lists() && self.augment.is_some() => {
@@ -238,6 +247,9 @@ impl Sampler {
     pub fn records(&self) -> Vec<&Record> {
         self.sides.iter().map(|side| &side.record).collect()
     }
+    fn is_framed(&self) -> bool {
+        self.sources.iter().any(|source| source.text.has_towers())
+    }
     fn text(&self, side: &Side) -> &TextEncoder {
         &self.sources[side.source].text
     }
@@ -252,7 +264,7 @@ impl Sampler {
     pub fn epoch(&self, epoch: u64) -> Result<Vec<Example>> {
         match self.reads {
             _ if self.loss.wants_teacher() => Ok(self.taught(epoch)),
-            Reads::Pair if self.loss.of_lists() => Ok(self.lists(epoch)),
+            Reads::Pair | Reads::Towers if self.loss.of_lists() => Ok(self.lists(epoch)),
             Reads::Pair => self.pairs(epoch),
             Reads::Towers => Ok(self.towers(epoch)),
             Reads::Triple => Ok(self.triples(epoch)),
@@ -344,7 +356,7 @@ impl Sampler {
         let example = |&i: &usize| {
             let item = &self.items[i];
             let text = self.text(self.side(item.left));
-            let alone = |at: u32| text.join(&[&self.side(at).tokens]);
+            let alone = |at: u32| text.tower(&self.side(at).tokens, at != item.left);
             let columns = |at: u32| self.side(at).tokens.columns().to_vec();
             let mut texts = vec![alone(item.left), alone(item.right)];
             let mut inputs = vec![columns(item.left), columns(item.right)];
@@ -370,10 +382,17 @@ impl Sampler {
                 let mut no = no.clone();
                 no.shuffle(&mut rng);
                 let documents: Vec<u32> = std::iter::once(*better).chain(no).take(self.list_size).collect();
-                let texts = documents.iter().map(|at| text.join(&[query, at].map(|at| &self.side(*at).tokens)));
+                let of = |at: &u32| &self.side(*at).tokens;
+                let texts: Vec<_> = match self.reads {
+                    Reads::Towers => {
+                        let documents = documents.iter().map(|at| text.tower(of(at), true));
+                        std::iter::once(text.tower(of(query), false)).chain(documents).collect()
+                    }
+                    _ => documents.iter().map(|at| text.join(&[of(query), of(at)])).collect(),
+                };
                 let mut grades = vec![0.0; documents.len()];
                 grades[0] = 1.0;
-                Example { texts: texts.collect(), target: 1.0, grades, ..Example::default() }
+                Example { texts, target: 1.0, grades, ..Example::default() }
             };
             yes.iter().map(&mut of_match).collect::<Vec<_>>()
         };
@@ -442,8 +461,8 @@ impl Sampler {
             let tokens = |at: &u32| &self.side(*at).tokens;
             let texts = match self.reads {
                 Reads::Towers => {
-                    let sides = std::iter::once(query).chain(documents.iter().map(|document| &document.0));
-                    sides.map(|side| text.join(&[tokens(side)])).collect()
+                    let of_documents = documents.iter().map(|document| text.tower(tokens(&document.0), true));
+                    std::iter::once(text.tower(tokens(query), false)).chain(of_documents).collect()
                 }
                 _ => documents.iter().map(|document| text.join(&[tokens(query), tokens(&document.0)])).collect(),
             };

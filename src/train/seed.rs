@@ -38,6 +38,14 @@ pub enum Purpose {
     Contrast = 9,
     /// Which labels are learnt, where only a share of them is.
     Labels = 10,
+    /// Texts that pre-training draws in a pass over its sources.
+    Texts = 20,
+    /// The second text of a pair in pre-training, and whether it is the next one.
+    Next = 21,
+    /// Which tokens are masked, and by what.
+    Mask = 22,
+    /// Which held-out texts language models are measured on.
+    HeldOutTexts = 23,
 }
 
 /// A generator for one purpose.

@@ -65,6 +65,9 @@ impl LoadedSource {
         set.pairs.retain(|p| p.grade.is_some());
         let unlabelled = (given - set.pairs.len()) as u64;
         splits::assign(&mut set, &config, recipe.data.split);
+        if source.valid.contains(&Split::Valid) {
+            splits::divide_train(&mut set, &config, recipe.data.split);
+        }
         let matches = set.pairs.iter().filter(|p| p.is_match()).count();
         let mut made = 0;
         match &source.negatives {

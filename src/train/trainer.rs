@@ -186,12 +186,13 @@ impl<'a, O: Objective> Run<'a, O> {
         let s = self.settings;
         let started = Instant::now();
         let count: usize = step.iter().map(Vec::len).sum();
+        let weight = step.iter().flatten().map(|&i| self.objective.weight(&items[i as usize])).sum();
         self.objective.parameters().zero_grad();
         let mut loss = 0.0;
         for (k, piece) in step.iter().enumerate() {
             let members: Vec<&O::Item> = piece.iter().map(|&i| &items[i as usize]).collect();
             let seed = mix(&[s.seed, self.state.step, k as u64]);
-            let part = self.objective.loss(&members, &Step { seed, items: count })?;
+            let part = self.objective.loss(&members, &Step { seed, items: count, weight })?;
             loss += part.to_scalar::<f32>()?;
             self.objective.parameters().accumulate_grads(&part.backward()?)?;
         }

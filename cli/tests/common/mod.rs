@@ -139,3 +139,15 @@ pub fn judged_by(dir: &Path, model: &str, wrong: usize) {
     write(&dir.join("judged.csv"), rows(&label));
     write(&dir.join("turned.csv"), rows(&|i| !label(i)));
 }
+
+/// A split encoder in `dir/split`, over the model's tokenizer and as random.
+pub fn split_model(dir: &Path) -> PathBuf {
+    let config = testing::config(vocabulary().len());
+    let architecture = Architecture::named("yati", &toml::Table::new()).unwrap();
+    let weights = testing::weights(&config, &*architecture.model(), 0.3, 7);
+    let out = dir.join("split");
+    let manifest = Manifest { architecture, ..Manifest::default() };
+    let (manifest, config, weights, tokenizer_from) = (&manifest, &config, &weights, &*dir.join("tokenizer"));
+    bundle::save(&out, &Contents { manifest, config, weights, tokenizer_from, storage: Storage::F32 }, false).unwrap();
+    out
+}

@@ -3,6 +3,7 @@
 mod common;
 
 mod boosting;
+mod indexing;
 mod matching;
 mod measuring;
 mod models;
@@ -10,6 +11,8 @@ mod quantizing;
 mod recipes;
 mod runs;
 mod scoring;
+mod states;
+mod tokenizers;
 
 use std::path::Path;
 

@@ -62,7 +62,7 @@ fn with_new_name(key: &str) -> String {
 }
 
 /// Applies one `key=value`.
-pub(super) fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
+pub(in crate::train) fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
     let Some((key, text)) = set.split_once('=') else {
         return Err(Error::setting("--set", set, "must be key=value, as in train.lr=1e-4"));
     };

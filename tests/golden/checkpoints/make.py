@@ -22,8 +22,8 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import trainers
-from transformers import (BertConfig, BertForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification, MPNetConfig,
-                          MPNetForSequenceClassification, RobertaConfig, RobertaForSequenceClassification, XLMRobertaConfig,
+from transformers import (BertConfig, BertForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification, ModernBertConfig,
+                          ModernBertForSequenceClassification, MPNetConfig, MPNetForSequenceClassification, RobertaConfig, RobertaForSequenceClassification, XLMRobertaConfig,
                           XLMRobertaForSequenceClassification)
 
 HERE = pathlib.Path(__file__).parent
@@ -55,10 +55,11 @@ FAMILIES = {
     "roberta": (RobertaConfig, RobertaForSequenceClassification),
     "xlm-roberta": (XLMRobertaConfig, XLMRobertaForSequenceClassification),
     "distilbert": (DistilBertConfig, DistilBertForSequenceClassification),
+    "modernbert": (ModernBertConfig, ModernBertForSequenceClassification),
 }
 
 
-def network(rows, types=2, labels=1, positions=64, seed=1, family="bert"):
+def network(rows, types=2, labels=1, positions=64, seed=1, family="bert", **more):
     torch.manual_seed(seed)
     kind, of = FAMILIES[family]
     sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, type_vocab_size=types)
@@ -66,10 +67,15 @@ def network(rows, types=2, labels=1, positions=64, seed=1, family="bert"):
         sizes = dict(dim=16, n_layers=2, n_heads=2, hidden_dim=24)
     if family == "mpnet":
         del sizes["type_vocab_size"]
+    if family == "modernbert":
+        sizes = dict(hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=24, local_attention=8, pad_token_id=0,
+                     cls_token_id=2, bos_token_id=2, sep_token_id=3, eos_token_id=3, initializer_cutoff_factor=3.0, **more)
     model = of(kind(vocab_size=rows, max_position_embeddings=positions, num_labels=labels, initializer_range=0.3, **sizes)).eval()
     for name, value in model.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(value, std=0.3)
+        if family == "modernbert" and "norm" in name:
+            torch.nn.init.normal_(value, mean=1.0, std=0.3)
     return model
 
 
@@ -113,6 +119,7 @@ def byte_level():
 
 BERT = {"tokenizer_class": "BertTokenizer", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]",
         "mask_token": "[MASK]", "model_max_length": 48}
+MODERN = {**BERT, "tokenizer_class": "PreTrainedTokenizerFast"}
 XLMR = {"tokenizer_class": "XLMRobertaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>",
         "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>", "model_max_length": 48}
 MPNET = {"tokenizer_class": "MPNetTokenizer", "bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>",
@@ -176,6 +183,9 @@ CASES = {
     "xlm-roberta": (XLMR, {"unigram": True, "network": {"family": "xlm-roberta", "positions": 66, "types": 1}}),
     "distilbert": ({**BERT, "tokenizer_class": "DistilBertTokenizer"}, {"network": {"family": "distilbert"}}),
     "distilbert-module-prefix": (BERT, {"network": {"family": "distilbert"}, "prefix": "module."}),
+    "modernbert": (MODERN, {"lower": False, "network": {"family": "modernbert"}}),
+    "modernbert-mean": (MODERN, {"lower": False, "network": {"family": "modernbert", "labels": 2, "classifier_pooling": "mean"}}),
+    "modernbert-module-prefix": (MODERN, {"lower": False, "network": {"family": "modernbert"}, "prefix": "module."}),
     "module-prefix": (BERT, {"prefix": "module."}),
     "model-prefix": (BERT, {"prefix": "model."}),
     "no-prefix": (BERT, {"prefix": "-bert."}),
@@ -222,7 +232,9 @@ def build(name, settings, how, folder):
     config.update(how.get("config", {}))
     keep = ["architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
             "max_position_embeddings", "type_vocab_size", "pad_token_id", "hidden_act", "layer_norm_eps", "tokenizer_class", "id2label",
-            "label2id", "sentence_transformers", "relative_attention_num_buckets", "dim", "n_layers", "n_heads", "hidden_dim", "activation"]
+            "label2id", "sentence_transformers", "relative_attention_num_buckets", "dim", "n_layers", "n_heads", "hidden_dim", "activation",
+            "norm_eps", "local_attention", "layer_types", "rope_parameters", "classifier_pooling", "cls_token_id", "sep_token_id",
+            "bos_token_id", "eos_token_id"]
     (folder / "config.json").write_text(json.dumps({k: config[k] for k in keep if config.get(k) is not None}))
 
 
@@ -239,6 +251,20 @@ def bias_gradient(folder):
     for left, right in PAIRS:
         model.model(**model.tokenizer(left, right, truncation="longest_first", max_length=48, return_tensors="pt")).logits.sum().backward()
     return [float(f"{v:.7g}") for v in model.model.mpnet.encoder.relative_attention_bias.weight.grad.flatten().tolist()]
+
+
+def gradients(folder):
+    """Of the sum of all logits, by each array: its sum, and its sum with the weights -3 to 3 in turn."""
+    model = CrossEncoder(str(folder))
+    for left, right in PAIRS:
+        tokens = model.tokenizer(left, right, truncation="longest_first", max_length=48, return_tensors="pt")
+        tokens.pop("token_type_ids", None)
+        model.model(**tokens).logits.sum().backward()
+    found = {}
+    for name, value in model.model.named_parameters():
+        grad = value.grad.flatten().double()
+        found[name] = [float(f"{v:.7g}") for v in [grad.sum(), (grad * (torch.arange(len(grad)) % 7 - 3)).sum()]]
+    return found
 
 
 def respell(folder, how):
@@ -296,6 +322,8 @@ def main():
         if "measured" in how:
             own.write_text(json.dumps(settings))
         extra = {"bias_gradient": bias_gradient(folder)} if name == "mpnet" else {}
+        if name == "modernbert":
+            extra = {"gradients": gradients(folder)}
         respell(folder, how)
         if how.get("shards"):
             assert all(abs(a - b) < 1e-5 for a, b in zip(scores(folder, False), values)), name

@@ -1,0 +1,172 @@
+//! How each method writes its files into a generation, and searches all generations together.
+
+use std::path::Path;
+
+use super::Bm25;
+use super::bm25::Bm25Builder;
+use super::documents::Documents;
+use super::manifest::{Method, Settings};
+use super::strings::damaged;
+use super::vectors::{VectorFile, VectorsWriter};
+use crate::bundle::Bundle;
+use crate::ranker::{DualEncoder, Hit, Input};
+use crate::text::{TextConfig, plain_text};
+use crate::{Error, Record, Result};
+
+/// Documents that are encoded at once.
+const ENCODED: usize = 256;
+/// Documents whose words are counted at once.
+const INDEXED: usize = 4096;
+/// The vectors' file.
+const VECTORS: &str = "vectors";
+
+/// A document that a new generation copies: generation and number.
+pub(super) type Origin = (usize, u32);
+
+/// How records become text where no model says so.
+pub(super) fn plain_config(settings: &Settings) -> TextConfig {
+    TextConfig { fields: settings.fields.clone(), ..TextConfig::default() }
+}
+
+/// A model that encodes texts one at a time.
+pub(super) fn encoder(bundle: &Bundle) -> Result<impl DualEncoder> {
+    let none = || Error::Internal { op: "encode", what: "query and document meet in this encoder".into() };
+    bundle.dual_encoder().ok_or_else(none)
+}
+
+/// One method over all generations.
+pub(super) enum Searcher {
+    Bm25(TextConfig, Vec<Bm25>),
+    Dense(Box<Bundle>, Vec<VectorFile>),
+}
+
+/// What a method needs to write a generation.
+pub(super) struct Source<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) bundle: Option<&'a Bundle>,
+    /// The new generation's documents, already written.
+    pub(super) documents: &'a Documents,
+    /// Where each of them was before; empty where they are new.
+    pub(super) origins: &'a [Origin],
+    /// The generations that they are from.
+    pub(super) before: Option<&'a [Searcher]>,
+    pub(super) progress: &'a dyn Fn(u64, u64),
+}
+
+impl Source<'_> {
+    fn records(&self) -> impl Iterator<Item = Result<Record>> {
+        (0..self.documents.len() as u32).map(|document| self.documents.record(document))
+    }
+
+    /// Writes the files of one method into its folder.
+    pub(super) fn write(&self, method: Method, dir: &Path) -> Result<()> {
+        match method {
+            Method::Bm25 => self.write_bm25(dir),
+            Method::Dense => self.write_vectors(&dir.join(VECTORS)),
+        }
+    }
+
+    fn write_bm25(&self, dir: &Path) -> Result<()> {
+        let (config, total) = (plain_config(self.settings), self.documents.len() as u64);
+        let mut builder = Bm25Builder::new(Some(dir), self.settings.bm25)?;
+        let (mut records, mut done) = (self.records(), 0);
+        loop {
+            let some: Vec<Record> = records.by_ref().take(INDEXED).collect::<Result<_>>()?;
+            if some.is_empty() {
+                return builder.finish(None).map(drop);
+            }
+            builder.add(&some.iter().map(|record| plain_text(&config, record.into())).collect::<Vec<_>>())?;
+            done += some.len() as u64;
+            (self.progress)(done, total);
+        }
+    }
+
+    fn write_vectors(&self, path: &Path) -> Result<()> {
+        let mut writer = VectorsWriter::create(path, self.settings.vectors)?;
+        let files = self.before.and_then(|searchers| searchers.iter().find_map(Searcher::vectors));
+        if let Some(files) = files {
+            for &(generation, document) in self.origins {
+                writer.copy(&files[generation], document as usize)?;
+            }
+            return writer.finish();
+        }
+        let bundle = self.bundle.ok_or(Error::Internal { op: "encode", what: "no model".into() })?;
+        let (encoder, total) = (encoder(bundle)?, self.documents.len() as u64);
+        let mut records = self.records();
+        let mut done = 0;
+        loop {
+            let some: Vec<Record> = records.by_ref().take(ENCODED).collect::<Result<_>>()?;
+            if some.is_empty() {
+                return writer.finish();
+            }
+            let inputs: Vec<Input> = some.iter().map(Input::from).collect();
+            writer.push(&encoder.encode_documents(&inputs)?)?;
+            done += some.len() as u64;
+            (self.progress)(done, total);
+        }
+    }
+}
+
+impl Searcher {
+    /// Opens a method's files in some generations.
+    pub(super) fn open(
+        method: Method,
+        settings: &Settings,
+        bundle: Option<&Bundle>,
+        parts: &[(&Path, &Documents)],
+    ) -> Result<Self> {
+        match method {
+            Method::Bm25 => {
+                let config = plain_config(settings);
+                let open = |(dir, documents): &(&Path, &Documents)| -> Result<Bm25> {
+                    let path = dir.join(method.name());
+                    let index = Bm25::open(&path)?;
+                    if index.len() == documents.len() { Ok(index) } else { Err(damaged(&path)) }
+                };
+                let mut indexes = parts.iter().map(open).collect::<Result<Vec<_>>>()?;
+                if indexes.len() > 1 {
+                    Bm25::join(&mut indexes);
+                }
+                Ok(Searcher::Bm25(config, indexes))
+            }
+            Method::Dense => {
+                let bundle =
+                    bundle.ok_or(Error::Internal { op: "open", what: "an index of vectors has no model".into() })?;
+                let open = |(dir, documents): &(&Path, &Documents)| -> Result<VectorFile> {
+                    let path = dir.join(method.name()).join(VECTORS);
+                    let file = VectorFile::open(&path)?;
+                    let fits = file.len() == documents.len() && file.dim() == bundle.config().hidden_size;
+                    if fits { Ok(file) } else { Err(damaged(&path)) }
+                };
+                Ok(Searcher::Dense(Box::new(bundle.clone()), parts.iter().map(open).collect::<Result<_>>()?))
+            }
+        }
+    }
+
+    fn vectors(&self) -> Option<&[VectorFile]> {
+        match self {
+            Searcher::Dense(_, files) => Some(files),
+            Searcher::Bm25(..) => None,
+        }
+    }
+
+    /// For each generation and query the best documents, as many as `k` says of the generation.
+    pub(super) fn search(&self, queries: &[Input], k: &[usize]) -> Result<Vec<Vec<Vec<Hit>>>> {
+        match self {
+            Searcher::Bm25(config, indexes) => {
+                let texts: Vec<String> = queries.iter().map(|query| plain_text(config, *query)).collect();
+                let of = |(index, k): (&Bm25, &usize)| {
+                    let hits = |top: Vec<(u32, f32)>| {
+                        top.into_iter().map(|(document, score)| Hit { document, score }).collect()
+                    };
+                    Ok(index.top_all(&texts, *k)?.into_iter().map(hits).collect())
+                };
+                indexes.iter().zip(k).map(of).collect()
+            }
+            Searcher::Dense(bundle, files) => {
+                let vectors = encoder(bundle)?.encode_queries(queries)?;
+                files.iter().zip(k).map(|(file, k)| file.top(&vectors, *k)).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! A [`Plan`] at work: each query through all stages, timed, within its budget.
+//!
+//! A stage that is not done when the budget is spent counts for nothing: the answer is the order of the last one that is. The
+//! stage that finds documents is always waited for. Pairs are scored a few at a time where there is a budget, a list of a duo at once.
+//! Documents that a later stage does not have (deleted from its store, or not in the collection) are dropped and counted.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use super::plan::{Kind, PartPlan, Plan, StagePlan};
+use crate::bundle::Bundle;
+use crate::data::{ReadOptions, ReadReport, read_documents};
+use crate::index::Bm25;
+use crate::index::states::{Place, StateStore};
+use crate::nn::{Device, Dtype};
+use crate::ranker::{DualEncoder, Hit, List, Retriever, Vectors};
+use crate::records::Record;
+use crate::text::TextConfig;
+use crate::{Error, Input, Ranker, Result};
+
+/// Pairs that are scored before the clock is looked at.
+const PAIRS: usize = 64;
+/// The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
+const RANK: f32 = 60.0;
+
+/// A pipeline whose models, indexes and documents are loaded.
+pub struct Pipeline {
+    plan: Plan,
+    documents: Vec<Record>,
+    first: Finder,
+    others: Vec<Scorer>,
+}
+
+/// Finds documents.
+enum Finder {
+    Bm25(Bm25),
+    Dense(Box<Bundle>, Vectors),
+    Hybrid(Vec<(Finder, f32)>),
+}
+
+/// Scores documents.
+struct Scorer {
+    bundle: Bundle,
+    /// The states, and where each document's are.
+    stored: Option<(StateStore, Vec<Option<Place>>)>,
+}
+
+/// What a stage did with a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageRun {
+    /// How long it took.
+    pub time: Duration,
+    /// Documents that it was given.
+    pub given: usize,
+    /// Of these, what it does not have.
+    pub gone: usize,
+    /// What it left, best first.
+    pub kept: Vec<u32>,
+}
+
+/// What became of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryRun {
+    /// The documents of the last stage that was done, best first.
+    pub hits: Vec<Hit>,
+    /// The stages that were done.
+    pub stages: Vec<StageRun>,
+    /// Whether the budget ended before the stages did.
+    pub over_budget: bool,
+    /// How long all took.
+    pub time: Duration,
+}
+
+impl Pipeline {
+    /// Reads the collection, opens all models and stores, and makes the indexes that are not on disk. `say` gets a line before each step.
+    ///
+    /// # Errors
+    /// What the readers, models, indexes and stores refuse; a model of another kind than its stage.
+    pub fn open(plan: Plan, dtype: Option<Dtype>, device: Device, say: &dyn Fn(&str)) -> Result<(Self, ReadReport)> {
+        say(&format!("reading {}", plan.collection.display()));
+        let (documents, report) = read_documents(&plan.collection, &ReadOptions::default())?;
+        if documents.is_empty() {
+            return Err(Error::data(&plan.collection, None, "has no document", "give a collection with documents"));
+        }
+        let open = |key: String, kind: Kind, path: &Option<std::path::PathBuf>| {
+            let missing = || Error::setting(&key, "(not given)", "give the model's folder");
+            let path = path.as_ref().ok_or_else(missing)?;
+            say(&format!("opening {}", path.display()));
+            let bundle = Bundle::open(path, dtype, device)?;
+            let is = bundle.manifest.architecture.name();
+            match kind.architecture() {
+                Some(wanted) if wanted != is => {
+                    Err(Error::setting(key, path.display(), format!("is a {is}, and {kind} wants a {wanted}")))
+                }
+                _ => Ok(bundle),
+            }
+        };
+        let finder = |key: &str, kind: Kind, model: &_, index: &Option<std::path::PathBuf>| {
+            if let Some(index) = index {
+                let what =
+                    "indexes on disk are not looked into by this version: leave it out, and one is made in memory";
+                return Err(Error::setting(format!("{key}.index"), index.display(), what));
+            }
+            match kind {
+                Kind::Dense => {
+                    let bundle = open(format!("{key}.model"), kind, model)?;
+                    say(&format!("encoding {} documents", documents.len()));
+                    let inputs: Vec<Input> = documents.iter().map(Input::Record).collect();
+                    let none = || Error::setting(key, kind, "is no model that encodes documents apart");
+                    let vectors = bundle.dual_encoder().ok_or_else(none)?.encode_documents(&inputs)?;
+                    Ok(Finder::Dense(Box::new(bundle), vectors))
+                }
+                _ => {
+                    say(&format!("indexing {} documents", documents.len()));
+                    Ok(Finder::Bm25(Bm25::of_records(&documents, &TextConfig::default())?))
+                }
+            }
+        };
+        let StagePlan { kind, model, index, parts, .. } = &plan.stages[0];
+        let first = match kind {
+            Kind::Hybrid if index.is_none() => {
+                let part = |(at, part): (usize, &PartPlan)| {
+                    Ok((finder(&format!("stages[0].parts[{at}]"), part.kind, &part.model, &part.index)?, part.weight))
+                };
+                Finder::Hybrid(parts.iter().enumerate().map(part).collect::<Result<_>>()?)
+            }
+            kind => finder("stages[0]", *kind, model, index)?,
+        };
+        let mut others = Vec::new();
+        for (number, stage) in plan.stages.iter().enumerate().skip(1) {
+            let bundle = open(format!("stages[{number}].model"), stage.kind, &stage.model)?;
+            let stored = match &stage.store {
+                Some(path) => {
+                    let store = StateStore::open(path, &bundle.split_encoder()?)?;
+                    let places = documents.iter().map(|document| store.find(&document.id)).collect();
+                    Some((store, places))
+                }
+                None => None,
+            };
+            others.push(Scorer { bundle, stored });
+        }
+        Ok((Pipeline { plan, documents, first, others }, report))
+    }
+
+    /// What it was made of.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+    /// The documents; a hit's number is a place among them.
+    pub fn documents(&self) -> &[Record] {
+        &self.documents
+    }
+
+    /// A query through all stages, as far as the budget goes.
+    ///
+    /// # Errors
+    /// What a model refuses; a score that is not a number.
+    pub fn run(&self, query: Input) -> Result<QueryRun> {
+        let start = Instant::now();
+        let budget = self.plan.budget_ms.map(|ms| Duration::from_secs_f64(ms / 1000.0));
+        let spent = || budget.is_some_and(|budget| start.elapsed() > budget);
+        let k = self.plan.stages[0].k;
+        let mut hits = self.first.find(query, k.min(self.documents.len()))?;
+        hits.truncate(k);
+        let kept = hits.iter().map(|hit| hit.document).collect();
+        let mut run = QueryRun {
+            stages: vec![StageRun { time: start.elapsed(), given: self.documents.len(), gone: 0, kept }],
+            hits,
+            over_budget: false,
+            time: Duration::ZERO,
+        };
+        for (scorer, plan) in self.others.iter().zip(&self.plan.stages[1..]) {
+            let began = Instant::now();
+            let Some((mut hits, gone)) = scorer.score(query, &run.hits, &self.documents, budget.is_some(), &spent)?
+            else {
+                run.over_budget = true;
+                break;
+            };
+            // stable: what is equal stays in the order of the stage before
+            hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+            hits.truncate(plan.k);
+            let (given, kept) = (run.hits.len(), hits.iter().map(|hit| hit.document).collect());
+            run.stages.push(StageRun { time: began.elapsed(), given, gone, kept });
+            run.hits = hits;
+        }
+        run.time = start.elapsed();
+        Ok(run)
+    }
+}
+
+impl Finder {
+    fn find(&self, query: Input, k: usize) -> Result<Vec<Hit>> {
+        match self {
+            Finder::Bm25(index) => Ok(index.retrieve(&[query], k)?.pop().unwrap_or_default()),
+            Finder::Dense(bundle, documents) => {
+                let none = || Error::Internal { op: "dense", what: "query and document meet in this encoder".into() };
+                let queries = bundle.dual_encoder().ok_or_else(none)?.encode_queries(&[query])?;
+                let score = |document: usize| queries.dot(0, documents, document);
+                let scored = (0..documents.len()).into_par_iter();
+                let mut hits: Vec<Hit> =
+                    scored.map(|document| Hit { document: document as u32, score: score(document) }).collect();
+                let order = |a: &Hit, b: &Hit| b.score.total_cmp(&a.score).then(a.document.cmp(&b.document));
+                if k < hits.len() {
+                    hits.select_nth_unstable_by(k, order);
+                    hits.truncate(k);
+                }
+                hits.sort_unstable_by(order);
+                Ok(hits)
+            }
+            Finder::Hybrid(parts) => {
+                let mut fused: HashMap<u32, f32> = HashMap::new();
+                for (finder, weight) in parts {
+                    for (rank, hit) in finder.find(query, k)?.iter().enumerate() {
+                        *fused.entry(hit.document).or_default() += weight / (RANK + 1.0 + rank as f32);
+                    }
+                }
+                let mut hits: Vec<Hit> = fused.into_iter().map(|(document, score)| Hit { document, score }).collect();
+                hits.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.document.cmp(&b.document)));
+                hits.truncate(k);
+                Ok(hits)
+            }
+        }
+    }
+}
+
+impl Scorer {
+    /// Scores hits, and how many of them it does not have; `None` where the budget was spent meanwhile.
+    fn score(
+        &self,
+        query: Input,
+        hits: &[Hit],
+        documents: &[Record],
+        timed: bool,
+        spent: &dyn Fn() -> bool,
+    ) -> Result<Option<(Vec<Hit>, usize)>> {
+        let listwise = self.bundle.is_listwise();
+        if hits.is_empty() || (listwise && hits.len() < 2) {
+            return Ok(Some((hits.to_vec(), 0))); // nothing to score, or to compare with
+        }
+        if spent() {
+            return Ok(None);
+        }
+        let mut scored: Vec<Hit> = Vec::with_capacity(hits.len());
+        let input = |hit: &Hit| Input::Record(&documents[hit.document as usize]);
+        let mut there = hits.to_vec();
+        if let Some((store, places)) = &self.stored {
+            there.retain(|hit| places[hit.document as usize].is_some());
+            let encoder = self.bundle.split_encoder()?;
+            let encoded = encoder.encode_query(query)?;
+            let size = if timed { PAIRS } else { there.len().max(1) };
+            for part in there.chunks(size) {
+                let found: Vec<Place> = part.iter().filter_map(|hit| places[hit.document as usize]).collect();
+                let lengths: Vec<u32> = found.iter().map(|place| store.length(*place)).collect();
+                let texts: Option<Vec<Input>> = encoder.needs_texts().then(|| part.iter().map(input).collect());
+                let fill = |i: usize, rows: &mut [f32]| store.fill(found[i], rows);
+                let scores = encoder.score(&encoded, &lengths, &fill, texts.as_deref())?;
+                scored.extend(part.iter().zip(scores).map(|(hit, score)| Hit { score, ..*hit }));
+                if spent() && scored.len() < there.len() {
+                    return Ok(None);
+                }
+            }
+        } else {
+            let size = if timed && !listwise { PAIRS } else { there.len().max(1) };
+            for part in there.chunks(size) {
+                let list = List { query, candidates: part.iter().map(input).collect() };
+                let scores = self.bundle.score(&[list])?.pop().unwrap_or_default();
+                scored.extend(part.iter().zip(scores).map(|(hit, score)| Hit { score: score.value, ..*hit }));
+                if spent() && scored.len() < there.len() {
+                    return Ok(None);
+                }
+            }
+        }
+        if scored.iter().any(|hit| !hit.score.is_finite()) {
+            return Err(Error::Internal { op: "run", what: "a score that is not a number".into() });
+        }
+        // what came too late counts for nothing
+        Ok((!spent()).then(|| (scored, hits.len() - there.len())))
+    }
+}

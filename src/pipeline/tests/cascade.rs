@@ -1,0 +1,133 @@
+use std::path::Path;
+
+use super::super::*;
+use crate::bundle::{Architecture, Bundle, Manifest};
+use crate::index::states::{RowStorage, StateWriter};
+use crate::nn::{Device, Dtype};
+use crate::text::TextConfig;
+use crate::{Input, List, Ranker, testing};
+
+const DOCUMENTS: &str =
+    "id,text\na,Монитор LG 27\nb,чай чёрный 100 г\nc,монитор Acer 24\nd,чай зелёный\ne,чай монитор\n";
+
+fn model(dir: &Path, name: &str, settings: &str) -> Bundle {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert/rubert");
+    let architecture = Architecture::named(name, &toml::from_str(settings).unwrap()).unwrap();
+    let rendering = TextConfig { max_tokens: 48, ..TextConfig::default() };
+    let out = dir.join(name);
+    testing::write_bundle(&out, &from, &Manifest { architecture, rendering, ..Manifest::default() }).unwrap();
+    Bundle::open(&out, Some(Dtype::F32), Device::Cpu).unwrap()
+}
+
+fn opened(dir: &Path, text: &str) -> crate::Result<Pipeline> {
+    let path = dir.join("p.toml");
+    std::fs::write(dir.join("docs.csv"), DOCUMENTS).unwrap();
+    std::fs::write(&path, format!("collection = \"docs.csv\"\n{text}")).unwrap();
+    Pipeline::open(Plan::read(&path)?, Some(Dtype::F32), Device::Cpu, &|_| {}).map(|(pipeline, _)| pipeline)
+}
+
+fn ids(pipeline: &Pipeline, hits: impl IntoIterator<Item = u32>) -> String {
+    hits.into_iter().map(|hit| pipeline.documents()[hit as usize].id.clone()).collect::<Vec<_>>().join(" ")
+}
+
+fn run(pipeline: &Pipeline, query: &str) -> QueryRun {
+    pipeline.run(Input::Text(query)).unwrap()
+}
+
+/// Stages after bm25.
+fn with(stages: &[&str]) -> String {
+    let all = std::iter::once(&"kind = 'bm25'\nk = 1000").chain(stages);
+    all.map(|stage| format!("[[stages]]\n{stage}\n")).collect()
+}
+
+#[test]
+fn each_stage_orders_what_the_one_before_left_and_keeps_its_k() {
+    let dir = tempfile::tempdir().unwrap();
+    let mono = model(dir.path(), "cross_encoder", "");
+    model(dir.path(), "duo", "");
+    let stages =
+        with(&["kind = 'cross_encoder'\nmodel = 'cross_encoder'\nk = 2", "kind = 'duo'\nmodel = 'duo'\nk = 9"]);
+    let pipeline = opened(dir.path(), &stages).unwrap();
+    let ran = run(&pipeline, "чай");
+    assert!(!ran.over_budget);
+    let [found, scored, compared] = &ran.stages[..] else { panic!("three stages: {ran:?}") };
+    let mut three = found.kept.clone();
+    three.sort_unstable();
+    assert_eq!(ids(&pipeline, three), "b d e", "k larger than the collection");
+    assert_eq!((scored.given, scored.gone, scored.kept.len()), (3, 0, 2));
+    let candidates = found.kept.iter().map(|&at| Input::Record(&pipeline.documents()[at as usize])).collect();
+    let scores = mono.score(&[List { query: Input::Text("чай"), candidates }]).unwrap().remove(0);
+    let mut best: Vec<(u32, f32)> = found.kept.iter().copied().zip(scores.iter().map(|s| s.value)).collect();
+    best.sort_by(|a, b| b.1.total_cmp(&a.1));
+    assert_eq!(scored.kept, best[..2].iter().map(|(at, _)| *at).collect::<Vec<_>>());
+    let mut both = [scored.kept.clone(), compared.kept.clone()];
+    both.iter_mut().for_each(|kept| kept.sort_unstable());
+    assert_eq!(both[0], both[1], "duo changes the order alone");
+    assert_eq!(ran.hits.iter().map(|hit| hit.document).collect::<Vec<_>>(), compared.kept);
+    let nothing = run(&pipeline, "");
+    assert_eq!((nothing.hits.len(), nothing.stages.len()), (0, 3), "a query without a word finds nothing");
+    assert_eq!(run(&pipeline, "Acer").hits.len(), 1, "one document has no other to be compared with");
+}
+
+#[test]
+fn stored_states_give_the_order_of_computed_ones_and_deleted_documents_are_dropped_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let yati = model(dir.path(), "yati", "split_at = 1");
+    let computed = opened(dir.path(), &with(&["kind = 'yati'\nmodel = 'yati'"])).unwrap();
+    let encoder = yati.split_encoder().unwrap();
+    let mut writer = StateWriter::build(&dir.path().join("store"), &encoder, RowStorage::F32).unwrap();
+    writer.add(&encoder, yati.tokenizer().rendering(), computed.documents(), &|_, _| {}).unwrap();
+    writer.complete().unwrap();
+    let stages = with(&["kind = 'yati'\nmodel = 'yati'\nstore = 'store'"]);
+    let stored = opened(dir.path(), &stages).unwrap();
+    for query in ["чай монитор", "LG", ""] {
+        assert_eq!(run(&stored, query).hits, run(&computed, query).hits, "{query}: the same bits");
+    }
+    writer.delete(&["e".into()]).unwrap();
+    let without = opened(dir.path(), &stages).unwrap();
+    let ran = run(&without, "чай монитор");
+    assert_eq!((ran.stages[1].given, ran.stages[1].gone, ran.hits.len()), (5, 1, 4));
+    assert!(!ids(&without, ran.stages[1].kept.clone()).contains('e'));
+    assert_eq!(run(&stored, "чай монитор").hits.len(), 5, "what was open before");
+}
+
+#[test]
+fn past_the_budget_the_last_full_stage_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path(), "cross_encoder", "");
+    let stages = with(&["kind = 'cross_encoder'\nmodel = 'cross_encoder'"]);
+    let pipeline = opened(dir.path(), &format!("budget_ms = 0.000001\n{stages}")).unwrap();
+    let ran = run(&pipeline, "чай");
+    assert!(ran.over_budget && ran.stages.len() == 1);
+    let plain = run(&opened(dir.path(), &with(&[])).unwrap(), "чай");
+    assert_eq!(ran.hits, plain.hits, "the order of bm25");
+    let enough = opened(dir.path(), &format!("budget_ms = 600000\n{stages}")).unwrap();
+    assert_eq!(run(&enough, "чай").stages.len(), 2);
+}
+
+#[test]
+fn fused_ranks_and_vectors_find_documents() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path(), "dssm", "");
+    let dense = opened(dir.path(), "[[stages]]\nkind = 'dense'\nmodel = 'dssm'\nk = 3").unwrap();
+    assert_eq!(run(&dense, "чай зелёный").hits.len(), 3);
+    assert_eq!(ids(&dense, [run(&dense, "чай зелёный").hits[0].document]), "d", "its own text is nearest");
+    let hybrid = "[[stages]]\nkind = 'hybrid'\nk = 5\nparts = [{ kind = 'bm25', weight = 2.0 }, { kind = 'dense', model = 'dssm' }]";
+    let hybrid = opened(dir.path(), hybrid).unwrap();
+    let ran = run(&hybrid, "чай зелёный");
+    assert_eq!((ran.hits.len(), ids(&hybrid, [ran.hits[0].document]).as_str()), (5, "d"), "first in both");
+    assert!((ran.hits[0].score - 3.0 / 61.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_model_of_another_kind_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path(), "cross_encoder", "");
+    let refused = |stage: &str, part: &str| {
+        let error = opened(dir.path(), &with(&[stage])).err().unwrap();
+        assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
+    };
+    refused("kind = 'duo'\nmodel = 'cross_encoder'", "is a cross_encoder, and duo wants a duo");
+    refused("kind = 'yati'\nmodel = 'nowhere'", "nowhere");
+    assert!(opened(dir.path(), &with(&["kind = 'model'\nmodel = 'cross_encoder'"])).is_ok());
+}
