@@ -79,19 +79,26 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         let what = format!("is not known; there are {}", known.join(", "));
         return Err(Error::setting("--families", family, what).into());
     }
-    let families: Vec<String> =
-        if args.families.is_empty() { known.iter().map(|name| name.to_string()).collect() } else { args.families };
     let labelled = Labelled::read(&LabelledOptions {
         data: args.recipe.clone(),
         split: Some(Split::Test),
         source: args.source.clone(),
         ..LabelledOptions::default()
     })?;
+    let mut families = args.families;
+    if families.is_empty() {
+        // trees look at the fields of one source
+        let all = known.iter().filter(|name| **name != BOOSTING || labelled.sets.len() == 1);
+        families = all.map(|name| name.to_string()).collect();
+    } else if families.iter().any(|name| name == BOOSTING) && labelled.sets.len() != 1 {
+        let what = "works on one source at a time; name it with --source, or leave boosting out";
+        return Err(Error::setting("--families", BOOSTING, what).into());
+    }
     let mut rows = Vec::new();
     for family in &families {
         output.note(format_args!("{family}"));
         if family == BOOSTING {
-            rows.extend(boosting(&args.recipe, args.source.as_ref(), &labelled)?);
+            rows.extend(boosting(&args.recipe, &args.set, args.source.as_ref(), &labelled)?);
             continue;
         }
         let sets: Vec<String> = settings(family).into_iter().chain(args.set.iter().cloned()).collect();
@@ -142,33 +149,34 @@ fn has_boosting() -> bool {
 }
 
 #[cfg(feature = "boosting")]
-fn boosting(recipe: &Path, source: Option<&String>, labelled: &Labelled) -> sverka::Result<Option<Row>> {
+fn boosting(
+    recipe: &Path,
+    sets: &[String],
+    source: Option<&String>,
+    labelled: &Labelled,
+) -> sverka::Result<Option<Row>> {
     use sverka::boost::{Booster, Growth};
     use sverka::ranker::score_rows;
+    use sverka::train::corpus::share_of;
     use sverka::train::table::row;
 
-    let (read, [test]) = (
-        Labelled::read(&LabelledOptions {
-            data: recipe.into(),
-            split: Some(Split::Train),
-            source: source.cloned(),
-            ..LabelledOptions::default()
-        })?,
-        match &labelled.sets[..] {
-            [_] => [&labelled.sets[0].set],
-            _ => {
-                let what = "boosting works on one source at a time; name it with --source, or leave boosting out";
-                return Err(Error::setting("--families", BOOSTING, what));
-            }
-        },
-    );
-    let (booster, _) = Booster::train(&read.sets[0].set, &[], Vec::new(), &Growth::default(), &|_| {})?;
+    let test = &labelled.sets[0].set; // one, or `run` refused
+    let mut read = Labelled::read(&LabelledOptions {
+        data: recipe.into(),
+        split: Some(Split::Train),
+        source: source.cloned(),
+        ..LabelledOptions::default()
+    })?;
+    let settings = Recipe::read(recipe, sets)?;
+    let train = &mut read.sets[0].set;
+    train.pairs = share_of(std::mem::take(&mut train.pairs), settings.data.label_fraction, settings.train.seed, 0);
+    let (booster, _) = Booster::train(train, &[], Vec::new(), &Growth::default(), &|_| {})?;
     let places: Vec<(u32, u32)> = test.pairs.iter().map(|pair| (pair.left, pair.right)).collect();
     let scores = score_rows(&booster, &test.left, &test.right, &places, &|_, _| {})?;
     let decided: Vec<(f32, bool)> = scores.iter().map(|score| booster.decide(score)).collect();
     row(BOOSTING, labelled, &booster, &decided, booster.threshold()).map(Some)
 }
 #[cfg(not(feature = "boosting"))]
-fn boosting(_: &Path, _: Option<&String>, _: &Labelled) -> sverka::Result<Option<Row>> {
+fn boosting(_: &Path, _: &[String], _: Option<&String>, _: &Labelled) -> sverka::Result<Option<Row>> {
     Ok(None)
 }

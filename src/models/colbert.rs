@@ -21,7 +21,7 @@ use super::bert::PREFIX;
 use super::net::{ENCODER, Module, Pass};
 use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
-use crate::losses::{ScoredLists, score_softmax};
+use crate::losses::score_softmax;
 use crate::nn::encoder::Rows;
 use crate::nn::maxsim::{Compared, MaxSim, Query};
 use crate::ranker::MultiVectors;
@@ -135,7 +135,7 @@ impl Model for Colbert {
     }
     /// Examples are a query, its match, and documents that are no match.
     fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
-        let of_lists = settings.loss.of_lists();
+        let of_lists = settings.loss.of_lists() || settings.loss.wants_teacher();
         let queries: Batch = examples.iter().map(|e| &e.texts[0]).collect();
         // a list's own documents follow each other; else the matches come first
         let documents: Vec<&Encoding> = match of_lists {
@@ -152,9 +152,7 @@ impl Model for Colbert {
             let lengths: Vec<usize> = examples.iter().map(|e| e.texts.len() - 1).collect();
             let op = MaxSim::new(query_ends, document_ends, &Compared::Own(lengths.clone()));
             let scores = q.contiguous()?.apply_op2(&d.contiguous()?, op)?;
-            let grades: Vec<f32> = examples.iter().flat_map(|e| e.grades.iter().copied()).collect();
-            let lists = ScoredLists { scores: &scores, lengths: &lengths, grades: &grades, weights: settings.weights };
-            return settings.loss.over_lists(&lists);
+            return settings.of_lists(examples, &scores, &lengths);
         }
         // another copy of a query's own match is no negative
         let same = |i: usize, j: usize| i != j && documents[i].ids == documents[j].ids;

@@ -297,6 +297,10 @@ impl Model for Detext {
     }
     /// Examples are a query, its match, and documents that are no match; with a teacher, lists of documents.
     fn loss(&self, pass: &Pass, examples: &[&Example], settings: &LossSettings) -> Result<Tensor> {
+        if settings.loss.of_vectors() {
+            let what = "compares vectors of texts, and this model has more than those; leave it out, or give mse, margin_mse or kl";
+            return Err(Error::setting("train.loss", format!("{:?}", settings.loss), what));
+        }
         let queries: Batch = examples.iter().map(|e| &e.texts[0]).collect();
         let documents: Vec<(&Encoding, &[String])> = examples
             .iter()

@@ -183,7 +183,7 @@ impl Corpus {
 }
 
 /// A share of the pairs, as large among matches as among non-matches and at least one of each; drawn once, so that a smaller share is part of a larger one.
-fn share_of(pairs: Vec<Pair>, share: f64, seed: u64, source: u64) -> Vec<Pair> {
+pub fn share_of(pairs: Vec<Pair>, share: f64, seed: u64, source: u64) -> Vec<Pair> {
     if share >= 1.0 {
         return pairs;
     }

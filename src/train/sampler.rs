@@ -193,6 +193,9 @@ impl Sampler {
             Reads::Triple if self.loss != Loss::Bce && self.loss != Loss::Focal => {
                 loss_of("a duo compares two documents by itself; give bce or focal")
             }
+            Reads::Towers if self.loss.of_vectors() && self.is_framed() => loss_of(
+                "compares one vector a text, and this model has one a token; give it to architecture = \"dssm\"",
+            ),
             Reads::Pair if self.loss.of_vectors() => {
                 loss_of("compares vectors, and this model gives a pair one logit; give it to architecture = \"dssm\"")
             }
@@ -458,8 +461,8 @@ impl Sampler {
             let tokens = |at: &u32| &self.side(*at).tokens;
             let texts = match self.reads {
                 Reads::Towers => {
-                    let sides = std::iter::once(query).chain(documents.iter().map(|document| &document.0));
-                    sides.map(|side| text.join(&[tokens(side)])).collect()
+                    let of_documents = documents.iter().map(|document| text.tower(tokens(&document.0), true));
+                    std::iter::once(text.tower(tokens(query), false)).chain(of_documents).collect()
                 }
                 _ => documents.iter().map(|document| text.join(&[tokens(query), tokens(&document.0)])).collect(),
             };

@@ -2,6 +2,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod boosting;
 mod indexing;
 mod matching;
 mod measuring;

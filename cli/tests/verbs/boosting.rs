@@ -1,0 +1,75 @@
+//! `sverka boost` and `sverka table`.
+#![cfg(feature = "boosting")]
+
+use serde_json::Value;
+
+use crate::common::*;
+use crate::folder;
+
+#[test]
+fn trees_over_a_models_scores_are_trained_measured_and_scored() {
+    let dir = folder();
+    let run = |arguments: &[&str]| -> Value {
+        json(&stdout(&sverka(dir.path()).args(arguments).arg("--json").assert().code(0)))
+    };
+    let trained = run(&["boost", "train", "pairs", "--model", "model", "--out", "booster", "--rounds", "60"]);
+    assert_eq!(
+        (&trained["split"], &trained["pairs"], &trained["rankers"][0]),
+        (&"valid".into(), &32.into(), &"model".into())
+    );
+    assert_eq!(names(&dir.path().join("booster")), ["boost.json", "features.json", "model.json", "rankers"]);
+    let report = run(&["boost", "eval", "booster", "pairs"]);
+    assert_eq!(report["pairs"], 32);
+    // the colour is what makes a match, and it is among the words that both have
+    assert!(report["pr_auc"].as_f64().unwrap() > 0.8, "{report}");
+    let lines = "{\"left\":{\"name\":\"lamp red ab1\",\"price\":\"1\"},\"right\":{\"name\":\"red lamp ab1\",\"price\":\"1\"}}\n\
+                 {\"left\":{\"name\":\"lamp red ab1\",\"price\":\"1\"},\"right\":{\"name\":\"blue lamp ab1\",\"price\":\"1\"}}\n\
+                 {\"left\":{\"name\":\"\"},\"right\":{\"name\":\"blue lamp ab1\"}}\n";
+    let said = stdout(&sverka(dir.path()).args(["boost", "score", "booster", "-"]).write_stdin(lines).assert().code(0));
+    let scores: Vec<Value> = said.lines().map(json).collect();
+    assert!(scores[0]["score"].as_f64() > scores[1]["score"].as_f64(), "{said}");
+    assert_eq!((&scores[2]["unreadable"], &scores[2]["decision"]), (&true.into(), &false.into()));
+    for file in ["features.csv", "features.parquet"] {
+        let written = run(&["boost", "features", "pairs", "--booster", "booster", "--split", "all", "--out", file]);
+        assert_eq!((&written["pairs"], &written["features"][0]), (&128.into(), &"score.model".into()));
+    }
+    let text = std::fs::read_to_string(dir.path().join("features.csv")).unwrap();
+    assert!(text.starts_with("left_id,right_id,label,score.model,bm25,") && text.lines().count() == 129);
+    one_line(
+        &sverka(dir.path()).args(["boost", "train", "pairs", "--out", "booster"]).assert().code(2),
+        &["booster: already exists"],
+    );
+    one_line(
+        &sverka(dir.path()).args(["boost", "train", "pairs", "--fields", "colour", "--out", "x"]).assert().code(2),
+        &["--fields = colour: no such column"],
+    );
+}
+
+#[test]
+fn a_table_trains_what_is_missing_and_keeps_what_is_there() {
+    let dir = folder();
+    let recipe = "name = \"t\"\nmodel.init = \"model\"\n[[data.sources]]\nname = \"pairs\"\n\
+                  from = { format = \"joined\", train = \"pairs/train.csv\", valid = \"pairs/valid.csv\", test = \"pairs/test.csv\" }\n\
+                  [train]\nepochs = 1\n";
+    write(&dir.path().join("t.toml"), recipe);
+    let table = || -> Value {
+        let arguments = ["table", "t.toml", "--families", "dssm,pacrr,boosting", "--out", "runs", "--json"];
+        json(&stdout(&sverka(dir.path()).args(arguments).assert().code(0)))
+    };
+    let first = table();
+    let rows = first["rows"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["dssm", "pacrr", "boosting"]);
+    assert_eq!((&rows[0]["document_bytes"], &rows[1]["document_bytes"]), (&128.into(), &0.into()));
+    for row in rows {
+        let [f1, low, high] = ["f1", "f1_low", "f1_high"].map(|key| row[key].as_f64().unwrap());
+        assert!(low <= f1 && f1 <= high, "{row}");
+        assert!(row["ms"].as_array().unwrap().iter().all(|ms| ms.as_f64().unwrap() > 0.0), "{row}");
+    }
+    let metrics = dir.path().join("runs/dssm/metrics.json");
+    let before = std::fs::metadata(&metrics).unwrap().modified().unwrap();
+    assert_eq!(table()["rows"][1]["f1"], rows[1]["f1"]);
+    assert_eq!(std::fs::metadata(&metrics).unwrap().modified().unwrap(), before, "trained again");
+    let unknown = ["table", "t.toml", "--families", "bm42", "--out", "runs"];
+    one_line(&sverka(dir.path()).args(unknown).assert().code(2), &["--families = bm42: is not known"]);
+}

@@ -1,0 +1,66 @@
+//! Two figures of the rankers over a matrix of similar tokens: `knrm` and `drmm` over static vectors with 1,000 candidates, and what the head of `cedr` adds to
+//! its encoder's time.
+//!
+//! ```sh
+//! cargo run --release --example bench_rankers -- weights/minilm
+//! ```
+//!
+//! Candidates are tokenized beforehand; a static vector is a row of the table, so nothing else is made ready. Heads are drawn: time does not depend on them.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use sverka::bundle::{Architecture, Checkpoint, Purpose};
+use sverka::models::{Net, Scorer, TokenizedList, net};
+use sverka::nn::{Device, Dtype};
+use sverka::text::{TextConfig, TextEncoder, TokenizedSide};
+use sverka::{Input, Result};
+
+/// Times of a query; the smallest counts, since a busy machine only ever adds.
+const TIMES: usize = 7;
+
+fn milliseconds(folder: &Path, name: &str, settings: &str, text: &TextEncoder, sides: &[TokenizedSide]) -> Result<f64> {
+    let architecture = Architecture::named(name, &settings.parse().expect("settings of this program"))?;
+    let model = architecture.model();
+    let mut checkpoint = Checkpoint::read(folder)?;
+    checkpoint.select(&*model, Purpose::Start)?;
+    let Checkpoint { config, mut weights, .. } = checkpoint;
+    net::complete(&model.modules(), &config, &mut weights, 1);
+    let net = Net::serving(config, &model.modules(), &weights, Dtype::F32, Device::Cpu)?;
+    let scorer = Scorer { net: &net, text };
+    let mut best = f64::INFINITY;
+    for _ in 0..TIMES {
+        let list = TokenizedList { query: &sides[0], candidates: sides[1..].iter().collect() };
+        let start = Instant::now();
+        model.score(&scorer, &[list])?;
+        best = best.min(1e3 * start.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}
+
+fn main() -> Result<()> {
+    let folder = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("weights/minilm"), PathBuf::from);
+    let text = TextEncoder::open(&folder, TextConfig::default())?;
+    let words =
+        ["red", "lamp", "steel", "digital", "camera", "black", "printer", "usb", "cable", "inch", "wall", "sony"];
+    let title = |i: usize| -> String {
+        let word = |j: usize| words[(i * 7 + j * (i % 5 + 1)) % words.len()];
+        format!("{} {} {} dsc-w{i} {} {} {} {} cm", word(0), word(1), word(2), word(3), word(4), word(5), i % 90)
+    };
+    let sides = (0..1001).map(|i| text.prepare(Input::Text(&title(i)))).collect::<Result<Vec<_>>>()?;
+    let tokens = sides[1..].iter().map(TokenizedSide::tokens).sum::<usize>() as f64 / 1000.0;
+    println!("query of {} tokens, documents of {tokens:.1} on average, f32", sides[0].tokens());
+    for name in ["knrm", "drmm"] {
+        println!("{name}, static vectors, 1,000 candidates: {:.1} ms", milliseconds(&folder, name, "", &text, &sides)?);
+    }
+    let some = &sides[..65];
+    let encoder = milliseconds(&folder, "cross_encoder", "", &text, some)?;
+    for head in ["knrm", "drmm"] {
+        let whole = milliseconds(&folder, "cedr", &format!("head = \"{head}\""), &text, some)?;
+        let share = 100.0 * (whole - encoder) / encoder;
+        println!(
+            "cedr ({head} over every layer), 64 candidates: {whole:.1} ms, a cross-encoder {encoder:.1} ms: {share:+.1}%"
+        );
+    }
+    Ok(())
+}
