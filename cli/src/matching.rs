@@ -1,5 +1,6 @@
 //! `sverka match`: two lists in, calibrated matches out; or one list in, its duplicates out.
 
+mod lists;
 mod summary;
 
 use std::path::{Path, PathBuf};
@@ -29,7 +30,11 @@ Examples:
   sverka match examples/left.csv examples/right.csv --labels examples/truth.csv --out m.csv
 
 Lists are CSV, TSV, JSONL or Parquet with a header, and any columns. --out ends in .csv, .jsonl
-or .parquet and gets the columns left_id, right_id, probability, decision, rank.";
+or .parquet and gets the columns left_id, right_id, probability, decision, rank.
+
+Two lists may be of any length: they are indexed on disk and matched in parts, in the folder FILE.work
+next to --out, which goes when the output is there. A run that was stopped or killed goes on where it
+was when the same command is given again.";
 
 /// Find the records of two lists that are the same thing (or the duplicates of one list)
 #[derive(Debug, clap::Args)]
@@ -82,6 +87,9 @@ pub struct Args {
     /// With --texts and --explain: leave cells that a spreadsheet takes for a formula as they are
     #[arg(long)]
     raw_texts: bool,
+    /// Left records that are done at once, and again after a kill
+    #[arg(long, hide = true, default_value_t = sverka::pipeline::PART, value_name = "N")]
+    part: usize,
     #[command(flatten)]
     tables: TableArgs,
 }
@@ -92,6 +100,18 @@ struct Lists {
     right: Option<Table>,
     labels: Option<Labels>,
     skipped: u64,
+}
+
+/// Where a list was read from, and its number of records.
+struct Size {
+    path: PathBuf,
+    records: usize,
+}
+
+impl Size {
+    fn of(table: &Table) -> Self {
+        Size { path: table.path.clone(), records: table.records.len() }
+    }
 }
 
 #[derive(Serialize)]
@@ -118,7 +138,6 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     if args.one_to_one && args.right.is_none() {
         return Err(Error::setting("--one-to-one", true, "needs two lists; leave it out, or give a second list").into());
     }
-    crate::signals::end_without_a_trace("nothing is written");
     let file = |path: &Path| path.canonicalize().ok();
     if let Some(out) = file(&args.out)
         && [Some(&args.left), args.right.as_ref(), args.labels.as_ref()]
@@ -130,21 +149,6 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         return Err(Error::setting("--out", args.out.display(), what).into());
     }
     let model = crate::model::locate(args.model.clone())?;
-    let mut lists = read(&args, output)?;
-    let mut writer = MatchWriter::create(&args.out, args.texts, args.explain)?.raw_texts(args.raw_texts);
-    let bundle = Bundle::open(&model, global.dtype, global.device)?;
-    let selection = match args.fields.as_slice() {
-        [] => {
-            let right = lists.right.as_ref().map(|table| &table.columns[..]);
-            FieldSelection::resolve(&bundle.manifest.rendering.fields, &lists.left.columns, right)
-        }
-        wanted => FieldSelection::named(wanted, &lists.left, lists.right.as_ref())?,
-    };
-    selection.apply(&mut lists.left, lists.right.as_mut());
-    let bundle = bundle.with_fields(selection.fields);
-    let config = bundle.tokenizer().rendering().clone();
-    let text = |record: &Record| plain_text(&config, record.into());
-
     let options = MatchOptions {
         top_k: args.top_k,
         one_to_one: args.one_to_one,
@@ -152,33 +156,11 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         retriever_weight: args.bm25_weight,
         both_orders: args.both_orders,
     };
-    let bar = output.bar(0, "matching {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
-    let progress = |done: u64, total: u64| {
-        bar.set_length(total);
-        bar.set_position(done);
+    let (writing, sizes, config, report, skipped) = match &args.right {
+        Some(right) => lists::run(&args, right, &model, &options, global, output)?,
+        None => duplicates(&args, &model, &options, global, output)?,
     };
-    let mut summary = Summary::default();
-    let mut sink = |found: &Match, left: &Record, right: &Record| -> Result<()> {
-        summary.add(found, left, right, &config);
-        let texts = (args.texts || args.explain).then(|| (text(left), text(right)));
-        let why = texts.as_ref().filter(|_| args.explain).map(|(l, r)| reason(l, r));
-        let texts = texts.as_ref().filter(|_| args.texts).map(|(l, r)| (l.as_str(), r.as_str()));
-        writer.write(found, texts, why.as_deref())
-    };
-    let right = lists.right.as_ref();
-    let matching = Matching {
-        left: &lists.left,
-        right,
-        retriever: &Bm25::of_records(&right.unwrap_or(&lists.left).records, &config)?,
-        stages: &[Stage { ranker: &bundle, keep: usize::MAX }],
-        decide: &|score| bundle.decide(score),
-        labels: lists.labels.as_ref(),
-        options: &options,
-        progress: &progress,
-    };
-    let report = run_match(&matching, &mut sink)?;
-    bar.finish_and_clear();
-    writer.finish()?;
+    let Writing { summary, .. } = writing;
     let notes = notes(&report, &config);
     notes.iter().for_each(|note| output.note(output.yellow(format_args!("note: {note}"))));
     let answer = MatchOutput {
@@ -187,12 +169,87 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         report,
         expected_true_positives: summary.expected_true_positives,
         by_confidence: summary.by_confidence,
-        skipped_rows: lists.skipped,
+        skipped_rows: skipped,
         notes,
         seconds: start.elapsed().as_secs_f64(),
     };
-    output.summary(&answer, &summary.render(&answer, &lists, output))?;
+    output.summary(&answer, &summary.render(&answer, &sizes, output))?;
     Ok(())
+}
+
+/// What a run gives: what was written, the lists, how texts were rendered, the counts, and the rows left out.
+type Done = (Writing, Vec<Size>, TextConfig, MatchReport, u64);
+
+/// Where matches go: the file and the summary.
+struct Writing {
+    writer: Option<MatchWriter>,
+    summary: Summary,
+}
+
+impl Writing {
+    fn begin(args: &Args) -> Result<Self> {
+        let writer = MatchWriter::create(&args.out, args.texts, args.explain)?.raw_texts(args.raw_texts);
+        Ok(Writing { writer: Some(writer), summary: Summary::default() })
+    }
+
+    fn add(&mut self, args: &Args, config: &TextConfig, found: &Match, left: &Record, right: &Record) -> Result<()> {
+        self.summary.add(found, left, right, config);
+        let text = |record: &Record| plain_text(config, record.into());
+        let texts = (args.texts || args.explain).then(|| (text(left), text(right)));
+        let why = texts.as_ref().filter(|_| args.explain).map(|(l, r)| reason(l, r));
+        let texts = texts.as_ref().filter(|_| args.texts).map(|(l, r)| (l.as_str(), r.as_str()));
+        match &mut self.writer {
+            Some(writer) => writer.write(found, texts, why.as_deref()),
+            None => Ok(()),
+        }
+    }
+
+    /// The file is under its name when this returns.
+    fn finish(&mut self) -> Result<()> {
+        self.writer.take().map_or(Ok(()), MatchWriter::finish)
+    }
+}
+
+/// The duplicates within one list, which is in memory.
+fn duplicates(args: &Args, model: &Path, options: &MatchOptions, global: &Resolved, output: &Output) -> Outcome<Done> {
+    crate::signals::end_without_a_trace("nothing is written");
+    let mut lists = read(args, output)?;
+    let mut writing = Writing::begin(args)?;
+    let bundle = Bundle::open(model, global.dtype, global.device)?;
+    let selection = selection(args, &bundle, &lists.left, None)?;
+    selection.apply(&mut lists.left, None);
+    let bundle = bundle.with_fields(selection.fields);
+    let config = bundle.tokenizer().rendering().clone();
+    let bar = output.bar(0, "matching {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
+    let progress = |done: u64, total: u64| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let matching = Matching {
+        left: &lists.left,
+        right: None,
+        retriever: &Bm25::of_records(&lists.left.records, &config)?,
+        stages: &[Stage { ranker: &bundle, keep: usize::MAX }],
+        decide: &|score| bundle.decide(score),
+        labels: lists.labels.as_ref(),
+        options,
+        progress: &progress,
+    };
+    let report = run_match(&matching, &mut |found, left, right| writing.add(args, &config, found, left, right))?;
+    bar.finish_and_clear();
+    writing.finish()?;
+    Ok((writing, vec![Size::of(&lists.left)], config, report, lists.skipped))
+}
+
+/// Which columns are read.
+fn selection(args: &Args, bundle: &Bundle, left: &Table, right: Option<&Table>) -> Result<FieldSelection> {
+    match args.fields.as_slice() {
+        [] => {
+            let right = right.map(|table| &table.columns[..]);
+            Ok(FieldSelection::resolve(&bundle.manifest.rendering.fields, &left.columns, right))
+        }
+        wanted => FieldSelection::named(wanted, left, right),
+    }
 }
 
 /// What a person should know before trusting a result: records that nothing was compared with, pairs that nobody read.

@@ -1,8 +1,9 @@
 //! Ctrl-C and SIGTERM.
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -20,6 +21,40 @@ pub fn end_without_a_trace(what: &'static str) {
             std::process::exit(128 + signal);
         }
     });
+}
+
+/// A folder of unfinished work, if there is one.
+#[derive(Clone, Default)]
+pub struct Kept(Arc<Mutex<Option<PathBuf>>>);
+
+impl Kept {
+    /// From now on this is the folder.
+    pub fn set(&self, folder: Option<&Path>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = folder.map(Path::to_path_buf);
+    }
+}
+
+/// Like [`end_without_a_trace`], for work that is kept in a folder: what is worth keeping stays, and the line says how to go on.
+pub fn end_keeping() -> Kept {
+    let kept = Kept::default();
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return kept };
+    let folder = kept.clone();
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            let folder = folder.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            sverka::files::remove_unfinished();
+            let name = if signal == SIGINT { "interrupted" } else { "terminated" };
+            let what = match folder.filter(|folder| sverka::pipeline::tidy_up(folder)) {
+                Some(folder) => {
+                    format!("no output yet; the same command goes on ({} has what is done)", folder.display())
+                }
+                None => "nothing is written".into(),
+            };
+            let _ = writeln!(std::io::stderr(), "{name}: {what}");
+            std::process::exit(128 + signal);
+        }
+    });
+    kept
 }
 
 /// Ctrl-C and SIGTERM while a model is trained: the first asks for a checkpoint and an end, the second ends at once. Before the first

@@ -90,3 +90,37 @@ fn the_bundled_matcher_matches_the_examples() {
     let f1 = answer["labels"]["assuming_complete"]["f1"].as_f64().unwrap();
     assert!(f1 >= LEAST_F1, "F1 {f1:.3}: {answer}");
 }
+
+/// Goods in alphabets that the matcher has not learnt: each left one is like a right one but for its colour.
+#[test]
+fn no_pair_in_a_script_that_the_matcher_has_not_learnt_is_accepted() {
+    let lists: [(&str, [&str; 2], [&str; 2]); 5] = [
+        (
+            "Greek",
+            ["Καρέκλα ξύλινη κόκκινη 45 cm", "Φωτιστικό δαπέδου μαύρο"],
+            ["Καρέκλα ξύλινη μπλε 45 cm", "Φωτιστικό οροφής μαύρο"],
+        ),
+        ("Hebrew", ["כיסא עץ אדום", "מנורת רצפה שחורה"], ["כיסא עץ כחול", "מנורת תקרה שחורה"]),
+        ("Thai", ["เก้าอี้ไม้สีแดง", "โคมไฟตั้งพื้นสีดำ"], ["เก้าอี้ไม้สีฟ้า", "โคมไฟเพดานสีดำ"]),
+        ("Georgian", ["სკამი ხის წითელი", "იატაკის სანათი შავი"], ["სკამი ხის ლურჯი", "ჭერის სანათი შავი"]),
+        ("Tamil", ["சிவப்பு மர நாற்காலி", "கருப்பு தரை விளக்கு"], ["நீல மர நாற்காலி", "கருப்பு கூரை விளக்கு"]),
+    ];
+    for (script, left, right) in lists {
+        let dir = tempfile::tempdir().unwrap();
+        let table = |names: [&str; 2]| format!("id,name\n1,{}\n2,{}\n", names[0], names[1]);
+        write(&dir.path().join("l.csv"), table(left));
+        write(&dir.path().join("r.csv"), table(right));
+        let assert = sverka(dir.path()).args(["match", "l.csv", "r.csv", "--out", "m.csv", "--json"]).assert().code(0);
+        let answer: serde_json::Value = serde_json::from_str(&stdout(&assert)).unwrap();
+        assert!(answer["pairs"].as_u64().unwrap() > 0, "{script}: {answer}");
+        assert_eq!(
+            (&answer["accepted"], &answer["unreadable_pairs"]),
+            (&0.into(), &answer["pairs"]),
+            "{script}: {answer}"
+        );
+        assert!(
+            stderr(&assert).contains("can't read") || answer["notes"].to_string().contains("can't read"),
+            "{script}"
+        );
+    }
+}

@@ -1,4 +1,4 @@
-//! A run that is killed goes on with the same bits, whatever the kill left.
+//! A run that is killed goes on with the same bits, whatever the kill left: of `train` and of `match`.
 #![cfg(unix)]
 mod common;
 use std::path::Path;
@@ -135,4 +135,118 @@ fn ctrl_c_and_sigterm_end_with_a_checkpoint_of_the_last_step_and_say_so() {
     }
     finish(dir, "stopped", &["--resume"]);
     assert_same_model(dir, "stopped");
+}
+
+/// Two lists that take a while, one record at a time.
+fn long_lists(dir: &Path) {
+    model(dir);
+    let words =
+        ["sony", "camera", "black", "white", "lamp", "lg", "tv", "inch", "canon", "printer", "toner", "red", "blue"];
+    for (name, step) in [("left", 5), ("right", 7)] {
+        let line = |i: usize| {
+            let text: Vec<&str> = (0..6).map(|j| words[(i * step + j * j * (i % 5 + 1)) % words.len()]).collect();
+            format!("{name}{i},{} {}\n", text.join(" "), i % 90)
+        };
+        write(&dir.join(name).with_extension("csv"), "id,name\n".to_string() + &(0..600).map(line).collect::<String>());
+    }
+}
+
+fn matching(out: &str) -> Vec<&str> {
+    [
+        "match",
+        "left.csv",
+        "right.csv",
+        "--model",
+        "model",
+        "--part",
+        "20",
+        "--one-to-one",
+        "--threads",
+        "1",
+        "--out",
+        out,
+    ]
+    .to_vec()
+}
+
+/// Starts `match` and sends it a signal once so many parts are done.
+fn signal_match_at(dir: &Path, out: &str, parts: usize, signal: &str) -> Output {
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("sverka"))
+        .args(matching(out))
+        .current_dir(dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let folder = dir.join(format!("{out}.work/parts"));
+    let done = || {
+        std::fs::read_dir(&folder).map_or(0, |all| {
+            all.flatten().filter(|part| part.file_name().to_string_lossy().starts_with("part-")).count()
+        })
+    };
+    let start = Instant::now();
+    while done() < parts {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be killed");
+        assert!(start.elapsed() < Duration::from_secs(120), "the run does not get on");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert!(!dir.join(out).exists(), "half an output");
+    output
+}
+
+#[test]
+fn a_match_that_is_stopped_or_killed_goes_on_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    long_lists(dir);
+    sverka(dir).args(matching("whole.csv")).assert().code(0);
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let Output { status, stderr, stdout } = signal_match_at(dir, "m.csv", 3, signal);
+        let said = String::from_utf8(stderr).unwrap();
+        assert_eq!((status.code(), stdout.len()), (Some(code), 0), "{said}");
+        let last = said.lines().last().unwrap();
+        assert!(last.contains("the same command goes on") && last.contains("m.csv.work"), "{said}");
+        // of another option nothing can be used
+        let other = [&matching("m.csv")[..], &["--top-k", "3"]].concat();
+        let said = stderr_of(dir, &other);
+        assert!(said.contains("begun anew") && !dir.join("m.csv.work").exists(), "{said}");
+        std::fs::remove_file(dir.join("m.csv")).unwrap();
+    }
+    signal_match_at(dir, "m.csv", 2, "-KILL");
+    signal_match_at(dir, "m.csv", 9, "-KILL");
+    let said = stderr_of(dir, &matching("m.csv"));
+    assert!(said.starts_with("going on: ") && said.contains("of 30 parts are done"), "{said}");
+    let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
+    assert!(read("m.csv") == read("whole.csv"), "the output of a run that went on is another");
+    assert!(names(dir).iter().all(|name| !name.contains("work") && !name.ends_with(".part")), "{:?}", names(dir));
+}
+
+fn stderr_of(dir: &Path, arguments: &[&str]) -> String {
+    stderr(&sverka(dir).args(arguments).assert().code(0))
+}
+
+#[test]
+fn a_match_is_written_by_one_run_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    long_lists(dir);
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("sverka"))
+        .args(matching("m.csv"))
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while !dir.join("m.csv.work/plan.json").exists() {
+        assert!(start.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let second = sverka(dir).args(matching("m.csv")).assert().code(2);
+    one_line(&second, &["--out = m.csv", "another run is writing it"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -7,7 +7,8 @@
 //! labels are given, how much of them the candidates kept and the decisions found ([`quality`]).
 //!
 //! Only numbers of rows and scores are in memory (about a hundred bytes a pair), so 100,000 records with ten candidates each
-//! need little in addition to the lists; texts are rendered by the caller when a match is written.
+//! need little in addition to the lists; texts are rendered by the caller when a match is written. Longer lists stay on disk, and
+//! are matched in parts ([`parts`]).
 //!
 //! A model's answer for `(a, b)` is not its answer for `(b, a)`: it learned which side is whose. In two lists the sides say
 //! something (my list, the supplier's), so the left record is the query, and [`MatchOptions::both_orders`] averages the two
@@ -18,13 +19,17 @@
 //! pairs are taken once), and duplicates merged into clusters (a chain of likely pairs is not a likely cluster).
 pub mod assignment;
 pub mod candidates;
+pub mod parts;
 pub mod quality;
 pub mod ranking;
 pub mod stages;
+pub mod work;
 
+pub use parts::{ListMatching, PART, parts_done, run_lists};
 pub use quality::{Labels, MatchQuality, Shares};
 pub use ranking::{RankingOptions, RetrievalReport, evaluate_ranking};
 pub use stages::Stage;
+pub use work::{WorkFolder, WorkState, fingerprint, tidy_up};
 
 use stages::{Candidate, Sides};
 

@@ -478,3 +478,83 @@ fn the_weight_of_the_retriever_decides_between_it_and_the_ranker() {
     assert_eq!(retriever_alone.accuracy_at_1, right.first_stage_accuracy_at_1);
     assert!([-1.0, f32::NAN].iter().all(|w| linked(&Overlap, Split::Test, *w).unwrap_err().is_user_error()));
 }
+
+/// What `run_lists` gives for the same as [`run_match`], in parts of three left records.
+fn in_parts(
+    ranker: &dyn Ranker,
+    [left, right]: [&Table; 2],
+    labels: Option<&Labels>,
+    options: &MatchOptions,
+    parts: &std::path::Path,
+) -> Result<(MatchReport, Vec<Match>)> {
+    let lists = tempfile::tempdir().unwrap();
+    let stored = |table, name| crate::data::store_records(table, lists.path(), name).unwrap();
+    let (retriever, stages, mut all) = (index(right), [Stage { ranker, keep: usize::MAX }], Vec::new());
+    let matching = ListMatching {
+        left: &stored(left, "left"),
+        right: &stored(right, "right"),
+        retriever: &retriever,
+        stages: &stages,
+        decide: &decide,
+        labels,
+        options,
+        parts,
+        part: 3,
+        progress: &|_, _| {},
+    };
+    let report = run_lists(&matching, &mut |found, l, r| {
+        assert_eq!((&found.left_id, &found.right_id), (&l.id, &r.id));
+        all.push(found.clone());
+        Ok(())
+    })?;
+    Ok((report, all))
+}
+
+#[test]
+fn lists_in_parts_match_as_they_do_at_once_and_after_any_kill() {
+    let words = ["red", "lamp", "blue", "tv", "40", "60", "sony", "chair"];
+    let text = |i: usize| format!("{} {} {}", words[i % 8], words[i * 5 % 7], words[i * 3 % 5]);
+    let texts: Vec<String> = (0..31).map(text).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let (left, right) = (table("l", &texts[..20]), table("r", &texts[4..]));
+    let pair = |l: u32, r: u32, grade: f32| crate::Pair { left: l, right: r, grade: Some(grade), split: None };
+    let labels = Labels::of(&[pair(4, 0, 1.0), pair(5, 1, 1.0), pair(6, 1, 0.0)], None).unwrap();
+    let plain = MatchOptions { top_k: 4, ..MatchOptions::default() };
+    for options in [
+        plain.clone(),
+        MatchOptions { all: true, ..plain.clone() },
+        MatchOptions { one_to_one: true, ..plain.clone() },
+        MatchOptions { one_to_one: true, all: true, retriever_weight: 0.5, both_orders: true, ..plain.clone() },
+    ] {
+        let stages = [Stage { ranker: &OneSided, keep: usize::MAX }];
+        let mut expected = Vec::new();
+        let matching = Matching {
+            left: &left,
+            right: Some(&right),
+            retriever: &index(&right),
+            stages: &stages,
+            decide: &decide,
+            labels: Some(&labels),
+            options: &options,
+            progress: &|_, _| {},
+        };
+        let report = run_match(&matching, &mut |found, _, _| {
+            expected.push(found.clone());
+            Ok(())
+        });
+        let report = report.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let run = || in_parts(&OneSided, [&left, &right], Some(&labels), &options, dir.path()).unwrap();
+        assert_eq!(run(), (report.clone(), expected.clone()), "{options:?}");
+        assert_eq!(parts_done(dir.path(), 20, 3), (7, 7));
+        // a kill leaves some of the parts; one of them is cut short
+        let part = |number: usize| dir.path().join(format!("part-{number:07}"));
+        std::fs::remove_file(part(2)).unwrap();
+        std::fs::write(part(4), &std::fs::read(part(4)).unwrap()[..70]).unwrap();
+        assert_eq!(parts_done(dir.path(), 20, 3), (6, 7));
+        assert_eq!(run(), (report, expected), "{options:?}");
+        // what is there is not done again
+        let broken = Broken(f32::NAN, 9);
+        in_parts(&broken, [&left, &right], None, &options, dir.path()).unwrap();
+    }
+}

@@ -60,7 +60,7 @@ pub struct TokenizedSide {
     unknown: usize,
     /// Letters and digits of the whole text, in bytes.
     letters: usize,
-    /// Those of them that are in unknown tokens.
+    /// Those of them that are in unknown tokens or of a script that the vocabulary has not learnt.
     unread: usize,
     /// Fields: where each ends among the tokens that are kept.
     fields: Vec<u32>,
@@ -79,7 +79,8 @@ impl TokenizedSide {
     fn fields(&self) -> usize {
         if self.fields.is_empty() { 0 } else { (self.fields.len() + 1).min(255) }
     }
-    /// False for a text without a word, or one whose letters are mostly in unknown tokens (another script): nothing can be said of it.
+    /// False for a text without a word, or one whose letters are mostly in unknown tokens or of another script: nothing can be
+    /// said of it.
     pub fn is_readable(&self) -> bool {
         self.letters > 0 && 2 * self.unread <= self.letters
     }
@@ -150,7 +151,12 @@ impl TextEncoder {
         let rendered = render(&self.config, input);
         let spans = &rendered.spans;
         let own = spans.iter().any(|s| s.segment.is_some());
-        let mut prepared = TokenizedSide { letters: letters(&rendered.text), ..TokenizedSide::default() };
+        let unlearnt = |c: &char| self.files.unlearnt.has(*c);
+        let mut prepared = TokenizedSide {
+            letters: letters(rendered.text.chars()),
+            unread: letters(rendered.text.chars().filter(unlearnt)),
+            ..TokenizedSide::default()
+        };
         if self.config.overlap_segments {
             prepared.words = Words::new(&rendered.text, spans.iter().map(|s| (s.value, s.end, s.price)));
         }
@@ -163,7 +169,7 @@ impl TextEncoder {
                 tokens.get_ids().iter().zip(tokens.get_offsets()).filter(|(id, _)| Some(**id) == self.files.unknown);
             for (_, &(from, to)) in unknown {
                 prepared.unknown += 1;
-                prepared.unread += letters(chunk.get(from..to).unwrap_or_default());
+                prepared.unread += letters(chunk.get(from..to).unwrap_or_default().chars().filter(|c| !unlearnt(c)));
             }
             let room = self.config.max_tokens - prepared.ids.len();
             for (&id, &(from, to)) in tokens.get_ids().iter().zip(tokens.get_offsets()).take(room) {
@@ -287,8 +293,8 @@ fn truncate(tokens: &mut [usize], room: usize) {
 }
 
 /// Bytes of a text's letters and digits: a sign of a script of many signs says more than a letter.
-fn letters(text: &str) -> usize {
-    text.chars().filter(|c| c.is_alphanumeric()).map(char::len_utf8).sum()
+fn letters(text: impl Iterator<Item = char>) -> usize {
+    text.filter(|c| c.is_alphanumeric()).map(char::len_utf8).sum()
 }
 
 /// How many tokens of two texts fit into `room`.

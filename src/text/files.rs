@@ -12,6 +12,7 @@ use tokenizers::Tokenizer;
 
 use super::TextConfig;
 use super::python::{self, Reading, Settings};
+use super::scripts::Unlearnt;
 use crate::{Error, Result};
 
 /// Files that make up a tokenizer; those that exist are kept and written back byte for byte.
@@ -29,6 +30,8 @@ pub(super) struct Files {
     pub(super) template: Template,
     /// The token of what the vocabulary does not have.
     pub(super) unknown: Option<u32>,
+    /// Scripts that it has nothing but letters of.
+    pub(super) unlearnt: Unlearnt,
     /// How Python reads a plain folder's; none for a bundle.
     pub(super) reading: Option<Reading>,
 }
@@ -132,7 +135,8 @@ impl Files {
             }
         }
         let unknown = ["[UNK]", "<unk>"].iter().find_map(|token| tokenizer.token_to_id(token));
-        Ok(Files { tokenizer, files, path, template, unknown, reading })
+        let unlearnt = Unlearnt::of(tokenizer.get_vocab(false).keys().map(String::as_str));
+        Ok(Files { tokenizer, files, path, template, unknown, unlearnt, reading })
     }
 
     /// Ids are below this number.

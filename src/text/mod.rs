@@ -17,6 +17,7 @@ mod price;
 pub mod prune;
 mod python;
 pub mod render;
+mod scripts;
 mod units;
 mod word;
 

@@ -2,9 +2,9 @@
 
 use sverka::pipeline::MatchQuality;
 use sverka::text::{TextConfig, plain_text};
-use sverka::{Match, Record, Table};
+use sverka::{Match, Record};
 
-use super::{Lists, MatchOutput};
+use super::{MatchOutput, Size};
 use crate::output::{Output, counted, cut, grouped};
 
 /// A pair to show.
@@ -61,18 +61,17 @@ impl Summary {
     }
 
     /// The report for people.
-    pub(super) fn render(&self, answer: &MatchOutput, lists: &Lists, output: &Output) -> String {
+    pub(super) fn render(&self, answer: &MatchOutput, lists: &[Size], output: &Output) -> String {
         let r = &answer.report;
-        let name = |table: &Table| {
-            format!("{} ({})", table.path.display(), counted(table.records.len() as u64, "record", "records"))
-        };
-        let title = match &lists.right {
-            Some(right) => format!("{} against {}", name(&lists.left), name(right)),
-            None => format!("Duplicates within {}", name(&lists.left)),
+        let name =
+            |list: &Size| format!("{} ({})", list.path.display(), counted(list.records as u64, "record", "records"));
+        let title = match lists {
+            [left, right] => format!("{} against {}", name(left), name(right)),
+            lists => format!("Duplicates within {}", lists.iter().map(name).collect::<String>()),
         };
         let mut text = format!("{}\n", output.strong(title));
         let mut line = |name: &str, value: String| text += &format!("  {name:12} {value}\n");
-        let whose = if lists.right.is_some() { "left record" } else { "record" };
+        let whose = if lists.len() == 2 { "left record" } else { "record" };
         line("looked at", format!("{} ({:.1} for each {whose})", counted(r.pairs, "pair", "pairs"), r.candidates.mean));
         let [certain, likely, doubtful] = answer.by_confidence.map(grouped);
         line("found", output.green(counted(r.accepted, "match", "matches")));
