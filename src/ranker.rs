@@ -107,6 +107,51 @@ impl Vectors {
     }
 }
 
+/// Several vectors for each of some texts, one text after the other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MultiVectors {
+    /// Width of a vector.
+    pub dim: usize,
+    /// Their values, `[vectors, dim]`.
+    pub values: Vec<f32>,
+    /// Where each text's vectors start, and the end: `[n + 1]`.
+    pub ends: Vec<usize>,
+}
+
+impl MultiVectors {
+    /// Of no text.
+    pub fn new(dim: usize) -> Self {
+        MultiVectors { dim, values: Vec::new(), ends: vec![0] }
+    }
+    /// How many texts there are, `n`.
+    pub fn len(&self) -> usize {
+        self.ends.len() - 1
+    }
+    /// True without a text.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Adds a text of these values, `[vectors, dim]`.
+    pub fn push(&mut self, values: &[f32]) {
+        self.values.extend_from_slice(values);
+        self.ends.push(self.values.len() / self.dim.max(1));
+    }
+    /// One text's values, `[vectors, dim]`.
+    pub fn text(&self, at: usize) -> &[f32] {
+        &self.values[self.ends[at] * self.dim..self.ends[at + 1] * self.dim]
+    }
+}
+
+/// A ranker that has several vectors for each text, a document's before any query is known: late interaction.
+pub trait LateEncoder: Ranker {
+    /// Width of a vector.
+    fn dim(&self) -> usize;
+    /// Vectors of queries.
+    fn encode_queries(&self, queries: &[Input]) -> Result<MultiVectors>;
+    /// Vectors of documents.
+    fn encode_documents(&self, documents: &[Input]) -> Result<MultiVectors>;
+}
+
 /// A ranker whose documents can be encoded once, before any query is known.
 pub trait DualEncoder: Ranker {
     /// Vectors of queries.

@@ -34,7 +34,7 @@ fn bundle(dir: &Path, architecture: Architecture) -> Bundle {
         bundle::grow_segments(&mut config, &mut weights, 3, Reads::Triple).unwrap();
     }
     for module in model.modules() {
-        if let Module::Affine { name, .. } = module
+        if let Module::Affine { name, .. } | Module::Projection { name, .. } = module
             && !weights.0.contains_key(&format!("{name}.weight"))
         {
             for (name, shape) in net::arrays(&[module], &config, &weights) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{Model, cedr, cross_encoder, drmm, dssm, duo, knrm};
+use crate::models::{Model, cedr, colbert, cross_encoder, drmm, dssm, duo, knrm};
 use crate::{Error, Result};
 
 /// A model's kind and its own settings, as `sverka.json` and a recipe's `[model]` say it.
@@ -22,11 +22,13 @@ pub enum Architecture {
     Drmm(drmm::Config),
     /// Kernels or histograms over an encoder's states, joined by its first token.
     Cedr(cedr::Config),
+    /// Two towers that meet token by token.
+    Colbert(colbert::Config),
 }
 
 impl Architecture {
     /// All names.
-    pub const NAMES: [&str; 6] = ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr"];
+    pub const NAMES: [&str; 7] = ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr", "colbert"];
 
     /// The model of this kind.
     pub fn model(&self) -> Box<dyn Model> {
@@ -37,6 +39,7 @@ impl Architecture {
             Architecture::Knrm(config) => Box::new(knrm::Knrm(*config)),
             Architecture::Drmm(config) => Box::new(drmm::Drmm(*config)),
             Architecture::Cedr(config) => Box::new(cedr::Cedr(*config)),
+            Architecture::Colbert(config) => Box::new(colbert::Colbert(config.clone())),
         }
     }
 
@@ -48,11 +51,20 @@ impl Architecture {
         }
     }
 
+    /// Settings of late interaction.
+    pub(super) fn late_interaction(&self) -> Option<&colbert::Config> {
+        match self {
+            Architecture::Colbert(config) => Some(config),
+            _ => None,
+        }
+    }
+
     /// What Python's libraries can't load of this kind: setting, value, what is missing.
     pub(super) fn lacking_in_python(&self) -> Option<(&'static str, String, &'static str)> {
         match self {
             Architecture::CrossEncoder => None,
             Architecture::Dssm(config) if config.shared => None,
+            Architecture::Colbert(_) => None,
             Architecture::Dssm(_) => {
                 Some(("model.shared", "false".into(), "sentence-transformers loads one encoder, not two"))
             }
@@ -118,7 +130,7 @@ mod tests {
             assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
         };
         let known = Architecture::NAMES.join(", ");
-        refused("colbert", "", &format!("model.architecture = colbert: is not known; this Sverka knows {known}"));
+        refused("colbart", "", &format!("model.architecture = colbart: is not known; this Sverka knows {known}"));
         refused("dssm", "poling = 'cls'", "poling");
         refused("dssm", "pooling = 'max'", "max");
         refused("duo", "pooling = 'cls'", "duo has no settings of its own");

@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 
 use super::arrays::{WEIGHTS, read_arrays, weight_files, weights_path};
 use super::labels::{self, Refusal};
+use super::late_interaction::{self, Found};
 use super::manifest::{self, Manifest};
 use super::{Architecture, checksums, family};
 use crate::models::bert::{Config, LAYER, PREFIX};
@@ -60,6 +61,8 @@ pub struct Checkpoint {
     pub config: Config,
     /// All arrays, under the names of `BertForSequenceClassification`.
     pub weights: Weights,
+    /// What a plain folder says of late interaction.
+    pub(super) late: Option<Found>,
     /// Why the classifier does not score as it is.
     refusal: Refusal,
 }
@@ -81,6 +84,7 @@ impl Checkpoint {
     /// named.
     pub fn read(dir: &Path) -> Result<Self> {
         let manifest = Manifest::read(dir)?;
+        let whole = dir;
         let dir = &crate::text::folder_of_network(dir);
         let (value, mut config) = read_config(&dir.join(CONFIG))?;
         match &manifest {
@@ -92,18 +96,24 @@ impl Checkpoint {
         }
         let mut weights = read_arrays(dir, config.family)?;
         family::read_tables(&mut config, &mut weights, &dir.join(CONFIG))?;
+        let has_layer = weights.0.contains_key(&late_interaction::weight_name());
+        let late = match manifest.is_none() || !has_layer {
+            true => late_interaction::read(whole, &value, &mut weights)?,
+            false => None,
+        };
         let mut refusal = labels::order(&value, &mut weights);
-        if manifest.is_none() && refusal.is_none() {
+        if manifest.is_none() && refusal.is_none() && late.is_none() {
             refusal = labels::cross_encoder(dir, &value)?;
         }
-        let checkpoint = Checkpoint { dir: dir.into(), manifest, config, weights, refusal };
+        let checkpoint = Checkpoint { dir: dir.into(), manifest, config, weights, late, refusal };
         checkpoint.check_layers()?;
         Ok(checkpoint)
     }
 
-    /// The architecture that its manifest names; a plain directory is a cross-encoder's.
+    /// The architecture that its manifest names; a plain directory is a ColBERT's if it says so, else a cross-encoder's.
     pub fn architecture(&self) -> Architecture {
-        self.manifest.as_ref().map(|m| m.architecture.clone()).unwrap_or_default()
+        let plain = || self.late.as_ref().map(|late| Architecture::Colbert(late.config.clone()));
+        self.manifest.as_ref().map(|m| m.architecture.clone()).or_else(plain).unwrap_or_default()
     }
 
     /// Leaves the arrays of a model alone, and says what was left out (one line each).
@@ -162,7 +172,7 @@ impl Checkpoint {
         let may_be_absent = match module {
             Module::Encoder { copy_of, .. } => copy_of.is_some(),
             Module::Words { .. } => false,
-            Module::Pooler | Module::Affine { .. } | Module::Values { .. } => true,
+            Module::Pooler | Module::Affine { .. } | Module::Projection { .. } | Module::Values { .. } => true,
         };
         if purpose == Purpose::Start && may_be_absent && !is_there {
             return Ok(());
@@ -190,12 +200,16 @@ impl Checkpoint {
     fn drop_heads(&mut self, modules: &[Module]) -> Vec<String> {
         let mut notes = Vec::new();
         for module in modules {
-            let Module::Affine { name, outputs, .. } = module else { continue };
+            let (name, outputs) = match module {
+                Module::Affine { name, outputs, .. } => (name, *outputs),
+                Module::Projection { name, outputs } => (name, std::slice::from_ref(outputs)),
+                _ => continue,
+            };
             let rows = self.weights.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
             if let Some(rows) = rows.filter(|rows| !outputs.contains(rows)) {
                 self.weights.0.retain(|array, _| !array.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
                 notes.push(format!(
-                    "{}: {name} has {rows} labels and is not used: training draws a new one",
+                    "{}: {name} has {rows} outputs and is not used: training draws a new one",
                     self.dir.display()
                 ));
             }

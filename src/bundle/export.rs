@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::arrays::WEIGHTS;
 use super::manifest::Manifest;
-use super::{Architecture, Checkpoint, Purpose, as_in_python, directory, family, folder};
+use super::{Architecture, Checkpoint, Purpose, as_in_python, directory, family, folder, late_interaction};
 use crate::models::bert::Config;
 use crate::models::dssm::{Pooling, Similarity};
+use crate::nn::Weights;
 use crate::nn::weights::{Storage, write_safetensors};
 use crate::text::{TextConfig, TextEncoder};
 use crate::{Error, Result};
@@ -39,10 +40,15 @@ pub fn export(bundle: &Path, dir: &Path, options: Export) -> Result<Vec<String>>
     let has_head = checkpoint.weights.0.contains_key("classifier.weight");
     let (purpose, plain) = (Purpose::Start, checkpoint.manifest.is_none());
     checkpoint.select(&*architecture.model(), purpose)?;
-    let Checkpoint { manifest, config, weights, .. } = checkpoint;
+    let document_length = checkpoint.late.as_ref().and_then(|late| late.document_length);
+    let Checkpoint { manifest, config, mut weights, .. } = checkpoint;
     let rendering = match &manifest {
         Some(manifest) => manifest.rendering.clone(),
-        None => as_in_python(bundle, &config)?,
+        None => {
+            let own = as_in_python(bundle, &config)?;
+            let max_tokens = document_length.unwrap_or(own.max_tokens).min(config.max_position_embeddings);
+            TextConfig { max_tokens, ..own }
+        }
     };
     let mut lacking = lacking(&architecture, &rendering);
     if !config.family.has_segments() && family::is_segmented(&weights) && !rendering.one_segment {
@@ -55,7 +61,11 @@ pub fn export(bundle: &Path, dir: &Path, options: Export) -> Result<Vec<String>>
     }
     let lacking: Vec<String> =
         lacking.into_iter().map(|(name, value, what)| format!("{name} = {value}: {what}")).collect();
-    let tokenizer = TextEncoder::open(bundle, rendering.clone())?;
+    let mut tokenizer = TextEncoder::open(bundle, rendering.clone())?;
+    let linear = weights.0.remove_entry(&late_interaction::weight_name());
+    if let Some(towers) = architecture.model().towers() {
+        tokenizer = tokenizer.with_towers(&towers)?;
+    }
     folder::write(dir, options.force, |out| {
         let put = |name: &str, text: String| {
             let path = out.join(name);
@@ -69,6 +79,10 @@ pub fn export(bundle: &Path, dir: &Path, options: Export) -> Result<Vec<String>>
         put(directory::CONFIG, format!("{value:#}\n"))?;
         if let Some((pooling, similarity)) = architecture.towers() {
             towers(out, &config, &rendering, pooling, similarity)?;
+        }
+        if let (Some(settings), Some(linear)) = (architecture.late_interaction(), linear) {
+            let linear = Weights([linear].into());
+            late_interaction::write(out, settings, tokenizer.tower_markers(), rendering.max_tokens, linear)?;
         }
         put("README.md", card(manifest.as_ref(), &rendering, &lacking))?;
         write_safetensors(&out.join(WEIGHTS), &family::as_written(&config, &weights), Storage::F32)?;

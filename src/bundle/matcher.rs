@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::models::{Model, Net, Reads, Scorer, TokenizedList};
-use crate::ranker::{DualEncoder, List, Score, Vectors};
+use crate::models::{Model, Module, Net, Scorer, TokenizedList};
+use crate::ranker::{DualEncoder, LateEncoder, List, MultiVectors, Score, Vectors};
 use crate::text::{TextEncoder, TokenizedSide};
 use crate::{Error, Input, Ranker, Result};
 
@@ -59,10 +59,7 @@ impl Matcher<'_> {
 
     /// A score and whether its texts were cut or hold nothing to go by.
     fn note(&self, value: f32, query: &TokenizedSide, candidate: &TokenizedSide) -> Score {
-        let fits = match self.network.model.reads() {
-            Reads::Towers => self.text.fits(&[query]) && self.text.fits(&[candidate]),
-            Reads::Pair | Reads::Triple => self.text.fits(&[query, candidate]),
-        };
+        let fits = self.network.model.fits(self.text, query, candidate);
         Score { value, truncated: !fits, readable: query.is_readable() && candidate.is_readable() }
     }
 
@@ -71,6 +68,15 @@ impl Matcher<'_> {
         let sides: Vec<&TokenizedSide> = sides.iter().collect();
         let none = || Error::Internal { op: "encode", what: "query and document meet in this encoder".into() };
         self.network.model.vectors(&self.scorer(), &sides, document).ok_or_else(none)?
+    }
+}
+
+impl Matcher<'_> {
+    fn multi_vectors(&self, inputs: &[Input], document: bool) -> Result<MultiVectors> {
+        let sides = inputs.par_iter().map(|input| self.text.prepare(*input)).collect::<Result<Vec<_>>>()?;
+        let sides: Vec<&TokenizedSide> = sides.iter().collect();
+        let none = || Error::Internal { op: "encode", what: "this model has one vector a text, or none".into() };
+        self.network.model.multi_vectors(&self.scorer(), &sides, document).ok_or_else(none)?
     }
 }
 
@@ -101,5 +107,21 @@ impl DualEncoder for Matcher<'_> {
     }
     fn encode_documents(&self, documents: &[Input]) -> Result<Vectors> {
         self.vectors(documents, true)
+    }
+}
+
+impl LateEncoder for Matcher<'_> {
+    fn dim(&self) -> usize {
+        let projection = self.network.model.modules().into_iter().find_map(|module| match module {
+            Module::Projection { outputs, .. } => Some(outputs),
+            _ => None,
+        });
+        projection.unwrap_or(self.network.net.config().hidden_size)
+    }
+    fn encode_queries(&self, queries: &[Input]) -> Result<MultiVectors> {
+        self.multi_vectors(queries, false)
+    }
+    fn encode_documents(&self, documents: &[Input]) -> Result<MultiVectors> {
+        self.multi_vectors(documents, true)
     }
 }

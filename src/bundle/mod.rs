@@ -18,6 +18,7 @@ mod export;
 mod family;
 mod folder;
 mod labels;
+mod late_interaction;
 mod manifest;
 mod matcher;
 mod recalibrate;
@@ -39,7 +40,7 @@ use crate::models::bert::Config;
 use crate::models::{Net, Reads};
 use crate::nn::weights::write_safetensors;
 use crate::nn::{Device, Dtype, Weights};
-use crate::ranker::{DualEncoder, List, Score};
+use crate::ranker::{DualEncoder, LateEncoder, List, Score};
 use crate::text::prune::Pruned;
 use crate::text::{TextConfig, TextEncoder};
 use crate::{Error, Input, Ranker, Result};
@@ -77,6 +78,7 @@ impl Bundle {
         let checkpoint = Checkpoint::read(dir)?;
         let (architecture, purpose) = match &checkpoint.manifest {
             Some(manifest) => (manifest.architecture.clone(), Purpose::Score),
+            None if checkpoint.late.is_some() => (checkpoint.architecture(), Purpose::Score),
             // heads of pre-training and a pooler are no part of it
             None => (Architecture::Dssm(sentence::towers(dir)?), Purpose::Start),
         };
@@ -98,11 +100,14 @@ impl Bundle {
     ) -> Result<Self> {
         let model = architecture.model();
         checkpoint.select(&*model, purpose)?;
+        let document_length = checkpoint.late.as_ref().and_then(|late| late.document_length);
         let Checkpoint { manifest: found, config, weights, .. } = checkpoint;
         let plain = found.is_none();
         let mut manifest = found.unwrap_or_default();
         if plain {
             manifest.rendering = as_in_python(dir, &config)?;
+            manifest.rendering.max_tokens =
+                document_length.unwrap_or(manifest.rendering.max_tokens).min(config.max_position_embeddings);
             manifest.architecture = architecture;
         }
         let text = open_tokenizer(dir, &config, &manifest)?;
@@ -121,7 +126,12 @@ impl Bundle {
     /// Its scores as a ranker whose documents are encoded before any query is known; `None` where query and document meet in the
     /// encoder.
     pub fn dual_encoder(&self) -> Option<impl DualEncoder> {
-        (self.network.model.reads() == Reads::Towers).then(|| self.matcher())
+        let is_dual = self.network.model.reads() == Reads::Towers && self.network.model.towers().is_none();
+        is_dual.then(|| self.matcher())
+    }
+    /// Its scores as a ranker that has several vectors a text; `None` where it has one, or query and document meet in the encoder.
+    pub fn late_encoder(&self) -> Option<impl LateEncoder> {
+        (self.network.model.reads() == Reads::Towers && self.network.model.towers().is_some()).then(|| self.matcher())
     }
     /// A score as the probability of a match, and whether the pair is accepted: not without something to go by in both texts.
     pub fn decide(&self, score: &Score) -> (f32, bool) {
@@ -230,7 +240,15 @@ fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<Te
         let remedy = format!("train it with model.segments = {needed} in the recipe, or text.one_segment = true");
         return Err(Error::model(&dir.join(directory::CONFIG), "type_vocab_size", what, remedy));
     }
-    let tokenizer = TextEncoder::open(dir, rendering.clone())?;
+    let mut tokenizer = TextEncoder::open(dir, rendering.clone())?;
+    if let Some(towers) = manifest.architecture.model().towers() {
+        if towers.query_length > config.max_position_embeddings {
+            let what =
+                format!("is {}, and the model has {} positions", towers.query_length, config.max_position_embeddings);
+            return Err(wrong(manifest::NAME, "query_length", what));
+        }
+        tokenizer = tokenizer.with_towers(&towers)?;
+    }
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("is {}, and the tokenizer has {} tokens", config.vocab_size, tokenizer.vocab_size());
         return Err(wrong(directory::CONFIG, "vocab_size", what));

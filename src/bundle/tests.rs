@@ -261,7 +261,7 @@ fn a_manifest_that_can_not_be_used_is_named() {
     let cases: [(&str, Value, &str); 7] = [
         ("version", json!(VERSION + 1), "version: the bundle's version is 3"),
         ("version", json!("one"), "version"),
-        ("architecture", json!("colbert"), "architecture: is colbert, this Sverka knows cross_encoder, dssm, duo"),
+        ("architecture", json!("colbart"), "architecture: is colbart, this Sverka knows cross_encoder, dssm, duo"),
         ("architecture", json!({"dssm": {"poling": "cls"}}), "poling"),
         ("rendering", json!({"max_tokens": 64, "colour": 1}), "colour"),
         ("storage", json!("int4"), "int4"),

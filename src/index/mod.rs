@@ -5,6 +5,7 @@
 pub mod analyse;
 mod array;
 pub mod bm25;
+pub mod colbert;
 mod documents;
 pub mod engine;
 pub mod fusion;
@@ -19,6 +20,7 @@ mod writer;
 
 pub use analyse::Analysis;
 pub use bm25::{Bm25, Bm25Settings};
+pub use colbert::{ColbertIndex, ColbertSettings, write_colbert};
 pub use engine::Engine;
 pub use manifest::{FileEntry, Generation, IndexManifest, Method, ModelTie, Settings, Stored};
 pub use store::{Index, ModelOptions};

@@ -1,8 +1,9 @@
 //! Softmax over the documents of a batch: each query's match against the matches of the other queries and against hard negatives
 //! (Henderson et al., arXiv 1705.00652; sentence-transformers calls it MultipleNegativesRankingLoss).
 
-use candle_core::{D, Device, Tensor};
+use candle_core::Tensor;
 
+use super::score_softmax;
 use crate::{Error, Result};
 
 /// The weighted sum over queries `i` of `-log softmax_j(scale q_i . d_j)[i]`: a scalar tensor with its graph.
@@ -25,21 +26,12 @@ pub fn in_batch_softmax(
         let got = format!("[{b}, {h}], [{n}, {width}], {} left out, {} weights", left_out.len(), weights.len());
         return Err(Error::Shape { op: "in_batch_softmax", expected: "[b, h], [n, h], b * n, b".into(), got });
     }
-    let device: &Device = queries.device();
-    let mask: Vec<f32> = left_out.iter().map(|&out| if out { f32::MIN / 2.0 } else { 0.0 }).collect();
-    let scores =
-        (queries.matmul(&documents.t()?)?.affine(f64::from(scale), 0.0)? + Tensor::from_vec(mask, (b, n), device)?)?;
-    // the largest score cancels out and needs no gradient
-    let scores = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?;
-    let total = scores.exp()?.sum(D::Minus1)?.log()?;
-    let own: Vec<f32> = (0..b * n).map(|at| f32::from(u8::from(at / n == at % n))).collect();
-    let own = (&scores * Tensor::from_vec(own, (b, n), device)?)?.sum(D::Minus1)?;
-    Ok(((total - own)? * Tensor::from_slice(weights, b, device)?)?.sum_all()?)
+    score_softmax(&queries.matmul(&documents.t()?)?, left_out, scale, weights)
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Var;
+    use candle_core::{Device, Var};
 
     use super::*;
 

@@ -9,6 +9,7 @@ pub mod list_mle;
 pub mod list_softmax;
 pub mod pairwise_hinge;
 pub mod ranknet;
+pub mod score_softmax;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ pub use list_mle::list_mle;
 pub use list_softmax::list_softmax;
 pub use pairwise_hinge::pairwise_hinge;
 pub use ranknet::ranknet;
+pub use score_softmax::score_softmax;
 
 use crate::{Error, Result};
 

@@ -6,6 +6,7 @@
 //! | `duo` | at layer 0, two documents at a time | no | the whole list |
 //! | `cedr` | at layer 0, and in a matrix of similar tokens after every layer | no | the pair |
 //! | `knrm`, `drmm` | in a matrix of similar tokens, over static vectors or an encoder's | no | the pair |
+//! | `colbert` | after the last layer, token by token | yes | the pair |
 //! | `dssm` | after the last layer | yes | the pair |
 //!
 //! A model file says what the model is made of ([`Model::modules`]), how its texts become sequences ([`Model::reads`]), and has one
@@ -13,6 +14,7 @@
 //! the encoder's arrays) is below it, in [`net`], [`bert`] and [`interaction`].
 pub mod bert;
 pub mod cedr;
+pub mod colbert;
 pub mod cross_encoder;
 pub mod drmm;
 pub mod dssm;
@@ -27,8 +29,8 @@ use rayon::prelude::*;
 pub use net::{Inputs, Mode, Module, Net, Pass};
 
 use crate::losses::{Loss, ScoredLists};
-use crate::ranker::Vectors;
-use crate::text::{Batch, Encoding, TextEncoder, TokenizedSide};
+use crate::ranker::{MultiVectors, Vectors};
+use crate::text::{Batch, Encoding, TextEncoder, TokenizedSide, TowerConfig};
 use crate::{Error, Result};
 
 /// How a model's texts become sequences, and so what an example of its training is made of.
@@ -138,6 +140,21 @@ pub trait Model: Send + Sync {
     fn vectors(&self, _scorer: &Scorer, _texts: &[&TokenizedSide], _document: bool) -> Option<Result<Vectors>> {
         None
     }
+    /// Vectors of texts, several a text, if query and document meet token by token after the encoder.
+    fn multi_vectors(&self, _: &Scorer, _texts: &[&TokenizedSide], _document: bool) -> Option<Result<MultiVectors>> {
+        None
+    }
+    /// How its texts are framed, if it reads them apart in a way of its own.
+    fn towers(&self) -> Option<TowerConfig> {
+        None
+    }
+    /// Whether it reads two texts to their ends.
+    fn fits(&self, text: &TextEncoder, query: &TokenizedSide, document: &TokenizedSide) -> bool {
+        match self.reads() {
+            Reads::Towers => text.fits(&[query]) && text.fits(&[document]),
+            Reads::Pair | Reads::Triple => text.fits(&[query, document]),
+        }
+    }
 }
 
 impl Reads {
@@ -181,29 +198,35 @@ impl Scorer<'_> {
         width: usize,
         forward: impl Fn(&Pass, &Batch) -> Result<Tensor>,
     ) -> Result<Vec<f32>> {
-        let pass = self.net.pass(Mode::Infer);
         let mut out = Vec::with_capacity(sequences.len() * width);
-        let mut batch = Batch::default();
-        let mut flush = |batch: &mut Batch| -> Result<()> {
-            let batch = std::mem::take(batch);
-            let rows = forward(&pass, &batch)?.flatten_all()?.to_vec1::<f32>()?;
+        self.batches(sequences, |pass, batch| {
+            let rows = forward(pass, batch)?.flatten_all()?.to_vec1::<f32>()?;
             if rows.len() != batch.len() * width {
                 let (expected, got) = (format!("{} of {width} values", batch.len()), rows.len().to_string());
                 return Err(Error::Shape { op: "forward", expected, got });
             }
             out.extend(rows);
             Ok(())
-        };
+        })?;
+        Ok(out)
+    }
+    /// Sequences in batches of a bounded number of tokens, in order.
+    ///
+    /// # Errors
+    /// What `each` refuses.
+    pub fn batches(&self, sequences: &[Encoding], mut each: impl FnMut(&Pass, &Batch) -> Result<()>) -> Result<()> {
+        let pass = self.net.pass(Mode::Infer);
+        let mut batch = Batch::default();
         for sequence in sequences {
             if !batch.is_empty() && batch.tokens() + sequence.ids.len() > TOKENS {
-                flush(&mut batch)?;
+                each(&pass, &std::mem::take(&mut batch))?;
             }
             batch.push(sequence);
         }
         if !batch.is_empty() {
-            flush(&mut batch)?;
+            each(&pass, &batch)?;
         }
-        Ok(out)
+        Ok(())
     }
     /// One score per candidate by a model that reads pairs; `forward` gives `[b]`.
     ///

@@ -47,6 +47,13 @@ pub enum Module {
         /// The number of inputs.
         inputs: Inputs,
     },
+    /// A linear layer without bias over a state: `{name}.weight [outputs, h]`.
+    Projection {
+        /// Its name.
+        name: &'static str,
+        /// The number of outputs.
+        outputs: usize,
+    },
     /// Trained values `[n]`.
     Values {
         /// Their name.
@@ -109,6 +116,9 @@ impl Module {
             }
             Module::Pooler => affine(bert::POOLER, config.hidden_size, config.hidden_size),
             Module::Values { name, init } => vec![(name.to_string(), vec![init.len()])],
+            Module::Projection { name, outputs } => {
+                vec![(format!("{name}.weight"), vec![*outputs, config.hidden_size])]
+            }
             Module::Affine { name, outputs, inputs } => {
                 let there = found.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
                 let outputs = there.filter(|n| outputs.contains(n)).unwrap_or(outputs[0]);
@@ -219,6 +229,12 @@ impl Packed {
             }
             Module::Affine { name, .. } => {
                 self.affines.insert(name, Arc::new(linear(name, from)?));
+            }
+            Module::Projection { name, outputs } => {
+                let mut linear = Linear::default();
+                let weight = from.matrix(&format!("{name}.weight"))?;
+                linear.pack(Dtype::F32, &[weight], &[&vec![0.0; *outputs]]);
+                self.affines.insert(name, Arc::new(linear));
             }
             Module::Pooler => {
                 self.affines.insert(bert::POOLER, Arc::new(linear(bert::POOLER, from)?));
@@ -422,6 +438,15 @@ impl Pass<'_> {
     pub fn affine(&self, name: &'static str, x: &Tensor) -> Result<Tensor> {
         self.linear(Module::Affine { name, outputs: &[], inputs: Inputs::STATE }, name, x)
     }
+    /// Rows `[n, h]` through a linear layer without bias, `[n, outputs]`.
+    pub fn projected(&self, name: &'static str, x: &Tensor) -> Result<Tensor> {
+        if let (Mode::Train { .. }, Some(trained)) = (self.mode, &self.net.trained) {
+            return Ok(x.matmul(&trained.parameters.var(&format!("{name}.weight"))?.t()?)?);
+        }
+        let weight = self.net.trained.as_ref().and_then(|t| t.parameters.get(&format!("{name}.weight")).ok());
+        let outputs = weight.map_or(0, |weight| weight.value.len() / self.hidden().max(1));
+        self.packed_rows(&Module::Projection { name, outputs }, name, x)
+    }
     /// A pass of the same kind with other dropout, for a second run through an encoder in one step.
     pub fn again(&self, run: u64) -> Self {
         let mode = match self.mode {
@@ -435,7 +460,11 @@ impl Pass<'_> {
             let var = |kind: &str| trained.parameters.var(&format!("{name}.{kind}"));
             return Ok(x.matmul(&var("weight")?.t()?)?.broadcast_add(&var("bias")?)?);
         }
-        let linear = self.net.packed(&module, |p| p.affines.get(name).cloned())?;
+        self.packed_rows(&module, name, x)
+    }
+    /// Rows through a packed linear layer.
+    fn packed_rows(&self, module: &Module, name: &'static str, x: &Tensor) -> Result<Tensor> {
+        let linear = self.net.packed(module, |p| p.affines.get(name).cloned())?;
         let x = x.flatten_all()?.to_vec1::<f32>()?;
         let rows = x.len() / linear.k;
         Ok(Tensor::from_vec(linear.rows(&x), (rows, linear.n), &Cpu::Cpu)?)

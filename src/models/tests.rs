@@ -278,10 +278,15 @@ pub(super) fn pair_examples() -> Vec<Example> {
 
 /// Checks a model's gradient, over all of its arrays, against finite differences along itself.
 pub(super) fn assert_gradient(model: &dyn Model, examples: &[&Example]) {
+    assert_gradient_of(model, examples, Loss::Bce);
+}
+
+/// [`assert_gradient`] of a loss.
+pub(super) fn assert_gradient_of(model: &dyn Model, examples: &[&Example], loss: Loss) {
     let config = config(0.2);
     let mut net = Net::training(config.clone(), &model.modules(), weights(&config), Dtype::F32, 5).unwrap();
     let weights = vec![1.0 / examples.len() as f32; examples.len()];
-    let settings = LossSettings { weights: &weights, label_smoothing: 0.0, loss: Loss::Bce };
+    let settings = LossSettings { weights: &weights, label_smoothing: 0.0, loss };
     let loss = |net: &Net| model.loss(&net.pass(Mode::Train { seed: 9 }), examples, &settings).unwrap();
     net.parameters().accumulate_grads(&loss(&net).backward().unwrap()).unwrap();
     let list = net.parameters().list.iter();

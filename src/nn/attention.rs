@@ -90,7 +90,7 @@ impl Attention<'_> {
         stride
     }
 
-    /// Packed words of `qkv [t, 3h]` of one sequence to `out [queries, h]`, the first `queries` tokens asking; a `spin` pool shares the heads, whose
+    /// Packed words of `qkv` of one sequence to `out [queries, h]`: the first `queries` tokens ask, and the first `t` are asked; a `spin` pool shares the heads, whose
     /// results are in `apart` before they are put next to each other.
     pub fn forward(
         &self,
@@ -156,7 +156,7 @@ impl Attention<'_> {
         }
     }
 
-    /// Gradients of `qkv` (packed words) into `d_qkv [t, 3h]` (overwritten) from `d_out [queries, h]`; that of the table of a bias is
+    /// Gradients of `qkv` (packed words) into `d_qkv` (rows of `3h`, added to) from `d_out [queries, h]`; that of the table of a bias is
     /// added to `d_bias`.
     pub fn backward(
         &self,
@@ -183,7 +183,6 @@ impl Attention<'_> {
     ) {
         let (h, d, dtype) = (self.hidden, self.dim(), self.dtype);
         let wide = kernels::packed_len(dtype, d);
-        d_qkv[..t * 3 * h].fill(0.0);
         for head in 0..self.heads {
             for start in (0..queries).step_by(BLOCK) {
                 let rows = start..(start + BLOCK).min(queries);

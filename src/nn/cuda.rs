@@ -134,6 +134,10 @@ impl<T: Real> Model<T> {
 
     fn run(&self, request: &Request) -> Result<States> {
         if let Start::Tokens(batch) = request.start {
+            if !batch.keys.is_empty() {
+                let what = "tokens that are not looked at are computed on a CPU only: leave --device out, or train with attend_to_expansion = true";
+                return Err(Error::setting("--device", "cuda", what));
+            }
             check(batch, [0, 1, 2].map(|table| self.tables[table].len() / self.shape.hidden))?;
         }
         let (h, offsets) = (self.shape.hidden, request.start.offsets());

@@ -55,6 +55,18 @@ pub fn check(batch: &Batch, rows: [usize; 3]) -> Result<()> {
     if let Some(&position) = batch.positions.iter().find(|&&p| p as usize >= rows[2]) {
         return refuse("position", position, rows[2]);
     }
+    let lengths = || batch.offsets.windows(2).map(|w| w[1].saturating_sub(w[0]));
+    let fits = |(keys, length): (&u32, u32)| (1..=length).contains(keys);
+    if !batch.keys.is_empty()
+        && !(batch.keys.len() + 1 == batch.offsets.len() && batch.keys.iter().zip(lengths()).all(fits))
+    {
+        let got = format!("{} numbers, or one past its sequence", batch.keys.len());
+        return Err(Error::Shape {
+            op: "batch",
+            expected: "a number of tokens to look at for each sequence, or none".into(),
+            got,
+        });
+    }
     for w in batch.offsets.windows(2) {
         if w[0] >= w[1] {
             return Err(Error::setting("batch", 0, "a sequence without a token"));

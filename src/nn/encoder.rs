@@ -62,6 +62,13 @@ pub struct States {
 }
 
 impl<'a> Start<'a> {
+    /// How many tokens of each sequence are looked at; empty: all.
+    pub fn keys(&self) -> &'a [u32] {
+        match self {
+            Start::Tokens(batch) => &batch.keys,
+            Start::States { .. } => &[],
+        }
+    }
     /// Where each sequence starts, and the end.
     pub fn offsets(&self) -> &'a [u32] {
         match self {

@@ -79,7 +79,7 @@ impl CpuEncoder {
         let first_only = request.rows == Rows::First && !request.keep.contains(&end) && start < end;
         let job = Job { start: request.start, layers: (start, end), first_only, keep: request.keep };
         let threads = rayon::current_num_threads();
-        let plan = Plan::balanced(offsets, threads);
+        let plan = Plan::balanced(offsets, threads).with_keys(request.start.keys());
         let groups: Vec<Group> = plan.groups().collect();
         let mut out = vec![0f32; if first_only { b } else { t } * h];
         // Few rows cost a product nearly as much as many: the first tokens' rows of all groups go through the last layer together.

@@ -34,7 +34,7 @@ impl Graph {
     /// States after the embedding, `[t, h]`, and after each layer; the last is `[b, h]` where only first tokens are wanted.
     pub fn states(self, batch: &Batch, first_only: bool, seed: u64, arena: &Arc<Arena>) -> Result<Vec<Tensor>> {
         self.embedding.check(batch)?;
-        let plan = Arc::new(Plan::fixed(&batch.offsets));
+        let plan = Arc::new(Plan::fixed(&batch.offsets).with_keys(&batch.keys));
         let tie = Var::zeros((), candle_core::DType::F32, &Device::Cpu)?;
         let op = EmbeddingOp::new(self.embedding, batch.clone(), plan.clone(), seed, self.grads);
         let mut states = vec![tie.apply_op1(op)?];

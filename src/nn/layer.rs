@@ -98,6 +98,8 @@ pub struct Workspace {
 pub struct Group<'a> {
     /// Tokens of each sequence; none is 0.
     pub lengths: &'a [u32],
+    /// How many of them are looked at, from the first on.
+    pub keys: &'a [u32],
     /// Number of the first sequence in the batch.
     pub first_sequence: usize,
     /// Number of the first token in the batch.
@@ -273,11 +275,11 @@ impl Layer {
             self.query.forward(left, Out::packed(attention.dtype, qkv), 3 * h, spin());
         }
         let mut row = 0;
-        for (start, tokens, number) in group.sequences() {
+        for ((start, tokens, number), &keys) in group.sequences().zip(group.keys) {
             let asked = if run.first_only { 1 } else { tokens };
             let context = &mut w.context[row * h..(row + asked) * h];
             let qkv = &qkv[start * triple..(start + tokens) * triple];
-            attention.forward(qkv, tokens, asked, number, context, spin().map(|spin| (spin, &mut w.heads)));
+            attention.forward(qkv, keys as usize, asked, number, context, spin().map(|spin| (spin, &mut w.heads)));
             row += asked;
         }
     }

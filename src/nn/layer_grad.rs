@@ -465,10 +465,11 @@ impl LayerOp {
         let attention = layer.attention(run);
         let triple = kernels::packed_len(attention.dtype, 3 * h);
         let mut row = 0;
-        for (start, tokens, number) in group.sequences() {
+        for ((start, tokens, number), &keys) in group.sequences().zip(group.keys) {
             let asked = if run.first_only { 1 } else { tokens };
             let (qkv, d_qkv) = (&kept.qkv[start * triple..], &mut d_qkv[start * 3 * h..]);
-            attention.backward(qkv, &d_context[row * h..], tokens, asked, number, d_qkv, &mut small.relative);
+            d_qkv[..tokens * 3 * h].fill(0.0);
+            attention.backward(qkv, &d_context[row * h..], keys as usize, asked, number, d_qkv, &mut small.relative);
             row += asked;
         }
         kernels::column_sums(d_qkv, &mut small.qkv);

@@ -16,6 +16,7 @@ pub mod layer;
 pub mod layer_grad;
 pub mod layer_weights;
 pub mod linear;
+pub mod maxsim;
 pub mod parameters;
 pub mod plan;
 pub mod pooling;

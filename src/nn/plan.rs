@@ -11,6 +11,8 @@ const TOKENS: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     lengths: Vec<u32>,
+    /// How many tokens of each sequence are looked at.
+    keys: Vec<u32>,
     /// First sequence of each group, and the end.
     starts: Vec<usize>,
     /// First token of each group.
@@ -43,7 +45,14 @@ impl Plan {
             }
         }
         starts.push(lengths.len());
-        Plan { lengths, starts, tokens }
+        Plan { keys: lengths.clone(), lengths, starts, tokens }
+    }
+    /// The same, with so many tokens of each sequence that are looked at; empty: all.
+    pub fn with_keys(mut self, keys: &[u32]) -> Self {
+        if !keys.is_empty() {
+            self.keys = keys.to_vec();
+        }
+        self
     }
     /// Number of groups.
     pub fn len(&self) -> usize {
@@ -58,6 +67,7 @@ impl Plan {
         let bounds = self.starts.windows(2).zip(&self.tokens);
         bounds.filter(|(w, _)| w[0] < w[1]).map(|(w, &first_token)| Group {
             lengths: &self.lengths[w[0]..w[1]],
+            keys: &self.keys[w[0]..w[1]],
             first_sequence: w[0],
             first_token,
         })

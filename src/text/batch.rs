@@ -16,7 +16,7 @@ pub struct Encoding {
 /// Where one input text, or one field of it, is in its sequence: tokens `start..end`, counted from the sequence's first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenSpan {
-    /// Which input: 0 the query, 1 the document, 2 the second document.
+    /// Which input: 0 the query, 1 the document, 2 the second document; [`TokenSpan::UNATTENDED`], [`TokenSpan::SKIPPED`].
     pub input: u8,
     /// Number of the field in the order of rendering; `None`: the whole text.
     pub field: Option<u8>,
@@ -24,6 +24,13 @@ pub struct TokenSpan {
     pub start: u32,
     /// The token after the last.
     pub end: u32,
+}
+
+impl TokenSpan {
+    /// In place of an input: tokens at the end of their sequence that no token looks at.
+    pub const UNATTENDED: u8 = 254;
+    /// In place of an input: tokens that are read and do not count in a score.
+    pub const SKIPPED: u8 = 255;
 }
 
 /// `b` sequences laid end to end, `t` tokens in all.
@@ -41,12 +48,14 @@ pub struct Batch {
     pub spans: Vec<TokenSpan>,
     /// Where each sequence's spans start, and the end, `[b + 1]`.
     pub span_offsets: Vec<u32>,
+    /// How many of each sequence's tokens are looked at, from its first on, `[b]`; empty: all.
+    pub keys: Vec<u32>,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        let (ids, segments, positions, spans) = Default::default();
-        Batch { ids, segments, offsets: vec![0], positions, spans, span_offsets: vec![0] }
+        let (ids, segments, positions, spans, keys) = Default::default();
+        Batch { ids, segments, offsets: vec![0], positions, spans, span_offsets: vec![0], keys }
     }
 }
 
@@ -65,6 +74,13 @@ impl Batch {
     }
     /// Appends a sequence.
     pub fn push(&mut self, encoding: &Encoding) {
+        let unattended = encoding.spans.iter().find(|span| span.input == TokenSpan::UNATTENDED);
+        if unattended.is_some() && self.keys.is_empty() {
+            self.keys = self.offsets.windows(2).map(|w| w[1] - w[0]).collect();
+        }
+        if unattended.is_some() || !self.keys.is_empty() {
+            self.keys.push(unattended.map_or(encoding.ids.len() as u32, |span| span.start));
+        }
         self.ids.extend_from_slice(&encoding.ids);
         self.segments.extend_from_slice(&encoding.segments);
         self.offsets.push(self.ids.len() as u32);

@@ -17,6 +17,7 @@ use super::batch::{Encoding, TokenSpan};
 use super::files::{Files, unless_it_panics};
 use super::overlap::{WordRelation, Words, relations};
 use super::render::{TextConfig, render};
+use super::towers::Towers;
 use crate::ranker::Input;
 use crate::{Error, Result};
 
@@ -30,8 +31,10 @@ const NONE: u32 = u32::MAX;
 /// Turns records and texts into token ids. Cheap to clone.
 #[derive(Clone)]
 pub struct TextEncoder {
-    files: Arc<Files>,
-    config: TextConfig,
+    pub(super) files: Arc<Files>,
+    pub(super) config: TextConfig,
+    /// How texts that are read apart are framed, if in a way of their own.
+    pub(super) towers: Option<Arc<Towers>>,
 }
 
 /// How Python reads pairs with a plain folder's tokenizer.
@@ -100,7 +103,7 @@ impl TextEncoder {
                 format!("a pair takes {special} special tokens and one of each side; give at least {}", special + 2);
             return Err(Error::setting("text.max_tokens", rendering.max_tokens, what));
         }
-        Ok(TextEncoder { files: Arc::new(files), config: rendering })
+        Ok(TextEncoder { files: Arc::new(files), config: rendering, towers: None })
     }
 
     /// How records become text.
@@ -111,7 +114,7 @@ impl TextEncoder {
     /// The same tokenizer for a table whose columns have other names.
     pub fn with_fields(&self, fields: Vec<String>) -> Self {
         let config = TextConfig { fields, ..self.config.clone() };
-        TextEncoder { files: self.files.clone(), config }
+        TextEncoder { files: self.files.clone(), config, towers: self.towers.clone() }
     }
 
     /// Rows the model's embedding table needs: the highest id plus one.
@@ -312,13 +315,13 @@ fn fit(left: usize, right: usize, room: usize) -> (usize, usize) {
     }
 }
 
-fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
+pub(super) fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
     encoding.ids.extend_from_slice(ids);
     encoding.segments.resize(encoding.ids.len(), segment);
 }
 
 /// Appends the first `kept` tokens of a text; `segments` are those of its plain, shared, near and differing words and its shared codes.
-fn push_side(
+pub(super) fn push_side(
     encoding: &mut Encoding,
     input: u8,
     side: &TokenizedSide,

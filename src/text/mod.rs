@@ -18,6 +18,7 @@ pub mod prune;
 mod python;
 pub mod render;
 mod scripts;
+pub mod towers;
 mod units;
 mod word;
 
@@ -29,3 +30,4 @@ pub use overlap::differing_tokens;
 pub use price::is_price_field;
 pub use prune::{Characters, Keep, Pruned, prune};
 pub use render::{TextConfig, plain_text, render};
+pub use towers::TowerConfig;

@@ -203,7 +203,10 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
         let what = format!("the start has {} positions", config.max_position_embeddings);
         return Err(Error::setting("text.max_tokens", recipe.text.max_tokens, what));
     }
-    let tokenizer = TextEncoder::open(&from.init, recipe.text.clone())?;
+    let mut tokenizer = TextEncoder::open(&from.init, recipe.text.clone())?;
+    if let Some(towers) = model.towers() {
+        tokenizer = tokenizer.with_towers(&towers)?;
+    }
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("the tokenizer has {} tokens, the embedding {}", tokenizer.vocab_size(), config.vocab_size);
         return Err(Error::model(&from.init, "vocab_size", what, "the two files do not belong together"));

@@ -162,14 +162,15 @@ impl Sampler {
             Err(Error::setting("train.loss", name.trim_matches('"'), what))
         };
         match self.reads {
-            Reads::Towers if self.loss != Loss::Bce => {
+            // models with a way of their own to frame their texts score a list's documents one by one
+            Reads::Towers if self.loss != Loss::Bce && !(self.loss.of_lists() && self.is_framed()) => {
                 loss_of("two towers learn by the softmax over a batch's documents; leave it out")
             }
             Reads::Triple if self.loss.of_lists() => {
                 loss_of("a duo compares two documents by itself; give bce or focal")
             }
             _ if self.items.is_empty() => Ok(()), // the trainer says so, with the counts
-            Reads::Pair if self.loss.of_lists() && self.contrasts().next().is_none() => {
+            Reads::Pair | Reads::Towers if self.loss.of_lists() && self.contrasts().next().is_none() => {
                 refuse("a loss over lists wants queries that have a match and a non-match, and there is none")
             }
             Reads::Pair if self.loss.of_lists() && self.augment.is_some() => {
@@ -202,6 +203,9 @@ impl Sampler {
         both.map(|(query, [no, yes])| (query, yes.into_iter().collect(), no.into_iter().collect()))
     }
 
+    fn is_framed(&self) -> bool {
+        self.sources.iter().any(|source| source.text.has_towers())
+    }
     fn text(&self, side: &Side) -> &TextEncoder {
         &self.sources[side.source].text
     }
@@ -215,7 +219,7 @@ impl Sampler {
     /// What the tokenizer refuses.
     pub fn epoch(&self, epoch: u64) -> Result<Vec<Example>> {
         match self.reads {
-            Reads::Pair if self.loss.of_lists() => Ok(self.lists(epoch)),
+            Reads::Pair | Reads::Towers if self.loss.of_lists() => Ok(self.lists(epoch)),
             Reads::Pair => self.pairs(epoch),
             Reads::Towers => Ok(self.towers(epoch)),
             Reads::Triple => Ok(self.triples(epoch)),
@@ -304,7 +308,7 @@ impl Sampler {
         let example = |&i: &usize| {
             let item = &self.items[i];
             let text = self.text(self.side(item.left));
-            let alone = |at: u32| text.join(&[&self.side(at).tokens]);
+            let alone = |at: u32| text.tower(&self.side(at).tokens, at != item.left);
             let mut texts = vec![alone(item.left), alone(item.right)];
             if let Some(wrong) = wrong.get(&self.side(item.left).same) {
                 let mut rng = generator(&[self.seed, epoch, Purpose::Contrast as u64, i as u64]);
@@ -325,10 +329,17 @@ impl Sampler {
                 let mut no = no.clone();
                 no.shuffle(&mut rng);
                 let documents: Vec<u32> = std::iter::once(*better).chain(no).take(self.list_size).collect();
-                let texts = documents.iter().map(|at| text.join(&[query, at].map(|at| &self.side(*at).tokens)));
+                let of = |at: &u32| &self.side(*at).tokens;
+                let texts: Vec<_> = match self.reads {
+                    Reads::Towers => {
+                        let documents = documents.iter().map(|at| text.tower(of(at), true));
+                        std::iter::once(text.tower(of(query), false)).chain(documents).collect()
+                    }
+                    _ => documents.iter().map(|at| text.join(&[of(query), of(at)])).collect(),
+                };
                 let mut grades = vec![0.0; documents.len()];
                 grades[0] = 1.0;
-                Example { texts: texts.collect(), target: 1.0, grades }
+                Example { texts, target: 1.0, grades }
             };
             yes.iter().map(&mut of_match).collect::<Vec<_>>()
         };

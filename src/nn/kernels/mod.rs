@@ -8,6 +8,7 @@
 mod gemm;
 mod lanes;
 mod mapped;
+mod maxsim;
 mod memory;
 mod portable;
 mod rows;
@@ -301,6 +302,37 @@ pub fn gelu_backward(dtype: Dtype, x: &[u32], grad: &mut [f32]) {
     match dtype {
         Dtype::F32 => run!(rows::gelu_backward[F32](x: *const u32 = x, g: *mut f32 = grad, n: usize = n)),
         _ => run!(rows::gelu_backward[BF16](x: *const u32 = x, g: *mut f32 = grad, n: usize = n)),
+    }
+}
+
+/// Query tokens that [`maxima`] compares at once.
+pub const QUERY_TOKENS: usize = maxsim::TOKENS;
+
+/// The largest products of query tokens, `query [dim, QUERY_TOKENS]`, with a document's, `document [n, dim]`, `n > 0`.
+pub fn maxima(query: &[f32], document: &[f32], dim: usize, out: &mut [f32; QUERY_TOKENS]) {
+    assert!(dim > 0 && query.len() == dim * QUERY_TOKENS && !document.is_empty() && document.len().is_multiple_of(dim));
+    run!(maxsim::maxima[](q: *const f32 = query.as_ptr(), d: *const f32 = document.as_ptr(), dim: usize = dim,
+        n: usize = document.len() / dim, out: *mut f32 = out.as_mut_ptr()));
+}
+
+/// The largest values of some rows of a table, `stride` apart, in each of the first `QUERY_TOKENS` columns; `out` stays without a row.
+pub fn largest_rows(table: &[f32], stride: usize, rows: &[u32], out: &mut [f32; QUERY_TOKENS]) {
+    let last = rows.iter().max().map_or(0, |row| *row as usize * stride + QUERY_TOKENS);
+    assert!(table.len() >= last);
+    if rows.is_empty() {
+        return;
+    }
+    run!(maxsim::largest_rows[](t: *const f32 = table.as_ptr(), stride: usize = stride, rows: *const u32 = rows.as_ptr(),
+        n: usize = rows.len(), out: *mut f32 = out.as_mut_ptr()));
+}
+
+/// Values of 16 bits, bfloat16 or IEEE's half, to f32; none of them infinite.
+pub fn widen(half: bool, from: &[u16], to: &mut [f32]) {
+    assert_eq!(from.len(), to.len());
+    let (from, to, n) = (from.as_ptr(), to.as_mut_ptr(), to.len());
+    match half {
+        true => run!(maxsim::widen[true](f: *const u16 = from, t: *mut f32 = to, n: usize = n)),
+        false => run!(maxsim::widen[false](f: *const u16 = from, t: *mut f32 = to, n: usize = n)),
     }
 }
 

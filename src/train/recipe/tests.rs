@@ -106,7 +106,7 @@ fn numbers_and_names_out_of_bounds_are_refused_by_key() {
     refused("augment.word_dropout=-1.0", "augment.word_dropout");
     refused("text.max_tokens=0", "text.max_tokens");
     refused("train.learning_rates.head=-1.0", "train.learning_rates.head = -1");
-    refused("model.architecture=colbert", "cross_encoder, dssm, duo");
+    refused("model.architecture=colbart", "cross_encoder, dssm, duo");
     refused("model.pooling=cls", "cross_encoder has no settings of its own");
 }
 

@@ -1,0 +1,279 @@
+//! Search: the lists of the centroids nearest to each token of the query give candidates; these are scored by their centroids alone, and the best of
+//! them by their decoded vectors.
+
+use std::path::{Path, PathBuf};
+
+use bytemuck::Pod;
+use rayon::prelude::*;
+
+use super::codec::{Steps, Table, decode, largest, normalize};
+use super::{Layout, NAME, VERSION, names};
+use crate::nn::kernels::{self, Mapped, QUERY_TOKENS};
+use crate::nn::maxsim::Query;
+use crate::ranker::Hit;
+use crate::{Error, Result};
+
+/// How thoroughly an index is searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effort {
+    /// Centroids whose lists are read, for each token of a query.
+    pub probes: usize,
+    /// Documents that are scored by their decoded vectors, at least; never fewer than twice the wanted number.
+    pub decoded: usize,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Effort { probes: 16, decoded: 1024 }
+    }
+}
+
+/// Numbers in a mapped file.
+struct Numbers {
+    bytes: Mapped,
+}
+
+impl Numbers {
+    /// A file of `length` numbers.
+    fn open<T: Pod>(dir: &Path, name: &str, length: u64) -> Result<Self> {
+        let path = dir.join(name);
+        let bytes = Mapped::open(&path)?;
+        let (found, wanted) = (bytes.len() as u64, length.checked_mul(size_of::<T>() as u64));
+        if Some(found) == wanted {
+            return Ok(Numbers { bytes });
+        }
+        let wanted = wanted.map_or("far more".into(), |n| n.to_string());
+        let what = format!("{found} bytes where {NAME} asks for {wanted}: cut short, or of another index");
+        Err(Error::data(&path, None, what, "build the index again"))
+    }
+    fn of<T: Pod>(&self) -> &[T] {
+        bytemuck::cast_slice(&self.bytes)
+    }
+}
+
+/// An index of documents 0 to n - 1, mapped.
+pub struct ColbertIndex {
+    dir: PathBuf,
+    layout: Layout,
+    steps: Steps,
+    /// What each byte of a residual stands for.
+    values: Vec<f32>,
+    centroids: Numbers,
+    table: Option<Table>,
+    codes: Numbers,
+    residuals: Numbers,
+    ends: Numbers,
+    lists: Numbers,
+    list_ends: Numbers,
+}
+
+impl ColbertIndex {
+    /// Opens an index.
+    ///
+    /// # Errors
+    /// A file that is missing, cut short or of another version; numbers that lead past the end of another file.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(NAME);
+        let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let again = "build the index again";
+        let damaged = |what: String| Error::data(&path, None, what, again);
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        if value["version"] != VERSION {
+            let what = format!("version {}, and this Sverka reads {VERSION}", value["version"]);
+            return Err(Error::data(&path, None, what, "build the index again, or use the Sverka that built it"));
+        }
+        let layout: Layout = serde_json::from_value(value).map_err(|e| damaged(e.to_string()))?;
+        let steps = Steps { bits: layout.bits, cuts: layout.cuts.clone(), values: layout.values.clone() };
+        let fits = [2, 4].contains(&layout.bits)
+            && layout.dim > 0
+            && layout.documents <= u64::from(u32::MAX)
+            && (steps.values.len(), steps.cuts.len() + 1) == (1 << layout.bits, 1 << layout.bits);
+        if !fits {
+            return Err(damaged("sizes that no index has".into()));
+        }
+        let Layout { dim, documents, vectors, centroids: k, postings, .. } = layout;
+        let wide = if k > 1 << 16 { 4 } else { 2 };
+        let index = ColbertIndex {
+            dir: dir.into(),
+            values: steps.table(),
+            centroids: Numbers::open::<f32>(dir, names::CENTROIDS, k * dim as u64)?,
+            table: None,
+            codes: Numbers::open::<u8>(dir, names::CODES, vectors * wide)?,
+            residuals: Numbers::open::<u8>(dir, names::RESIDUALS, vectors * steps.bytes(dim) as u64)?,
+            ends: Numbers::open::<u64>(dir, names::ENDS, documents + 1)?,
+            lists: Numbers::open::<u32>(dir, names::LISTS, postings)?,
+            list_ends: Numbers::open::<u64>(dir, names::LIST_ENDS, k + 1)?,
+            steps,
+            layout,
+        };
+        index.check()?;
+        let table = (k > 0).then(|| Table::new(index.centroids.of(), dim));
+        Ok(ColbertIndex { table, ..index })
+    }
+
+    /// No number leads past the end of what it points into.
+    fn check(&self) -> Result<()> {
+        let rises = |ends: &[u64], last: u64| {
+            ends.first() == Some(&0) && ends.last() == Some(&last) && ends.windows(2).all(|w| w[0] <= w[1])
+        };
+        let Layout { documents, vectors, centroids, postings, .. } = self.layout;
+        let fault = if !rises(self.ends.of(), vectors) {
+            Some(names::ENDS)
+        } else if !rises(self.list_ends.of(), postings) {
+            Some(names::LIST_ENDS)
+        } else if self.lists.of::<u32>().iter().any(|document| u64::from(*document) >= documents) {
+            Some(names::LISTS)
+        } else if !match self.is_wide() {
+            true => self.codes.of::<u32>().iter().all(|code| u64::from(*code) < centroids),
+            false => self.codes.of::<u16>().iter().all(|code| u64::from(*code) < centroids),
+        } {
+            Some(names::CODES)
+        } else {
+            None
+        };
+        let what = "numbers that lead past the end of another file";
+        fault.map_or(Ok(()), |name| Err(Error::data(&self.dir.join(name), None, what, "build the index again")))
+    }
+
+    fn is_wide(&self) -> bool {
+        self.layout.centroids > 1 << 16
+    }
+
+    /// How many documents it has.
+    pub fn len(&self) -> usize {
+        self.layout.documents as usize
+    }
+    /// True without a document.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// How many vectors it has.
+    pub fn vectors(&self) -> u64 {
+        self.layout.vectors
+    }
+    /// Width of a vector.
+    pub fn dim(&self) -> usize {
+        self.layout.dim
+    }
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        let files = [&self.centroids, &self.codes, &self.residuals, &self.ends, &self.lists, &self.list_ends];
+        files.iter().map(|file| file.bytes.len() as u64).sum()
+    }
+
+    fn code(&self, at: usize) -> usize {
+        match self.is_wide() {
+            true => self.codes.of::<u32>()[at] as usize,
+            false => usize::from(self.codes.of::<u16>()[at]),
+        }
+    }
+    fn rows(&self, document: u32) -> std::ops::Range<usize> {
+        let ends = self.ends.of::<u64>();
+        ends[document as usize] as usize..ends[document as usize + 1] as usize
+    }
+
+    /// Decoded vectors of a document, `[n, dim]`.
+    pub fn decoded(&self, document: u32, to: &mut Vec<f32>) {
+        let (dim, each) = (self.layout.dim, 8 / self.layout.bits);
+        let (rows, width) = (self.rows(document), self.steps.bytes(dim));
+        to.resize(rows.len() * dim, 0.0);
+        let (residuals, centroids) = (self.residuals.of::<u8>(), self.centroids.of::<f32>());
+        for (row, to) in rows.zip(to.chunks_exact_mut(dim)) {
+            let centroid = &centroids[self.code(row) * dim..][..dim];
+            decode(&residuals[row * width..][..width], centroid, &self.values, each, to);
+        }
+    }
+
+    /// The `k` best documents for a query of vectors `[m, dim]`, best first; of equal scores the lower number first. Fewer where the lists that
+    /// are read have fewer.
+    ///
+    /// # Errors
+    /// Vectors of another width.
+    pub fn search(&self, query: &[f32], k: usize, effort: Effort) -> Result<Vec<Hit>> {
+        let dim = self.layout.dim;
+        if !query.len().is_multiple_of(dim) {
+            let (expected, got) = (format!("vectors {dim} wide"), format!("{} values", query.len()));
+            return Err(Error::Shape { op: "colbert search", expected, got });
+        }
+        let (Some(table), false) = (&self.table, query.is_empty() || k == 0) else { return Ok(Vec::new()) };
+        let (mut products, tokens) = (Vec::new(), query.len() / dim);
+        table.products(query, &mut products);
+        let count = self.layout.centroids as usize;
+        let mut probed: Vec<u32> =
+            products.par_chunks(count).flat_map_iter(|row| largest(row, effort.probes)).collect();
+        probed.sort_unstable();
+        probed.dedup();
+        let (lists, ends) = (self.lists.of::<u32>(), self.list_ends.of::<u64>());
+        let mut seen = vec![0u64; self.len().div_ceil(64)];
+        for &centroid in &probed {
+            for &document in &lists[ends[centroid as usize] as usize..ends[centroid as usize + 1] as usize] {
+                seen[document as usize / 64] |= 1 << (document % 64);
+            }
+        }
+        let of_word = |(at, word): (usize, &u64)| {
+            let word = *word;
+            (0..64u32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at as u32 * 64 + bit)
+        };
+        let candidates: Vec<u32> = seen.iter().enumerate().filter(|(_, word)| **word > 0).flat_map(of_word).collect();
+        let wanted = effort.decoded.max(2 * k);
+        let order = |a: &Hit, b: &Hit| b.score.total_cmp(&a.score).then(a.document.cmp(&b.document));
+        let candidates = match candidates.len() > wanted {
+            false => candidates,
+            true => {
+                let mut hits = self.by_centroids(&products, tokens, &candidates);
+                hits.select_nth_unstable_by(wanted, order);
+                hits.truncate(wanted);
+                hits.into_iter().map(|hit| hit.document).collect()
+            }
+        };
+        let query = Query::new(query, dim);
+        let score = |scratch: &mut Vec<f32>, document: &u32| {
+            self.decoded(*document, scratch);
+            Hit { document: *document, score: query.score(scratch) }
+        };
+        let mut hits: Vec<Hit> = candidates.par_iter().map_init(Vec::new, score).collect();
+        hits.sort_unstable_by(order);
+        hits.truncate(k);
+        Ok(hits)
+    }
+
+    /// Scores by centroids alone: `products` of the query's tokens with all of them, `[tokens, k]`.
+    fn by_centroids(&self, products: &[f32], tokens: usize, candidates: &[u32]) -> Vec<Hit> {
+        let count = self.layout.centroids as usize;
+        // a centroid's products with the query's tokens next to each other, lanes past the last token zero
+        let groups = tokens.div_ceil(QUERY_TOKENS);
+        let width = groups * QUERY_TOKENS;
+        let mut by_centroid = vec![0f32; count * width];
+        by_centroid.par_chunks_mut(width).enumerate().for_each(|(at, to)| {
+            to.iter_mut().zip(products[at..].iter().step_by(count)).for_each(|(to, x)| *to = *x);
+        });
+        let score = |codes: &mut Vec<u32>, document: &u32| {
+            codes.clear();
+            codes.extend(self.rows(*document).map(|row| self.code(row) as u32));
+            // neighbours often share a centroid, and twice the same is the same
+            codes.dedup();
+            let mut sum = 0f32;
+            for group in 0..groups {
+                let mut top = [0f32; QUERY_TOKENS];
+                kernels::largest_rows(&by_centroid[group * QUERY_TOKENS..], width, codes, &mut top);
+                sum += top[..(tokens - group * QUERY_TOKENS).min(QUERY_TOKENS)].iter().sum::<f32>();
+            }
+            Hit { document: *document, score: sum }
+        };
+        candidates.par_iter().map_init(Vec::new, score).collect()
+    }
+
+    /// What a query loses by coding: exact vectors `[n, dim]` of a document against its decoded ones, as a mean cosine. For reports.
+    pub fn fidelity(&self, document: u32, exact: &[f32]) -> f32 {
+        let (dim, mut decoded) = (self.layout.dim, Vec::new());
+        self.decoded(document, &mut decoded);
+        let pairs = exact.chunks_exact(dim).zip(decoded.chunks_exact(dim));
+        let cosine = |(a, b): (&[f32], &[f32])| {
+            let mut a = a.to_vec();
+            normalize(&mut a);
+            a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>()
+        };
+        let n = pairs.len().max(1) as f32;
+        pairs.map(cosine).sum::<f32>() / n
+    }
+}
