@@ -214,7 +214,6 @@ impl Bm25 {
         Bm25 { config: config.clone(), ..self }
     }
 
-<<<<<<< HEAD
     /// Lets the parts of one collection score as one index of all their rows does: by how many rows of all have a term, and by the
     /// average length of all. Scores of different parts can then be compared.
     pub fn join(parts: &mut [Bm25]) {
@@ -233,11 +232,11 @@ impl Bm25 {
             part.factors = factors_of(&part.header.settings, [0, 1].map(average));
             part.whole = Some(Whole { rows, frequencies, excess });
         }
-=======
+    }
+
     /// Reads so many postings of a query, once it has found a thousand rows; 200,000 without this.
     pub fn with_budget(self, postings: usize) -> Self {
         Bm25 { budget: postings, ..self }
->>>>>>> h-bm
     }
 
     /// Reads every posting of a query, so that the k best rows are certain, at many times the time in lists of a million. Without it
