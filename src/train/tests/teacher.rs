@@ -23,7 +23,7 @@ fn set() -> Folder {
     let train =
         [("red", "red x", 1), ("red", "blue", 0), ("red", "green", 0), ("red", "l", 0), ("glass", "glass x", 1)];
     folder.write("train.txt", &lines(&train));
-    folder.write("valid.txt", &lines(&[("green", "green x", 1), ("green", "red", 0)]));
+    folder.write("valid.txt", &lines(&[("green", "green x", 1), ("green", "acme", 0)]));
     folder.write("scores.csv", "teacher,other\n4.5,a\n-1,b\n-2.25,c\n0.5,d\n3,e\n9,f\n9,g\n");
     folder
 }
