@@ -16,8 +16,13 @@ pub fn each(path: &Path, output: &Output, mut each: impl FnMut(LayerTexts)) -> R
     let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     if ![".csv", ".tsv", ".jsonl", ".parquet"].iter().any(|e| name.ends_with(e)) {
-        let notes = data::each_line(path, |line| each(LayerTexts { text: line.to_string(), brand: None }))?;
-        notes.iter().for_each(|note| output.warn(note));
+        let report = data::read_lines(path, &ReadOptions::default(), |_, line| {
+            if !line.trim().is_empty() {
+                each(LayerTexts { text: line.to_string(), brand: None });
+            }
+            Ok(())
+        })?;
+        crate::tables::report(output, path, &report);
         return Ok(());
     }
     let (table, report) = data::read_table(path, &ReadOptions::default())?;
