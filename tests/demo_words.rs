@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Where the library keeps lists of words.
 const LISTS: [&str; 4] = ["src/text", "src/index", "src/train/augment", "src/train/augment.rs"];
-const GRAMMAR: [&str; 6] = ["для", "без", "with", "without", "for", "and"];
+const GRAMMAR: [&str; 9] = ["для", "без", "with", "without", "for", "and", "the", "this", "that"];
 const PREFIX: usize = 5;
 
 fn root() -> PathBuf {

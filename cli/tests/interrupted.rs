@@ -147,7 +147,7 @@ fn long_lists(dir: &Path) {
             let text: Vec<&str> = (0..6).map(|j| words[(i * step + j * j * (i % 5 + 1)) % words.len()]).collect();
             format!("{name}{i},{} {}\n", text.join(" "), i % 90)
         };
-        write(&dir.join(name).with_extension("csv"), "id,name\n".to_string() + &(0..600).map(line).collect::<String>());
+        write(&dir.join(name).with_extension("csv"), "id,name\n".to_string() + &(0..300).map(line).collect::<String>());
     }
 }
 
@@ -159,7 +159,7 @@ fn matching(out: &str) -> Vec<&str> {
         "--model",
         "model",
         "--part",
-        "20",
+        "10",
         "--one-to-one",
         "--threads",
         "1",

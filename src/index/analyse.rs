@@ -8,7 +8,7 @@
 //! Refused: transliteration and look-alike letters of words without digits (brands differ more than they gain), imperial units
 //! (ounces of weight and of volume can't be distinguished), and thousands separators (a comma is a decimal one more often).
 
-use crate::text::lexicon::{index_unit, unit};
+use crate::text::lexicon::{index_unit, is_grammar, unit};
 use crate::text::normalize::{folded_chars, latin_code, stem};
 
 /// A record's words beyond this are not looked at: a cell of megabytes is no product name.
@@ -89,19 +89,33 @@ fn each_trigram(words: &[String], mut each: impl FnMut(&str)) {
     }
 }
 
-/// The words of prose: letters and digits between anything else, each as its stem, Russian or English by its letters.
+/// The words of prose, each as its stem, Russian or English by its letters. Letters and digits make words, apostrophes inside them and decimal
+/// signs between digits too (as the word breaks of Unicode's annex 29 have it); words of English grammar are left out.
 pub fn stems(text: &str) -> Vec<String> {
-    let folded: String = folded_chars(text).collect();
-    let mut words = Vec::new();
-    // an apostrophe is part of a word
-    for word in folded.split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '\u{2019}'))) {
-        let word = word.trim_matches(['\'', '\u{2019}']);
-        let word = word.strip_suffix("'s").or(word.strip_suffix("\u{2019}s")).unwrap_or(word);
-        if word.is_empty() {
+    let chars: Vec<char> = folded_chars(text).collect();
+    let is_inside = |at: usize| {
+        let around = |is: fn(&char) -> bool| at > 0 && is(&chars[at - 1]) && chars.get(at + 1).is_some_and(is);
+        match chars[at] {
+            c if c.is_alphanumeric() => true,
+            '\'' | '\u{2019}' => around(|c| c.is_alphabetic()),
+            '.' | ',' => around(|c| c.is_numeric()),
+            _ => false,
+        }
+    };
+    let (mut words, mut at) = (Vec::new(), 0);
+    while at < chars.len() && words.len() < MOST_STEMS {
+        let start = at;
+        while at < chars.len() && is_inside(at) {
+            at += 1;
+        }
+        if start == at {
+            at += 1;
             continue;
         }
-        if words.len() >= MOST_STEMS {
-            break;
+        let word: String = chars[start..at].iter().map(|c| if *c == '\u{2019}' { '\'' } else { *c }).collect();
+        let word = word.strip_suffix("'s").unwrap_or(&word);
+        if is_grammar(word) {
+            continue;
         }
         match word.chars().all(char::is_alphabetic) {
             true => push(&mut words, stem(word)),
@@ -287,9 +301,8 @@ mod tests {
 
     #[test]
     fn prose_is_stemmed_by_the_letters_of_each_word() {
-        assert_eq!(stems("The patients' TRAILS, don't: CD8+ of 1.5 mg"), {
-            ["the", "patient", "trail", "don't", "cd8", "of", "1", "5", "mg"]
-        });
+        let found = stems("The patients' TRAILS, don\u{2019}t: CD8+ of 1.5 mg. Crohn's");
+        assert_eq!(found, ["patient", "trail", "don't", "cd8", "1.5", "mg", "crohn"]);
         assert_eq!(stems("Чистки ковров"), stems("чистка ковра"));
     }
 

@@ -4,7 +4,7 @@
 //! training. So a made pair never calls two things the same that marks call different.
 //! What marks know is part of what a trained model has learned: a new word in it changes what old models see.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -155,6 +155,23 @@ pub(crate) fn any_unit(word: &str) -> Option<Unit> {
 /// The unit that a lower-case word is, if amounts in it can be compared.
 pub(crate) fn unit(word: &str) -> Option<Unit> {
     any_unit(word).filter(|unit| !unit.augment_only)
+}
+
+/// Words of grammar, which no text is about.
+static GRAMMAR: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let file: GrammarFile = parse(include_str!("grammar.toml"));
+    file.words.into_iter().collect()
+});
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrammarFile {
+    words: Vec<String>,
+}
+
+/// Whether a lower-case word is one of English grammar.
+pub(crate) fn is_grammar(word: &str) -> bool {
+    GRAMMAR.contains(word)
 }
 
 /// The unit in which the search index writes amounts of a kind.
