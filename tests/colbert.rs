@@ -100,7 +100,7 @@ fn an_index_of_texts_finds_what_the_model_scores_best() {
     write_colbert(dir.path(), &late, texts.iter().cloned().map(Ok), ColbertSettings::default(), &|_| ()).unwrap();
     let index = ColbertIndex::open(dir.path()).unwrap();
     assert_eq!(index.len(), 200);
-    let search = ColbertSearch::new(index, bundle.clone(), Effort::default()).unwrap();
+    let search = ColbertSearch::new(index, bundle.clone(), Effort { probes: usize::MAX, decoded: 1024 }).unwrap();
     let queries = [Input::Text("чай зелёный"), Input::Text("")];
     let found = search.retrieve(&queries, 10).unwrap();
     for (query, hits) in queries.iter().zip(&found) {
@@ -109,7 +109,12 @@ fn an_index_of_texts_finds_what_the_model_scores_best() {
         let near = |hit: &sverka::ranker::Hit| (hit.score - exact[hit.document as usize]).abs() < 0.1;
         assert!(hits.len() == 10 && hits.iter().all(near), "scores of 4 bits are near the exact ones");
         exact.sort_by(|a, b| b.total_cmp(a));
-        assert!(hits[9].score > exact[19], "the ten are among the best twenty");
+        assert!(
+            hits[9].score > exact[9] - 0.2,
+            "all lists were read, so only the bits lose: {} {}",
+            hits[9].score,
+            exact[9]
+        );
     }
     let other =
         Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert/rubert"), None, Device::Cpu)

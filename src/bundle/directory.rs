@@ -101,6 +101,10 @@ impl Checkpoint {
             true => late_interaction::read(whole, &value, &mut weights)?,
             false => None,
         };
+        if late.is_some() {
+            // BERT's own pooler, which transformers writes whether or not it was trained
+            weights.0.retain(|name, _| !name.starts_with("bert.pooler."));
+        }
         let mut refusal = labels::order(&value, &mut weights);
         if manifest.is_none() && refusal.is_none() && late.is_none() {
             refusal = labels::cross_encoder(dir, &value)?;

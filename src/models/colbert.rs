@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +97,7 @@ impl Colbert {
         let mut states = pass.states(PREFIX, batch, Rows::All)?;
         if rows.len() < batch.tokens() {
             let count = rows.len();
-            states = states.index_select(&Tensor::from_vec(rows, count, &Device::Cpu)?, 0)?;
+            states = states.index_select(&Tensor::from_vec(rows, count, states.device())?, 0)?;
         }
         let vectors = pass.projected(PROJECTION, &states)?;
         let norm = (vectors.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;

@@ -20,6 +20,8 @@ use crate::{Error, Result};
 const SAMPLE: usize = 1 << 18;
 /// Vectors whose left-over values say where the steps are.
 const MEASURED: usize = 1 << 14;
+/// Centroids that codes of two bytes are enough for, with room for cells that round up.
+const MOST_OF_TWO_BYTES: usize = 65_000;
 /// Vectors that are coded at once.
 const CHUNK: usize = 1 << 14;
 /// The file of all vectors, which is there while an index is built.
@@ -119,7 +121,7 @@ impl ColbertBuilder {
             given => given,
         };
         // two bytes a code, as long as they are enough
-        let most = if self.settings.centroids > 1 << 16 { usize::MAX } else { 1 << 16 };
+        let most = if self.settings.centroids > 1 << 16 { usize::MAX } else { MOST_OF_TWO_BYTES };
         let wanted = wanted.clamp(1, most);
         let sample = std::mem::take(&mut self.sample);
         let clusters = (!sample.is_empty()).then(|| Clusters::train(&sample, dim, wanted, self.settings.seed));

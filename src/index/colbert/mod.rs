@@ -51,7 +51,7 @@ mod names {
 pub struct ColbertSettings {
     /// Bits of a value: 2 or 4.
     pub bits: usize,
-    /// Centroids; 0: 16 times the root of the number of vectors, 65,536 at most.
+    /// Centroids; 0: 16 times the root of the number of vectors, 65,000 at most.
     pub centroids: usize,
     /// One vector is kept of so many of a document; 1: all.
     pub pool_factor: usize,
