@@ -1,5 +1,5 @@
 //! What a test does about something that is not on this machine: it is skipped and says so, unless `SVERKA_REQUIRE` names what it
-//! lacks (`data`, `weights`, `gpu`, `python`, `git`; commas between). Then it fails, so that a green run in CI has run everything.
+//! lacks (`data`, `weights`, `gpu`, `python`, `git`, `browser`; commas between). Then it fails, so that a green run in CI has run everything.
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
