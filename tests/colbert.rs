@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sverka::bundle::{self, Bundle, Export};
+use sverka::index::colbert::{ColbertIndex, ColbertSearch, ColbertSettings, Effort, write_colbert};
 use sverka::nn::{Device, Dtype};
-use sverka::ranker::LateEncoder;
+use sverka::ranker::{LateEncoder, Retriever};
 use sverka::{Input, List, Ranker};
 
 #[derive(Deserialize)]
@@ -85,4 +86,34 @@ fn layers_that_are_not_known_are_named() {
         let error = Bundle::open(&out, None, Device::Cpu).err().unwrap();
         assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
     }
+}
+
+#[test]
+fn an_index_of_texts_finds_what_the_model_scores_best() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = Bundle::open(&golden("pylate"), Some(Dtype::F32), Device::Cpu).unwrap();
+    let words = ["чай", "монитор", "Acer", "100", "мл", "зелёный", "игровой", "25", "дюйм", "пакет"];
+    let text =
+        |at: usize| (0..3 + at % 5).map(|i| words[(at * (i + 3) + i) % words.len()]).collect::<Vec<_>>().join(" ");
+    let texts: Vec<String> = (0..200).map(text).collect();
+    let late = bundle.late_encoder().unwrap();
+    write_colbert(dir.path(), &late, texts.iter().cloned().map(Ok), ColbertSettings::default(), &|_| ()).unwrap();
+    let index = ColbertIndex::open(dir.path()).unwrap();
+    assert_eq!(index.len(), 200);
+    let search = ColbertSearch::new(index, bundle.clone(), Effort::default()).unwrap();
+    let queries = [Input::Text("чай зелёный"), Input::Text("")];
+    let found = search.retrieve(&queries, 10).unwrap();
+    for (query, hits) in queries.iter().zip(&found) {
+        let list = List { query: *query, candidates: texts.iter().map(|t| Input::Text(t)).collect() };
+        let mut exact: Vec<f32> = bundle.score(&[list]).unwrap().remove(0).iter().map(|s| s.value).collect();
+        let near = |hit: &sverka::ranker::Hit| (hit.score - exact[hit.document as usize]).abs() < 0.1;
+        assert!(hits.len() == 10 && hits.iter().all(near), "scores of 4 bits are near the exact ones");
+        exact.sort_by(|a, b| b.total_cmp(a));
+        assert!(hits[9].score > exact[19], "the ten are among the best twenty");
+    }
+    let other =
+        Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert/rubert"), None, Device::Cpu)
+            .unwrap();
+    let error = ColbertSearch::new(ColbertIndex::open(dir.path()).unwrap(), other, Effort::default()).err().unwrap();
+    assert!(error.is_user_error() && error.to_string().contains("no ColBERT"), "{error}");
 }

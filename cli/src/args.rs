@@ -49,6 +49,8 @@ pub enum Verb {
     Neurons(crate::neurons::Args),
     States(crate::states::Args),
     Run(crate::run::Args),
+    Tune(crate::tune::Args),
+    Vectors(crate::vectors::Args),
     Info(crate::info::Args),
     Bench(crate::bench::Args),
     Completions(crate::completions::Args),

@@ -8,7 +8,9 @@ use std::time::Instant;
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 use sverka::data::{Documents, read_documents};
-use sverka::index::{self, Bm25Settings, Changes, IndexManifest, Method, ModelOptions, Settings, Stored};
+use sverka::index::{
+    self, Bm25Settings, Changes, ColbertSettings, IndexManifest, Method, ModelOptions, Settings, Stored,
+};
 use sverka::{Error, Record, Result};
 
 use crate::args::Resolved;
@@ -70,7 +72,7 @@ struct Build {
     /// How documents are found
     #[arg(long, value_enum, default_value_t = Kind::Bm25)]
     kind: Kind,
-    /// The model that makes vectors: two towers (dssm), or the folder of a sentence encoder
+    /// The model that makes vectors: two towers (dssm), the folder of a sentence encoder, or a ColBERT
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Columns that are indexed [default: those of the model's training, else all but the id]
@@ -88,6 +90,9 @@ struct Build {
     /// How the values of vectors are stored
     #[arg(long, value_enum, default_value_t = StoredArg::F16)]
     vectors: StoredArg,
+    /// For colbert: bits of a value, 2 or 4
+    #[arg(long, value_name = "BITS", default_value_t = 4)]
+    bits: usize,
     /// For hybrid: what each way of searching weighs in the fusion of ranks [default: 1,1]
     #[arg(long, value_name = "BM25,DENSE", value_delimiter = ',', allow_negative_numbers = true)]
     weights: Vec<f32>,
@@ -106,9 +111,11 @@ struct Build {
 enum Kind {
     /// by words in common
     Bm25,
-    /// by the vectors of a model
+    /// by the vectors of a model, one a document
     Dense,
-    /// by both, fused by ranks
+    /// by the vectors of all tokens: late interaction
+    Colbert,
+    /// by words and by the model's vectors, fused by ranks
     Hybrid,
 }
 
@@ -229,6 +236,7 @@ fn build(args: Build, global: &Resolved, output: &Output) -> Result<(PathBuf, In
     let methods: &[Method] = match args.kind {
         Kind::Bm25 => &[Method::Bm25],
         Kind::Dense => &[Method::Dense],
+        Kind::Colbert => &[Method::Colbert],
         Kind::Hybrid => &[Method::Bm25, Method::Dense],
     };
     if args.kind == Kind::Bm25 && args.model.is_some() {
@@ -252,8 +260,9 @@ fn build(args: Build, global: &Resolved, output: &Output) -> Result<(PathBuf, In
         None => Bm25Settings::default(),
     };
     let bm25 = Bm25Settings { k1: args.k1.unwrap_or(of.k1), b: args.b.unwrap_or(of.b), ..of };
+    let colbert = ColbertSettings { bits: args.bits, ..ColbertSettings::default() };
     let (fields, weights, rrf_k) = (args.fields, args.weights, args.rrf_k);
-    let settings = Settings { bm25, fields, vectors, weights, rrf_k, ..Settings::new(methods) };
+    let settings = Settings { bm25, colbert, fields, vectors, weights, rrf_k, ..Settings::new(methods) };
     let bar = Bar::new(output, "indexing");
     let progress = |done: u64, total: u64| bar.set(done, total);
     let manifest = index::build_index(&out, documents, &settings, &options(args.model, global), args.force, &progress)?;

@@ -43,6 +43,8 @@ mod tables;
 mod texts;
 mod tokenizer;
 mod train;
+mod tune;
+mod vectors;
 
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
@@ -95,6 +97,8 @@ fn run(arguments: &[OsString], json: &mut bool) -> Outcome {
         Verb::Neurons(args) => neurons::run(args, &output),
         Verb::States(args) => states::run(args, &global, &output),
         Verb::Run(args) => self::run::run(args, &global, &output),
+        Verb::Tune(args) => tune::run(args, &global, &output),
+        Verb::Vectors(args) => vectors::run(args, &global, &output),
         Verb::Info(args) => info::run(args, &output),
         Verb::Bench(args) => bench::run(args, &global, &output),
         Verb::Completions(args) => completions::run(args, &output),

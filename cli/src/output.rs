@@ -36,7 +36,6 @@ impl Output {
             (_, 1) => log::LevelFilter::Info,
             _ => log::LevelFilter::Debug,
         };
-        // tantivy logs every commit and merge at info level
         let others = level.min(if self.verbose > 1 { level } else { log::LevelFilter::Warn });
         env_logger::Builder::new()
             .filter_level(others)

@@ -141,7 +141,7 @@ impl LanguageModel {
             if number > 0 {
                 ids.push(mask);
             }
-            ids.extend(self.text.pieces(part)?.ids);
+            ids.extend(self.text.words_in_pieces(part)?.ids);
         }
         let encoding = self.text.frame(&[&ids]);
         let at: Vec<u32> = (0..).zip(&encoding.ids).filter(|(_, id)| **id == mask).map(|(at, _)| at).collect();
@@ -160,7 +160,7 @@ impl LanguageModel {
         order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));
         let prediction = |id: u32| Prediction {
             id,
-            token: self.text.piece(id).unwrap_or_default(),
+            token: self.text.piece(id),
             probability: (f64::from(logits[id as usize] - largest).exp() / sum) as f32,
         };
         order.into_iter().take(top).map(prediction).collect()
@@ -171,7 +171,7 @@ impl LanguageModel {
     /// # Errors
     /// Texts longer than the model's positions; a model opened without its head of next texts.
     pub fn next(&self, first: &str, second: &str) -> Result<f32> {
-        let (first, second) = (self.text.pieces(first)?, self.text.pieces(second)?);
+        let (first, second) = (self.text.words_in_pieces(first)?, self.text.words_in_pieces(second)?);
         let (_, next) = self.logits(&self.text.frame(&[&first.ids, &second.ids]), &[])?;
         let logit =
             next.first().copied().ok_or(Error::Internal { op: "next", what: "opened without the head".into() })?;

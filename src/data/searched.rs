@@ -49,11 +49,13 @@ pub fn read_queries_of_any_kind(path: &Path, options: &ReadOptions) -> Result<(V
     if let Some((collection, report)) = squad(path)? {
         return Ok((records(collection.queries), report));
     }
-    match extension(path).as_str() {
-        "jsonl" | "json" | "ndjson" if !is_beir_lines(path) => table(path, options),
+    let extension = extension(path);
+    let is_json = is_json(&extension);
+    match extension.as_str() {
+        _ if is_json && !is_beir_lines(path) => table(path, options),
         "csv" | "parquet" => table(path, options),
         _ => {
-            if let Some(lines) = plain_lines(path)? {
+            if !is_json && let Some(lines) = plain_lines(path)? {
                 return Ok((records(lines), ReadReport::default()));
             }
             let (queries, report) = read_query_texts(path)?;
@@ -96,9 +98,13 @@ fn squad(path: &Path) -> Result<Option<(Collection, ReadReport)>> {
     is_squad(&start).then(|| read_squad(&[(path, None)])).transpose()
 }
 
+fn is_json(extension: &str) -> bool {
+    matches!(extension, "jsonl" | "json" | "ndjson")
+}
+
 /// Whether a file is JSON lines with `_id` and `text`.
 fn is_beir_lines(path: &Path) -> bool {
-    if !matches!(extension(path).as_str(), "jsonl" | "json" | "ndjson") {
+    if !is_json(&extension(path)) {
         return false;
     }
     let Ok(mut reader) = Reader::open(path, &ReadOptions::default()) else { return false };

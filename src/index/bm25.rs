@@ -234,6 +234,11 @@ impl Bm25 {
         }
     }
 
+    /// Reads so many postings of a query, once it has found a thousand rows; 200,000 without this.
+    pub fn with_budget(self, postings: usize) -> Self {
+        Bm25 { budget: postings, ..self }
+    }
+
     /// Reads every posting of a query, so that the k best rows are certain, at many times the time in lists of a million. Without it
     /// they are certain where the postings of a query's terms are fewer than 200,000, or the others can't change the outcome.
     pub fn exhaustive(self) -> Self {

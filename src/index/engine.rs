@@ -1,7 +1,8 @@
 //! What every kind of index is to the generation store: files in a folder, searched by number.
 
+use super::Bm25;
 use crate::Result;
-use crate::ranker::{Hit, Input};
+use crate::ranker::{Hit, Input, Retriever};
 
 /// One kind of index over numbered documents, as files in a folder. It knows nothing of commits, ids and deleted documents: the
 /// generation store gives it an empty folder to write and opens it there. Documents are `0..n` in the order of building.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Bm25Settings;
 use super::strings::damaged;
+use super::{Bm25Settings, ColbertSettings};
 use crate::bundle::checksums;
 use crate::files::write_beside;
 use crate::{Error, Result};
@@ -26,8 +26,10 @@ const OWN: &str = "sha256";
 pub enum Method {
     /// Words in common.
     Bm25,
-    /// The nearest vectors.
+    /// The nearest vectors, one a document.
     Dense,
+    /// The vectors of all tokens (late interaction).
+    Colbert,
 }
 
 impl Method {
@@ -36,6 +38,7 @@ impl Method {
         match self {
             Method::Bm25 => "bm25",
             Method::Dense => "dense",
+            Method::Colbert => "colbert",
         }
     }
 
@@ -65,6 +68,9 @@ pub struct Settings {
     /// What BM25 counts, and how.
     #[serde(default)]
     pub bm25: Bm25Settings,
+    /// How the vectors of tokens are kept.
+    #[serde(default)]
+    pub colbert: ColbertSettings,
     /// Fields that are indexed, in order; none: all but the id.
     #[serde(default)]
     pub fields: Vec<String>,
@@ -87,8 +93,16 @@ impl Settings {
     /// Of these methods, with defaults.
     pub fn new(methods: &[Method]) -> Self {
         let (fields, weights) = (Vec::new(), Vec::new());
-        let bm25 = Bm25Settings::default();
-        Settings { methods: methods.to_vec(), bm25, fields, vectors: Stored::default(), weights, rrf_k: rrf_k() }
+        let (bm25, colbert) = (Bm25Settings::default(), ColbertSettings::default());
+        Settings {
+            methods: methods.to_vec(),
+            bm25,
+            colbert,
+            fields,
+            vectors: Stored::default(),
+            weights,
+            rrf_k: rrf_k(),
+        }
     }
 
     /// What people call it: the method's name, or `hybrid (bm25 + dense)`.

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use super::Bm25;
 use super::bm25::Bm25Builder;
+use super::colbert::{ColbertIndex, Effort, write_colbert};
 use super::documents::Documents;
 use super::manifest::{Method, Settings};
 use super::strings::damaged;
 use super::vectors::{VectorFile, VectorsWriter};
 use crate::bundle::Bundle;
-use crate::ranker::{DualEncoder, Hit, Input};
+use crate::ranker::{DualEncoder, Hit, Input, LateEncoder};
 use crate::text::{TextConfig, plain_text};
 use crate::{Error, Record, Result};
 
@@ -34,10 +35,28 @@ pub(super) fn encoder(bundle: &Bundle) -> Result<impl DualEncoder> {
     bundle.dual_encoder().ok_or_else(none)
 }
 
+/// A model that has several vectors a text.
+pub(super) fn late_encoder(bundle: &Bundle) -> Result<impl LateEncoder> {
+    let none = || Error::Internal { op: "encode", what: "this model has one vector a text".into() };
+    bundle.late_encoder().ok_or_else(none)
+}
+
+/// Refuses a model that a method has no use for.
+pub(super) fn check_model(method: Method, bundle: &Bundle) -> Result<()> {
+    let (is_dual, is_late) = (bundle.dual_encoder().is_some(), bundle.late_encoder().is_some());
+    let what = match method {
+        Method::Dense if !is_dual => "has several vectors a text: give --kind colbert",
+        Method::Colbert if !is_late => "has one vector a text: give --kind dense, or a ColBERT",
+        _ => return Ok(()),
+    };
+    Err(Error::setting("--model", bundle.dir().display(), what))
+}
+
 /// One method over all generations.
 pub(super) enum Searcher {
     Bm25(TextConfig, Vec<Bm25>),
     Dense(Box<Bundle>, Vec<VectorFile>),
+    Colbert(Box<Bundle>, Vec<ColbertIndex>),
 }
 
 /// What a method needs to write a generation.
@@ -63,7 +82,16 @@ impl Source<'_> {
         match method {
             Method::Bm25 => self.write_bm25(dir),
             Method::Dense => self.write_vectors(&dir.join(VECTORS)),
+            Method::Colbert => self.write_colbert(dir),
         }
+    }
+
+    /// Codes are of the centroids of one generation, so those of another one are made of the texts again.
+    fn write_colbert(&self, dir: &Path) -> Result<()> {
+        let bundle = self.bundle.ok_or(Error::Internal { op: "encode", what: "no model".into() })?;
+        let (config, total) = (bundle.tokenizer().rendering(), self.documents.len() as u64);
+        let texts = self.records().map(|record| Ok(plain_text(config, (&record?).into())));
+        write_colbert(dir, &late_encoder(bundle)?, texts, self.settings.colbert, &|done| (self.progress)(done, total))
     }
 
     fn write_bm25(&self, dir: &Path) -> Result<()> {
@@ -140,13 +168,25 @@ impl Searcher {
                 };
                 Ok(Searcher::Dense(Box::new(bundle.clone()), parts.iter().map(open).collect::<Result<_>>()?))
             }
+            Method::Colbert => {
+                let bundle =
+                    bundle.ok_or(Error::Internal { op: "open", what: "an index of vectors has no model".into() })?;
+                let width = late_encoder(bundle)?.dim();
+                let open = |(dir, documents): &(&Path, &Documents)| -> Result<ColbertIndex> {
+                    let path = dir.join(method.name());
+                    let index = ColbertIndex::open(&path)?;
+                    let fits = index.len() == documents.len() && index.dim() == width;
+                    if fits { Ok(index) } else { Err(damaged(&path)) }
+                };
+                Ok(Searcher::Colbert(Box::new(bundle.clone()), parts.iter().map(open).collect::<Result<_>>()?))
+            }
         }
     }
 
     fn vectors(&self) -> Option<&[VectorFile]> {
         match self {
             Searcher::Dense(_, files) => Some(files),
-            Searcher::Bm25(..) => None,
+            Searcher::Bm25(..) | Searcher::Colbert(..) => None,
         }
     }
 
@@ -166,6 +206,13 @@ impl Searcher {
             Searcher::Dense(bundle, files) => {
                 let vectors = encoder(bundle)?.encode_queries(queries)?;
                 files.iter().zip(k).map(|(file, k)| file.top(&vectors, *k)).collect()
+            }
+            Searcher::Colbert(bundle, indexes) => {
+                let vectors = late_encoder(bundle)?.encode_queries(queries)?;
+                let search = |(index, k): (&ColbertIndex, &usize)| {
+                    (0..vectors.len()).map(|at| index.search(vectors.text(at), *k, Effort::default())).collect()
+                };
+                indexes.iter().zip(k).map(search).collect()
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::text::TextConfig;
 use crate::{Input, Record, Result, testing};
 
 const WORDS: &str = "lamp red sony camera dsc w120 500ml a b c d e f g h i j k 4 6 7";
+const LATE: [&[Method]; 2] = [&[Method::Colbert], &[Method::Bm25, Method::Colbert]];
 const METHODS: [&[Method]; 3] = [&[Method::Bm25], &[Method::Dense], &[Method::Bm25, Method::Dense]];
 
 /// Records of some random words; few enough words that there are ties.
@@ -52,6 +53,12 @@ impl Folder {
     }
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+    /// One whose model has several vectors a text.
+    fn late() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/colbert/pylate");
+        let model = ModelOptions { path: Some(path), ..ModelOptions::default() };
+        Folder { dir: tempfile::tempdir().unwrap(), model }
     }
     fn build(&self, name: &str, documents: Vec<Record>, methods: &[Method]) -> PathBuf {
         let path = self.path(name);
@@ -114,8 +121,9 @@ fn an_update_that_only_adds_finds_what_one_index_of_all_finds() {
 
 #[test]
 fn update_delete_and_compact_give_the_files_of_a_fresh_index() {
-    let folder = Folder::new();
-    for (at, methods) in METHODS.into_iter().enumerate() {
+    let (one, several) = (Folder::new(), Folder::late());
+    for (at, methods) in METHODS.into_iter().chain(LATE).enumerate() {
+        let folder = if at < METHODS.len() { &one } else { &several };
         let index = folder.build(&format!("index{at}"), records(0..60, 1), methods);
         let changes = folder.update(&index, records(50..70, 2), &["d1", "d2", "none"]).unwrap();
         assert_eq!(changes, Changes { added: 10, changed: 10, deleted: 2, unknown: 1 });
@@ -152,6 +160,19 @@ fn update_delete_and_compact_give_the_files_of_a_fresh_index() {
         assert_eq!(names(&index), [&manifest.generations[0].folder, "lock", "sverka-index.json"]);
         check_index(&index).unwrap();
     }
+}
+
+#[test]
+fn a_model_that_does_not_fit_the_method_is_refused_and_chooses_the_vectors_of_a_hybrid() {
+    let (one, several) = (Folder::new(), Folder::late());
+    let build = |folder: &Folder, methods: &[Method]| {
+        build_index(&folder.path("i"), records(0..5, 1), &Settings::new(methods), &folder.model, false, &|_, _| {})
+    };
+    let refused = |folder: &Folder, method| build(folder, &[method]).unwrap_err().to_string();
+    assert!(refused(&one, Method::Colbert).contains("has one vector a text"));
+    assert!(refused(&several, Method::Dense).contains("give --kind colbert"));
+    let manifest = build(&several, &[Method::Bm25, Method::Dense]).unwrap();
+    assert_eq!(manifest.settings.kind(), "hybrid (bm25 + colbert)");
 }
 
 #[test]

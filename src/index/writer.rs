@@ -6,8 +6,8 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::documents::{Documents, DocumentsWriter};
-use super::manifest::{Generation, IndexManifest, ModelTie, Settings, VERSION};
-use super::parts::{Origin, Source};
+use super::manifest::{Generation, IndexManifest, Method, ModelTie, Settings, VERSION};
+use super::parts::{Origin, Source, check_model};
 use super::store::{HIDDEN, Index, ModelOptions, lock, with_fields};
 use crate::bundle::Bundle;
 use crate::files::NewFolder;
@@ -48,6 +48,15 @@ pub fn build_index(
         return Err(Error::Exists(dir.into()));
     }
     let bundle = settings.needs_model().then(|| open_model(model)).transpose()?;
+    let mut settings = settings.clone();
+    if let Some(bundle) = &bundle {
+        if settings.methods.len() > 1 && bundle.late_encoder().is_some() {
+            // of a hybrid the model says which vectors there are
+            settings.methods.iter_mut().filter(|m| **m == Method::Dense).for_each(|m| *m = Method::Colbert);
+        }
+        settings.methods.iter().try_for_each(|method| check_model(*method, bundle))?;
+    }
+    let settings = &settings;
     let tie = bundle.as_ref().map(tie).transpose()?;
     let bundle = bundle.map(|bundle| with_fields(bundle, &settings.fields));
     let documents = sorted(documents)?;

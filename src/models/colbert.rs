@@ -191,7 +191,7 @@ mod tests {
     use crate::losses::Loss;
 
     fn text(ids: &[u32], spans: Vec<TokenSpan>) -> Encoding {
-        Encoding { ids: ids.to_vec(), segments: vec![0; ids.len()], spans, truncated: 0 }
+        Encoding { ids: ids.to_vec(), segments: vec![0; ids.len()], spans, ..Encoding::default() }
     }
 
     /// A query with masks that nobody looks at, and documents of which one leaves a token out.
@@ -204,6 +204,7 @@ mod tests {
             texts: vec![query(a), document(a), text(&[1, a + 5, 2], vec![])],
             target: 1.0,
             grades: grades.clone(),
+            ..Example::default()
         };
         vec![example(10), example(20), example(30)]
     }

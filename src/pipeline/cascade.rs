@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::plan::{Kind, PartPlan, Plan, StagePlan};
 use crate::bundle::Bundle;
-use crate::data::{ReadOptions, ReadReport, read_documents};
+use crate::data::{Documents, ReadOptions, ReadReport, read_documents};
 use crate::index::Bm25;
 use crate::index::states::{Place, StateStore};
 use crate::nn::{Device, Dtype};
@@ -80,7 +80,7 @@ impl Pipeline {
     /// What the readers, models, indexes and stores refuse; a model of another kind than its stage.
     pub fn open(plan: Plan, dtype: Option<Dtype>, device: Device, say: &dyn Fn(&str)) -> Result<(Self, ReadReport)> {
         say(&format!("reading {}", plan.collection.display()));
-        let (documents, report) = read_documents(&plan.collection, &ReadOptions::default())?;
+        let (Documents { records: documents, .. }, report) = read_documents(&plan.collection, &ReadOptions::default())?;
         if documents.is_empty() {
             return Err(Error::data(&plan.collection, None, "has no document", "give a collection with documents"));
         }

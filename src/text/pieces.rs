@@ -24,7 +24,7 @@ impl TextEncoder {
     ///
     /// # Errors
     /// What the tokenizer refuses.
-    pub fn pieces(&self, text: &str) -> Result<Pieces> {
+    pub fn words_in_pieces(&self, text: &str) -> Result<Pieces> {
         let mut pieces = Pieces::default();
         for (_, chunk) in chunks(text) {
             let tokens = self.tokenize(chunk)?;
@@ -85,9 +85,5 @@ impl TextEncoder {
     /// The id of padding; 0 where the vocabulary has none.
     pub fn padding_id(&self) -> u32 {
         ["[PAD]", "<pad>"].into_iter().find_map(|name| self.files.tokenizer.token_to_id(name)).unwrap_or(0)
-    }
-    /// The piece of an id, as the vocabulary has it.
-    pub fn piece(&self, id: u32) -> Option<String> {
-        self.files.tokenizer.id_to_token(id)
     }
 }

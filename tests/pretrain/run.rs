@@ -50,7 +50,13 @@ fn a_model_learns_and_a_stopped_run_gives_the_same_bits() {
 #[test]
 fn accuracy_rises_and_perplexity_falls() {
     let folder = folder();
-    let sets = ["train.steps=240", "train.validate_every=80", "train.batch=8", "mask.whole_words=true"];
+    let sets = [
+        "train.steps=400",
+        "train.validate_every=200",
+        "train.batch=8",
+        "model.fresh.dropout=0.0",
+        "mask.whole_words=true",
+    ];
     let recipe = folder.recipe(TEXTS, &sets).unwrap();
     let outcome = pretrain(&recipe, &folder.path("run"), false, &Silent).unwrap();
     let fresh = folder.recipe(TEXTS, &["train.steps=0"]).unwrap();
@@ -58,11 +64,12 @@ fn accuracy_rises_and_perplexity_falls() {
     assert_eq!((before.steps, before.validations.len()), (0, 0));
     let (then, now) = (&before.held_out, &outcome.held_out);
     // a vocabulary of 29: a fresh model's perplexity is about that; colours and things are half of what can be guessed
-    assert!((20.0..40.0).contains(&then["perplexity"]) && now["perplexity"] < 8.0, "{then:?} {now:?}");
+    assert!((20.0..40.0).contains(&then["perplexity"]) && now["perplexity"] < 5.0, "{then:?} {now:?}");
     assert!(now["accuracy"] > then["accuracy"] + 0.3, "{then:?} {now:?}");
     let model = LanguageModel::open(&folder.path("run/model"), false, None).unwrap();
-    let best = &model.fill("the lamp is red . a big lamp in [MASK] , 1 1 1 1", 1).unwrap()[0][0];
-    assert!(best.token == "red" && best.probability > 0.5, "{best:?}");
+    let best = model.fill("the lamp is red . a big lamp in [MASK] , 1 1 1 1", 3).unwrap().remove(0);
+    assert!(best.iter().all(|p| ["red", "blue", "green"].contains(&p.token.as_str())), "a colour is missing: {best:?}");
+    assert!(best.iter().map(|p| p.probability).sum::<f32>() > 0.9, "{best:?}");
     // one more epoch from it, as any start
     let again = format!(
         "name = 'on'\n[model]\ninit = 'run/model'\n[text]\nmax_tokens = 24\n[train]\nsteps = 2\nbatch = 4\n[data]\nheld_out = 0.1\n{TEXTS}"

@@ -134,13 +134,14 @@ fn over(
 }
 
 /// Rows of numbers.
-pub const ROWS: [&str; 13] = [
+pub const ROWS: [&str; 14] = [
     "vocabulary",
     "codes (training)",
     "one token, training",
     "one token, held out",
     "one token, held out and new",
     "gap",
+    "gap to new ones",
     "pieces a code",
     "letters a code piece",
     "letters a piece",
@@ -161,6 +162,7 @@ pub fn cells(r: &TokenizerReport) -> [String; ROWS.len()] {
         maybe(r.single_token_codes_held_out),
         maybe(r.single_token_codes_fresh),
         maybe(r.gap),
+        maybe(r.gap_fresh),
         format!("{:.2}", r.pieces_per_code),
         format!("{:.2}", r.letters_per_code_piece),
         format!("{:.2}", r.letters_per_piece),

@@ -92,7 +92,7 @@ fn what_an_index_can_not_be_made_of_is_said_in_a_line() {
     sverka(dir).args(["index", "right.csv", "--out", "i"]).assert().code(0);
     refused(&["index", "right.csv", "--out", "i"], &["already exists"]);
     sverka(dir).args(["index", "left.csv", "--out", "i", "--force"]).assert().code(0);
-    assert_eq!(ids(dir, &["i", "camera"]), ["1"]);
+    assert_eq!(ids(dir, &["i", "camera", "-k", "1"]), ["1"]);
     refused(&["search", "model", "x"], &["is no index"]);
     refused(&["search", "i", "x", "-k", "0"], &["at least 1"]);
     refused(&["search", "i", "--queries", "left.csv"], &["--out", "--qrels"]);
@@ -102,7 +102,7 @@ fn what_an_index_can_not_be_made_of_is_said_in_a_line() {
     lock.try_lock().unwrap();
     refused(&["index", "update", "i", "--add", "right.csv"], &["another process is writing this index"]);
     refused(&["index", "compact", "i"], &["another process is writing this index"]);
-    assert_eq!(ids(dir, &["i", "camera"]), ["1"]);
+    assert_eq!(ids(dir, &["i", "camera", "-k", "1"]), ["1"]);
 }
 
 #[cfg(unix)]

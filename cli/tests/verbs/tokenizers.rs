@@ -70,7 +70,7 @@ fn a_vocabulary_that_learnt_codes_by_heart_ends_with_3_and_a_smaller_one_is_advi
     let swept = run(dir, &[&sizes[..], &["new.csv", "--html", "sizes.html", "--max-rare", "1"]].concat());
     let of = |i: usize, key: &str| swept["tokenizers"][i][key].as_f64().unwrap();
     assert_eq!((of(0, "vocabulary"), of(1, "vocabulary")), (200.0, 300.0));
-    assert!(of(2, "single_token_codes") > 0.9 && of(2, "gap") > 0.5 && of(2, "single_token_codes_fresh") < 0.1);
+    assert!(of(2, "single_token_codes") > 0.9 && of(2, "gap_fresh") > 0.5 && of(2, "single_token_codes_fresh") < 0.1);
     assert!(of(0, "fertility") > of(2, "fertility"));
     assert_eq!(swept["advised"]["vocabulary"], 300);
     let page = std::fs::read_to_string(dir.join("sizes.html")).unwrap();

@@ -99,10 +99,13 @@ fn add(index: &Bm25, terms: &[Term], k: usize, sums: &mut Sums) -> f32 {
     order.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
     let all: f32 = order.iter().map(|term| term.bound).sum();
     let slack = ROUNDING * all;
-    let (mut read, mut rest) = (0, all);
+    let (mut read, mut rest, mut counted_at) = (0, all, 0);
     for term in order {
-        if sums.rows.len() >= k && 4 * term.frequency > sums.rows.len() {
+        // no row has more than what was read adds up to; and to count is as much work as to read
+        let can_end = rest < all - rest && sums.rows.len() >= k && read - counted_at >= sums.rows.len() / 2;
+        if can_end && 2 * term.frequency > sums.rows.len() {
             // the k-th best so far, and how many rows can still reach it
+            counted_at = read;
             let counted = Counted::new(sums, all);
             let least = counted.place(k);
             if rest + slack < least {
@@ -127,7 +130,9 @@ fn add_term(index: &Bm25, term: &Term, sums: &mut Sums) {
     let norms = &index.norms[term.field * index.len()..][..index.len()];
     // most rows have a term once
     let once: [f32; 256] = std::array::from_fn(|norm| term.score(index, 1, norm as u8));
-    let mut at = 0;
+    // a branch on what is not in the cache yet would wait for it: each row is written down, and counts if it is new
+    let (mut at, mut met) = (0, sums.rows.len());
+    sums.rows.resize(met + term.frequency + 1, 0);
     while let Some(&row) = postings.get(at) {
         at += 1;
         let norm = norms[row as usize];
@@ -138,11 +143,11 @@ fn add_term(index: &Bm25, term: &Term, sums: &mut Sums) {
             score = term.score(index, more as u32 + 1, norm);
         }
         let sum = &mut sums.scores[row as usize];
-        if *sum == 0.0 {
-            sums.rows.push(row);
-        }
+        sums.rows[met] = row;
+        met += usize::from(*sum == 0.0);
         *sum += score;
     }
+    sums.rows.truncate(met);
 }
 
 /// How many rows have partial scores of each size.

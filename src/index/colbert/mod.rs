@@ -17,13 +17,15 @@ mod build;
 mod codec;
 mod pooling;
 mod search;
+mod tuning;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 pub use build::ColbertBuilder;
-pub use search::{ColbertIndex, Effort};
+pub use search::{ColbertIndex, ColbertSearch, Effort};
+pub use tuning::{Quality, Tried, Tuning, TuningReport, tune_colbert};
 
 use crate::ranker::{Input, LateEncoder};
 use crate::{Error, Result};

@@ -8,9 +8,10 @@ use rayon::prelude::*;
 
 use super::codec::{Steps, Table, decode, largest, normalize};
 use super::{Layout, NAME, VERSION, names};
+use crate::bundle::Bundle;
 use crate::nn::kernels::{self, Mapped, QUERY_TOKENS};
 use crate::nn::maxsim::Query;
-use crate::ranker::Hit;
+use crate::ranker::{Hit, Input, LateEncoder, Retriever};
 use crate::{Error, Result};
 
 /// How thoroughly an index is searched.
@@ -25,6 +26,39 @@ pub struct Effort {
 impl Default for Effort {
     fn default() -> Self {
         Effort { probes: 16, decoded: 1024 }
+    }
+}
+
+/// An index with the model that made its vectors: a first stage for texts.
+pub struct ColbertSearch {
+    /// The index.
+    pub index: ColbertIndex,
+    model: Bundle,
+    /// How thoroughly it is searched.
+    pub effort: Effort,
+}
+
+impl ColbertSearch {
+    /// An index and its model.
+    ///
+    /// # Errors
+    /// A model that is no ColBERT, or whose vectors have another width.
+    pub fn new(index: ColbertIndex, model: Bundle, effort: Effort) -> Result<Self> {
+        let width = model.late_encoder().map(|encoder| encoder.dim());
+        if width != Some(index.dim()) {
+            let width = width.map_or("no ColBERT".into(), |width| format!("a ColBERT of vectors {width} wide"));
+            let what = format!("the index has vectors {} wide; give the model that it was built with", index.dim());
+            return Err(Error::setting("--model", width, what));
+        }
+        Ok(ColbertSearch { index, model, effort })
+    }
+}
+
+impl Retriever for ColbertSearch {
+    fn retrieve(&self, queries: &[Input], k: usize) -> Result<Vec<Vec<Hit>>> {
+        let encoder = self.model.late_encoder().ok_or(Error::Internal { op: "search", what: "no ColBERT".into() })?;
+        let vectors = encoder.encode_queries(queries)?;
+        (0..vectors.len()).map(|at| self.index.search(vectors.text(at), k, self.effort)).collect()
     }
 }
 

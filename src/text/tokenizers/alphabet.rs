@@ -29,7 +29,7 @@ pub(super) fn alphabet(settings: &TokenizerSettings, seen: &BTreeMap<char, u64>)
 }
 
 /// Refuses a vocabulary that can't take its alphabet.
-pub(super) fn room(settings: &TokenizerSettings, alphabet: usize) -> Result<()> {
+pub(super) fn refuse_small(settings: &TokenizerSettings, alphabet: usize) -> Result<()> {
     let special = settings.special_tokens().len();
     if alphabet + special < settings.vocab_size {
         return Ok(());

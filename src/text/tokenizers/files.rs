@@ -77,7 +77,7 @@ fn grow_to(counts: &WordCounts, settings: &TokenizerSettings, step: &mut dyn FnM
         Kind::Bpe | Kind::ByteBpe | Kind::Wordpiece => merged(settings, counts, step)?,
         Kind::Unigram => {
             let letters = with_mark(alphabet::alphabet(settings, &counts.characters()));
-            alphabet::room(settings, letters.len())?;
+            alphabet::refuse_small(settings, letters.len())?;
             let model = unigram::train(settings, &counts.sorted(), &letters)?;
             let size = model["vocab"].as_array().map_or(0, Vec::len);
             (model, size)
@@ -132,7 +132,7 @@ fn character(settings: &TokenizerSettings, counts: &WordCounts) -> Result<(Value
     let special = settings.special_tokens();
     let seen = counts.characters();
     let base = with_mark(alphabet::base(settings));
-    alphabet::room(settings, base.len() - 1)?;
+    alphabet::refuse_small(settings, base.len() - 1)?;
     let mut letters = with_mark(alphabet::alphabet(settings, &seen));
     let often = |c: &char| seen.get(c).copied().unwrap_or(0);
     letters.sort_by_key(|c| (base.binary_search(c).is_err(), std::cmp::Reverse(often(c)), *c));
@@ -158,7 +158,7 @@ fn merged(settings: &TokenizerSettings, counts: &WordCounts, step: &mut dyn FnMu
         }
         _ => alphabet::alphabet(settings, &counts.characters()),
     };
-    alphabet::room(settings, pieces_of(letters.len(), marks))?;
+    alphabet::refuse_small(settings, pieces_of(letters.len(), marks))?;
     let limits = Limits { pieces: settings.vocab_size, min_frequency: settings.min_frequency };
     let Merged { pieces, pairs } = merge(&counts.sorted(), &settings.special_tokens(), &letters, marks, limits, step);
     let size = pieces.len();

@@ -109,8 +109,11 @@ pub struct TokenizerReport {
     pub single_token_codes_held_out: Option<f64>,
     /// The same of held-out codes that no training text has.
     pub single_token_codes_fresh: Option<f64>,
-    /// How much higher the share is on training texts.
+    /// How much higher the share is on training texts than on held-out ones. A small set of held-out texts has mostly frequent codes, so
+    /// that this may be negative.
     pub gap: Option<f64>,
+    /// How much higher it is than of held-out codes that no training text has: what was learnt by heart, and is of no use.
+    pub gap_fresh: Option<f64>,
     /// Tokens a word, on held-out texts if there are any (as the next four).
     pub fertility: f64,
     /// Characters a token.
@@ -235,6 +238,7 @@ impl Counter {
             single_token_codes_held_out: single_held_out,
             single_token_codes_fresh: held_out.map(|_| share(self.fresh_single, fresh)),
             gap: single_held_out.map(|held_out| single - held_out),
+            gap_fresh: held_out.map(|_| single - share(self.fresh_single, fresh)),
             fertility: judged.fertility(),
             letters_per_piece: judged.letters_per_piece(),
             letters_per_code_piece: judged.letters_per_code_piece(),

@@ -1,4 +1,7 @@
 //! Unigram pieces by the trainer of the `tokenizers` crate (Kudo 2018).
+//!
+//! Its sums over threads and its hash sets leave the last bits of scores, and the order of equal ones, to chance; they are rounded and
+//! sorted here, so that ids are the same in every run.
 
 use serde_json::Value;
 use tokenizers::AddedToken;
@@ -40,8 +43,18 @@ pub(super) fn train(settings: &TokenizerSettings, words: &[(&str, u64)], alphabe
     let mut json = serde_json::to_value(&model).map_err(|e| failed(e.to_string()))?;
     if let Some(pieces) = json["vocab"].as_array_mut() {
         settle(pieces, special.len());
+        sort(pieces, special.len());
     }
     Ok(json)
+}
+
+/// Rounds the scores to a millionth and numbers the pieces by score and then by their letters.
+fn sort(pieces: &mut [Value], special: usize) {
+    let score = |piece: &Value| piece[1].as_f64().unwrap_or_default();
+    for piece in &mut pieces[special..] {
+        piece[1] = ((score(piece) * 1e6).round() / 1e6).into();
+    }
+    pieces[special..].sort_by(|a, b| score(b).total_cmp(&score(a)).then_with(|| a[0].as_str().cmp(&b[0].as_str())));
 }
 
 /// Gives the scores of characters that no text has, which hang on the order of a hash set, to the characters in the order of Unicode.

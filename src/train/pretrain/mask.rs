@@ -1,5 +1,5 @@
 //! Which tokens are masked, and by what (Devlin et al., NAACL 2019): of 15 % of the tokens, 80 % become the masking token, 10 % any other
-//! token, 10 % stay as they are. Drawn anew whenever a sequence is seen (RoBERTa's dynamic masking, arXiv 1907.11692), from its step's seed.
+//! token, 10 % stay as they are. Drawn whenever a sequence is seen (RoBERTa's dynamic masking, arXiv 1907.11692), from its step's seed.
 
 use rand::RngExt;
 use rand::seq::SliceRandom;

@@ -28,7 +28,7 @@ pub struct PretrainRecipe {
     /// What is masked.
     #[serde(default)]
     pub mask: MaskSettings,
-    /// Pairs of texts to be told apart; masks alone where it is left out.
+    /// Pairs of texts, next ones and others; masks alone where it is left out.
     #[serde(default)]
     pub next: Option<NextSettings>,
     /// How weights change.
@@ -85,6 +85,7 @@ impl Fresh {
     pub fn config(&self, vocab_size: usize, pad_token_id: u32) -> Config {
         Config {
             vocab_size,
+            modern: None,
             hidden_size: self.hidden,
             num_hidden_layers: self.layers,
             num_attention_heads: self.heads,

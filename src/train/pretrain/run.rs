@@ -1,6 +1,6 @@
 //! One run of pre-training, from a recipe to a language model.
 //!
-//! A run folder holds `recipe.toml` (resolved), `environment.json`, `corpus/` (the tokens), `log.jsonl`, `checkpoint/`, and at the end
+//! A run folder has `recipe.toml` (resolved), `environment.json`, `corpus/` (the tokens), `log.jsonl`, `checkpoint/`, and at the end
 //! `model/` and `metrics.json`.
 
 use std::io::Write;

@@ -2,7 +2,7 @@
 //! wanted, so a corpus may be larger than memory (16 bytes of index a text), packed files can be read in any order, and a run goes on with
 //! the very tokens that it began with, whatever became of the files meanwhile.
 //!
-//! `tokens` holds 32-bit ids, little endian; the highest bit says that the piece goes on with the word before it. `index` holds 16 bytes a
+//! `tokens` has 32-bit ids, little endian; the highest bit says that the piece goes on with the word before it. `index` has 16 bytes a
 //! text: first token, number of tokens, document. `corpus.json` has counts and checksums.
 
 use std::fs::File;
@@ -104,7 +104,7 @@ impl Writer<'_> {
     fn flush(&mut self) -> Result<()> {
         let (recipe, text, most) = (self.recipe, self.text, self.most);
         let cut = std::mem::take(&mut self.waiting).into_par_iter().map(|document| {
-            let pieces = document.texts.iter().map(|t| text.pieces(t)).collect::<Result<Vec<_>>>()?;
+            let pieces = document.texts.iter().map(|t| text.words_in_pieces(t)).collect::<Result<Vec<_>>>()?;
             // fields and offers are texts of their own where pairs of them are learnt
             let joined = match recipe.data.sources[document.source].unit() {
                 Unit::Cluster => false,
@@ -185,7 +185,7 @@ impl Store {
         writer.out.flush().map_err(Error::io("write", &path))?;
         let [learnt, held_out] = writer.texts;
         if held_out.iter().all(Vec::is_empty) {
-            let what = "holds no document out: give more text, or a larger share";
+            let what = "leaves no document to be measured on: give more text, or a larger share";
             return Err(Error::setting("data.held_out", recipe.data.held_out, what));
         }
         count(&mut counts, recipe, &learnt);
