@@ -40,8 +40,8 @@ pub use surgery::{NewSegments, grow_segments, level_segments, prune_embeddings, 
 
 pub use crate::nn::weights::Storage;
 
-use crate::models::{Net, Reads};
 use crate::models::bert::Config;
+use crate::models::{Net, Reads};
 use crate::nn::weights::write_safetensors;
 use crate::nn::{Device, Dtype, Weights};
 use crate::ranker::{DualEncoder, LateEncoder, List, Score};

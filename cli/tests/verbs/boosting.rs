@@ -9,13 +9,15 @@ use crate::folder;
 #[test]
 fn trees_over_a_models_scores_are_trained_measured_and_scored() {
     let dir = folder();
+    // a ranker is called as its folder, or as the one above a folder `model`
+    std::fs::rename(dir.path().join("model"), dir.path().join("tiny")).unwrap();
     let run = |arguments: &[&str]| -> Value {
         json(&stdout(&sverka(dir.path()).args(arguments).arg("--json").assert().code(0)))
     };
-    let trained = run(&["boost", "train", "pairs", "--model", "model", "--out", "booster", "--rounds", "60"]);
+    let trained = run(&["boost", "train", "pairs", "--model", "tiny", "--out", "booster", "--rounds", "60"]);
     assert_eq!(
         (&trained["split"], &trained["pairs"], &trained["rankers"][0]),
-        (&"valid".into(), &32.into(), &"model".into())
+        (&"valid".into(), &32.into(), &"tiny".into())
     );
     assert_eq!(names(&dir.path().join("booster")), ["boost.json", "features.json", "model.json", "rankers"]);
     let report = run(&["boost", "eval", "booster", "pairs"]);
@@ -31,10 +33,10 @@ fn trees_over_a_models_scores_are_trained_measured_and_scored() {
     assert_eq!((&scores[2]["unreadable"], &scores[2]["decision"]), (&true.into(), &false.into()));
     for file in ["features.csv", "features.parquet"] {
         let written = run(&["boost", "features", "pairs", "--booster", "booster", "--split", "all", "--out", file]);
-        assert_eq!((&written["pairs"], &written["features"][0]), (&128.into(), &"score.model".into()));
+        assert_eq!((&written["pairs"], &written["features"][0]), (&128.into(), &"score.tiny".into()));
     }
     let text = std::fs::read_to_string(dir.path().join("features.csv")).unwrap();
-    assert!(text.starts_with("left_id,right_id,label,score.model,bm25,") && text.lines().count() == 129);
+    assert!(text.starts_with("left_id,right_id,label,score.tiny,bm25,") && text.lines().count() == 129);
     one_line(
         &sverka(dir.path()).args(["boost", "train", "pairs", "--out", "booster"]).assert().code(2),
         &["booster: already exists"],
