@@ -5,6 +5,7 @@
 //! Documents that a later stage does not have (deleted from its store, or not in the collection) are dropped and counted.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -12,8 +13,8 @@ use rayon::prelude::*;
 use super::plan::{Kind, PartPlan, Plan, StagePlan};
 use crate::bundle::Bundle;
 use crate::data::{Documents, ReadOptions, ReadReport, read_documents};
-use crate::index::Bm25;
 use crate::index::states::{Place, StateStore};
+use crate::index::{Bm25, Index, ModelOptions};
 use crate::nn::{Device, Dtype};
 use crate::ranker::{DualEncoder, Hit, List, Retriever, Vectors};
 use crate::records::Record;
@@ -38,6 +39,8 @@ enum Finder {
     Bm25(Bm25),
     Dense(Box<Bundle>, Vectors),
     Hybrid(Vec<(Finder, f32)>),
+    /// An index on disk, and the numbers of the collection's documents by their ids.
+    Index(Box<Index>, Arc<HashMap<String, u32>>),
 }
 
 /// Scores documents.
@@ -97,11 +100,13 @@ impl Pipeline {
                 _ => Ok(bundle),
             }
         };
-        let finder = |key: &str, kind: Kind, model: &_, index: &Option<std::path::PathBuf>| {
+        let ids = documents.iter().map(|document| document.id.clone()).zip(0u32..);
+        let numbers: Arc<HashMap<String, u32>> = Arc::new(ids.collect());
+        let finder = |key: &str, kind: Kind, model: &Option<std::path::PathBuf>, index: &Option<std::path::PathBuf>| {
             if let Some(index) = index {
-                let what =
-                    "indexes on disk are not looked into by this version: leave it out, and one is made in memory";
-                return Err(Error::setting(format!("{key}.index"), index.display(), what));
+                say(&format!("opening {}", index.display()));
+                let model = ModelOptions { path: Option::clone(model), dtype, device };
+                return Ok(Finder::Index(Box::new(Index::open(index, &model)?), numbers.clone()));
             }
             match kind {
                 Kind::Dense => {
@@ -162,11 +167,11 @@ impl Pipeline {
         let budget = self.plan.budget_ms.map(|ms| Duration::from_secs_f64(ms / 1000.0));
         let spent = || budget.is_some_and(|budget| start.elapsed() > budget);
         let k = self.plan.stages[0].k;
-        let mut hits = self.first.find(query, k.min(self.documents.len()))?;
+        let (mut hits, gone) = self.first.find(query, k.min(self.documents.len()))?;
         hits.truncate(k);
         let kept = hits.iter().map(|hit| hit.document).collect();
         let mut run = QueryRun {
-            stages: vec![StageRun { time: start.elapsed(), given: self.documents.len(), gone: 0, kept }],
+            stages: vec![StageRun { time: start.elapsed(), given: self.documents.len(), gone, kept }],
             hits,
             over_budget: false,
             time: Duration::ZERO,
@@ -191,7 +196,14 @@ impl Pipeline {
 }
 
 impl Finder {
-    fn find(&self, query: Input, k: usize) -> Result<Vec<Hit>> {
+    /// The best documents, and how many were found that the collection does not have.
+    fn find(&self, query: Input, k: usize) -> Result<(Vec<Hit>, usize)> {
+        let mut gone = 0;
+        let hits = self.hits(query, k, &mut gone)?;
+        Ok((hits, gone))
+    }
+
+    fn hits(&self, query: Input, k: usize, gone: &mut usize) -> Result<Vec<Hit>> {
         match self {
             Finder::Bm25(index) => Ok(index.retrieve(&[query], k)?.pop().unwrap_or_default()),
             Finder::Dense(bundle, documents) => {
@@ -209,10 +221,20 @@ impl Finder {
                 hits.sort_unstable_by(order);
                 Ok(hits)
             }
+            Finder::Index(index, numbers) => {
+                let mut hits = Vec::new();
+                for hit in index.search(&[query], k)?.pop().unwrap_or_default() {
+                    match numbers.get(index.id(hit.document)?) {
+                        Some(&document) => hits.push(Hit { document, ..hit }),
+                        None => *gone += 1,
+                    }
+                }
+                Ok(hits)
+            }
             Finder::Hybrid(parts) => {
                 let mut fused: HashMap<u32, f32> = HashMap::new();
                 for (finder, weight) in parts {
-                    for (rank, hit) in finder.find(query, k)?.iter().enumerate() {
+                    for (rank, hit) in finder.hits(query, k, gone)?.iter().enumerate() {
                         *fused.entry(hit.document).or_default() += weight / (RANK + 1.0 + rank as f32);
                     }
                 }

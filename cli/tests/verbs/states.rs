@@ -77,6 +77,15 @@ fn a_pipeline_writes_a_run_and_says_what_each_stage_took_and_lost() {
     assert!(stages[2]["recall"].as_f64().unwrap() <= 0.75 && report["measures"]["nDCG@10"].is_f64(), "{report}");
     let run = std::fs::read_to_string(dir.join("run.trec")).unwrap();
     assert_eq!(run.lines().count(), 2, "one document a query that found any: {run}");
+    // found in an index on disk, one of whose documents the collection does not have
+    let more = format!("{RIGHT}z,black sony camera film,1\n");
+    write(&dir.join("more.csv"), more);
+    sverka(dir).args(["index", "more.csv", "--kind", "bm25", "--out", "more.index"]).assert().code(0);
+    let text = std::fs::read_to_string(dir.join("p.toml")).unwrap();
+    write(&dir.join("i.toml"), text.replace("k = 4", "k = 5\nindex = \"more.index\""));
+    let indexed = ran(dir, &["run", "i.toml", "queries.tsv", "--out", "i.trec", "--qrels", "qrels.txt"]);
+    assert_eq!(indexed["stages"][0]["recall"], 1.0, "{indexed}");
+    assert!(indexed["stages"][0]["gone"].as_u64().unwrap() >= 1, "{indexed}");
     let slow = ran(dir, &["run", "p.toml", "queries.tsv", "--out", "run.trec", "--budget-ms", "0.0001"]);
     assert_eq!((&slow["over_budget"], &slow["stages"][1]["queries"]), (&2.into(), &1.into()), "{slow}");
     let told = sverka(dir).args(["run", "p.toml", "queries.tsv", "--out", "r.trec", "--budget-ms", "0.0001"]).assert();
