@@ -40,8 +40,8 @@ pub use surgery::{NewSegments, grow_segments, level_segments, prune_embeddings, 
 
 pub use crate::nn::weights::Storage;
 
-use crate::models::{Net, Reads};
 use crate::models::bert::Config;
+use crate::models::{Net, Reads};
 use crate::nn::weights::write_safetensors;
 use crate::nn::{Device, Dtype, Weights};
 use crate::ranker::{DualEncoder, LateEncoder, List, Score};
@@ -84,7 +84,7 @@ impl Bundle {
             Some(manifest) => (manifest.architecture.clone(), Purpose::Score),
             None if checkpoint.late.is_some() => (checkpoint.architecture(), Purpose::Start),
             // heads of pre-training and a pooler are no part of it
-            None => (Architecture::Dssm(sentence::towers(dir)?), Purpose::Start),
+            None => (sentence::architecture(dir)?, Purpose::Start),
         };
         if architecture.model().reads() != Reads::Towers {
             let what = format!("a {} reads query and document together and has no vectors", architecture.name());
