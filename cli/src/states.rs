@@ -173,7 +173,8 @@ fn read(args: &Documents, global: &Resolved, output: &Output) -> Result<(Bundle,
         bundle = bundle.with_fields(args.fields.clone());
     }
     bundle.split_encoder()?;
-    let (sverka::data::Documents { records: documents, .. }, report) = read_documents(&args.documents, &args.tables.options()?)?;
+    let (sverka::data::Documents { records: documents, .. }, report) =
+        read_documents(&args.documents, &args.tables.options()?)?;
     crate::tables::report(output, &args.documents, &report);
     if let Some(missing) = args.fields.iter().find(|f| documents.first().is_some_and(|d| d.get(f).is_none())) {
         let columns = documents[0].columns.join(", ");

@@ -82,9 +82,9 @@ impl Bundle {
         let checkpoint = Checkpoint::read(dir)?;
         let (architecture, purpose) = match &checkpoint.manifest {
             Some(manifest) => (manifest.architecture.clone(), Purpose::Score),
-            None if checkpoint.late.is_some() => (checkpoint.architecture(), Purpose::Score),
+            None if checkpoint.late.is_some() => (checkpoint.architecture(), Purpose::Start),
             // heads of pre-training and a pooler are no part of it
-            None => (Architecture::Dssm(sentence::towers(dir)?), Purpose::Start),
+            None => (sentence::architecture(dir)?, Purpose::Start),
         };
         if architecture.model().reads() != Reads::Towers {
             let what = format!("a {} reads query and document together and has no vectors", architecture.name());

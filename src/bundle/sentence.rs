@@ -4,17 +4,26 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::Architecture;
 use super::directory::read_json;
 use crate::models::dssm::{Config, Pooling, Similarity};
 use crate::{Error, Result};
 
 const MODULES: &str = "modules.json";
 
+/// The two towers that a folder is.
+///
+/// # Errors
+/// Those of [`towers`].
+pub(super) fn architecture(dir: &Path) -> Result<Architecture> {
+    towers(dir).map(Architecture::Dssm)
+}
+
 /// Pooling and similarity of a folder; without `modules.json` the mean and the cosine.
 ///
 /// # Errors
 /// A module or a pooling that is not known here.
-pub(super) fn towers(dir: &Path) -> Result<Config> {
+fn towers(dir: &Path) -> Result<Config> {
     let path = dir.join(MODULES);
     let mut config = Config::default();
     let unknown = |path: &Path, key: &str, what: String| {
