@@ -106,7 +106,7 @@ impl Pipeline {
             if let Some(index) = index {
                 say(&format!("opening {}", index.display()));
                 let model = ModelOptions { path: Option::clone(model), dtype, device };
-                return Ok(Finder::Index(Box::new(Index::open(index, &model)?), numbers.clone()));
+                return Ok::<_, Error>(Finder::Index(Box::new(Index::open(index, &model)?), numbers.clone()));
             }
             match kind {
                 Kind::Dense => {
