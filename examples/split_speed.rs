@@ -59,7 +59,8 @@ fn main() -> Result<()> {
         (PathBuf::from(argument(0, "weights/minilm")), PathBuf::from(argument(1, "../shared/data/scifact")));
     let (count, rounds) = (argument(2, "1000").parse().unwrap_or(1000), argument(3, "5").parse().unwrap_or(5));
     let (documents, _) = read_documents(&data, &ReadOptions::default())?;
-    let documents: Vec<Record> = documents.records.into_iter().filter(|d| d.values[1].len() > 1000).take(count).collect();
+    let documents: Vec<Record> =
+        documents.records.into_iter().filter(|d| d.values[1].len() > 1000).take(count).collect();
     let dir = tempfile::tempdir().expect("a folder");
     for (tokens, max_tokens) in [(30, 48), (250, 272)] {
         let mut systems: Vec<System> = Vec::new();

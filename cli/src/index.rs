@@ -21,7 +21,7 @@ use crate::tables::TableArgs;
 const EXAMPLE: &str = "\
 Examples:
   sverka index ../shared/data/scifact --out scifact.index
-  sverka index products.csv --kind hybrid --model weights/minilm --fields name,brand --out shop.index
+  sverka index products.csv --kind hybrid --model weights/minilm --fields name --out shop.index
   sverka index update shop.index --add new.csv --delete gone.txt
   sverka index compact shop.index
   sverka search shop.index lamp

@@ -88,11 +88,36 @@ fn the_commands_of_its_table_run_as_written() {
     write(&dir.path().join("bm25.run"), ranks(["d2", "d1"]));
     write(&dir.path().join("model.run"), ranks(["d1", "d2"]));
     write(&dir.path().join("qrels.txt"), (0..20).map(|query| format!("q{query} 0 d1 1\n")).collect::<String>());
+    split_model(dir.path());
+    model_of(dir.path(), "colbert", "late");
+    write(
+        &dir.path().join("stages.toml"),
+        "collection = \"theirs.csv\"\n[[stages]]\nkind = \"bm25\"\nk = 5\n",
+    );
+    write(&dir.path().join("links.qrels"), (0..48).map(|i| format!("{i} 0 t{i} 1\n")).collect::<String>());
+    std::fs::create_dir_all(dir.path().join("beir/qrels")).unwrap();
+    let line = |i: usize, more: &str| format!("{{\"_id\": \"{i}\", {more}\"text\": \"red lamp {i}\"}}\n");
+    let beir = [("corpus.jsonl", "\"title\": \"lamp\", "), ("queries.jsonl", "")];
+    for (file, more) in beir {
+        write(&dir.path().join("beir").join(file), (0..40).map(|i| line(i, more)).collect::<String>());
+    }
+    let judged = (0..40).map(|i| format!("{i}\t{i}\t1\n")).collect::<String>();
+    write(&dir.path().join("beir/qrels/test.tsv"), format!("query-id\tcorpus-id\tscore\n{judged}"));
     let commands = commands(&readme());
     assert!(commands.len() >= 14, "{commands:?}");
     for command in commands {
         let words = command.split(' ').flat_map(|word| match word {
+            "MODEL" if command.starts_with("states") => vec!["split"],
+            "MODEL" if command.starts_with("tune") => vec!["late"],
             "MODEL" => vec!["runs/shop/model"],
+            "DOCS" | "FILE" if !command.contains("--html") => vec!["ours.csv"],
+            "STORE" => vec!["store"],
+            "PIPELINE.toml" => vec!["stages.toml"],
+            "QUERIES" => vec!["ours.csv"],
+            "QRELS" if command.starts_with("run") => vec!["links.qrels"],
+            "BEIR_FOLDER" => vec!["beir"],
+            "TEXT" | "[TEXT]" | "T" | "WORD" => vec!["lamp"],
+            "FILE" => vec!["page.html"],
             "DATA" => vec!["data"],
             "RECIPE" => vec!["shop.toml"],
             "NAME" => vec!["shop"],

@@ -219,7 +219,7 @@ fn a_missing_or_misshapen_tensor_is_named() {
     let model = Architecture::CrossEncoder.model();
     assert_refused(checkpoint.clone().select(&*model, Purpose::Score), file, "classifier.weight: has 3 labels");
     let notes = checkpoint.select(&*model, Purpose::Start).unwrap();
-    assert!(notes.len() == 1 && notes[0].contains("classifier has 3 labels"), "{notes:?}");
+    assert!(notes.len() == 1 && notes[0].contains("classifier has 3 outputs"), "{notes:?}");
     assert!(!checkpoint.weights.0.contains_key("classifier.weight"));
     fs::remove_file(to.join(file)).unwrap();
     assert_refused(read_directory(&to), file, "read");

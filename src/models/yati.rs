@@ -256,6 +256,7 @@ mod tests {
                 text.marks = (0..text.ids.len()).map(mark).collect();
             }
             let config = Config { split_at: Some(split_at), compress: Width(compress), ..Config::default() };
+            println!("split at {split_at}, compressed to {compress}, marked: {marked}");
             assert_gradient(&Yati(config), &examples.iter().collect::<Vec<_>>());
         }
     }

@@ -141,8 +141,11 @@ impl Files {
             }
         }
         let unknown = ["[UNK]", "<unk>"].iter().find_map(|token| tokenizer.token_to_id(token));
-        let unlearnt = Unlearnt::of(tokenizer.get_vocab(false).keys().map(String::as_str));
         let byte_level = json["pre_tokenizer"].to_string().contains("\"ByteLevel\"");
+        let vocabulary = tokenizer.get_vocab(false);
+        // signs for bytes are no letters
+        let pieces = vocabulary.keys().map(String::as_str).filter(|_| !byte_level);
+        let unlearnt = Unlearnt::of(pieces);
         Ok(Files { tokenizer, files, path, template, unknown, unlearnt, ngrams, byte_level, reading })
     }
 

@@ -51,8 +51,8 @@ fn a_model_learns_and_a_stopped_run_gives_the_same_bits() {
 fn accuracy_rises_and_perplexity_falls() {
     let folder = folder();
     let sets = [
-        "train.steps=400",
-        "train.validate_every=200",
+        "train.steps=1200",
+        "train.validate_every=400",
         "train.batch=8",
         "model.fresh.dropout=0.0",
         "mask.whole_words=true",
@@ -160,7 +160,7 @@ fn texts_of_a_test_part_stay_out_wherever_they_are() {
 fn offers_of_one_cluster_follow_each_other_and_next_texts_are_learnt() {
     let folder = Folder::new();
     set(&folder);
-    let sets = ["next.weight=1", "train.steps=400", "train.validate_every=100", "train.batch=16", "data.held_out=0.3"];
+    let sets = ["next.weight=1", "train.steps=1200", "train.validate_every=400", "train.batch=16", "data.held_out=0.3"];
     let recipe = folder.recipe(SET, &sets).unwrap();
     let outcome = pretrain(&recipe, &folder.path("run"), false, &Silent).unwrap();
     assert!(outcome.held_out["next_accuracy"] > 0.6, "{:?}", outcome.held_out);

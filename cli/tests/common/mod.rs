@@ -142,10 +142,15 @@ pub fn judged_by(dir: &Path, model: &str, wrong: usize) {
 
 /// A split encoder in `dir/split`, over the model's tokenizer and as random.
 pub fn split_model(dir: &Path) -> PathBuf {
+    model_of(dir, "yati", "split")
+}
+
+/// A random model of an architecture, next to [`model`].
+pub fn model_of(dir: &Path, architecture: &str, name: &str) -> PathBuf {
     let config = testing::config(vocabulary().len());
-    let architecture = Architecture::named("yati", &toml::Table::new()).unwrap();
+    let architecture = Architecture::named(architecture, &toml::Table::new()).unwrap();
     let weights = testing::weights(&config, &*architecture.model(), 0.3, 7);
-    let out = dir.join("split");
+    let out = dir.join(name);
     let manifest = Manifest { architecture, ..Manifest::default() };
     let (manifest, config, weights, tokenizer_from) = (&manifest, &config, &weights, &*dir.join("tokenizer"));
     bundle::save(&out, &Contents { manifest, config, weights, tokenizer_from, storage: Storage::F32 }, false).unwrap();

@@ -310,7 +310,7 @@ mod tests {
     fn efficiency_is_one_where_all_pieces_come_equally_often() {
         assert!((renyi_efficiency(&[3, 3, 3, 3]) - 1.0).abs() < 1e-12);
         // by hand: p = 1/2, 1/4, 1/4; sum of p^2.5 = 0.23928; ln / -1.5 / ln 3
-        assert!((renyi_efficiency(&[2, 1, 1]) - (0.239_277_7f64.ln() / -1.5 / 3f64.ln())).abs() < 1e-6);
+        assert!((renyi_efficiency(&[2, 1, 1]) - (0.239_276_7f64.ln() / -1.5 / 3f64.ln())).abs() < 1e-6);
         assert_eq!(renyi_efficiency(&[0, 0]), 0.0);
     }
 

@@ -158,6 +158,8 @@ fn neighbors_of_a_list_without_duplicates_are_non_matches() {
         folder.write("links.csv", &format!("l,r,y,s\n{links}"));
         let corpus = folder.corpus(&format!(
             r#"augment = {{ negatives = 20.0, positives = 0.0, word_dropout = 0.0 }}
+[data]
+split = {{ valid = 0.0, test = 0.0 }}
 [[data.sources]]
 name = "links"
 deduplicated = {deduplicated}
