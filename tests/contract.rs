@@ -181,7 +181,7 @@ fn lists_of_one_call_score_as_each_by_itself() {
 fn a_record_scores_as_its_text() {
     let record = |values: [&str; 2]| Record {
         id: "1".into(),
-        columns: ["name".to_string(), "price".to_string()].into(),
+        columns: ["name".to_string(), "size".to_string()].into(),
         values: values.map(String::from).into(),
     };
     let (query, tea, tv) = (record(["Монитор LG", "27"]), record(["Чай чёрный", ""]), record(["монитор", "32"]));

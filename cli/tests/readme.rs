@@ -90,10 +90,7 @@ fn the_commands_of_its_table_run_as_written() {
     write(&dir.path().join("qrels.txt"), (0..20).map(|query| format!("q{query} 0 d1 1\n")).collect::<String>());
     split_model(dir.path());
     model_of(dir.path(), "colbert", "late");
-    write(
-        &dir.path().join("stages.toml"),
-        "collection = \"theirs.csv\"\n[[stages]]\nkind = \"bm25\"\nk = 5\n",
-    );
+    write(&dir.path().join("stages.toml"), "collection = \"theirs.csv\"\n[[stages]]\nkind = \"bm25\"\nk = 5\n");
     write(&dir.path().join("links.qrels"), (0..48).map(|i| format!("{i} 0 t{i} 1\n")).collect::<String>());
     std::fs::create_dir_all(dir.path().join("beir/qrels")).unwrap();
     let line = |i: usize, more: &str| format!("{{\"_id\": \"{i}\", {more}\"text\": \"red lamp {i}\"}}\n");

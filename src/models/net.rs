@@ -188,7 +188,7 @@ pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed
         for (name, shape) in module.arrays(config, weights) {
             let n = shape.iter().product();
             let data = match shape.len() {
-                1 if name.ends_with("norm.weight") => vec![1.0; n],
+                1 if name.to_lowercase().ends_with("norm.weight") => vec![1.0; n],
                 1 => vec![0.0; n],
                 _ => normal(&mut rng, n, config.initializer_range),
             };

@@ -59,9 +59,8 @@ pub fn check(batch: &Batch, rows: [usize; 3]) -> Result<()> {
     }
     let lengths = || batch.offsets.windows(2).map(|w| w[1].saturating_sub(w[0]));
     let fits = |(keys, length): (&u32, u32)| (1..=length).contains(keys);
-    if !batch.keys.is_empty()
-        && !(batch.keys.len() + 1 == batch.offsets.len() && batch.keys.iter().zip(lengths()).all(fits))
-    {
+    let all_fit = batch.keys.len() + 1 == batch.offsets.len() && batch.keys.iter().zip(lengths()).all(fits);
+    if !(batch.keys.is_empty() || all_fit) {
         let got = format!("{} numbers, or one past its sequence", batch.keys.len());
         return Err(Error::Shape {
             op: "batch",

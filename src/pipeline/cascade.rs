@@ -36,7 +36,7 @@ pub struct Pipeline {
 
 /// Finds documents.
 enum Finder {
-    Bm25(Bm25),
+    Bm25(Box<Bm25>),
     Dense(Box<Bundle>, Vectors),
     Hybrid(Vec<(Finder, f32)>),
     /// An index on disk, and the numbers of the collection's documents by their ids.
@@ -119,7 +119,7 @@ impl Pipeline {
                 }
                 _ => {
                     say(&format!("indexing {} documents", documents.len()));
-                    Ok(Finder::Bm25(Bm25::of_records(&documents, &TextConfig::default())?))
+                    Ok(Finder::Bm25(Box::new(Bm25::of_records(&documents, &TextConfig::default())?)))
                 }
             }
         };

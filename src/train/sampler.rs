@@ -422,6 +422,7 @@ impl Sampler {
 
     /// Documents of each query that a teacher has scored, lists as long as they may be: for margins a match with its non-matches, else all documents in
     /// turn. Of each document its side, label and teacher's score.
+    #[allow(clippy::type_complexity)] // one caller a kind of model takes it apart at once
     fn taught_lists(&self, epoch: u64) -> Vec<(u32, Vec<(u32, bool, f32)>)> {
         let mut queries: BTreeMap<u32, BTreeMap<u32, (bool, f32)>> = BTreeMap::new();
         for item in &self.items {

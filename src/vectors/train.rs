@@ -168,8 +168,8 @@ impl Trainer<'_> {
             }
             match self.settings.kind {
                 Kind::SkipGram => self.skip_gram(center, &around, rate, draw, buffers),
-                Kind::Cbow => self.from_mean(&around, &[center], rate, draw, buffers),
-                Kind::FastText => self.from_mean(&self.pieces[center as usize], &around, rate, draw, buffers),
+                Kind::Cbow => self.learn_from_mean(&around, &[center], rate, draw, buffers),
+                Kind::FastText => self.learn_from_mean(&self.pieces[center as usize], &around, rate, draw, buffers),
             }
         }
     }
@@ -231,7 +231,7 @@ impl Trainer<'_> {
 
     /// Some words, one after the other, from the mean of some rows. Each row gets the whole gradient (as in word2vec and fastText), so the
     /// mean moves by it as well.
-    fn from_mean(&self, rows: &[u32], words: &[u32], rate: f32, draw: &mut Draw, buffers: &mut Buffers) {
+    fn learn_from_mean(&self, rows: &[u32], words: &[u32], rate: f32, draw: &mut Draw, buffers: &mut Buffers) {
         let dim = self.settings.dim;
         let Buffers { hidden, input_grad, output, output_grad, targets, .. } = buffers;
         hidden.fill(0.0);

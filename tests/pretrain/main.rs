@@ -14,10 +14,10 @@ use sverka::train::pretrain::PretrainRecipe;
 pub const WORDS: &str = "[PAD] [UNK] [CLS] [SEP] [MASK] red blue green big small lamp cup car is are was in on the a very ##s . , 1 2 3 4 5";
 
 /// A folder with a tokenizer, texts and recipes.
-pub struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = Folder(tempfile::tempdir().unwrap());
         folder.write("tokenizer/vocab.txt", WORDS.replace(' ', "\n"));
         folder.write("tokenizer/tokenizer_config.json", "{\"do_lower_case\": true}");

@@ -44,7 +44,7 @@ pub fn read(
     for path in files {
         let mut stream = stream_texts(path, &reading.column, &options)?;
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        while let Some(text) = stream.next() {
+        for text in stream.by_ref() {
             let text = text?;
             bytes += text.len();
             batch.push(text);

@@ -17,8 +17,11 @@ const HEIGHT: f64 = 300.0;
 /// Around a plot: left, right, top, bottom.
 const MARGIN: [f64; 4] = [60.0, 210.0, 15.0, 40.0];
 
+/// A text, and its pieces by the tokenizers' names.
+pub type Cuts<'a> = (&'a str, Vec<(&'a str, Vec<Piece>)>);
+
 /// Texts as several tokenizers cut them.
-pub fn cuts(shown: &[(&str, Vec<(&str, Vec<Piece>)>)]) -> String {
+pub fn cuts(shown: &[Cuts]) -> String {
     let mut body = String::from("<h1>Cuts</h1>\n");
     for (text, cuts) in shown {
         body += &format!("<h2>{}</h2>\n<table>\n", safe(text));

@@ -84,7 +84,7 @@ impl ColbertBuilder {
             false => Vec::new(),
         };
         for at in 0..documents.len() {
-            let vectors = if factor > 1 { &pooled[at][..] } else { documents.text(at) };
+            let vectors = pooled.get(at).map_or_else(|| documents.text(at), |pooled| &pooled[..]);
             for vector in vectors.chunks_exact(dim) {
                 // each vector is in the sample with the same chance (Vitter's algorithm R)
                 let seen = self.sample.len() / dim;
