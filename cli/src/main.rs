@@ -8,6 +8,8 @@
 //! Refused: `anyhow` (the library's error has place and remedy already), a configuration file for flags (a recipe is one
 //! already, and a shell has aliases), prompts.
 
+#![allow(rustdoc::broken_intra_doc_links)] // doc comments are help texts here, and those say [MASK]
+
 mod args;
 mod attention;
 mod bench;

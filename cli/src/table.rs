@@ -16,8 +16,8 @@ use crate::train::train_recipe;
 const EXAMPLE: &str = "\
 Examples:
   sverka table recipes/abt-buy.toml --out runs/abt-buy-table
-  sverka table recipes/abt-buy.toml --families cross_encoder,dssm,knrm --set train.epochs=2 --out runs/short-table
-  sverka table recipes/abt-buy.toml --families cross_encoder,dssm --set data.label_fraction=0.05 --out runs/five-percent
+  sverka table recipes/abt-buy.toml --families cross_encoder,dssm --set train.epochs=2 --out runs/short
+  sverka table recipes/abt-buy.toml --families dssm --set data.label_fraction=0.05 --out runs/five
 
 Each family is trained by the recipe with its own architecture (and a rate for its head) into OUT/FAMILY; one that is there
 already is measured as it is, and one that was interrupted goes on. Families over static vectors leave the table of words

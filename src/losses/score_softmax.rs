@@ -1,4 +1,4 @@
-//! Softmax over a matrix of scores: each query's match, on the diagonal, against every other document of the batch. What [`super::in_batch_softmax`]
+//! Softmax over a matrix of scores: each query's match, on the diagonal, against every other document of the batch. What [`super::in_batch_softmax()`]
 //! is for vectors, for scores of any kind (ColBERT's sums: Khattab and Zaharia, SIGIR 2020; Santhanam et al., "ColBERTv2", NAACL 2022, section 3.2).
 
 use candle_core::{D, Device, Tensor};
