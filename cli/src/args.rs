@@ -146,7 +146,14 @@ mod tests {
             text.lines().filter(|l| l.starts_with("  ")).flat_map(|l| l.split(" && ")).flat_map(|l| l.split(" | "));
         let commands = pieces.filter_map(|piece| piece.trim().strip_prefix("sverka "));
         let bare = |c: &'_ str| c.split(" #").next().and_then(|c| c.split(" > ").next()).map(str::len).unwrap_or(0);
-        commands.map(|c| c[..bare(c)].split_whitespace().collect()).collect()
+        commands.map(|command| words(&command[..bare(command)])).collect()
+    }
+
+    /// A command's words; what is in quotes is one.
+    fn words(command: &str) -> Vec<&str> {
+        let parts = command.split('"').enumerate();
+        let parts = parts.map(|(i, part)| if i % 2 == 1 { vec![part] } else { part.split_whitespace().collect() });
+        parts.collect::<Vec<_>>().concat()
     }
 
     #[test]
@@ -158,7 +165,9 @@ mod tests {
             shown.extend(verb.get_subcommands().filter(|c| c.get_name() != "help").cloned());
             for mut command in shown {
                 let name = command.get_name().to_string();
-                let help = command.render_long_help().to_string();
+                // before a terminal's width breaks its lines
+                let raw = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
+                let help = raw.unwrap_or_else(|| command.render_long_help().to_string());
                 let (_, examples) = help.split_once("Example").unwrap_or_else(|| panic!("{name}: no example: {help}"));
                 let examples = commands(examples);
                 assert!(!examples.is_empty(), "{name}: {help}");

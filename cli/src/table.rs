@@ -16,7 +16,7 @@ use crate::train::train_recipe;
 const EXAMPLE: &str = "\
 Examples:
   sverka table recipes/abt-buy.toml --out runs/abt-buy-table
-  sverka table recipes/abt-buy.toml --families cross_encoder,dssm --set train.epochs=2 --out runs/short
+  sverka table recipes/abt-buy.toml --families dssm,knrm --set train.epochs=2 --out runs/short
   sverka table recipes/abt-buy.toml --families dssm --set data.label_fraction=0.05 --out runs/five
 
 Each family is trained by the recipe with its own architecture (and a rate for its head) into OUT/FAMILY; one that is there
