@@ -1,6 +1,6 @@
 //! ColBERT's folders of other programs: what they say beside `config.json`, and where the linear layer is.
 //!
-//! | written by | told by | linear layer | settings |
+//! | written by | known by | linear layer | settings |
 //! | --- | --- | --- | --- |
 //! | Stanford | `HF_ColBERT` in `architectures`, `artifact.metadata` | `linear.weight` among the others | `artifact.metadata` |
 //! | PyLate | `model_type` `ColBERT` | `1_Dense/` | `config_sentence_transformers.json` |

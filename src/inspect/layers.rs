@@ -106,7 +106,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(1e-30)
 }
 
-/// Reads texts and gives what each layer does to them. `done` is told how many texts were read.
+/// Reads texts and gives what each layer does to them. `done` gets how many texts were read.
 ///
 /// # Errors
 /// What the tokenizer refuses.
@@ -182,7 +182,7 @@ pub struct EarlyExit {
 }
 
 /// Probes of the first token's state after each layer, for the decision of labelled pairs: fitted on every other pair, measured on the
-/// rest. `done` is told how many pairs were read.
+/// rest. `done` gets how many pairs were read.
 ///
 /// # Errors
 /// A model that reads each text alone; what the tokenizer refuses.

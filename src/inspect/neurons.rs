@@ -67,7 +67,7 @@ pub struct Neurons {
     pub cells: Vec<Cell>,
 }
 
-/// Finds the strongest cells for a token and reads a corpus for what excites them. `done` is told how many texts were read.
+/// Finds the strongest cells for a token and reads a corpus for what excites them. `done` gets how many texts were read.
 ///
 /// # Errors
 /// A layer that is not there; what the tokenizer refuses.

@@ -50,7 +50,7 @@ impl Model {
     }
 }
 
-/// Trains a model on the threads of the pool. `done` is told how many words were read, of `epochs` times the corpus.
+/// Trains a model on the threads of the pool. `done` gets how many words were read, of `epochs` times the corpus.
 ///
 /// # Errors
 /// A corpus with fewer than two words; a setting that is 0.

@@ -76,7 +76,7 @@ struct Buffers {
 }
 
 /// Trains vectors on the threads of the pool. `pieces` are rows of the input matrix for each word, itself first (fastText), and `rows` its
-/// rows. `done` is told how many words were read. One thread gives the same bits every time; several do not.
+/// rows. `done` gets how many words were read. One thread gives the same bits every time; several do not.
 pub fn train(
     corpus: &Corpus,
     settings: &Settings,
