@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use sverka::Error;
-use sverka::data::{self, ReadOptions, Source};
+use sverka::data::{self, ReadOptions, Reading, Source};
 use sverka::files::write_beside;
 use sverka::train::Recipe;
 use sverka::train::draft::{Draft, is_cyrillic};
 
 use crate::failure::Outcome;
 use crate::output::{Output, counted};
+use crate::tables::TableArgs;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -41,9 +42,8 @@ pub struct Args {
     /// The column of labels, 1 or 0; `none`: every row is a match [default: label, or a column that says yes and no]
     #[arg(long, value_name = "COLUMN", requires = "pairs")]
     label_column: Option<String>,
-    /// The id column, or that of the left and of the right list [default: id, else the first, else one of codes]
-    #[arg(long, value_name = "COLUMN[,RIGHT]", value_delimiter = ',')]
-    id: Vec<String>,
+    #[command(flatten)]
+    tables: TableArgs,
 }
 
 #[derive(Serialize)]
@@ -61,7 +61,8 @@ pub fn run(args: Args, output: &Output) -> Outcome {
     if args.out.exists() {
         return Err(Error::setting("--out", args.out.display(), "already exists; give another name").into());
     }
-    let options = ReadOptions { label_column: args.label_column.clone(), ..ReadOptions::default() };
+    let mut read = Reading { label_column: args.label_column.clone(), ..args.tables.reading() };
+    let options = ReadOptions { label_column: args.label_column.clone(), ..args.tables.options()? };
     let mut source = match (&args.right, &args.pairs) {
         (Some(right), Some(pairs)) => {
             let (source, guessed) = data::guess_links(&args.left, right, pairs, &options)?;
@@ -78,16 +79,18 @@ pub fn run(args: Args, output: &Output) -> Outcome {
         return Err(Error::data(&args.left, None, "no training pairs here", remedy).into());
     }
     if let Source::Links { left_id, right_id, .. } = &mut source {
-        (*left_id, *right_id) = (args.id.first().cloned(), args.id.last().cloned());
+        // the format has keys of its own for these
+        (*left_id, *right_id) = (read.id.first().cloned(), read.id.last().cloned());
+        (read.id, read.label_column) = (Vec::new(), None);
     }
-    let (set, report) = data::read_pairs(&source, &ReadOptions { id: args.id.first().cloned(), ..options })?;
+    let (set, report) = data::read_pairs(&source, &options)?;
     crate::tables::report(output, &args.left, &report);
     let cyrillic = is_cyrillic(&set);
     let init = args.start.unwrap_or_else(|| beginning(cyrillic));
     let matches = set.pairs.iter().filter(|p| p.is_match()).count();
     let name = args.out.file_stem().map_or("recipe".into(), |s| s.to_string_lossy().into_owned());
     // Paths in a recipe count from its folder first, then from the working directory, which is where these were typed.
-    let (draft, recipe) = Recipe::draft(&name, &init, &source, &set)?;
+    let (draft, recipe) = Recipe::draft(&name, &init, &source, &read, options.skip_bad_rows, &set)?;
     write_beside(&args.out, |file| file.write_all(recipe.as_bytes()).map_err(Error::io("write", &args.out)))?;
     Recipe::read(&args.out, &[])?; // what is written must be what training reads
     let mut text = format!("{}\n", output.strong(format!("{} written", args.out.display())));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sverka::data::{ReadOptions, ReadReport};
+use sverka::data::{ReadOptions, ReadReport, Reading};
 use sverka::{Error, Result};
 
 use crate::output::{Output, counted};
@@ -23,8 +23,8 @@ pub struct TableArgs {
 #[command(next_help_heading = "How tables are read")]
 pub struct TextArgs {
     /// What divides cells: one character, or tab; given twice: the left list's and the right one's [default: found out]
-    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
-    delimiter: Vec<u8>,
+    #[arg(long, value_name = "CHARACTER")]
+    delimiter: Vec<String>,
     /// The first row is data; the columns are called `column 1`, `column 2`, ...
     #[arg(long)]
     no_header: bool,
@@ -38,47 +38,39 @@ pub struct TextArgs {
 }
 
 impl TableArgs {
+    /// What is said of tables.
+    pub fn reading(&self) -> Reading {
+        Reading { id: self.id.clone(), ..self.text.reading() }
+    }
+
     /// The options of the readers: the left list's or the only file's, and within them the right list's.
     pub fn options(&self) -> Result<ReadOptions> {
-        if self.id.len() > 2 {
-            return Err(Error::setting("--id", self.id.join(","), "give one column, or LEFT,RIGHT"));
-        }
-        let options = self.text.options()?;
-        let id = |side: usize| self.id.get(side).or(self.id.last()).cloned();
-        let right = options.right.map(|right| Box::new(ReadOptions { id: id(1), ..*right }));
-        Ok(ReadOptions { id: id(0), right, ..options })
+        flags(self.reading().options(self.text.skip_bad_rows))
     }
 }
 
 impl TextArgs {
+    fn reading(&self) -> Reading {
+        Reading {
+            delimiter: self.delimiter.clone(),
+            encoding: self.encoding.clone(),
+            no_header: self.no_header,
+            ..Reading::default()
+        }
+    }
+
     /// Like [`TableArgs::options`], for pairs whose two records are in one line.
     pub fn options(&self) -> Result<ReadOptions> {
-        for (flag, given) in [("--delimiter", self.delimiter.len()), ("--encoding", self.encoding.len())] {
-            if given > 2 {
-                return Err(Error::setting(
-                    flag,
-                    given,
-                    "give it once, or once for the left list and once for the right one",
-                ));
-            }
-        }
-        let side = |i: usize| ReadOptions {
-            delimiter: self.delimiter.get(i).or(self.delimiter.last()).copied(),
-            encoding: self.encoding.get(i).or(self.encoding.last()).cloned(),
-            no_header: self.no_header,
-            skip_bad_rows: self.skip_bad_rows,
-            ..ReadOptions::default()
-        };
-        Ok(ReadOptions { right: Some(Box::new(side(1))), ..side(0) })
+        flags(self.reading().options(self.skip_bad_rows))
     }
 }
 
-fn delimiter(text: &str) -> Result<u8, String> {
-    match text {
-        "tab" | "\\t" => Ok(b'\t'),
-        _ if text.len() == 1 && text != "\"" && text != "\n" => Ok(text.as_bytes()[0]),
-        _ => Err("one character of ASCII, or tab".into()),
-    }
+/// An error that names the flag where it names a recipe's key.
+fn flags<T>(result: Result<T>) -> Result<T> {
+    result.map_err(|error| match error {
+        Error::Setting { name, value, what } => Error::setting(format!("--{name}"), value, what),
+        error => error,
+    })
 }
 
 /// Says what reading a file left out, changed and guessed.

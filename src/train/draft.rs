@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::recipe::Recipe;
-use crate::data::Source;
+use crate::data::{Reading, Source};
 use crate::records::{Pair, PairSet, Record};
 use crate::text::{TextConfig, TextEncoder};
 use crate::{Error, Result};
@@ -96,11 +96,11 @@ impl Draft {
         }
     }
 
-    /// The recipe, with what was seen as comments.
+    /// The recipe, with what was seen as comments; `read` is how the tables are written, `skips` that bad rows are left out.
     ///
     /// # Errors
     /// What `Recipe::read` refuses of its own text: a mistake of ours.
-    pub fn recipe(&self, name: &str, init: &Path, source: &Source) -> Result<String> {
+    pub fn recipe(&self, name: &str, init: &Path, source: &Source, read: &Reading, skips: bool) -> Result<String> {
         let failed = |e: toml::ser::Error| Error::Internal { op: "write recipe", what: e.to_string() };
         let mut text = String::from(
             "# Written by `sverka init` for `sverka train`. Every key has a default: see docs/recipes.md.\n",
@@ -109,6 +109,9 @@ impl Draft {
         text += "# Other starts: weights/minilm (`scripts/weights`) knows English, weights/e5-small (`scripts/weights --e5`) a\n\
                  # hundred languages; models/matcher knows product texts in English and Russian.\n";
         text += &format!("init = {}\n\n", quoted(&init.to_string_lossy()));
+        if skips {
+            text += "[data]\nskip_bad_rows = true\n\n";
+        }
         text += &format!("[[data.sources]]\nname = {}\n\n", quoted(name));
         if self.only_matches {
             text +=
@@ -116,6 +119,9 @@ impl Draft {
             text += "[data.sources.negatives]\nhard = 4\nrandom = 2\n\n";
         }
         text += &format!("[data.sources.from]\n{}\n", toml::to_string(source).map_err(failed)?);
+        if !read.is_default() {
+            text += &format!("[data.sources.read]\n{}\n", toml::to_string(read).map_err(failed)?);
+        }
         if !self.divided {
             text += "# The pairs have no split: these shares of the left records are kept for validation and test.\n";
             text += "[data.split]\nvalid = 0.2\ntest = 0.2\n\n";
@@ -140,9 +146,16 @@ impl Recipe {
     ///
     /// # Errors
     /// As [`Draft::recipe`].
-    pub fn draft(name: &str, init: &Path, source: &Source, set: &PairSet) -> Result<(Draft, String)> {
+    pub fn draft(
+        name: &str,
+        init: &Path,
+        source: &Source,
+        read: &Reading,
+        skips: bool,
+        set: &PairSet,
+    ) -> Result<(Draft, String)> {
         let draft = Draft::of(set, init);
-        let text = draft.recipe(name, init, source)?;
+        let text = draft.recipe(name, init, source, read, skips)?;
         Ok((draft, text))
     }
 }

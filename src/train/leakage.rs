@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::recipe::Recipe;
 use super::sources::{LoadedSource, fields_of, read};
 use crate::Result;
+use crate::data::Reading;
 use crate::ranker::Input;
 use crate::records::{Pair, Record, Split};
 use crate::text::normalize::collapsed;
@@ -60,7 +61,7 @@ impl HeldOut {
         }
         let config = fields_of(&recipe.text, None);
         for source in &recipe.data.exclude {
-            let (set, _) = read(source, recipe)?;
+            let (set, _) = read(source, &Reading::default(), recipe)?;
             for pair in set.pairs.iter().filter(|p| p.split != Some(Split::Train)) {
                 let keys = keys(&config, &set.left[pair.left as usize], &set.right[pair.right as usize]);
                 held_out.extend(keys);

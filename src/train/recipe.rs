@@ -20,7 +20,7 @@ use super::batches::ClassBalance;
 use super::optimizer;
 use crate::bundle::{Architecture, NewSegments};
 use crate::calibrate::{Method, ThresholdObjective};
-use crate::data::Source;
+use crate::data::{Reading, Source};
 use crate::losses::Loss;
 use crate::nn::Dtype;
 use crate::records::{Pair, Split};
@@ -134,6 +134,9 @@ pub struct NamedSource {
     pub name: String,
     /// Its files.
     pub from: Source,
+    /// How its tables are written, where that is not found out rightly.
+    #[serde(default, skip_serializing_if = "Reading::is_default")]
+    pub read: Reading,
     /// Fields to show, in order; those of `[text]` where it is left out.
     #[serde(default)]
     pub fields: Option<Vec<String>>,

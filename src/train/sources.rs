@@ -6,7 +6,7 @@ use super::recipe::{NamedSource, Recipe};
 use super::seed::{Purpose, mix};
 use super::splits;
 use super::teacher::{Taught, read_scores};
-use crate::data::{ReadOptions, ReadReport, Source, read_pairs};
+use crate::data::{ReadReport, Reading, Source, read_pairs};
 use crate::records::{Pair, PairSet, Split};
 use crate::text::TextConfig;
 use crate::{Error, Result};
@@ -41,8 +41,8 @@ pub(super) fn fields_of(config: &TextConfig, fields: Option<&Vec<String>>) -> Te
 }
 
 /// The pairs of a set's files.
-pub(super) fn read(source: &Source, recipe: &Recipe) -> Result<(PairSet, ReadReport)> {
-    let options = ReadOptions { skip_bad_rows: recipe.data.skip_bad_rows, ..ReadOptions::default() };
+pub(super) fn read(source: &Source, how: &Reading, recipe: &Recipe) -> Result<(PairSet, ReadReport)> {
+    let options = how.options(recipe.data.skip_bad_rows)?;
     let read = read_pairs(source, &options)?;
     read.1.notes.iter().for_each(|note| log::warn!("{note}"));
     Ok(read)
@@ -56,7 +56,7 @@ impl LoadedSource {
     pub fn read(recipe: &Recipe, index: usize) -> Result<Self> {
         let source = recipe.data.sources[index].clone();
         let config = fields_of(&recipe.text, source.fields.as_ref());
-        let (mut set, skipped) = read(&source.from, recipe)?;
+        let (mut set, skipped) = read(&source.from, &source.read, recipe)?;
         let taught = match &source.teacher {
             Some(path) => read_scores(path, &set)?,
             None => Taught::new(),

@@ -65,3 +65,37 @@ fn init_begins_with_what_is_there_and_counts_tokens_as_it_does() {
     write(&dir.path().join("train.csv"), "left_name,right_name,label\nlamp,red lamp,1\nlamp,tv,0\n");
     assert_eq!(init("c.toml").1["model"]["init"].as_str(), Some("weights/minilm"));
 }
+
+/// What `init` was said of the files is in the recipe, since `train` has no such flags.
+#[test]
+fn a_recipe_says_how_its_tables_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    // no header, and Cyrillic in an encoding that so few letters can't prove
+    let rows = |side: char| {
+        let row = |i: usize| format!("{side}{i}~лампа {i}, белая\n");
+        let byte = |c: char| if c.is_ascii() { c as u8 } else { (c as u32 - 0x350) as u8 };
+        (0..12).map(row).collect::<String>().chars().map(byte).collect::<Vec<u8>>()
+    };
+    std::fs::write(dir.path().join("left.csv"), rows('a')).unwrap();
+    std::fs::write(dir.path().join("right.csv"), rows('b')).unwrap();
+    let links = |i: usize| format!("a{i},b{},{}\n", i / 2, i % 2);
+    let links: String = (0..12).map(links).collect();
+    std::fs::write(dir.path().join("links.csv"), format!("left_id,right_id,same\n{links}")).unwrap();
+    let flags = ["--delimiter", "~", "--encoding", "windows-1251", "--no-header", "--label-column", "same"];
+    let init = ["init", "left.csv", "right.csv", "links.csv", "--start", "model", "--out", "shop.toml"];
+    sverka(dir.path()).args(init).args(flags).assert().code(0);
+    let recipe = std::fs::read_to_string(dir.path().join("shop.toml")).unwrap();
+    assert!(
+        recipe.contains("[data.sources.read]\ndelimiter = \"~\"\nencoding = \"windows-1251\"\nno_header = true"),
+        "{recipe}"
+    );
+    let eval = ["eval", "model", "shop.toml", "--split", "all", "--json"];
+    let answer = json(&stdout(&sverka(dir.path()).args(eval).assert().code(0)));
+    assert_eq!(answer["pairs"].as_u64(), Some(12), "{answer}");
+    // the same keys, mistyped
+    let broken = recipe.replace("delimiter = \"~\"", "delimiter = \"~~\"");
+    std::fs::write(dir.path().join("broken.toml"), broken).unwrap();
+    let eval = ["eval", "model", "broken.toml", "--split", "all"];
+    one_line(&sverka(dir.path()).args(eval).assert().code(2), &["delimiter", "one character"]);
+}

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::recipe::{PretrainRecipe, TextSource, Unit};
-use crate::data::{ReadOptions, ReadReport, Source, is_table, read_columns, read_lines, read_pairs};
+use crate::data::{ReadReport, Reading, Source, is_table, read_columns, read_lines, read_pairs};
 use crate::ranker::Input;
 use crate::records::{PairSet, Record, Split};
 use crate::text::normalize::collapsed;
@@ -75,7 +75,6 @@ fn keys(record: &Record) -> impl Iterator<Item = Key> {
 /// Everything that documents are made of.
 pub(super) struct Reader<'a> {
     recipe: &'a PretrainRecipe,
-    options: ReadOptions,
     tested: HashSet<Key>,
     seen: HashSet<Key>,
     counts: Vec<SourceCounts>,
@@ -89,18 +88,18 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// A labelled set that can't be read.
     pub(super) fn new(recipe: &'a PretrainRecipe) -> Result<Self> {
-        let options = ReadOptions { skip_bad_rows: recipe.data.skip_bad_rows, ..ReadOptions::default() };
         let mut reader = Reader {
             recipe,
-            options,
             tested: HashSet::new(),
             seen: HashSet::new(),
             counts: Vec::with_capacity(recipe.data.sources.len()),
             most: u64::MAX,
         };
-        let sources = recipe.data.sources.iter().filter_map(|s| Some((s.from.as_ref()?, &s.fields[..])));
-        for (source, fields) in sources.chain(recipe.data.exclude.iter().map(|source| (source, &[][..]))) {
-            let (set, _) = reader.pairs(source, fields)?;
+        let sources =
+            recipe.data.sources.iter().filter_map(|s| Some((s.from.as_ref()?, s.read.clone(), &s.fields[..])));
+        let excluded = recipe.data.exclude.iter().map(|source| (source, Reading::default(), &[][..]));
+        for (source, how, fields) in sources.chain(excluded) {
+            let (set, _) = reader.pairs(source, &how, fields)?;
             for pair in set.pairs.iter().filter(|pair| pair.split == Some(Split::Test)) {
                 let (left, right, _) = set.sides(pair);
                 reader.tested.extend(keys(left).chain(keys(right)));
@@ -115,8 +114,8 @@ impl<'a> Reader<'a> {
     }
 
     /// A set whose pairs all have a split.
-    fn pairs(&self, source: &Source, fields: &[String]) -> Result<(PairSet, ReadReport)> {
-        let (mut set, report) = read_pairs(source, &self.options)?;
+    fn pairs(&self, source: &Source, how: &Reading, fields: &[String]) -> Result<(PairSet, ReadReport)> {
+        let (mut set, report) = read_pairs(source, &how.options(self.recipe.data.skip_bad_rows)?)?;
         let config = TextConfig { fields: fields.to_vec(), ..TextConfig::default() };
         splits::assign(&mut set, &config, SplitRatios::default());
         Ok((set, report))
@@ -139,7 +138,7 @@ impl<'a> Reader<'a> {
                     for file in &source.files {
                         match is_table(file) {
                             true => self.table(number, source, file, each)?,
-                            false => self.lines(number, source.unit(), file, each)?,
+                            false => self.lines(number, source, file, each)?,
                         }
                     }
                     first
@@ -197,7 +196,7 @@ impl<'a> Reader<'a> {
         from: &Source,
         each: &mut dyn FnMut(Document) -> Result<()>,
     ) -> Result<()> {
-        let (set, report) = self.pairs(from, &source.fields)?;
+        let (set, report) = self.pairs(from, &source.read, &source.fields)?;
         self.report(number, report);
         let config = TextConfig { fields: source.fields.clone(), ..TextConfig::default() };
         let whole = |record: &Record| plain_text(&config, Input::Record(record));
@@ -256,7 +255,7 @@ impl<'a> Reader<'a> {
         path: &Path,
         each: &mut dyn FnMut(Document) -> Result<()>,
     ) -> Result<()> {
-        let options = self.options.clone();
+        let options = source.read.options(self.recipe.data.skip_bad_rows)?;
         let report = read_columns(path, &source.fields, &options, |_, values| {
             let whole = values.join(" ");
             let long = values.iter().filter(|value| value.split_whitespace().count() >= WORDS);
@@ -277,11 +276,12 @@ impl<'a> Reader<'a> {
     fn lines(
         &mut self,
         number: usize,
-        unit: Unit,
+        source: &TextSource,
         path: &Path,
         each: &mut dyn FnMut(Document) -> Result<()>,
     ) -> Result<()> {
-        let (options, mut texts) = (self.options.clone(), Vec::new());
+        let options = source.read.options(self.recipe.data.skip_bad_rows)?;
+        let (unit, mut texts) = (source.unit(), Vec::new());
         let report = read_lines(path, &options, |_, line| {
             let line = line.trim();
             if line.is_empty() && unit == Unit::Paragraph {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Source, is_table};
+use crate::data::{Reading, Source, is_table};
 use crate::models::bert::{Config, Family};
 use crate::nn::Dtype;
 use crate::train::recipe::TrainSettings;
@@ -136,6 +136,9 @@ pub struct TextSource {
     /// A labelled set; texts of its test part are never read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Source>,
+    /// How its tables are written, where that is not found out rightly.
+    #[serde(default, skip_serializing_if = "Reading::is_default")]
+    pub read: Reading,
     /// Columns or fields to read, in order; all (but ids of a labelled set) where it is left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
