@@ -1,4 +1,4 @@
-//! `sverka bench`: how fast a model is here, on the three shapes of `docs/results.md`. Token ids are drawn, so tokenisation
+//! `sverka bench`: how fast a model is here, on the three shapes of `docs/speed.md`. Token ids are drawn, so tokenisation
 //! is not part of it. `--peers` hands the model to the script in `benches/`, which measures peers in the same run, in turns.
 
 use std::path::{Path, PathBuf};
