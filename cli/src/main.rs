@@ -45,6 +45,7 @@ mod tables;
 mod texts;
 mod tokenizer;
 mod train;
+mod training;
 mod tune;
 mod vectors;
 

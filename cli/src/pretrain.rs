@@ -1,19 +1,14 @@
 //! `sverka pretrain`: raw text to a language model.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 
-use indicatif::ProgressBar;
 use sverka::Error;
 use sverka::train::pretrain::{Machine, Plan, PretrainRecipe, Prices, SourceCounts, plan, pretrain, write_texts};
-use sverka::train::{Progress, StepReport, Validation};
 
 use crate::args::Resolved;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, grouped};
-use crate::signals::Stop;
-use crate::train::clock;
+use crate::training::{Bar, Words};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -79,42 +74,6 @@ pub struct Args {
     machine_hours: f64,
 }
 
-/// Draws what a run reports.
-struct Bar<'a> {
-    output: &'a Output,
-    bar: ProgressBar,
-    accuracy: Mutex<Option<f64>>,
-    stop: Arc<Stop>,
-}
-
-const STEPS: u64 = 10_000;
-
-impl Progress for Bar<'_> {
-    fn step(&self, report: &StepReport) -> ControlFlow<()> {
-        self.bar.set_position((report.done * STEPS as f64) as u64);
-        let accuracy = self.accuracy.lock().ok().and_then(|a| *a).map_or("-".into(), |a| format!("{:.1}%", 100.0 * a));
-        self.bar.set_message(format!(
-            "step {} loss {:.3}, held-out accuracy {accuracy}, {:.0} sequences/s, {} left",
-            report.step,
-            report.loss,
-            report.items_per_second,
-            clock(report.seconds_left)
-        ));
-        if self.stop.after_step().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-    fn validated(&self, v: &Validation) {
-        if let Ok(mut accuracy) = self.accuracy.lock() {
-            *accuracy = v.measures.get("accuracy").copied();
-        }
-        let measures = v.measures.iter().map(|(name, value)| format!("{name} {value:.4}"));
-        let measures = measures.collect::<Vec<_>>().join(", ");
-        self.note(&format!("step {}: held-out {measures}", v.step));
-    }
-    fn note(&self, message: &str) {
-        self.bar.suspend(|| self.output.note(message));
-    }
-}
-
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     global.on_cpu("pre-training")?;
     let mut sets = args.set.clone();
@@ -129,20 +88,21 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         output.summary(&serde_json::json!({ "sources": counts, "out": path }), &text)?;
         return Ok(());
     }
-    let stop = Stop::listen().map_err(|e| Error::Internal { op: "listen to signals", what: e.to_string() })?;
-    let bar = if args.plan { ProgressBar::hidden() } else { output.bar(STEPS, "{bar:24} {percent:>3}% {msg}") };
-    let progress = Bar { output, bar, accuracy: Mutex::new(None), stop };
+    let words = Words {
+        measure: "accuracy",
+        shown: "held-out accuracy",
+        held_out: "held-out",
+        items: "sequences",
+        in_epochs: false,
+    };
+    let bar = Bar::new(output, words, args.plan)?;
     if args.plan {
-        let plan = planned(&args, &recipe, &progress)?;
+        let plan = planned(&args, &recipe, &bar)?;
         output.result(&plan, &described(&plan, &args))?;
         return Ok(());
     }
     let run = args.run.unwrap_or_else(|| PathBuf::from("runs").join(&recipe.name));
-    let outcome = pretrain(&recipe, &run, args.resume, &progress).map_err(|e| match progress.stop.signal() {
-        Some(signal) => Failure::Stopped(signal, e.to_string()),
-        None => e.into(),
-    })?;
-    progress.bar.finish_and_clear();
+    let outcome = bar.finish(pretrain(&recipe, &run, args.resume, &bar))?;
     output.summary(&outcome, &format!("{outcome}\nwritten to {}", run.join("model").display()))?;
     match outcome.missed() {
         Some(missed) => Err(Failure::Gate(missed)),
