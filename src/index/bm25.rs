@@ -11,8 +11,8 @@
 //! alphabet comes first, so that the order of the list does not decide which rows are among the k best.
 //!
 //! An index is a few arrays of plain numbers, in memory or mapped from files ([`build`]): postings (the rows of each term) and
-//! the reverse, the terms of each row. The search ([`search`]) adds up short lists of postings until the others can't change the
-//! outcome, or the budget is spent, and scores the best rows in full by their terms.
+//! the reverse, the terms of each row. The search ([`search`]) takes rows in blocks, adds up short lists of postings until few rows of
+//! the block can still be among the best, and scores these in full by their terms: the k best rows are certain.
 //!
 //! Refused: tantivy, which was here before. Its constants k1 and b are fixed, and with a scorer of one's own its pruning is lost;
 //! it has no terms of a row, without which every list of a common word is read to its end; and its commits would come on top of
@@ -40,8 +40,6 @@ pub use build::Bm25Builder;
 
 /// What a trigram counts, if a word counts 1.
 const TRIGRAM_WEIGHT: f32 = 0.1;
-/// Postings that a query may read, once it has found some rows.
-const BUDGET: usize = 200_000;
 /// What a folder of this layout says of itself.
 const VERSION: u32 = 1;
 const HEADER: &str = "bm25.json";
@@ -124,7 +122,6 @@ pub struct Bm25 {
     factors: [[f32; 256]; 2],
     /// How records become text.
     config: TextConfig,
-    budget: usize,
     /// Where it is a part of a collection.
     whole: Option<Whole>,
 }
@@ -200,7 +197,6 @@ impl Bm25 {
             factors: factors(&header),
             header,
             config: TextConfig::default(),
-            budget: BUDGET,
             whole: None,
         };
         match index.starts.last() == Some(&index.header.postings) && index.row_starts.last() == index.starts.last() {
@@ -232,17 +228,6 @@ impl Bm25 {
             part.factors = factors_of(&part.header.settings, [0, 1].map(average));
             part.whole = Some(Whole { rows, frequencies, excess });
         }
-    }
-
-    /// Reads so many postings of a query, once it has found a thousand rows; 200,000 without this.
-    pub fn with_budget(self, postings: usize) -> Self {
-        Bm25 { budget: postings, ..self }
-    }
-
-    /// Reads every posting of a query, so that the k best rows are certain, at many times the time in lists of a million. Without it
-    /// they are certain where the postings of a query's terms are fewer than 200,000, or the others can't change the outcome.
-    pub fn exhaustive(self) -> Self {
-        Bm25 { budget: usize::MAX, ..self }
     }
 
     /// The `k` best rows for a text with their scores, best first; equal scores by id, or in the order of texts without one. A row that shares

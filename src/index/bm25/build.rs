@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{BUDGET, Bm25, Bm25Settings, HEADER, Header, VERSION, byte_of, factors};
+use super::{Bm25, Bm25Settings, HEADER, Header, VERSION, byte_of, factors};
 use crate::index::analyse::TermHash;
 use crate::index::array::{Array, Sink};
 use crate::text::TextConfig;
@@ -197,7 +197,6 @@ impl Bm25Builder {
             norms: array(dir, "norms", norms.into_iter().flatten())?,
             ties: Array::Memory(Vec::new()),
             config: TextConfig::default(),
-            budget: BUDGET,
             whole: None,
         };
         (index.postings, index.tops) = inverted(dir, &index)?;

@@ -1,26 +1,40 @@
 //! The k best rows of a query.
 //!
+//! **Rows in blocks.** The partial scores of some ten thousand rows fit in the second cache, so the postings of a block are added up
+//! there, term by term, in whole numbers of 16 bits that are rounded up: a sum is never below the score, nor above it by more than one step for
+//! each term.
+//!
 //! **Short lists first.** Each term has a bound, the most that it can add to any row. Terms are taken by bound for each posting to be
-//! read; their postings are added up row by row. When the bounds of all the terms left add up to less than what the k-th best row has
-//! already, no row that was not met can be among the k best (MaxScore: Turtle and Flood, "Query evaluation", 1995), and reading stops.
-//! It stops too when the budget is spent ("continue" of Moffat and Zobel, "Self-indexing inverted files", 1996).
+//! read. A row whose sum and the bounds of the terms left do not reach what the k-th best row has already can't be among the k best
+//! (MaxScore: Turtle and Flood, "Query evaluation", 1995). When few rows of a block can, they are scored by the terms of each row, and
+//! the longer lists are not read there: that of a word which a third of all rows have is hardly ever.
 //!
-//! **Then whole rows.** What is left of a row's score is found in the terms of that row, best rows first, until no later one can get
-//! in. The list of a word that a third of all rows have is so never read.
+//! Sums only choose the rows: a score is summed over the query's terms in their own order, so equal rows have equal bits, and what is
+//! found does not depend on blocks.
 //!
-//! Partial sums only choose the rows: a score is summed over the query's terms in their own order, so equal rows have equal bits.
+//! Refused: a budget of postings, which was here before: sums all over the list were a cache miss each, so that this reads all of them in
+//! less time than that took to read some.
 
 use std::cell::RefCell;
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 
 use super::{Bm25, TRIGRAM_WEIGHT};
 use crate::Result;
 
-/// Rows that are scored in full where the budget ended the reading.
+/// Rows of a block.
+const BLOCK: usize = 1 << 15;
+/// Rows of the first block, which is there to find the first k rows.
+const FIRST: usize = 1 << 11;
+/// Rows of a block that are scored in full, and no more, where so many have nearly the same sum.
 const ROWS: usize = 1000;
-/// Steps in which partial scores are counted.
-const STEPS: usize = 512;
-/// Sums in another order differ by less than this share of them.
+/// Postings that are read in the time in which a row is scored in full.
+const COST: usize = 200;
+/// The largest sum.
+const STEPS: usize = i16::MAX as usize;
+/// Terms whose postings are read; the others of a very long query count where rows are scored in full.
+const TERMS: usize = 8192;
+/// Sums of floats in another order differ by less than this share of them.
 const ROUNDING: f32 = 1e-5;
 
 /// A term of the query that the index has.
@@ -42,15 +56,9 @@ impl Term {
     }
 }
 
-/// Partial scores, `[rows]`, all 0 between two queries, and the rows that have one.
-#[derive(Default)]
-struct Sums {
-    scores: Vec<f32>,
-    rows: Vec<u32>,
-}
-
 thread_local! {
-    static SUMS: RefCell<Sums> = RefCell::default();
+    /// Sums of a block, all 0 between two blocks.
+    static SUMS: RefCell<Vec<i16>> = RefCell::default();
 }
 
 pub(super) fn top(index: &Bm25, text: &str, k: usize) -> Result<Vec<(u32, f32)>> {
@@ -59,16 +67,28 @@ pub(super) fn top(index: &Bm25, text: &str, k: usize) -> Result<Vec<(u32, f32)>>
         return Ok(Vec::new());
     }
     SUMS.with_borrow_mut(|sums| {
-        if sums.scores.len() < index.len() {
-            sums.scores.resize(index.len(), 0.0);
+        sums.resize(BLOCK, 0);
+        let mut search = Search::new(index, &terms, k.min(index.len()));
+        let mut base = 0;
+        while base < index.len() {
+            let size = if base == 0 { FIRST } else { BLOCK };
+            let end = index.len().min(base + size);
+            search.block(base, &mut sums[..end - base]);
+            base = end;
         }
-        let rest = add(index, &terms, k, sums);
-        let found = best(index, &terms, k, sums, rest);
-        for row in sums.rows.drain(..) {
-            sums.scores[row as usize] = 0.0;
-        }
-        Ok(found)
+        Ok(search.best.into_sorted())
     })
+}
+
+/// The same by reading every row.
+#[cfg(test)]
+pub(super) fn of_all_rows(index: &Bm25, text: &str, k: usize) -> Vec<(u32, f32)> {
+    let terms = terms(index, text);
+    let (reader, mut counts) = (Reader::new(index, &terms), vec![0; terms.len()]);
+    let mut best = Best { ties: &index.ties, k, heap: BinaryHeap::new() };
+    let scored = (0..index.len() as u32).map(|row| (row, reader.score(row, &mut counts)));
+    scored.filter(|(_, score)| *score > 0.0).for_each(|(row, score)| best.push(row, score));
+    best.into_sorted()
 }
 
 fn terms(index: &Bm25, text: &str) -> Vec<Term> {
@@ -92,132 +112,271 @@ fn terms(index: &Bm25, text: &str) -> Vec<Term> {
     terms
 }
 
-/// Adds up postings. Gives the most that the terms not read can add.
-fn add(index: &Bm25, terms: &[Term], k: usize, sums: &mut Sums) -> f32 {
-    let mut order: Vec<&Term> = terms.iter().collect();
-    let worth = |term: &Term| term.bound / term.frequency as f32;
-    order.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
-    let all: f32 = order.iter().map(|term| term.bound).sum();
-    let slack = ROUNDING * all;
-    let (mut read, mut rest, mut counted_at) = (0, all, 0);
-    for term in order {
-        // no row has more than what was read adds up to; and to count is as much work as to read
-        let can_end = rest < all - rest && sums.rows.len() >= k && read - counted_at >= sums.rows.len() / 2;
-        if can_end && 2 * term.frequency > sums.rows.len() {
-            // the k-th best so far, and how many rows can still reach it
-            counted_at = read;
-            let counted = Counted::new(sums, all);
-            let least = counted.place(k);
-            if rest + slack < least {
-                let reach = counted.at_least(least - rest - slack);
-                if reach <= ROWS.max(k) && (reach <= 64 || 16 * reach < term.frequency) {
-                    break;
-                }
+/// The postings of a term on the way through the blocks.
+struct List<'a> {
+    term: &'a Term,
+    postings: &'a [u32],
+    /// The first posting that may be of this block or a later one.
+    at: usize,
+    /// What a row of each length gets that has the term once, in steps.
+    once: [i16; 256],
+}
+
+/// A score in steps, rounded up.
+fn steps(score: f32, scale: f32) -> i16 {
+    (score * scale * (1.0 + ROUNDING)) as i16 + 1
+}
+
+impl List<'_> {
+    /// What a row of a length gets that has the term so often, in steps.
+    fn steps(&self, index: &Bm25, scale: f32, count: u32, norm: u8) -> i16 {
+        steps(self.term.score(index, count, norm).min(self.term.bound), scale)
+    }
+
+    /// Goes to a block's first posting.
+    fn go_to(&mut self, base: u32) {
+        let (mut step, mut end) = (1, self.at);
+        while self.postings.get(end).is_some_and(|row| *row < base) {
+            (self.at, end, step) = (end + 1, end + step, 2 * step);
+        }
+        let end = end.min(self.postings.len());
+        if self.at < end {
+            self.at += self.postings[self.at..end].partition_point(|row| *row < base);
+        }
+    }
+}
+
+/// A query on its way through the blocks.
+struct Search<'a> {
+    index: &'a Bm25,
+    /// By bound for each posting, the largest first.
+    lists: Vec<List<'a>>,
+    /// The most that the lists from each on can add, `[lists + 1]`, in steps.
+    rests: Vec<i32>,
+    /// Postings from each list on, for each row of the index, `[lists + 1]`.
+    lengths: Vec<f32>,
+    /// Steps in a score of 1.
+    scale: f32,
+    reader: Reader<'a>,
+    counts: Vec<u32>,
+    best: Best<'a>,
+    /// Rows of a block that may be among the best.
+    rows: Vec<u32>,
+    /// The list up to which the last block was read.
+    stop: usize,
+}
+
+impl<'a> Search<'a> {
+    fn new(index: &'a Bm25, terms: &'a [Term], k: usize) -> Self {
+        let mut order: Vec<&Term> = terms.iter().collect();
+        let worth = |term: &Term| term.bound / term.frequency as f32;
+        order.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
+        let unread: f32 = order.iter().skip(TERMS).map(|term| term.bound).sum();
+        order.truncate(TERMS);
+        let all: f32 = order.iter().map(|term| term.bound).sum();
+        // each is rounded up
+        let scale = (STEPS - 2 * order.len() - 2) as f32 / all;
+        let list = |term: &&'a Term| {
+            let postings = &index.postings[index.starts[term.at] as usize..index.starts[term.at + 1] as usize];
+            let mut list = List { term, postings, at: 0, once: [0; 256] };
+            list.once = std::array::from_fn(|norm| list.steps(index, scale, 1, norm as u8));
+            list
+        };
+        let lists: Vec<List> = order.iter().map(list).collect();
+        let (mut rests, mut lengths) = (vec![(unread * scale).ceil() as i32], vec![0.0]);
+        for list in lists.iter().rev() {
+            rests.push(rests[rests.len() - 1].saturating_add(i32::from(steps(list.term.bound, scale))));
+            lengths.push(lengths[lengths.len() - 1] + list.postings.len() as f32 / index.len() as f32);
+        }
+        rests.reverse();
+        lengths.reverse();
+        let best = Best { ties: &index.ties, k, heap: BinaryHeap::new() };
+        let (reader, counts, rows) = (Reader::new(index, terms), vec![0; terms.len()], Vec::new());
+        Search { index, lists, rests, lengths, scale, reader, counts, best, rows, stop: 0 }
+    }
+
+    /// What a sum must reach, in steps; at least 1.
+    fn least(&self) -> i32 {
+        self.best.least().map_or(1, |score| ((score * self.scale * (1.0 - ROUNDING)) as i32).max(1))
+    }
+
+    /// The list from which on there are twice the postings that there are from this one on.
+    fn twice(&self, list: usize) -> usize {
+        self.lengths.partition_point(|length| *length > 2.0 * self.lengths[list])
+    }
+
+    /// Searches some rows.
+    fn block(&mut self, base: usize, sums: &mut [i16]) {
+        let least = self.least();
+        // what only these lists have is not enough
+        let needed = self.rests.partition_point(|rest| *rest >= least).min(self.lists.len());
+        // a block is much like the one before
+        let (mut read, mut touched, mut until) = (0, 0, needed.max(self.twice(self.stop)));
+        loop {
+            while read < until {
+                touched += self.add(read, base, sums);
+                read += 1;
+            }
+            if read == self.lists.len() {
+                break;
+            }
+            let left = (self.lengths[read] * sums.len() as f32) as usize;
+            let is_short = left <= sums.len() / 8;
+            if touched == 0 || (!is_short && at_least(sums, least - self.rests[read]) * COST < left) {
+                break;
+            }
+            // half of what is left, and look again; looking takes longer than the last of it
+            let half = self.lengths.partition_point(|length| *length > self.lengths[read] / 2.0);
+            until = if is_short { self.lists.len() } else { half.clamp(read + 1, self.lists.len()) };
+        }
+        self.stop = read;
+        if touched == 0 {
+            return;
+        }
+        let rest = self.rests[read];
+        self.rows.clear();
+        collect(sums, (least - rest).max(1), &mut self.rows);
+        let limit = ROWS.max(4 * self.best.k);
+        if self.rows.len() > 2 * self.best.k {
+            // below the k-th best sum, and what it may be too high by
+            let mut of_rows: Vec<i16> = self.rows.iter().map(|row| sums[*row as usize]).collect();
+            let k = self.best.k - 1;
+            let kth = *of_rows.select_nth_unstable_by(k, |a, b| b.cmp(a)).1;
+            let least = i32::from(kth) - self.lists.len() as i32 - rest;
+            self.rows.retain(|row| i32::from(sums[*row as usize]) >= least);
+        }
+        if self.rows.len() > limit {
+            let place = |row: &u32| self.best.place(base as u32 + row);
+            let order = |row: &u32| (Reverse(sums[*row as usize]), place(row));
+            self.rows.select_nth_unstable_by_key(limit, order);
+            self.rows.truncate(limit);
+        }
+        for row in std::mem::take(&mut self.rows) {
+            let sum = i32::from(sums[row as usize]);
+            if sum + rest >= self.least() {
+                let row = base as u32 + row;
+                self.best.push(row, self.reader.score(row, &mut self.counts));
             }
         }
-        if read + term.frequency > index.budget && sums.rows.len() >= ROWS.max(k) {
-            continue;
+        sums.fill(0);
+    }
+
+    /// Adds the postings of a list up. Gives how many there were.
+    fn add(&mut self, list: usize, base: usize, sums: &mut [i16]) -> usize {
+        let index = self.index;
+        let list = &mut self.lists[list];
+        list.go_to(base as u32);
+        let norms = &index.norms[list.term.field * index.len() + base..][..sums.len()];
+        let postings = &list.postings[list.at..];
+        let (mut read, mut before, mut again) = (0, usize::MAX, 0);
+        for &row in postings {
+            let row = (row as usize).wrapping_sub(base);
+            if row >= sums.len() {
+                break;
+            }
+            read += 1;
+            let norm = norms[row];
+            if row != before {
+                (before, again) = (row, 0);
+                sums[row] += list.once[usize::from(norm)];
+            } else {
+                // the term again: what it adds more
+                again += 1;
+                let [less, more] = [again, again + 1].map(|count| list.steps(index, self.scale, count, norm));
+                sums[row] += more - less;
+            }
         }
-        read += term.frequency;
-        rest -= term.bound;
-        add_term(index, term, sums);
-    }
-    rest.max(0.0) + slack
-}
-
-fn add_term(index: &Bm25, term: &Term, sums: &mut Sums) {
-    let postings = &index.postings[index.starts[term.at] as usize..index.starts[term.at + 1] as usize];
-    let norms = &index.norms[term.field * index.len()..][..index.len()];
-    // most rows have a term once
-    let once: [f32; 256] = std::array::from_fn(|norm| term.score(index, 1, norm as u8));
-    // a branch on what is not in the cache yet would wait for it: each row is written down, and counts if it is new
-    let (mut at, mut met) = (0, sums.rows.len());
-    sums.rows.resize(met + term.frequency + 1, 0);
-    while let Some(&row) = postings.get(at) {
-        at += 1;
-        let norm = norms[row as usize];
-        let mut score = once[usize::from(norm)];
-        if postings.get(at) == Some(&row) {
-            let more = postings[at..].iter().take_while(|r| **r == row).count();
-            at += more;
-            score = term.score(index, more as u32 + 1, norm);
-        }
-        let sum = &mut sums.scores[row as usize];
-        sums.rows[met] = row;
-        met += usize::from(*sum == 0.0);
-        *sum += score;
-    }
-    sums.rows.truncate(met);
-}
-
-/// How many rows have partial scores of each size.
-struct Counted {
-    counts: [u32; STEPS],
-    step: f32,
-}
-
-impl Counted {
-    fn new(sums: &Sums, most: f32) -> Self {
-        let step = (most / STEPS as f32).max(f32::MIN_POSITIVE);
-        let mut counts = [0; STEPS];
-        for row in &sums.rows {
-            counts[((sums.scores[*row as usize] / step) as usize).min(STEPS - 1)] += 1;
-        }
-        Counted { counts, step }
-    }
-
-    /// A score that `k` rows have at least, close below that of the k-th best.
-    fn place(&self, k: usize) -> f32 {
-        let mut above = 0;
-        let at = (0..STEPS).rev().find(|at| {
-            above += self.counts[*at] as usize;
-            above >= k
-        });
-        at.unwrap_or(0) as f32 * self.step
-    }
-
-    /// How many rows have this score or more, or a little less.
-    fn at_least(&self, score: f32) -> usize {
-        let from = ((score / self.step) as usize).min(STEPS);
-        self.counts[from..].iter().map(|count| *count as usize).sum()
+        list.at += read;
+        read
     }
 }
 
-/// Scores the best rows in full.
-fn best(index: &Bm25, terms: &[Term], k: usize, sums: &Sums, rest: f32) -> Vec<(u32, f32)> {
-    let place = |row: u32| index.ties.get(row as usize).copied().unwrap_or(row);
-    let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then_with(|| place(a.0).cmp(&place(b.0)));
-    let most: f32 = terms.iter().map(|term| term.bound).sum();
-    let counted = Counted::new(sums, most);
-    // those that can be among the k best, and no more than can be scored
-    let limit = ROWS.max(4 * k);
-    let least = (counted.place(k) - rest).max(0.0);
-    let least = if counted.at_least(least) > limit { least.max(counted.place(limit)) } else { least };
-    let scored = |row: &u32| (*row, sums.scores[*row as usize]);
-    let mut rows: Vec<(u32, f32)> = sums.rows.iter().map(scored).filter(|(_, sum)| *sum >= least).collect();
-    if rows.len() > limit {
-        rows.select_nth_unstable_by(limit, order);
-        rows.truncate(limit);
-    }
-    rows.sort_unstable_by(order);
+const LANES: usize = 32;
 
-    let reader = Reader::new(index, terms);
-    let mut counts = vec![0u32; terms.len()];
-    let mut found: Vec<(u32, f32)> = Vec::with_capacity(k.min(rows.len()) + 1);
-    for (row, sum) in rows {
-        if found.len() == k && sum + rest < found[k - 1].1 {
-            break;
-        }
-        let row = (row, reader.score(row, &mut counts));
-        let at = found.partition_point(|other| order(other, &row) == Ordering::Less);
-        if at < k {
-            found.truncate(k - 1);
-            found.insert(at, row);
+/// How many sums are this large or larger, and not 0.
+fn at_least(sums: &[i16], least: i32) -> usize {
+    let least = least.clamp(1, i16::MAX.into()) as i16;
+    // counted in 16 bits, which is enough for a block
+    let (chunks, rest) = sums.as_chunks::<LANES>();
+    let mut counts = [0i16; LANES];
+    for chunk in chunks {
+        for (count, sum) in counts.iter_mut().zip(chunk) {
+            *count += i16::from(*sum >= least);
         }
     }
-    // a vector keeps the memory of what was cut off
-    found.shrink_to_fit();
-    found
+    counts.iter().map(|count| *count as usize).sum::<usize>() + rest.iter().filter(|sum| **sum >= least).count()
+}
+
+/// The places of the sums that are this large or larger.
+fn collect(sums: &[i16], least: i32, rows: &mut Vec<u32>) {
+    let least = least.clamp(1, i16::MAX.into()) as i16;
+    for (at, chunk) in sums.chunks(LANES).enumerate() {
+        if chunk.iter().fold(0, |most: i16, sum| most.max(*sum)) >= least {
+            let places = (at * LANES..).zip(chunk).filter(|(_, sum)| **sum >= least);
+            rows.extend(places.map(|(place, _)| place as u32));
+        }
+    }
+}
+
+/// The k best rows so far.
+struct Best<'a> {
+    /// Each row's place among equal scores; empty: in the order of the rows.
+    ties: &'a [u32],
+    k: usize,
+    /// The worst on top.
+    heap: BinaryHeap<Found>,
+}
+
+/// A row with its score; the greatest is the worst.
+#[derive(PartialEq)]
+struct Found {
+    score: f32,
+    place: u32,
+    row: u32,
+}
+
+impl Eq for Found {}
+
+impl Ord for Found {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.score.total_cmp(&self.score).then(self.place.cmp(&other.place))
+    }
+}
+
+impl PartialOrd for Found {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Best<'_> {
+    fn place(&self, row: u32) -> u32 {
+        self.ties.get(row as usize).copied().unwrap_or(row)
+    }
+
+    /// The score of the k-th best, if there are as many.
+    fn least(&self) -> Option<f32> {
+        if self.heap.len() < self.k { None } else { self.heap.peek().map(|found| found.score) }
+    }
+
+    fn push(&mut self, row: u32, score: f32) {
+        let found = Found { score, place: self.place(row), row };
+        if self.heap.len() < self.k {
+            self.heap.push(found);
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && found < *worst
+        {
+            *worst = found;
+        }
+    }
+
+    fn into_sorted(self) -> Vec<(u32, f32)> {
+        let mut rows: Vec<(u32, f32)> =
+            self.heap.into_sorted_vec().into_iter().map(|found| (found.row, found.score)).collect();
+        // a vector keeps the memory of what it was made of
+        rows.shrink_to_fit();
+        rows
+    }
 }
 
 /// Reads the terms of rows.
