@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use sverka::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Manifest, Purpose, Storage};
+use sverka::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Manifest, Purpose, Storage, WordStart};
 use sverka::models::{Module, Reads, dssm, net};
 use sverka::nn::{Array, Device, Dtype};
 use sverka::ranker::DualEncoder;
@@ -26,20 +26,28 @@ fn read<T: for<'a> Deserialize<'a>>(name: &str) -> T {
 
 /// A bundle of an architecture over the RuBERT-style checkpoint, as training would begin with it; arrays of a second encoder are `0.9` times the first's.
 fn bundle(dir: &Path, architecture: Architecture) -> Bundle {
+    let from = golden("bert/rubert");
+    bundle_from(dir, architecture, Checkpoint::read(&from).unwrap(), &from)
+}
+
+/// The same from another start, and the tokenizer in a folder.
+fn bundle_from(dir: &Path, architecture: Architecture, mut checkpoint: Checkpoint, from: &Path) -> Bundle {
     let model = architecture.model();
-    let mut checkpoint = Checkpoint::read(&golden("bert/rubert")).unwrap();
     checkpoint.select(&*model, Purpose::Start).unwrap();
     let Checkpoint { mut config, mut weights, .. } = checkpoint;
     if model.reads() == Reads::Triple {
         bundle::grow_segments(&mut config, &mut weights, 3, Reads::Triple).unwrap();
     }
     for module in model.modules() {
-        let (Module::Affine { name, .. } | Module::Projection { name, .. } | Module::Restore { name, .. }) = module
+        let (Module::Affine { name, .. }
+        | Module::Projection { name, .. }
+        | Module::Restore { name, .. }
+        | Module::TokenValues { name }) = module
         else {
             continue;
         };
         let there = |kind: &str| weights.0.contains_key(&format!("{name}{kind}.weight"));
-        if !there("") && !there(".dense") {
+        if !there("") && !there(".dense") && !weights.0.contains_key(name) {
             for (name, shape) in net::arrays(&[module], &config, &weights) {
                 let values = (0..shape.iter().product()).map(head).collect();
                 weights.0.insert(name, Array::new(shape, values));
@@ -54,12 +62,11 @@ fn bundle(dir: &Path, architecture: Architecture) -> Bundle {
     }
     let rendering = TextConfig { max_tokens: 128, ..TextConfig::default() };
     let manifest = Manifest { architecture, rendering, ..Manifest::default() };
-    let from = golden("bert/rubert");
     let contents = Contents {
         manifest: &manifest,
         config: &config,
         weights: &weights,
-        tokenizer_from: &from,
+        tokenizer_from: from,
         storage: Storage::F32,
     };
     bundle::save(dir, &contents, true).unwrap();
@@ -183,5 +190,47 @@ fn rankers_of_pairs_score_as_python_does_together_and_one_by_one() {
                 }
             }
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct Words {
+    queries: Vec<String>,
+    documents: Vec<String>,
+    cases: Vec<WordsCase>,
+}
+
+#[derive(Deserialize)]
+struct WordsCase {
+    model: String,
+    settings: toml::Table,
+    scores: Vec<Vec<f32>>,
+}
+
+#[test]
+fn rankers_over_a_file_of_word_vectors_and_over_letter_trigrams_score_as_python_does() {
+    let expected: Words = read("words");
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(expected.cases.len(), 7);
+    for WordsCase { model, settings, scores: wanted } in expected.cases {
+        let of_trigrams = settings.get("vectors").and_then(|v| v.as_str()) == Some("trigrams");
+        let mut start = match of_trigrams {
+            true => WordStart::of_trigrams(1),
+            false => WordStart::of_vectors(&golden("words").join("words.vec")).unwrap(),
+        };
+        if of_trigrams {
+            let table = start.checkpoint.weights.0.values_mut().next().unwrap();
+            table.values_mut().iter_mut().enumerate().for_each(|(i, x)| *x = head(i));
+        }
+        let from = dir.path().join("tokenizer");
+        start.tokenizer.save(&from).unwrap();
+        let architecture = Architecture::named(&model, &settings).unwrap();
+        let bundle = bundle_from(&dir.path().join("model"), architecture, start.checkpoint, &from);
+        let lists: Vec<List> = expected.queries.iter().map(|query| list(query, &expected.documents)).collect();
+        for (scores, wanted) in bundle.score(&lists).unwrap().iter().zip(&wanted) {
+            let scores = scores.iter().map(|s| s.value).collect::<Vec<_>>();
+            assert_near(&format!("{model} {settings}"), &scores, wanted);
+        }
+        std::fs::remove_dir_all(&from).unwrap();
     }
 }

@@ -15,6 +15,8 @@ const EXAMPLE: &str = "\
 Example:
   sverka quantize runs/abt-buy/model ../shared/data/products/abt-buy --out runs/abt-buy/int8
 
+MODEL is a cross-encoder, two towers (dssm over an encoder) or a duo.
+
 Calibration and threshold stay those of MODEL. The sample is taken from training and validation, but for the split that is
 measured; where there are none, it is left out of the measured pairs.
 

@@ -76,7 +76,9 @@ impl Architecture {
     /// Pooling and similarity of two towers.
     pub(super) fn towers(&self) -> Option<(dssm::Pooling, dssm::Similarity)> {
         match self {
-            Architecture::Dssm(config) => Some((config.pooling, config.similarity)),
+            Architecture::Dssm(config) if config.vectors == dssm::TextVectors::Encoder => {
+                Some((config.pooling, config.similarity))
+            }
             _ => None,
         }
     }
@@ -93,6 +95,9 @@ impl Architecture {
     pub(super) fn lacking_in_python(&self) -> Option<(&'static str, String, &'static str)> {
         match self {
             Architecture::CrossEncoder => None,
+            Architecture::Dssm(dssm::Config { vectors, .. }) if *vectors != dssm::TextVectors::Encoder => {
+                Some(("model.vectors", "static".into(), "a tower over a table of words is not written for it"))
+            }
             Architecture::Dssm(config) if config.shared => None,
             Architecture::Colbert(_) => None,
             Architecture::Dssm(_) => {

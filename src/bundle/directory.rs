@@ -114,6 +114,11 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// Arrays that were made for a start, `of` a file or folder.
+    pub(crate) fn made(of: &Path, config: Config, weights: Weights) -> Self {
+        Checkpoint { dir: of.into(), manifest: None, config, weights, late: None, refusal: None }
+    }
+
     /// The architecture that its manifest names; a plain directory is a ColBERT's if it says so, else a cross-encoder's.
     pub fn architecture(&self) -> Architecture {
         let plain = || self.late.as_ref().map(|late| Architecture::Colbert(late.config.clone()));
@@ -183,12 +188,14 @@ impl Checkpoint {
         // training draws heads, and copies a second encoder from the first
         let may_be_absent = match module {
             Module::Encoder { copy_of, .. } => copy_of.is_some(),
-            Module::Words { .. } | Module::Segments => false,
+            Module::Words { prefix } => *prefix != PREFIX,
+            Module::Segments => false,
             Module::Pooler
             | Module::MaskedHead
             | Module::Restore { .. }
             | Module::Projection { .. }
             | Module::Affine { .. }
+            | Module::TokenValues { .. }
             | Module::Values { .. } => true,
         };
         if purpose == Purpose::Start && may_be_absent && !is_there {

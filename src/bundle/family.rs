@@ -295,7 +295,7 @@ pub(super) fn as_written<'a>(config: &Config, weights: &'a Weights) -> Cow<'a, W
         (family.unused_positions(config.pad_token_id), config.hidden_size, is_segmented(weights));
     let has_head = weights.0.contains_key("classifier.weight");
     let mut written = Weights::default();
-    let joined = if family == Family::Modernbert { Some(modern::joined(config, weights)) } else { None };
+    let joined = if family == Family::Modernbert { Some(modern::joined(weights)) } else { None };
     let weights = joined.as_ref().unwrap_or(weights);
     for (name, array) in &weights.0 {
         if name.ends_with(SEGMENTS) && !family.has_segments() && !segmented {

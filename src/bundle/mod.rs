@@ -26,6 +26,7 @@ mod recalibrate;
 mod sentence;
 mod split;
 mod surgery;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use language_model::{LanguageModel, LanguageStart, Prediction, save_language
 pub use manifest::{Manifest, Quantized, VERSION};
 pub use split::{EncodedQuery, Halves, SplitEncoder};
 pub use surgery::{NewSegments, grow_segments, level_segments, prune_embeddings, take_layers};
+pub use words::WordStart;
 
 pub use crate::nn::weights::Storage;
 

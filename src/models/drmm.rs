@@ -51,8 +51,39 @@ pub enum Histogram {
 pub enum Gating {
     /// The softmax of a learned product with the term's vector (the paper's TV).
     Vector,
+    /// The softmax of the term's inverse document frequency among training's records, times a learned factor (the paper's IDF).
+    Idf,
     /// The same for each term of a query.
     None,
+}
+
+impl Gating {
+    /// What a gate is made of: a linear layer of this name, and the tokens' inverse document frequencies.
+    pub(super) fn modules(self, gate: &'static str, idf: &'static str) -> Vec<Module> {
+        let layer = |inputs| Module::Affine { name: gate, outputs: &[1], inputs };
+        match self {
+            Gating::Vector => vec![layer(Inputs::STATE)],
+            Gating::Idf => vec![layer(Inputs::features(1)), Module::TokenValues { name: idf }],
+            Gating::None => Vec::new(),
+        }
+    }
+    /// What the softmax over a query's tokens is made of, `[query tokens]`; none where all weigh the same.
+    pub(super) fn weights(
+        self,
+        pass: &Pass,
+        matrices: &Interaction,
+        gate: &'static str,
+        idf: &'static str,
+    ) -> Result<Option<Tensor>> {
+        match self {
+            Gating::None => Ok(None),
+            Gating::Vector => Ok(Some(matrices.of_query_vectors(|x| pass.affine(gate, x))?)),
+            Gating::Idf => {
+                let terms = matrices.query_values(&pass.token_values(idf)?)?;
+                Ok(Some(pass.affine(gate, &terms.unsqueeze(1)?)?.squeeze(1)?))
+            }
+        }
+    }
 }
 
 impl Default for Config {
@@ -69,6 +100,7 @@ const BINS: usize = 30;
 const HIDDEN: &str = "drmm.hidden";
 const OUTPUT: &str = "drmm.output";
 const GATE: &str = "drmm.gate";
+const IDF: &str = "drmm.idf";
 
 impl Drmm {
     fn bins(&self) -> Bins {
@@ -87,18 +119,16 @@ impl PairModel for Drmm {
         let mut modules = self.0.vectors.modules();
         modules.push(Module::Affine { name: HIDDEN, outputs: &[5], inputs: Inputs::features(BINS) });
         modules.push(Module::Affine { name: OUTPUT, outputs: &[1], inputs: Inputs::features(5) });
-        if self.0.gating == Gating::Vector {
-            modules.push(Module::Affine { name: GATE, outputs: &[1], inputs: Inputs::STATE });
-        }
+        modules.extend(self.0.gating.modules(GATE, IDF));
         modules
     }
     fn logits(&self, pass: &Pass, batch: &Batch) -> Result<Tensor> {
         let matrices = Interaction::new(pass, batch, self.0.vectors)?;
         let hidden = pass.affine(HIDDEN, &matrices.histograms(&self.bins())?)?.tanh()?;
         let values = pass.affine(OUTPUT, &hidden)?.squeeze(1)?;
-        let gate = match self.0.gating {
-            Gating::Vector => pass.affine(GATE, &matrices.query_vectors()?)?.squeeze(1)?,
-            Gating::None => values.zeros_like()?,
+        let gate = match self.0.gating.weights(pass, &matrices, GATE, IDF)? {
+            Some(gate) => gate,
+            None => values.zeros_like()?,
         };
         matrices.sum(&(matrices.softmax(&gate)? * values)?)
     }
@@ -106,8 +136,9 @@ impl PairModel for Drmm {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{assert_gradient, pair_examples};
+    use super::super::tests::{assert_gradient, assert_gradient_but, pair_examples};
     use super::*;
+    use crate::losses::Loss;
 
     #[test]
     fn gradients_equal_finite_differences_through_the_gate() {
@@ -115,6 +146,9 @@ mod tests {
         for vectors in [VectorSource::Static, VectorSource::Joint, VectorSource::Apart] {
             let config = Config { vectors, ..Config::default() };
             assert_gradient(&Drmm(config), &examples.iter().collect::<Vec<_>>());
+            // without a gate of vectors, counts alone are between them and the score
+            let model = Drmm(Config { gating: Gating::Idf, ..config });
+            assert_gradient_but(&model, &examples.iter().collect::<Vec<_>>(), Loss::Bce, &["bert.", ".idf"]);
         }
     }
 }

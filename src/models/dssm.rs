@@ -7,6 +7,15 @@
 //! document  ->  all layers  ->  mean or [CLS]  ->  d   /
 //! ```
 //!
+//! Over a table of words (`vectors = "static"`, or a file of vectors) a text is the mean of its tokens' rows; over hashed letter trigrams
+//! (`vectors = "trigrams"`), as published, the sum of theirs through two more layers:
+//!
+//! ```text
+//! letter trigrams  ->  sum of rows [300] and a bias, tanh  ->  300, tanh  ->  128, tanh
+//! ```
+//!
+//! The bias of the first layer is the row of `[CLS]`, which each text has once. Refused: the tower's settings (sizes are the paper's).
+//!
 //! Documents are encoded once, before any query is known. Training takes the other documents of a batch as negatives (softmax with
 //! temperature), and labelled non-matches of the query too; or a teacher's scores of lists, triples, or clusters of offers, by the recipe's `train.loss`.
 
@@ -14,11 +23,12 @@ use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::bert::PREFIX;
-use super::net::{ENCODER, Module, Pass};
+use super::net::{ENCODER, Inputs, Module, Pass};
 use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
 use crate::losses::{Loss, in_batch_softmax, sup_con, triplet};
 use crate::nn::encoder::Rows;
+use crate::nn::pooling::Mean;
 use crate::ranker::Vectors;
 use crate::text::{Batch, Encoding, TokenizedSide};
 
@@ -26,6 +36,8 @@ use crate::text::{Batch, Encoding, TokenizedSide};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// What a text's vector is made of.
+    pub vectors: TextVectors,
     /// What represents a text: the mean of its tokens' states, or the first token's.
     pub pooling: Pooling,
     /// How two vectors are compared.
@@ -36,6 +48,19 @@ pub struct Config {
     pub temperature: f32,
     /// By how much a match must be nearer than a non-match, for the triplet loss.
     pub margin: f32,
+}
+
+/// What a text's vector is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TextVectors {
+    /// States of an encoder.
+    #[default]
+    Encoder,
+    /// The mean of rows of a table of words.
+    Static,
+    /// Rows of hashed letter trigrams through a small network.
+    Trigrams,
 }
 
 /// What represents a text.
@@ -60,7 +85,14 @@ pub enum Similarity {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { pooling: Pooling::Mean, similarity: Similarity::Cosine, shared: true, temperature: 0.05, margin: 0.2 }
+        Config {
+            vectors: TextVectors::Encoder,
+            pooling: Pooling::Mean,
+            similarity: Similarity::Cosine,
+            shared: true,
+            temperature: 0.05,
+            margin: 0.2,
+        }
     }
 }
 
@@ -68,13 +100,56 @@ impl Default for Config {
 pub struct Dssm(pub Config);
 
 /// The prefix of a document encoder of its own.
-const DOCUMENT: &str = "document.bert.";
+pub const DOCUMENT: &str = "document.bert.";
+/// The two layers after the sum of trigrams, of queries (or of both) and of documents: inputs and outputs.
+const TOWERS: [[&str; 2]; 2] = [["dssm.hidden", "dssm.output"], ["document.dssm.hidden", "document.dssm.output"]];
+const HIDDEN: usize = 300;
+const OUTPUT: usize = 128;
 
 impl Dssm {
+    /// What a tower is made of.
+    fn tower(&self, document: bool) -> Vec<Module> {
+        let prefix = if document { DOCUMENT } else { PREFIX };
+        match self.0.vectors {
+            TextVectors::Encoder if document => vec![Module::Encoder { prefix, copy_of: Some(PREFIX) }],
+            TextVectors::Encoder => vec![ENCODER],
+            TextVectors::Static => vec![Module::Words { prefix }],
+            TextVectors::Trigrams => {
+                let [hidden, output] = TOWERS[usize::from(document)];
+                vec![
+                    Module::Words { prefix },
+                    Module::Affine { name: hidden, outputs: &[HIDDEN], inputs: Inputs::STATE },
+                    Module::Affine { name: output, outputs: &[OUTPUT], inputs: Inputs::features(HIDDEN) },
+                ]
+            }
+        }
+    }
+    /// Rows of the table of words by text, `[b, h]`: their mean; with trigrams the sum and the layers after it.
+    fn of_words(&self, pass: &Pass, batch: &Batch, prefix: &'static str, document: bool) -> Result<Tensor> {
+        let with_bias = self.0.vectors == TextVectors::Trigrams;
+        let (mut rows, mut offsets) = (Vec::with_capacity(batch.tokens()), vec![0]);
+        for sequence in 0..batch.len() {
+            let start = batch.offsets[sequence];
+            let spans = batch.spans(sequence).iter().find(|span| span.field.is_none());
+            rows.extend(with_bias.then_some(start));
+            rows.extend(spans.map_or(0..0, |span| start + span.start..start + span.end));
+            offsets.push(rows.len() as u32);
+        }
+        let counts: Vec<f32> = offsets.windows(2).map(|w| (w[1] - w[0]) as f32).collect();
+        let mean = pass.words(prefix, batch)?.rows(rows)?.apply_op1(Mean { offsets })?;
+        if !with_bias {
+            return Ok(mean);
+        }
+        let counts = Tensor::from_vec(counts, (batch.len(), 1), mean.device())?;
+        let [hidden, output] = TOWERS[usize::from(document && !self.0.shared)];
+        let hidden = pass.affine(hidden, &mean.broadcast_mul(&counts)?.tanh()?)?.tanh()?;
+        Ok(pass.affine(output, &hidden)?.tanh()?)
+    }
     /// Vectors `[b, h]` of texts, of length 1 for the cosine.
     fn forward(&self, pass: &Pass, batch: &Batch, document: bool) -> Result<Tensor> {
         let encoder = if document && !self.0.shared { DOCUMENT } else { PREFIX };
         let pooled = match self.0.pooling {
+            _ if self.0.vectors != TextVectors::Encoder => self.of_words(pass, batch, encoder, document)?,
             Pooling::Cls => pass.states(encoder, batch, Rows::First)?,
             Pooling::Mean => pass.mean(&pass.states(encoder, batch, Rows::All)?, batch)?,
         };
@@ -90,10 +165,11 @@ impl Dssm {
 
 impl Model for Dssm {
     fn modules(&self) -> Vec<Module> {
-        match self.0.shared {
-            true => vec![ENCODER],
-            false => vec![ENCODER, Module::Encoder { prefix: DOCUMENT, copy_of: Some(PREFIX) }],
+        let mut modules = self.tower(false);
+        if !self.0.shared {
+            modules.extend(self.tower(true));
         }
+        modules
     }
     fn reads(&self) -> Reads {
         Reads::Towers
@@ -171,7 +247,10 @@ impl Dssm {
     }
     fn encode(&self, scorer: &Scorer, texts: &[&TokenizedSide], document: bool) -> Result<Vectors> {
         let sequences = scorer.join(&texts.iter().map(|text| vec![*text]).collect::<Vec<_>>());
-        let dim = scorer.net.config().hidden_size;
+        let dim = match self.0.vectors {
+            TextVectors::Trigrams => OUTPUT,
+            _ => scorer.net.config().hidden_size,
+        };
         let values = scorer.rows(&sequences, dim, |pass, batch| self.forward(pass, batch, document))?;
         Ok(Vectors { dim, values })
     }

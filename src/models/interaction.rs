@@ -21,6 +21,7 @@ use crate::Result;
 use crate::nn::histogram::{Bins, histograms};
 use crate::nn::kernel_pooling::{Floor, KernelPooling};
 use crate::nn::similarity::{MatrixLayout, PairRows, TokenVectors};
+use crate::nn::word_rows::check_ids;
 use crate::text::Batch;
 
 /// Where a token's vector comes from.
@@ -157,12 +158,31 @@ impl Interaction {
         let values = histograms(&self.layout, &layers, &self.ids, bins);
         Ok(Tensor::from_vec(values, (self.layout.query_tokens(), layers.len() * bins.count), &Device::Cpu)?)
     }
-    /// Vectors of the query's tokens in the last layer, `[query tokens, h]`.
+    /// One value of each query token's vector in the last layer, `[query tokens]`, where `f` gives `[n, 1]` of `[n, h]`. Candidates
+    /// share their query, so a static vector is seen once.
     ///
     /// # Errors
-    /// What the tensor library refuses.
-    pub fn query_vectors(&self) -> Result<Tensor> {
-        self.layers[self.layers.len() - 1].rows(self.layout.query_rows())
+    /// What `f` refuses.
+    pub fn of_query_vectors(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let (vectors, rows) = (&self.layers[self.layers.len() - 1], self.layout.query_rows());
+        match vectors.distinct(&rows) {
+            None => Ok(f(&vectors.rows(rows)?)?.squeeze(1)?),
+            Some((firsts, _)) if firsts.is_empty() => Ok(f(&vectors.rows(firsts)?)?.squeeze(1)?),
+            Some((firsts, places)) => {
+                let values = f(&vectors.rows(firsts)?)?.squeeze(1)?;
+                Ok(values.index_select(&Tensor::from_vec(places, rows.len(), &Device::Cpu)?, 0)?)
+            }
+        }
+    }
+    /// The value of each query token, of values by token `[vocab_size]`: `[query tokens]`, without a graph.
+    ///
+    /// # Errors
+    /// A token past the values.
+    pub fn query_values(&self, by_token: &[f32]) -> Result<Tensor> {
+        let rows = self.layout.query_rows();
+        let ids: Vec<u32> = rows.iter().map(|row| self.ids[*row as usize]).collect();
+        check_ids(&ids, by_token.len())?;
+        Ok(Tensor::from_iter(ids.iter().map(|id| by_token[*id as usize]), &Device::Cpu)?)
     }
     /// Query tokens of all pairs.
     pub fn query_tokens(&self) -> usize {

@@ -27,6 +27,7 @@ mod halves;
 pub mod interaction;
 pub mod knrm;
 pub mod masked_lm;
+mod modules;
 pub mod net;
 pub mod pacrr;
 pub mod yati;

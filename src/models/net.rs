@@ -1,6 +1,6 @@
 //! What lies below a model file: its arrays, how they are packed and cached, where and in which precision they compute, seeds.
 //!
-//! A model file says what it is made of ([`Module`]) and how a batch goes through it (a function of a [`Pass`]). A [`Net`] holds the
+//! A model file says what it is made of ([`Module`], in `modules.rs`) and how a batch goes through it (a function of a [`Pass`]). A [`Net`] holds the
 //! arrays of these modules: in training as parameters with gradients, in serving packed for a device. The same forward function
 //! runs in training, validation and serving; what differs is the [`Mode`] of its pass.
 
@@ -8,11 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use candle_core::{D, Device as Cpu, Tensor};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use super::bert::{self, ClassifierPooling, Config, Family};
 use super::halves::Restore;
+pub use super::modules::{ENCODER, Inputs, Module, arrays, check, complete, draw_encoder};
 use crate::losses::masked_tokens;
 use crate::nn::encoder::{Encoder, Request, Rows, Start};
 use crate::nn::kernels::{self, Unit};
@@ -21,89 +20,9 @@ use crate::nn::linear::Linear;
 use crate::nn::pooling::Mean;
 use crate::nn::similarity::TokenVectors;
 use crate::nn::word_rows::{check_ids, word_rows};
-use crate::nn::{Array, Device, Dtype, Parameters, Weights};
+use crate::nn::{Device, Dtype, Parameters, Weights};
 use crate::text::Batch;
 use crate::{Error, Result};
-
-/// One thing that a model is made of, with arrays of its own.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Module {
-    /// A BERT encoder: the arrays of [`Config::arrays`] under a prefix.
-    Encoder {
-        /// `bert.`, or what comes before it in the names of a second encoder.
-        prefix: &'static str,
-        /// The prefix of the encoder whose arrays it starts from, if it has none of its own.
-        copy_of: Option<&'static str>,
-    },
-    /// The encoder's table of words and nothing else: static vectors.
-    Words {
-        /// The prefix of the encoder that it is the table of.
-        prefix: &'static str,
-    },
-    /// A linear layer: `{name}.weight [outputs, inputs]` and `{name}.bias [outputs]`.
-    Affine {
-        /// Its name.
-        name: &'static str,
-        /// Numbers of outputs that it may have; one that is drawn has the first.
-        outputs: &'static [usize],
-        /// The number of inputs.
-        inputs: Inputs,
-    },
-    /// A linear layer without bias over a state: `{name}.weight [outputs, h]`.
-    Projection {
-        /// Its name.
-        name: &'static str,
-        /// The number of outputs.
-        outputs: usize,
-    },
-    /// Trained values `[n]`.
-    Values {
-        /// Their name.
-        name: &'static str,
-        /// What they begin with.
-        init: Vec<f32>,
-    },
-    /// BERT's pooler, a linear layer `[h, h]`.
-    Pooler,
-    /// BERT's head of masked tokens: a linear layer `[h, h]`, a LayerNorm, and the bias `[vocab_size]` of a decoder that is tied to the
-    /// table of words of the encoder under BERT's own names.
-    MaskedHead,
-    /// The encoder's table of segments, for states that get a segment late.
-    Segments,
-    /// From few values back to a state: a linear layer `[h, inputs]` and a LayerNorm, `{name}.dense` and `{name}.LayerNorm`.
-    Restore {
-        /// Its name.
-        name: &'static str,
-        /// Values that it starts from.
-        inputs: usize,
-    },
-}
-
-/// How many inputs a linear layer has: `states * h + layers * (l + 1) + features`, for an encoder of `l` layers, `h` wide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Inputs {
-    /// States among them.
-    pub states: usize,
-    /// Features of each of the encoder's states, that of its embedding included.
-    pub layers: usize,
-    /// Features besides.
-    pub features: usize,
-}
-
-impl Inputs {
-    /// One state.
-    pub const STATE: Inputs = Inputs { states: 1, layers: 0, features: 0 };
-    /// Some features.
-    pub const fn features(features: usize) -> Self {
-        Inputs { states: 0, layers: 0, features }
-    }
-    fn count(self, config: &Config) -> usize {
-        self.states * config.hidden_size + self.layers * (config.num_hidden_layers + 1) + self.features
-    }
-}
-
-/// The encoder under BERT's own names.
-pub const ENCODER: Module = Module::Encoder { prefix: bert::PREFIX, copy_of: None };
 
 /// How a forward pass runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,128 +34,6 @@ pub enum Mode {
         /// Step's seed.
         seed: u64,
     },
-}
-
-impl Module {
-    /// Names and shapes of its arrays, given those that are there: a linear layer may have one of several numbers of outputs.
-    fn arrays(&self, config: &Config, found: &Weights) -> Vec<(String, Vec<usize>)> {
-        let affine = |name: &str, outputs: usize, inputs: usize| {
-            vec![(format!("{name}.weight"), vec![outputs, inputs]), (format!("{name}.bias"), vec![outputs])]
-        };
-        match self {
-            Module::Encoder { prefix, .. } => config.arrays(prefix),
-            Module::Words { prefix } => {
-                vec![(format!("{prefix}{}", bert::WORDS), vec![config.vocab_size, config.hidden_size])]
-            }
-            Module::Pooler => {
-                let mut list = affine(bert::POOLER, config.hidden_size, config.hidden_size);
-                list.extend(config.modern.map(|_| (bert::POOLER_NORM.to_string(), vec![config.hidden_size])));
-                list
-            }
-            Module::MaskedHead => {
-                let mut arrays = affine(bert::TRANSFORM, config.hidden_size, config.hidden_size);
-                arrays.extend(bert::TRANSFORM_NORM.map(|name| (name.to_string(), vec![config.hidden_size])));
-                arrays.push((bert::DECODER_BIAS.into(), vec![config.vocab_size]));
-                arrays
-            }
-            Module::Segments => {
-                vec![(format!("{}{}", bert::PREFIX, bert::SEGMENTS), vec![config.type_vocab_size, config.hidden_size])]
-            }
-            Module::Restore { name, inputs } => {
-                let mut arrays = affine(&format!("{name}.dense"), config.hidden_size, *inputs);
-                arrays.extend(
-                    ["weight", "bias"].map(|kind| (format!("{name}.LayerNorm.{kind}"), vec![config.hidden_size])),
-                );
-                arrays
-            }
-            Module::Values { name, init } => vec![(name.to_string(), vec![init.len()])],
-            Module::Projection { name, outputs } => {
-                vec![(format!("{name}.weight"), vec![*outputs, config.hidden_size])]
-            }
-            Module::Affine { name, outputs, inputs } => {
-                let there = found.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
-                let outputs = there.filter(|n| outputs.contains(n)).unwrap_or(outputs[0]);
-                affine(name, outputs, inputs.count(config))
-            }
-        }
-    }
-}
-
-/// Names and shapes of all arrays that a model of these modules takes.
-pub fn arrays(modules: &[Module], config: &Config, found: &Weights) -> Vec<(String, Vec<usize>)> {
-    modules.iter().flat_map(|module| module.arrays(config, found)).collect()
-}
-
-/// Adds the arrays that a start does not have: a second encoder is a copy of the first, weights of heads are drawn from a normal
-/// distribution by `seed`, biases are 0, values begin as their module says. An encoder's own arrays are never drawn.
-pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed: u64) {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    for module in modules {
-        if let Module::Encoder { prefix, copy_of: Some(from) } = module {
-            for (own, theirs) in config.arrays(prefix).into_iter().zip(config.arrays(from)) {
-                if let Some(array) = weights.0.get(&theirs.0).cloned() {
-                    weights.0.entry(own.0).or_insert(array);
-                }
-            }
-        }
-        if let Module::Values { name, init } = module {
-            weights.0.entry(name.to_string()).or_insert(Array::new(vec![init.len()], init.clone()));
-        }
-        if matches!(module, Module::Encoder { .. } | Module::Words { .. } | Module::Values { .. } | Module::Segments) {
-            continue;
-        }
-        for (name, shape) in module.arrays(config, weights) {
-            let n = shape.iter().product();
-            let data = match shape.len() {
-                1 if name.to_lowercase().ends_with("norm.weight") => vec![1.0; n],
-                1 => vec![0.0; n],
-                _ => normal(&mut rng, n, config.initializer_range),
-            };
-            weights.0.entry(name).or_insert(Array::new(shape, data));
-        }
-    }
-}
-
-/// An encoder's arrays, none of them trained: matrices and tables from a normal distribution of `initializer_range`, biases 0, LayerNorms
-/// 1 and 0, and the row of the padding token 0, as BERT begins (Devlin et al., NAACL 2019).
-pub fn draw_encoder(prefix: &str, config: &Config, seed: u64) -> Weights {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut weights = Weights::default();
-    for (name, shape) in config.arrays(prefix) {
-        let n = shape.iter().product();
-        let mut data = match shape.len() {
-            1 if name.ends_with("LayerNorm.weight") => vec![1.0; n],
-            1 => vec![0.0; n],
-            _ => normal(&mut rng, n, config.initializer_range),
-        };
-        if name.ends_with(bert::WORDS) {
-            data[config.pad_token_id as usize * config.hidden_size..][..config.hidden_size].fill(0.0);
-        }
-        weights.0.insert(name, Array::new(shape, data));
-    }
-    weights
-}
-
-/// Draws from a normal distribution (Box and Muller).
-fn normal(rng: &mut ChaCha8Rng, n: usize, deviation: f32) -> Vec<f32> {
-    let mut unit = || -> f32 { rng.random::<f32>().max(1e-7) };
-    let gauss = |a: f32, b: f32| (-2.0 * a.ln()).sqrt() * (std::f32::consts::TAU * b).cos();
-    (0..n).map(|_| gauss(unit(), unit()) * deviation).collect()
-}
-
-/// Refuses weights in which an array of the modules is missing or has another shape.
-///
-/// # Errors
-/// [`Error::Shape`], with the array's name.
-pub fn check(modules: &[Module], config: &Config, weights: &Weights) -> Result<()> {
-    for (name, shape) in arrays(modules, config, weights) {
-        let got = weights.0.get(&name).map(|a| a.shape.clone());
-        if got.as_ref() != Some(&shape) {
-            let got = got.map_or("nothing".into(), |s| format!("{name} {s:?}"));
-            return Err(Error::Shape { op: "weights", expected: format!("{name} {shape:?}"), got });
-        }
-    }
-    Ok(())
 }
 
 /// A model's arrays, ready to compute.
@@ -280,7 +77,7 @@ impl Packed {
             Module::Words { prefix } => {
                 self.values.insert(prefix, from.kept(&format!("{prefix}{}", bert::WORDS))?);
             }
-            Module::Values { name, .. } => {
+            Module::Values { name, .. } | Module::TokenValues { name } => {
                 self.values.insert(name, from.kept(name)?);
             }
             Module::Segments => {
@@ -499,6 +296,16 @@ impl Pass<'_> {
         }
         let module = Module::Values { name, init: Vec::new() };
         self.constant(&self.net.packed(&module, |p| p.values.get(name).cloned())?)
+    }
+    /// One value for each token of the vocabulary, `[vocab_size]`.
+    ///
+    /// # Errors
+    /// They are not there.
+    pub fn token_values(&self, name: &'static str) -> Result<Arc<Vec<f32>>> {
+        match (self.mode, &self.net.trained) {
+            (Mode::Train { .. }, Some(trained)) => Ok(trained.parameters.get(name)?.value.clone()),
+            _ => self.net.packed(&Module::TokenValues { name }, |p| p.values.get(name).cloned()),
+        }
     }
     /// Values that are no array of the model, `[n]`.
     pub fn constant(&self, values: &[f32]) -> Result<Tensor> {

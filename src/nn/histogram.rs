@@ -44,15 +44,22 @@ pub struct Bins {
 const ROUNDING: f32 = 1.000_001;
 
 impl Bins {
-    /// The bin of a cosine.
-    fn of(&self, cosine: f32, same: bool) -> usize {
+    /// Into how many bins the cosines are divided evenly, and the last of them.
+    fn even(&self) -> (f32, u32) {
         let last = self.count - 1;
-        let place = |bins: usize| ((cosine + ROUNDING) / 2.0 * bins as f32) as usize;
-        match self.last {
-            LastBin::Wide => place(self.count).min(last),
-            LastBin::Cosine => place(last).min(last),
-            LastBin::Token if same => last,
-            LastBin::Token => place(last).min(last.saturating_sub(1)),
+        let (bins, most) = match self.last {
+            LastBin::Wide => (self.count, last),
+            LastBin::Cosine => (last, last),
+            LastBin::Token => (last, last.saturating_sub(1)),
+        };
+        (bins as f32, most as u32)
+    }
+    /// Counts one query token's row of cosines, given which of the document's tokens are the same.
+    fn count(&self, cosines: &[f32], own: u32, ids: &[u32], out: &mut [f32]) {
+        let ((bins, most), last, by_token) = (self.even(), self.count - 1, self.last == LastBin::Token);
+        for (&cosine, &id) in cosines.iter().zip(ids) {
+            let place = (((cosine + ROUNDING) / 2.0 * bins) as u32).min(most) as usize;
+            out[if by_token && id == own { last } else { place }] += 1.0;
         }
     }
 }
@@ -60,6 +67,12 @@ impl Bins {
 /// `[query tokens, layers * bins]` of cosines `[cells]`, one array a layer; `ids` are the tokens of the rows that the layout speaks of.
 pub fn histograms(layout: &MatrixLayout, layers: &[Vec<f32>], ids: &[u32], bins: &Bins) -> Vec<f32> {
     let width = layers.len() * bins.count;
+    // counts are whole numbers, so a logarithm is made once for each
+    let longest = layout.pairs.iter().map(|pair| pair.document.len()).max().unwrap_or(0);
+    let logs: Vec<f32> = match bins.counting {
+        Counting::Log(more) => (0..=longest).map(|count| (count as f32 + more).ln()).collect(),
+        _ => Vec::new(),
+    };
     let mut out = vec![0f32; layout.query_tokens() * width];
     let parts = MatrixLayout::divide(&mut out, layout.pairs.iter().map(|pair| pair.query.len() * width));
     parts.into_par_iter().enumerate().for_each(|(pair, out)| {
@@ -68,12 +81,11 @@ pub fn histograms(layout: &MatrixLayout, layers: &[Vec<f32>], ids: &[u32], bins:
         for (i, out) in out.chunks_exact_mut(width.max(1)).enumerate() {
             let own = ids[rows.query.start + i];
             for (cosines, out) in layers.iter().zip(out.chunks_exact_mut(bins.count)) {
-                let row = cosines[cells.start + i * n..][..n].iter().zip(&ids[rows.document.clone()]);
-                row.for_each(|(&cosine, &id)| out[bins.of(cosine, id == own)] += 1.0);
+                bins.count(&cosines[cells.start + i * n..][..n], own, &ids[rows.document.clone()], out);
                 match bins.counting {
                     Counting::Count => {}
                     Counting::Share => out.iter_mut().for_each(|count| *count /= n.max(1) as f32),
-                    Counting::Log(more) => out.iter_mut().for_each(|count| *count = (*count + more).ln()),
+                    Counting::Log(_) => out.iter_mut().for_each(|count| *count = logs[*count as usize]),
                 }
             }
         }

@@ -93,8 +93,12 @@ impl Sample {
                 let rows = values.chunks_exact(width).zip(first..);
                 rows.filter(|(_, row)| row.is_multiple_of(every)).flat_map(|(row, _)| row).copied().collect()
             };
-            let mut inputs = Inputs { states: thinned(x, h, every, group.first_token), ..Inputs::default() };
+            let mut inputs = Inputs::default();
+            let mut normed = Vec::new();
             with_workspace(|w| {
+                if layer.norm_before(w, x, group.tokens()) {
+                    normed = w.x1[..x.len()].to_vec();
+                }
                 layer.forward(w, group, run, x, &mut out, None);
                 // first tokens are few: all of them stay
                 let every = if first_only { 1 } else { every };
@@ -104,6 +108,8 @@ impl Sample {
                 inputs.normed = kept(&w.x1, h);
                 inputs.inner = kept(bytemuck::cast_slice(&w.packed), f);
             });
+            let x = if normed.is_empty() { x } else { &normed };
+            inputs.states = thinned(x, h, every, group.first_token);
             inputs.asking = match first_only {
                 true => group.sequences().flat_map(|(start, _, _)| &x[start * h..][..h]).copied().collect(),
                 false => inputs.states.clone(),

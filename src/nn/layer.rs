@@ -102,6 +102,8 @@ pub struct Workspace {
     /// Heads of a sequence, each by itself.
     pub(super) heads: Buffer<f32>,
     pub(super) gate: GateBuffers,
+    /// The gradient of a normed input, `[t, h]`.
+    pub(super) normed: Buffer<f32>,
     /// A group's states between two layers, in serving.
     pub(super) states: [Buffer<f32>; 2],
 }
@@ -301,6 +303,31 @@ impl Layer {
         }
     }
 
+    /// `w.context` of `m` rows, of which the first has the number `first`, through attention's output and its dropout to `w.y [m, h]`;
+    /// makes room for the rest of the layer.
+    pub(super) fn attended(
+        &self,
+        w: &mut Workspace,
+        (first, m): (usize, usize),
+        run: Run,
+        keep: Option<&mut GroupActivations>,
+    ) {
+        let (h, dtype) = (self.shape.hidden, self.dtype);
+        let [wide, deep] = [h, self.shape.ff].map(|k| kernels::packed_len(dtype, k));
+        w.packed.reserve(m * wide.max(deep));
+        w.scale.reserve(m);
+        w.y.reserve(m * h);
+        w.x1.reserve(m * h);
+        w.rstd.reserve(m);
+        kernels::pack_rows(dtype, &w.context, h, m, h, &mut w.packed, &mut w.scale);
+        if let Some(k) = keep {
+            k.context.copy_from_slice(&w.packed[..m * wide]);
+        }
+        let left = Left { packed: &w.packed, stride: wide, rows: m, scale: &w.scale };
+        self.attention_output.forward(left, Out::Write(&mut w.y), h, run.spin.and_then(SpinPool::ready));
+        self.drop(&mut w.y[..m * h], run, first, AFTER_ATTENTION);
+    }
+
     /// The rest of the layer for rows that know their context: `w.context` and `residual [rows, h]` to `out [rows, h]`. `first`: the
     /// number of the first row, as dropout counts them.
     pub(super) fn finish(
@@ -318,18 +345,7 @@ impl Layer {
         let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
         let (m, wide, deep) = (residual.len() / h, kernels::packed_len(dtype, h), kernels::packed_len(dtype, f));
         let spin = || run.spin.and_then(SpinPool::ready);
-        w.packed.reserve(m * wide.max(deep));
-        w.scale.reserve(m);
-        w.y.reserve(m * h);
-        w.x1.reserve(m * h);
-        w.rstd.reserve(m);
-        kernels::pack_rows(dtype, &w.context, h, m, h, &mut w.packed, &mut w.scale);
-        if let Some(k) = &mut keep {
-            k.context.copy_from_slice(&w.packed[..m * wide]);
-        }
-        let left = Left { packed: &w.packed, stride: wide, rows: m, scale: &w.scale };
-        self.attention_output.forward(left, Out::Write(&mut w.y), h, spin());
-        self.drop(&mut w.y[..m * h], run, first, AFTER_ATTENTION);
+        self.attended(w, (first, m), run, keep.as_mut());
         let Norm { gamma, beta } = &self.attention_norm;
         kernels::layer_norm(
             &mut w.y,

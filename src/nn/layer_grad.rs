@@ -414,7 +414,6 @@ impl LayerOp {
         let (h, f, dtype, run) = (self.shape.hidden, self.shape.ff, self.dtype, self.run);
         let (t, m) = (group.tokens(), group.rows(run.first_only));
         let (wide, deep) = (kernels::packed_len(dtype, h), kernels::packed_len(dtype, f));
-        let twice = kernels::packed_len(dtype, 2 * h);
         let mut small = BiasGrads::zeros(&self.shape, self.bias.is_some());
         w.y.reserve(m * h);
         w.x1.reserve(m * h);
@@ -463,7 +462,28 @@ impl LayerOp {
         kernels::pack_rows(dtype, x1, h, m, h, kept.attention_normalized, &mut []);
         let Norm { gamma: d_gamma, beta: d_beta } = &mut small.attention_norm;
         kernels::layer_norm_backward(y, normalized, kept.attention_rstd, &layer.attention_norm.gamma, d_gamma, d_beta);
-        // the residual's share of d_x
+        self.attention_backward(layer, w, group, kept.qkv, d_x, [d_query, d_key_value, d_out], &mut small);
+        small
+    }
+
+    /// Attention and what was added to it: `w.y [rows, h]`, the gradient after the block, to `d_x [t, h]`. With a norm before
+    /// attention the residual's share alone goes to `d_x`, and that of the normed input to `w.normed`, `[t, h]`.
+    fn attention_backward(
+        &self,
+        layer: &Layer,
+        w: &mut Workspace,
+        group: Group,
+        qkv: &[u32],
+        d_x: &mut [f32],
+        [d_query, d_key_value, d_out]: [&mut [u32]; 3],
+        small: &mut BiasGrads,
+    ) {
+        let (h, dtype, run) = (self.shape.hidden, self.dtype, self.run);
+        let (t, m) = (group.tokens(), group.rows(run.first_only));
+        let [wide, twice] = [h, 2 * h].map(|k| kernels::packed_len(dtype, k));
+        w.context.reserve(m * h);
+        w.residual.reserve(t * 3 * h);
+        let y = &mut w.y[..m * h];
         if run.first_only {
             d_x.fill(0.0);
             for (row, (start, _, _)) in group.sequences().enumerate() {
@@ -472,40 +492,54 @@ impl LayerOp {
         } else {
             d_x.copy_from_slice(y);
         }
-        // attention
         layer.drop(y, run, group.first_row(run.first_only), AFTER_ATTENTION);
         kernels::column_sums(y, &mut small.attention_output);
         kernels::pack_rows(dtype, y, h, m, h, d_out, &mut []);
         let d_context = &mut w.context[..m * h];
-        layer
-            .attention_output
-            .backward(Left { packed: d_out, stride: wide, rows: m, scale: &[] }, Out::Write(d_context));
+        let left = Left { packed: d_out, stride: wide, rows: m, scale: &[] };
+        layer.attention_output.backward(left, Out::Write(d_context));
         let d_qkv = &mut w.residual[..t * 3 * h];
         let attention = layer.attention(run);
         let triple = kernels::packed_len(attention.dtype, 3 * h);
+        let angles = self.shape.modern.as_ref().map(|modern| {
+            let longest = group.sequences().map(|(_, t, _)| t).max().unwrap_or(0);
+            modern.angles(longest, h / self.shape.heads)
+        });
         let mut row = 0;
         for ((start, tokens, number), &keys) in group.sequences().zip(group.keys) {
             let asked = if run.first_only { 1 } else { tokens };
-            let (qkv, d_qkv) = (&kept.qkv[start * triple..], &mut d_qkv[start * 3 * h..]);
-            d_qkv[..tokens * 3 * h].fill(0.0);
+            let (qkv, d_qkv) = (&qkv[start * triple..], &mut d_qkv[start * 3 * h..(start + tokens) * 3 * h]);
+            d_qkv.fill(0.0);
             attention.backward(qkv, &d_context[row * h..], keys as usize, asked, number, d_qkv, &mut small.relative);
+            for (place, d_token) in d_qkv.chunks_exact_mut(3 * h).enumerate() {
+                if let Some(angles) = &angles {
+                    angles.turn(&mut d_token[..2 * h], place, true);
+                }
+            }
             row += asked;
         }
         kernels::column_sums(d_qkv, &mut small.qkv);
         kernels::pack_rows(dtype, &d_qkv[h..], 3 * h, t, 2 * h, d_key_value, &mut []);
-        layer.key_value.backward(Left { packed: d_key_value, stride: twice, rows: t, scale: &[] }, Out::Add(d_x));
+        // of the sum with the residual, or of the norm's output, which has none yet
+        let d_input = if self.shape.modern.is_some() {
+            w.normed.reserve(t * h);
+            w.normed[..t * h].fill(0.0);
+            &mut w.normed[..t * h]
+        } else {
+            d_x
+        };
+        layer.key_value.backward(Left { packed: d_key_value, stride: twice, rows: t, scale: &[] }, Out::Add(d_input));
         if run.first_only {
             for (row, (start, _, _)) in group.sequences().enumerate() {
                 let packed = &mut d_query[row * wide..][..wide];
                 kernels::pack_rows(dtype, &d_qkv[start * 3 * h..], 3 * h, 1, h, packed, &mut []);
                 let left = Left { packed, stride: wide, rows: 1, scale: &[] };
-                layer.query.backward(left, Out::Add(&mut d_x[start * h..][..h]));
+                layer.query.backward(left, Out::Add(&mut d_input[start * h..][..h]));
             }
         } else {
             kernels::pack_rows(dtype, d_qkv, 3 * h, t, h, d_query, &mut []);
-            layer.query.backward(Left { packed: d_query, stride: wide, rows: t, scale: &[] }, Out::Add(d_x));
+            layer.query.backward(Left { packed: d_query, stride: wide, rows: t, scale: &[] }, Out::Add(d_input));
         }
-        small
     }
 
     /// Adds `delta^T x` to the gradient of a weight `[n, k]`, or of several stacked ones: packed words `[rows, n]` and `[rows, k]`, the

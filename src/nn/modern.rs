@@ -8,7 +8,7 @@
 
 use super::Dtype;
 use super::kernels::{self, Buffer, Left, Out, SpinPool};
-use super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, GroupActivations, Layer, Run, Workspace};
+use super::layer::{AFTER_FEED_FORWARD, GroupActivations, Layer, Run, Workspace};
 use super::layer_weights::Norm;
 
 /// How the layers of a network differ from BERT's, and from each other.
@@ -157,19 +157,8 @@ impl Layer {
         let (h, f, dtype) = (self.shape.hidden, self.shape.ff, self.dtype);
         let (m, wide, deep) = (residual.len() / h, kernels::packed_len(dtype, h), kernels::packed_len(dtype, f));
         let spin = || run.spin.and_then(SpinPool::ready);
-        w.packed.reserve(m * wide.max(deep));
-        w.scale.reserve(m);
-        w.y.reserve(m * h);
-        w.x1.reserve(m * h);
-        w.rstd.reserve(m);
         w.gate.sum.reserve(m * h);
-        kernels::pack_rows(dtype, &w.context, h, m, h, &mut w.packed, &mut w.scale);
-        if let Some(k) = &mut keep {
-            k.context.copy_from_slice(&w.packed[..m * wide]);
-        }
-        let left = Left { packed: &w.packed, stride: wide, rows: m, scale: &w.scale };
-        self.attention_output.forward(left, Out::Write(&mut w.y), h, spin());
-        self.drop(&mut w.y[..m * h], run, first, AFTER_ATTENTION);
+        self.attended(w, (first, m), run, keep.as_mut());
         kernels::add(&mut w.y[..m * h], residual);
         w.gate.sum[..m * h].copy_from_slice(&w.y[..m * h]);
         let Norm { gamma, beta } = &self.output_norm;

@@ -5,6 +5,7 @@
 //! batch. Kernels ([`super::kernel_pooling`]) and histograms ([`super::histogram`]) read them.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -132,6 +133,19 @@ impl TokenVectors {
                 Ok(Tensor::from_vec(values, (n, *hidden), &Device::Cpu)?)
             }
         }
+    }
+    /// The first token of each distinct vector among some tokens, and which of them each token has; `None` where all may differ.
+    pub fn distinct(&self, tokens: &[u32]) -> Option<(Vec<u32>, Vec<u32>)> {
+        let TokenVectors::Table { ids, .. } = self else { return None };
+        let (mut found, mut firsts) = (HashMap::new(), Vec::new());
+        let place = |token: &u32| {
+            *found.entry(ids[*token as usize]).or_insert_with(|| {
+                firsts.push(*token);
+                firsts.len() as u32 - 1
+            })
+        };
+        let places = tokens.iter().map(place).collect();
+        Some((firsts, places))
     }
 }
 

@@ -98,6 +98,30 @@ impl Array {
     }
 }
 
+impl Array {
+    /// Matrices of one width, one below the other; int8 where all of them are.
+    ///
+    /// # Panics
+    /// If one is no matrix, or of another width.
+    pub fn stacked(parts: &[&Array]) -> Self {
+        let width =
+            |part: &&Array| if let &[_, columns] = part.shape.as_slice() { columns } else { panic!("no matrix") };
+        let columns = parts.first().map_or(0, width);
+        assert!(parts.iter().all(|part| width(part) == columns), "matrices of {columns} columns");
+        let rows = parts.iter().map(|part| part.shape[0]).sum();
+        let int8 = |part: &&Array| if let Data::Int8(matrix) = &part.data { Some(matrix.clone()) } else { None };
+        let data = match parts.iter().map(int8).collect::<Option<Vec<_>>>() {
+            Some(matrices) => {
+                let values = matrices.iter().flat_map(|m| m.values()).copied().collect();
+                let scales = matrices.iter().flat_map(|m| m.scales()).copied().collect();
+                Data::Int8(QuantizedMatrix::new(columns, values, scales))
+            }
+            None => Data::F32(parts.iter().flat_map(|part| part.values().into_owned()).collect()),
+        };
+        Array { shape: vec![rows, columns], data }
+    }
+}
+
 impl From<QuantizedMatrix> for Array {
     fn from(matrix: QuantizedMatrix) -> Self {
         Array { shape: vec![matrix.rows(), matrix.columns()], data: Data::Int8(matrix) }

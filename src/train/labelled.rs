@@ -1,6 +1,7 @@
 //! Labelled pairs to measure a model on, or to fit something to: where they come from, which split is used, how a model
 //! scores them.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::recipe::Recipe;
@@ -167,6 +168,26 @@ impl Labelled {
             set.set.pairs.retain(|_| places.next() == Some(&false));
         }
         sample
+    }
+
+    /// For a model that compares a query's candidates: pairs whose left records are equal become one list, and those that are left alone go.
+    pub fn keep_lists(&mut self) {
+        let mut kept = Vec::with_capacity(self.labels.len());
+        for set in self.sets.iter_mut().map(|s| &mut s.set) {
+            let mut firsts = HashMap::new();
+            let mut counts = HashMap::<u32, usize>::new();
+            for pair in &mut set.pairs {
+                let values = &set.left[pair.left as usize].values;
+                pair.left = *firsts.entry(values).or_insert(pair.left);
+                *counts.entry(pair.left).or_default() += 1;
+            }
+            let start = kept.len();
+            kept.extend(set.pairs.iter().map(|pair| counts[&pair.left] > 1));
+            let mut places = kept[start..].iter();
+            set.pairs.retain(|_| places.next() == Some(&true));
+        }
+        let mut places = kept.iter();
+        self.labels.retain(|_| places.next() == Some(&true));
     }
 
     /// How many pairs there are.

@@ -1,4 +1,4 @@
-//! A cross-encoder's weights for int8, fitted to a sample of its own data (`nn::int8` says how).
+//! An encoder's weights for int8, fitted to a sample of its own data (`nn::int8` says how).
 //!
 //! Layer by layer: the sample runs through the f32 encoder, each linear layer's inputs are kept, and its weights become the
 //! whole numbers whose outputs are nearest to f32's. What comes out are int8 arrays of the same names. Labels are not looked at.
@@ -25,14 +25,18 @@ pub struct Fit {
     pub fitted: f64,
 }
 
-/// Fits the matrices of the encoder with this prefix to the sample, in place.
+/// Fits the matrices of the encoder with this prefix to the sample, in place. `first_only`: of the last states those of first tokens are
+/// looked at, as a classifier does.
 ///
 /// # Errors
 /// An empty sample, or one that was encoded for another model; an array that is missing.
-pub fn quantize(config: &Config, prefix: &str, weights: &mut Weights, sample: &Batch) -> Result<Vec<Fit>> {
-    if config.modern.is_some() {
-        return Err(Error::setting("model", config.family, "int8 is not fitted to this family yet; use --dtype bf16"));
-    }
+pub fn quantize(
+    config: &Config,
+    prefix: &str,
+    weights: &mut Weights,
+    sample: &Batch,
+    first_only: bool,
+) -> Result<Vec<Fit>> {
     if sample.is_empty() {
         return Err(Error::setting("sample", 0, "give at least one pair to fit int8 on"));
     }
@@ -42,7 +46,7 @@ pub fn quantize(config: &Config, prefix: &str, weights: &mut Weights, sample: &B
     let (h, f) = (config.hidden_size, config.intermediate_size);
     let mut fits = Vec::new();
     for (i, layer) in encoder.layers.iter().enumerate() {
-        let inputs = passing.through(layer, i + 1 == encoder.layers.len());
+        let inputs = passing.through(layer, first_only && i + 1 == encoder.layers.len());
         let mut model = Layer { weights, prefix, layer: i, fits: &mut fits };
         // before the value projection is rounded: its rows take the factors
         let out = model.values(LAYER_NAMES.attention_output.weight)?;
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn fitted_weights_score_nearer_to_f32_on_texts_outside_the_sample() {
         let (mut fitted, held_out) = (weights(), batch(200, 5));
-        let fits = quantize(&config(), "bert.", &mut fitted, &batch(60, 4)).unwrap();
+        let fits = quantize(&config(), "bert.", &mut fitted, &batch(60, 4), true).unwrap();
         assert_eq!(fits.len(), 3 * 6);
         for fit in &fits {
             assert!(fit.fitted <= fit.plain && fit.plain > 0.0 && fit.plain < 0.1, "{fit:?}");
@@ -177,7 +181,7 @@ mod tests {
     #[test]
     fn the_stored_artefact_scores_the_same_bits() {
         let (mut fitted, batch) = (weights(), batch(30, 6));
-        quantize(&config(), "bert.", &mut fitted, &batch).unwrap();
+        quantize(&config(), "bert.", &mut fitted, &batch, true).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         write_safetensors(&path, &fitted, Storage::Int8).unwrap();
@@ -213,9 +217,41 @@ mod tests {
         }
     }
 
+    /// ModernBERT: norms before the blocks, a gated block, one stored matrix for queries, keys and values.
+    #[test]
+    fn a_modern_encoder_is_fitted_and_its_artefact_scores_the_same_bits() {
+        let json = r#"{"model_type":"modernbert","vocab_size":50,"hidden_size":32,"num_hidden_layers":4,"num_attention_heads":2,
+            "intermediate_size":48,"max_position_embeddings":100,"global_rope_theta":160000.0,"local_rope_theta":10000.0,
+            "local_attention":8,"global_attn_every_n_layers":3,"classifier_pooling":"cls","hidden_dropout_prob":0.0,
+            "attention_probs_dropout_prob":0.0,"layer_norm_eps":1e-5}"#;
+        let config: Config = serde_json::from_str(json).unwrap();
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(9);
+        let arrays = crate::models::net::arrays(&CrossEncoder.modules(), &config, &Weights::default());
+        let array = |(name, shape): (String, Vec<usize>)| {
+            let is_norm = name.to_lowercase().ends_with("norm.weight");
+            let n = shape.iter().product();
+            let mut draw = || f32::from(u8::from(is_norm)) + 0.4 * rng.random_range(-1.0..1.0f32).powi(3);
+            let data = if name.ends_with(".bias") { vec![0.0; n] } else { (0..n).map(|_| draw()).collect() };
+            (name, Array::new(shape, data))
+        };
+        let whole = Weights(arrays.into_iter().map(array).collect());
+        let scores = |weights: &Weights, dtype: Dtype, batch: &Batch| -> Vec<f32> {
+            let net = Net::serving(config.clone(), &CrossEncoder.modules(), weights, dtype, Device::Cpu).unwrap();
+            cross_encoder_logits(&net.pass(Mode::Infer), batch).unwrap().to_vec1().unwrap()
+        };
+        let (mut fitted, held_out) = (whole.clone(), batch(200, 5));
+        let fits = quantize(&config, "bert.", &mut fitted, &batch(60, 4), true).unwrap();
+        assert_eq!(fits.len(), 4 * 6);
+        assert!(fits.iter().all(|f| f.fitted <= f.plain && f.plain > 0.0 && f.plain < 0.1), "{fits:?}");
+        let exact = scores(&whole, Dtype::F32, &held_out);
+        let plain = distance(&scores(&whole, Dtype::Int8, &held_out), &exact);
+        let found = distance(&scores(&fitted, Dtype::Int8, &held_out), &exact);
+        assert!(found < plain, "{found} against {plain}");
+    }
+
     #[test]
     fn a_sample_must_be_there_and_of_this_model() {
-        let refused = |batch: &Batch| quantize(&config(), "bert.", &mut weights(), batch).unwrap_err();
+        let refused = |batch: &Batch| quantize(&config(), "bert.", &mut weights(), batch, true).unwrap_err();
         assert!(refused(&Batch::default()).to_string().contains("at least one pair"));
         let mut other = batch(3, 8);
         other.ids[5] = 50;

@@ -7,10 +7,12 @@ use super::quantize::{Fit, quantize};
 use crate::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Purpose, Quantized, Storage};
 use crate::eval::{Report, report};
 use crate::files::NewFolder;
-use crate::models::bert;
+use crate::models::bert::{self, ClassifierPooling, Config};
+use crate::models::dssm::{self, Pooling, TextVectors};
 use crate::nn::{Device, Dtype};
+use crate::records::Record;
 use crate::text::Batch;
-use crate::{Error, Result};
+use crate::{Error, Input, Ranker, Result};
 
 /// How a bundle is turned into one of int8.
 #[derive(Debug, Clone)]
@@ -67,10 +69,11 @@ pub fn quantize_bundle(
         return Err(Error::Exists(out.into()));
     }
     let whole = Bundle::open(model, Some(Dtype::F32), Device::Cpu)?;
-    if whole.manifest.architecture != Architecture::CrossEncoder {
-        let what = format!("is {}; int8 weights are made of a cross_encoder alone", whole.manifest.architecture.name());
+    let architecture = &whole.manifest.architecture;
+    let Some(encoders) = encoders(architecture, whole.config()) else {
+        let what = format!("is {}; int8 weights are made of a cross_encoder, dssm or duo", architecture.name());
         return Err(Error::model(&model.join("sverka.json"), "architecture", what, "serve this model in bf16"));
-    }
+    };
     if whole.manifest.storage == Storage::Int8 {
         let from = whole.manifest.quantised.as_ref().map_or(String::new(), |q| format!(" ({})", q.from_weights_sha256));
         let remedy = format!("give the model that it was made from{from}");
@@ -80,16 +83,23 @@ pub fn quantize_bundle(
     if sample.is_empty() {
         return Err(Error::setting("--samples", options.samples, "no pairs to fit the weights to; give more"));
     }
-    let mut batch = Batch::default();
-    for (left, right) in &sample {
-        batch.push(&whole.tokenizer().encode(&[left.into(), right.into()])?);
+    if whole.is_listwise() {
+        labelled.keep_lists();
+        if labelled.is_empty() {
+            let what = "no query has two candidates or more, which a duo model compares";
+            return Err(Error::setting("labels", 0, what));
+        }
     }
+    let batches = encoders.iter().map(|encoder| encoder.batch(&whole, &sample)).collect::<Result<Vec<_>>>()?;
     let (scores, before) = measured(&whole, labelled, progress)?;
 
     let mut checkpoint = Checkpoint::read(model)?;
     checkpoint.select(&*checkpoint.architecture().model(), Purpose::Score)?;
     let Checkpoint { config, mut weights, .. } = checkpoint;
-    let fits = quantize(&config, bert::PREFIX, &mut weights, &batch)?;
+    let mut fits = Vec::new();
+    for (encoder, batch) in encoders.iter().zip(&batches) {
+        fits.extend(quantize(&config, encoder.prefix, &mut weights, batch, encoder.first_only)?);
+    }
     let folder = NewFolder::create(out)?;
     let mut manifest = whole.manifest.clone();
     manifest.dtype = Some(Dtype::Int8);
@@ -125,6 +135,70 @@ pub fn quantize_bundle(
         folder.commit()?;
     }
     Ok(report)
+}
+
+/// An encoder of a model, and what it reads.
+struct EncoderSample {
+    prefix: &'static str,
+    reads: Sequences,
+    first_only: bool,
+}
+
+/// What an encoder's sequences are made of.
+#[derive(Clone, Copy)]
+enum Sequences {
+    Pairs,
+    /// Query and two documents.
+    Triples,
+    /// One text: the first of a pair, the second, or both by themselves.
+    Texts {
+        left: bool,
+        right: bool,
+    },
+}
+
+/// The encoders of an architecture that int8 weights are made of.
+fn encoders(architecture: &Architecture, config: &Config) -> Option<Vec<EncoderSample>> {
+    let mean_of_head = config.modern.is_some_and(|modern| modern.classifier_pooling == ClassifierPooling::Mean);
+    let classifier = |reads| Some(vec![EncoderSample { prefix: bert::PREFIX, reads, first_only: !mean_of_head }]);
+    match architecture {
+        Architecture::CrossEncoder => classifier(Sequences::Pairs),
+        Architecture::Duo => classifier(Sequences::Triples),
+        Architecture::Dssm(dssm) if dssm.vectors == TextVectors::Encoder => {
+            let first_only = dssm.pooling == Pooling::Cls;
+            let tower =
+                |prefix, left, right| EncoderSample { prefix, reads: Sequences::Texts { left, right }, first_only };
+            Some(match dssm.shared {
+                true => vec![tower(bert::PREFIX, true, true)],
+                false => vec![tower(bert::PREFIX, true, false), tower(dssm::DOCUMENT, false, true)],
+            })
+        }
+        _ => None,
+    }
+}
+
+impl EncoderSample {
+    /// Its sequences of a sample of pairs.
+    fn batch(&self, model: &Bundle, sample: &[(Record, Record)]) -> Result<Batch> {
+        let mut batch = Batch::default();
+        let mut push = |inputs: &[Input]| -> Result<()> {
+            batch.push(&model.tokenizer().encode(inputs)?);
+            Ok(())
+        };
+        for (at, (left, right)) in sample.iter().enumerate() {
+            match self.reads {
+                Sequences::Pairs => push(&[left.into(), right.into()])?,
+                // the other document is that of the next pair
+                Sequences::Triples => push(&[left.into(), right.into(), (&sample[(at + 1) % sample.len()].1).into()])?,
+                Sequences::Texts { left: first, right: second } => {
+                    for (record, _) in [(left, first), (right, second)].into_iter().filter(|(_, wanted)| *wanted) {
+                        push(&[record.into()])?;
+                    }
+                }
+            }
+        }
+        Ok(batch)
+    }
 }
 
 /// Scores, and how good the decisions are.

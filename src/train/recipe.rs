@@ -61,8 +61,8 @@ pub struct ModelSettings {
     /// One of [`Architecture::NAMES`].
     #[serde(default = "cross_encoder")]
     pub architecture: String,
-    /// A Hugging Face directory or a bundle.
-    #[serde(alias = "dir")]
+    /// A Hugging Face directory, a bundle, or a file of word vectors (`.vec`, `.bin`); nothing where `vectors` says where vectors come from.
+    #[serde(alias = "dir", default)]
     pub init: PathBuf,
     /// Rows the segment table should have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +85,38 @@ impl ModelSettings {
     /// A name or a setting that is not known.
     pub fn architecture(&self) -> Result<Architecture> {
         Architecture::named(&self.architecture, &self.settings)
+    }
+}
+
+/// Where a model's vectors may come from by name; anything else is a file.
+const SOURCES: [&str; 5] = ["static", "joint", "apart", "encoder", "trigrams"];
+
+impl ModelSettings {
+    /// A file that `vectors` names becomes the start of a model over static vectors.
+    fn take_vectors(&mut self) -> Result<()> {
+        let named = self.settings.get("vectors").and_then(toml::Value::as_str).map(str::to_string);
+        if let Some(file) = named.as_ref().filter(|name| !SOURCES.contains(&name.as_str())) {
+            if !self.init.as_os_str().is_empty() {
+                let what = "names a file of vectors, which is the start: leave init out";
+                return Err(Error::setting("model.vectors", file, what));
+            }
+            self.init = file.into();
+            self.settings.insert("vectors".into(), "static".into());
+        }
+        if self.init.as_os_str().is_empty() && named.is_none_or(|name| name != "trigrams") {
+            let what = "is missing: give a model's folder, or a file of word vectors";
+            return Err(Error::setting("model.init", "", what));
+        }
+        Ok(())
+    }
+    /// Whether the start is a file of word vectors, or letter trigrams without a start.
+    fn check_start(&self) -> Result<()> {
+        let source = self.settings.get("vectors").and_then(toml::Value::as_str);
+        if self.init.is_file() && source != Some("static") {
+            let what = "is a file of word vectors: a model over static vectors begins with it (vectors = \"static\")";
+            return Err(Error::setting("model.init", self.init.display(), what));
+        }
+        Ok(())
     }
 }
 
@@ -458,9 +490,12 @@ impl Recipe {
 
     fn rebase(&mut self, folder: &Path) -> Result<()> {
         let folder = std::path::absolute(folder.join(".")).map_err(Error::io("resolve", folder))?;
-        let there = folder.join(&self.model.init);
-        let here = std::path::absolute(&self.model.init).map_err(Error::io("resolve", &self.model.init))?;
-        self.model.init = if there.exists() { there } else { here };
+        self.model.take_vectors()?;
+        if !self.model.init.as_os_str().is_empty() {
+            let there = folder.join(&self.model.init);
+            let here = std::path::absolute(&self.model.init).map_err(Error::io("resolve", &self.model.init))?;
+            self.model.init = if there.exists() { there } else { here };
+        }
         for path in self.data.sources.iter_mut().filter_map(|s| s.teacher.as_mut()).chain(&mut self.train.teacher) {
             let there = folder.join(&*path);
             *path =
@@ -475,6 +510,7 @@ impl Recipe {
     fn check(&self) -> Result<()> {
         self.train.check()?;
         self.model.architecture()?;
+        self.model.check_start()?;
         if let Some(segments) = self.model.segments.filter(|n| !(1..=MOST_SEGMENTS).contains(n)) {
             let what = format!("a segment table has 1 to {MOST_SEGMENTS} rows");
             return Err(Error::setting("model.segments", segments, what));

@@ -19,13 +19,15 @@ use super::progress::{Progress, Validation};
 use super::ranking::RankingObjective;
 use super::recipe::Recipe;
 use super::trainer;
-use crate::bundle::{self, Architecture, Checkpoint, Contents, Manifest, Purpose, Storage};
+use crate::bundle::{self, Architecture, Checkpoint, Contents, Manifest, Purpose, Storage, WordStart};
 use crate::calibrate::{Calibration, Threshold, choose_threshold, sigmoid, too_few};
 use crate::eval::{self, Report};
 use crate::files::write_beside;
 use crate::models::bert::Config;
-use crate::models::{Model, Net};
-use crate::nn::{Parameters, Weights};
+use crate::models::{Model, Module, Net};
+use crate::nn::{Array, Parameters, Weights};
+use crate::records::Record;
+use crate::text::tokenizers::Grown;
 use crate::text::{TextConfig, TextEncoder};
 use crate::{Error, Result};
 
@@ -118,7 +120,7 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     // a new folder is made, and taken, once everything that is needed was read
     let mut owner = if run_dir.exists() { Some(Owner::of(run_dir)?) } else { None };
     let model = architecture.model();
-    let (config, weights, tokenizer) = start(recipe, &*model, progress)?;
+    let Start { config, mut weights, text: tokenizer, grown } = start(recipe, &*model, progress)?;
     let corpus = Corpus::read_for(recipe, &tokenizer, model.reads(), begun.then_some(run_dir))?;
     describe(&corpus, recipe, progress);
     let labels = &corpus.valid.labels;
@@ -128,9 +130,15 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     }
     let architecture = architecture.fitted(&corpus.train.records())?;
     let model = architecture.model();
+    count_tokens(&model.modules(), &config, &mut weights, &corpus.train.records(), &tokenizer)?;
     let net = Net::training(config.clone(), &model.modules(), weights, recipe.train.dtype, recipe.train.seed)?;
     if !begun {
         begin(written, run_dir, &mut owner)?;
+    }
+    let mut tokenizer_from = recipe.model.init.clone();
+    if let Some(grown) = grown {
+        tokenizer_from = run_dir.join("tokenizer");
+        grown.save(&tokenizer_from)?;
     }
     corpus.teacher.keep(run_dir)?;
     let ablated = model.without();
@@ -179,7 +187,8 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
         ablation,
         expected: recipe.expect.as_ref().map(|e| e.f1.clone()).unwrap_or_default(),
     };
-    save_bundle(recipe, architecture, run_dir, &outcome, &config, objective.parameters())?;
+    let made_of = (&config, &*tokenizer_from);
+    save_bundle(recipe, architecture, run_dir, &outcome, made_of, objective.parameters())?;
     write_json(&metrics, &outcome)?;
     Ok(outcome)
 }
@@ -204,10 +213,55 @@ fn calibrated(
     Ok((Some(calibration), Some(threshold)))
 }
 
+/// What a run begins with.
+struct Start {
+    config: Config,
+    weights: Weights,
+    text: TextEncoder,
+    /// The tokenizer, where the start has no folder with one.
+    grown: Option<Grown>,
+}
+
+/// Inverse document frequencies `ln((n + 1) / (df + 1))` of all tokens among `n` training records, for a model that wants them and whose
+/// start has none.
+fn count_tokens(
+    modules: &[Module],
+    config: &Config,
+    weights: &mut Weights,
+    records: &[&Record],
+    text: &TextEncoder,
+) -> Result<()> {
+    for module in modules {
+        let Module::TokenValues { name } = module else { continue };
+        if weights.0.contains_key(*name) {
+            continue;
+        }
+        let mut counts = vec![0u32; config.vocab_size];
+        for record in records {
+            let mut ids = text.encode(&[(*record).into()])?.ids;
+            ids.sort_unstable();
+            ids.dedup();
+            ids.iter().for_each(|id| counts[*id as usize] += 1);
+        }
+        let n = records.len() as f32;
+        let idf = counts.iter().map(|df| ((n + 1.0) / (*df as f32 + 1.0)).ln()).collect();
+        weights.0.insert(name.to_string(), Array::new(vec![config.vocab_size], idf));
+    }
+    Ok(())
+}
+
 /// The configuration, the weights and the tokenizer that a run begins with.
-fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<(Config, Weights, TextEncoder)> {
+fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<Start> {
     let from = &recipe.model;
-    let mut checkpoint = Checkpoint::read(&from.init)?;
+    let made = match &from.init {
+        none if none.as_os_str().is_empty() => Some(WordStart::of_trigrams(recipe.train.seed)),
+        file if file.is_file() => Some(WordStart::of_vectors(file)?),
+        _ => None,
+    };
+    let (mut checkpoint, grown) = match made {
+        Some(made) => (made.checkpoint, Some(made.tokenizer)),
+        None => (Checkpoint::read(&from.init)?, None),
+    };
     checkpoint.select(model, Purpose::Start)?.iter().for_each(|note| progress.note(note));
     let Checkpoint { mut config, mut weights, .. } = checkpoint;
     if let Some(layers) = &from.layers {
@@ -232,7 +286,11 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
         return Err(Error::setting("text.max_tokens", recipe.text.max_tokens, what));
     }
     let room = model.split().map(|split| split.query_room(recipe.text.max_tokens));
-    let mut tokenizer = TextEncoder::open(&from.init, recipe.text.clone())?.with_query_room(room)?;
+    let tokenizer = match &grown {
+        Some(grown) => grown.encoder(recipe.text.clone())?,
+        None => TextEncoder::open(&from.init, recipe.text.clone())?,
+    };
+    let mut tokenizer = tokenizer.with_query_room(room)?;
     if let Some(towers) = model.towers() {
         tokenizer = tokenizer.with_towers(&towers)?;
     }
@@ -240,7 +298,7 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
         let what = format!("the tokenizer has {} tokens, the embedding {}", tokenizer.vocab_size(), config.vocab_size);
         return Err(Error::model(&from.init, "vocab_size", what, "the two files do not belong together"));
     }
-    Ok((config, weights, tokenizer))
+    Ok(Start { config, weights, text: tokenizer, grown })
 }
 
 /// Whether the run in the folder is this one and has begun; an error where something else is there.
@@ -339,7 +397,7 @@ fn save_bundle(
     architecture: Architecture,
     run_dir: &Path,
     outcome: &Outcome,
-    config: &Config,
+    (config, tokenizer_from): (&Config, &Path),
     parameters: &Parameters,
 ) -> Result<()> {
     let manifest = Manifest {
@@ -352,13 +410,7 @@ fn save_bundle(
         ..Manifest::default()
     };
     let weights = parameters.weights();
-    let contents = Contents {
-        manifest: &manifest,
-        config,
-        weights: &weights,
-        tokenizer_from: &recipe.model.init,
-        storage: Storage::F32,
-    };
+    let contents = Contents { manifest: &manifest, config, weights: &weights, tokenizer_from, storage: Storage::F32 };
     // a model that is there is of this very run, killed between the bundle and its metrics
     bundle::save(&run_dir.join("model"), &contents, true)
 }

@@ -162,7 +162,7 @@ pub(super) fn read_arrays(config: &Config, weights: &mut Weights) {
 }
 
 /// The arrays that ModernBERT's files have: queries, keys and values in one matrix, nothing that was added by [`read_arrays`].
-pub(super) fn joined(config: &Config, weights: &Weights) -> Weights {
+pub(super) fn joined(weights: &Weights) -> Weights {
     let mut written = Weights::default();
     let first_norm = layer_array("", 0, LAYER_NAMES.attention_norm.gamma);
     let is_added = |name: &str, array: &Array| {
@@ -174,9 +174,7 @@ pub(super) fn joined(config: &Config, weights: &Weights) -> Weights {
         if let Some(start) = name.strip_suffix(query) {
             let parts = [key, value].map(|part| weights.0.get(&format!("{start}{part}")));
             if let [Some(key), Some(value)] = parts {
-                let h = config.hidden_size;
-                let values = [&*array.values(), &*key.values(), &*value.values()].concat();
-                written.0.insert(format!("{start}{QKV}weight"), Array::new(vec![3 * h, h], values));
+                written.0.insert(format!("{start}{QKV}weight"), Array::stacked(&[array, key, value]));
                 continue;
             }
         }
@@ -186,4 +184,31 @@ pub(super) fn joined(config: &Config, weights: &Weights) -> Weights {
     }
     debug_assert!(written.0.keys().all(|name| !name.ends_with(FINAL_NORM.beta)));
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::net::draw_encoder;
+    use crate::nn::quantized::QuantizedMatrix;
+
+    #[test]
+    fn int8_matrices_are_joined_and_cut_apart_to_the_bit() {
+        let mut value = json!({"model_type": "modernbert", "vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "intermediate_size": 24, "max_position_embeddings": 32});
+        read_settings(&mut value);
+        let config: Config = serde_json::from_value(value).unwrap();
+        let mut weights = draw_encoder(PREFIX, &config, 3);
+        for (name, array) in &mut weights.0 {
+            if name.contains("attention.self") && name.ends_with(".weight") {
+                *array = QuantizedMatrix::quantize(&array.values(), 16).into();
+            }
+        }
+        let mut again = joined(&weights);
+        assert!(again.0.len() < weights.0.len());
+        read_arrays(&config, &mut again);
+        for (name, array) in &weights.0 {
+            assert_eq!(again.0.get(name), Some(array), "{name}");
+        }
+    }
 }

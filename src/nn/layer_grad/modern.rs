@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::super::kernels::{self, Left, Out};
-use super::super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, Group, GroupActivations, Layer, Workspace};
+use super::super::layer::{AFTER_FEED_FORWARD, Group, GroupActivations, Layer, Workspace};
 use super::super::layer_weights::Norm;
 use super::super::modern::Modern;
 use super::{BiasGrads, LayerOp, ParamRef, floats};
@@ -27,7 +27,7 @@ impl LayerOp {
         let [x_packed, d_query, d_key_value, d_out, d_up] = deltas;
         let (h, f, dtype, run) = (self.shape.hidden, self.shape.ff, self.dtype, self.run);
         let (t, m) = (group.tokens(), group.rows(run.first_only));
-        let [wide, deep, twice] = [h, 2 * f, 2 * h].map(|k| kernels::packed_len(dtype, k));
+        let [wide, deep] = [h, 2 * f].map(|k| kernels::packed_len(dtype, k));
         let product = kernels::packed_len(dtype, f);
         let mut small = BiasGrads::zeros(&self.shape, false);
         let x = &x[group.first_token * h..][..t * h];
@@ -67,50 +67,10 @@ impl LayerOp {
         kernels::layer_norm_backward(&mut d_normed, &normalized, kept.attention_rstd, gamma, d_gamma, d_beta);
         kernels::add(&mut y, &d_normed);
 
-        // attention
-        if run.first_only {
-            d_x.fill(0.0);
-            for (row, (start, _, _)) in group.sequences().enumerate() {
-                d_x[start * h..][..h].copy_from_slice(&y[row * h..][..h]);
-            }
-        } else {
-            d_x.copy_from_slice(&y);
-        }
-        layer.drop(&mut y, run, group.first_row(run.first_only), AFTER_ATTENTION);
-        kernels::pack_rows(dtype, &y, h, m, h, d_out, &mut []);
-        let mut d_context = vec![0f32; m * h];
-        let left = Left { packed: d_out, stride: wide, rows: m, scale: &[] };
-        layer.attention_output.backward(left, Out::Write(&mut d_context));
-        let mut d_qkv = vec![0f32; t * 3 * h];
-        let attention = layer.attention(run);
-        let triple = kernels::packed_len(attention.dtype, 3 * h);
-        let longest = group.sequences().map(|(_, t, _)| t).max().unwrap_or(0);
-        let angles = modern.angles(longest, h / self.shape.heads);
-        let mut row = 0;
-        for (start, tokens, number) in group.sequences() {
-            let asked = if run.first_only { 1 } else { tokens };
-            let (qkv, d_qkv) = (&kept.qkv[start * triple..], &mut d_qkv[start * 3 * h..(start + tokens) * 3 * h]);
-            attention.backward(qkv, &d_context[row * h..], tokens, asked, number, d_qkv, &mut small.relative);
-            for (place, d_token) in d_qkv.chunks_exact_mut(3 * h).enumerate() {
-                angles.turn(&mut d_token[..2 * h], place, true);
-            }
-            row += asked;
-        }
-        kernels::pack_rows(dtype, &d_qkv[h..], 3 * h, t, 2 * h, d_key_value, &mut []);
-        let mut d_normed = vec![0f32; t * h];
-        let left = Left { packed: d_key_value, stride: twice, rows: t, scale: &[] };
-        layer.key_value.backward(left, Out::Write(&mut d_normed));
-        if run.first_only {
-            for (row, (start, _, _)) in group.sequences().enumerate() {
-                let packed = &mut d_query[row * wide..][..wide];
-                kernels::pack_rows(dtype, &d_qkv[start * 3 * h..], 3 * h, 1, h, packed, &mut []);
-                let left = Left { packed, stride: wide, rows: 1, scale: &[] };
-                layer.query.backward(left, Out::Add(&mut d_normed[start * h..][..h]));
-            }
-        } else {
-            kernels::pack_rows(dtype, &d_qkv, 3 * h, t, h, d_query, &mut []);
-            layer.query.backward(Left { packed: d_query, stride: wide, rows: t, scale: &[] }, Out::Add(&mut d_normed));
-        }
+        w.y.reserve(m * h);
+        w.y[..m * h].copy_from_slice(&y);
+        self.attention_backward(layer, w, group, kept.qkv, d_x, [d_query, d_key_value, d_out], &mut small);
+        let d_normed = &mut w.normed[..t * h];
         // the norm before it, computed again
         if modern.has_attention_norm() {
             let (mut normalized, mut normed, mut rstd) = (x.to_vec(), vec![0f32; t * h], vec![0f32; t]);
@@ -118,11 +78,11 @@ impl LayerOp {
             kernels::layer_norm(&mut normalized, None, gamma, beta, self.shape.eps, &mut normed, &mut rstd, true);
             kernels::pack_rows(dtype, &normed, h, t, h, x_packed, &mut []);
             let Norm { gamma: d_gamma, beta: d_beta } = &mut small.attention_norm;
-            kernels::layer_norm_backward(&mut d_normed, &normalized, &rstd, gamma, d_gamma, d_beta);
+            kernels::layer_norm_backward(d_normed, &normalized, &rstd, gamma, d_gamma, d_beta);
         } else {
             kernels::pack_rows(dtype, x, h, t, h, x_packed, &mut []);
         }
-        kernels::add(d_x, &d_normed);
+        kernels::add(d_x, d_normed);
         small
     }
 }

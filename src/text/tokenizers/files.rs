@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::merges::{Limits, Marks, Merged, merge, pieces_of};
-use super::{Accents, Codes, Digits, Kind, SPECIAL, TokenizerSettings, WordCounts, alphabet, ngrams, unigram};
+use super::{Accents, Codes, Digits, Kind, SPECIAL, TokenizerSettings, WordCounts, alphabet, unigram, words};
 use crate::files::NewFolder;
 use crate::text::{TextConfig, TextEncoder};
 use crate::{Error, Result};
@@ -20,7 +20,7 @@ const MAX_LENGTH: usize = 512;
 #[derive(Debug, Clone)]
 pub struct Grown {
     /// Name and content.
-    files: Vec<(String, Vec<u8>)>,
+    pub(super) files: Vec<(String, Vec<u8>)>,
     /// Pieces, special tokens included.
     pub size: usize,
     /// What the user should know of it.
@@ -82,13 +82,7 @@ fn grow_to(counts: &WordCounts, settings: &TokenizerSettings, step: &mut dyn FnM
             let size = model["vocab"].as_array().map_or(0, Vec::len);
             (model, size)
         }
-        Kind::NgramHash => {
-            let vocab: Map<String, Value> = special.iter().cloned().zip((0u32..).map(Value::from)).collect();
-            let buckets = settings.vocab_size - special.len();
-            let model = json!({"type": ngrams::TYPE, "min": settings.ngrams.0, "max": settings.ngrams.1, "buckets": buckets,
-                               "vocab": vocab});
-            (model, settings.vocab_size)
-        }
+        Kind::NgramHash => (words::ngram_model(settings, &special), settings.vocab_size),
     };
     let mut notes = Vec::new();
     if size < settings.vocab_size {
@@ -101,7 +95,8 @@ fn grow_to(counts: &WordCounts, settings: &TokenizerSettings, step: &mut dyn FnM
         let most = super::LONGEST_WORD;
         notes.push(format!("{} words of more than {most} characters were not learnt from", counts.too_long));
     }
-    Ok(Grown { files: written(settings, model, &special), size, notes })
+    let parts = (normalizer(settings), pre_tokenizer(settings));
+    Ok(Grown { files: written(settings, parts, model, &special), size, notes })
 }
 
 /// `▁` is a character too.
@@ -113,7 +108,7 @@ fn with_mark(mut letters: Vec<char>) -> Vec<char> {
 }
 
 /// Special tokens and then pieces, numbered.
-fn numbered(pieces: impl IntoIterator<Item = String>) -> Map<String, Value> {
+pub(super) fn numbered(pieces: impl IntoIterator<Item = String>) -> Map<String, Value> {
     pieces.into_iter().zip((0u32..).map(Value::from)).collect()
 }
 
@@ -258,7 +253,13 @@ fn is_berts(settings: &TokenizerSettings) -> bool {
         && settings.digits == Digits::Plain
 }
 
-fn written(settings: &TokenizerSettings, model: Value, special: &[String]) -> Vec<(String, Vec<u8>)> {
+/// The files of a vocabulary, with how a text is normalized and cut.
+pub(super) fn written(
+    settings: &TokenizerSettings,
+    (normalizer, pre_tokenizer): (Value, Value),
+    model: Value,
+    special: &[String],
+) -> Vec<(String, Vec<u8>)> {
     let token = |text: &String, id: usize| {
         json!({"id": id, "content": text, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
                "special": true})
@@ -294,7 +295,7 @@ fn written(settings: &TokenizerSettings, model: Value, special: &[String]) -> Ve
     });
     let json = json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": tokens,
-        "normalizer": normalizer(settings), "pre_tokenizer": pre_tokenizer(settings), "post_processor": frame,
+        "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": frame,
         "decoder": decoder, "model": model,
     });
     let class = if is_berts(settings) { "BertTokenizer" } else { "PreTrainedTokenizerFast" };

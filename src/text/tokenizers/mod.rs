@@ -17,6 +17,7 @@ mod merges;
 mod ngrams;
 mod report;
 mod unigram;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,7 @@ pub use counts::WordCounts;
 pub use files::{Grown, grow, grow_sizes};
 pub(super) use ngrams::Ngrams;
 pub use report::{Meter, Recommendation, Side, TokenizerReport, recommend};
+pub(crate) use words::{hashed, of_words};
 
 use crate::{Error, Result};
 

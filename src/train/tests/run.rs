@@ -6,9 +6,10 @@ use std::path::Path;
 use super::corpus::{Folder, WORDS, lines};
 use crate::bundle::{Architecture, Bundle};
 use crate::models::bert::Config;
-use crate::nn::Device;
+use crate::nn::{Device, Dtype};
 use crate::testing;
 use crate::train::objective::higher_is_better;
+use crate::train::{Int8Options, Labelled, LabelledOptions, quantize_bundle};
 use crate::train::{Outcome, Progress, Recipe, Silent, StepReport, train};
 
 /// A start of random weights, and a set where the same number on both sides makes a match.
@@ -185,7 +186,93 @@ fn a_stopped_run_of_two_towers_or_of_a_duo_gives_the_same_model() {
         assert_eq!(timeless(&resumed), timeless(&outcome));
         let bundle = Bundle::open(&whole.join("model"), None, Device::Cpu).unwrap();
         assert_eq!(bundle.manifest.architecture.name(), architecture);
+        drop(bundle);
+        let (small, model) = (folder.path(&format!("{architecture}-int8")), whole.join("model"));
+        let report = quantized(&folder, &model, &small).unwrap();
+        assert!(report.quantized.sample_pairs > 0 && report.output_error <= report.output_error_unfitted);
+        // near to what is packed at load, in shares of how far scores are apart
+        let [exact, loaded, stored] = [(&model, Dtype::F32), (&model, Dtype::Int8), (&small, Dtype::Int8)]
+            .map(|(dir, dtype)| scores_of(dir, dtype));
+        let spread = exact.iter().fold(0f32, |most, x| most.max(x.abs()));
+        let apart = |a: &[f32]| a.iter().zip(&exact).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(apart(&stored) <= 0.1 * spread && apart(&loaded) <= 0.1 * spread, "{exact:?} {loaded:?} {stored:?}");
     }
+}
+
+fn scores_of(model: &Path, dtype: Dtype) -> Vec<f32> {
+    let bundle = Bundle::open(model, Some(dtype), Device::Cpu).unwrap();
+    let candidates = ["glass red 1 by acme", "floor red 1 by acme", "cleaner red 5"].map(crate::Input::Text);
+    let list = crate::List { query: crate::Input::Text("red floor 1 l"), candidates: candidates.into() };
+    crate::Ranker::score(&bundle, &[list]).unwrap().remove(0).iter().map(|score| score.value).collect()
+}
+
+fn quantized(folder: &Folder, model: &Path, out: &Path) -> crate::Result<crate::train::Int8Report> {
+    let options = LabelledOptions {
+        data: folder.path("recipe.toml"),
+        split: Some(crate::records::Split::Test),
+        source: None,
+        fields: Vec::new(),
+        read: crate::data::ReadOptions::default(),
+    };
+    let mut labelled = Labelled::read(&options)?;
+    quantize_bundle(model, out, &mut labelled, &Int8Options { samples: 20, max_loss: 1.0 }, &|_| ())
+}
+
+#[test]
+fn rankers_begin_with_a_file_of_word_vectors_or_with_letter_trigrams_and_become_bundles() {
+    let folder = folder();
+    let words = ["red", "blue", "green", "floor", "glass", "cleaner", "l", "by", "acme", "1", "2", "5"];
+    let vector = |(i, word): (usize, &&str)| {
+        let values: Vec<String> = (0..8).map(|j| format!("{:.4}", ((i * 8 + j) as f32 * 1.3).sin())).collect();
+        format!("{word} {}\n", values.join(" "))
+    };
+    folder.write("words.vec", &words.iter().enumerate().map(vector).collect::<String>());
+    let recipe = |model: &str| {
+        let text = std::fs::read_to_string(folder.path("recipe.toml")).unwrap();
+        let text = text.replace("init = \"start\", layers = [1, 0]", model).replace("overlap_segments = true, ", "");
+        folder.write("words.toml", &text);
+        Recipe::read(&folder.path("words.toml"), &["train.epochs=1".into()])
+    };
+    for (number, (architecture, settings)) in [
+        ("knrm", "vectors = \"words.vec\""),
+        ("drmm", "vectors = \"words.vec\", gating = \"idf\""),
+        ("conv_knrm", "vectors = \"words.vec\""),
+        ("pacrr", "vectors = \"words.vec\""),
+        ("dssm", "vectors = \"words.vec\""),
+        ("dssm", "vectors = \"trigrams\", shared = false"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let what = format!("architecture = \"{architecture}\", {settings}");
+        let run = folder.path(&format!("words-{number}"));
+        let recipe = recipe(&what).unwrap();
+        train(&recipe, &run, false, &Silent).unwrap();
+        // what the run began with is not needed any more
+        std::fs::remove_dir_all(run.join("tokenizer")).unwrap();
+        let bundle = Bundle::open(&run.join("model"), None, Device::Cpu).unwrap();
+        let list = crate::List {
+            query: crate::Input::Text("red floor"),
+            candidates: ["red floor", "unheard of", ""].map(crate::Input::Text).into(),
+        };
+        let scores = crate::Ranker::score(&bundle, &[list]).unwrap().remove(0);
+        assert!(scores[0].value.is_finite() && scores[0].value != scores[1].value, "{what}: {scores:?}");
+        if settings.contains("idf") {
+            let weights = crate::nn::weights::read_safetensors(&run.join("model/model.safetensors")).unwrap();
+            let idf = weights.0["drmm.idf"].values().into_owned();
+            let of = |word: &str| idf[5 + words.iter().position(|w| *w == word).unwrap()];
+            // `l` is in every query and `acme` in every document, a colour in a third of them
+            assert!(of("red") > of("l") && of("l") > 0.0, "{idf:?}");
+        }
+    }
+    let refused = |model: &str, part: &str| {
+        let error = recipe(model).unwrap_err();
+        assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
+    };
+    refused("architecture = \"knrm\", vectors = \"words.vec\", init = \"start\"", "leave init out");
+    refused("architecture = \"knrm\", vectors = \"joint\", init = \"words.vec\"", "is a file of word vectors");
+    refused("architecture = \"cross_encoder\"", "model.init");
+    refused("architecture = \"cross_encoder\", vectors = \"words.vec\"", "no settings of its own");
 }
 
 /// Begins a second run in the folder while the first one is at work.

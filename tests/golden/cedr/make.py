@@ -28,7 +28,7 @@ def histogram(row, bins, exact):
 
 @torch.no_grad()
 def score(query, document, settings):
-    _, _, q, d, cls = pair(query, document, "joint")
+    q_ids, _, q, d, cls = pair(query, document, "joint")
     if settings["states"] == "last":
         q, d = q[-1:], d[-1:]
     matrices, cls = cosines(q, d), cls[-1]
@@ -42,7 +42,10 @@ def score(query, document, settings):
         features = torch.cat([*bins, cls])
         hidden = torch.relu(head(5, len(features)) @ features + head(5))
         total.append(head(1, 5)[0] @ hidden + head(1)[0])
-        gates.append(q[-1, token] @ head(1, len(cls))[0])
+        if settings["gating"] == "idf":
+            gates.append(head(1, 1)[0, 0] * head(q_ids[token] + 1)[-1])
+        else:
+            gates.append(q[-1, token] @ head(1, len(cls))[0])
     if not total:
         return 0.0
     total = torch.stack(total)
@@ -54,6 +57,7 @@ SETTINGS = [
     {"head": "knrm", "states": "last"},
     {"head": "drmm", "states": "all", "bins": 11, "exact_bin": True, "gating": "none"},
     {"head": "drmm", "states": "last", "bins": 10, "exact_bin": False, "gating": "vector"},
+    {"head": "drmm", "states": "all", "bins": 11, "exact_bin": True, "gating": "idf"},
 ]
 
 if __name__ == "__main__":

@@ -39,14 +39,18 @@ def score(query, document, settings):
     rows = zip(matrix, q_ids)
     bins = torch.stack([histogram(r, [i == j for j in d_ids], settings["histogram"], settings["exact_bin"]) for r, i in rows])
     z = torch.tanh(bins @ head(5, BINS).T + head(5)) @ head(1, 5)[0] + head(1)[0]
-    gate = q[-1] @ head(1, q.shape[-1])[0] if settings["gating"] == "vector" else torch.zeros(len(q_ids))
+    gate = torch.zeros(len(q_ids))
+    if settings["gating"] == "vector":
+        gate = q[-1] @ head(1, q.shape[-1])[0]
+    if settings["gating"] == "idf":  # a value a token, as a head's array; a shift of all changes nothing
+        gate = head(1, 1)[0] * head(max(q_ids) + 1)[torch.tensor(q_ids)]
     return (torch.softmax(gate, 0) @ z).item()
 
 
 SETTINGS = [
     {"vectors": vectors, "histogram": histogram, "exact_bin": exact, "gating": gating}
     for vectors in ["static", "joint", "apart"]
-    for histogram, exact, gating in [("log_count", True, "vector"), ("count", False, "none"), ("normalized", True, "none")]
+    for histogram, exact, gating in [("log_count", True, "vector"), ("count", False, "none"), ("normalized", True, "none"), ("log_count", True, "idf")]
 ]
 
 if __name__ == "__main__":
