@@ -93,6 +93,9 @@ impl Architecture {
     pub(super) fn lacking_in_python(&self) -> Option<(&'static str, String, &'static str)> {
         match self {
             Architecture::CrossEncoder => None,
+            Architecture::Dssm(config) if config.encoder == dssm::TowerEncoder::CharCnn => {
+                Some(("model.encoder", "char_cnn".into(), "sentence-transformers has no such module"))
+            }
             Architecture::Dssm(config) if config.shared => None,
             Architecture::Colbert(_) => None,
             Architecture::Dssm(_) => {
@@ -112,8 +115,12 @@ impl Architecture {
             return Err(Error::setting("model.architecture", name, what));
         }
         let with = toml::Table::from_iter([(name.to_string(), toml::Value::Table(settings.clone()))]);
+        let one_tower = |key: &str| {
+            let what = "convolutions over characters are one tower for both texts: leave it out";
+            Error::setting(format!("model.{key}"), "false", what)
+        };
         let plain = settings.is_empty().then(|| toml::Value::from(name).try_into().ok()).flatten();
-        plain.map_or_else(|| toml::Value::Table(with).try_into(), Ok).map_err(|e: toml::de::Error| {
+        let kind = plain.map_or_else(|| toml::Value::Table(with).try_into(), Ok).map_err(|e: toml::de::Error| {
             let key = settings.keys().next().map_or("model".into(), |key| format!("model.{key}"));
             let what = e.message().replace('\n', " ");
             let what = if ["unit variant", "empty table"].iter().any(|part| what.contains(part)) {
@@ -122,7 +129,13 @@ impl Architecture {
                 what
             };
             Error::setting(key, settings.to_string().trim().replace('\n', ", "), what)
-        })
+        })?;
+        match kind {
+            Architecture::Dssm(config) if config.encoder == dssm::TowerEncoder::CharCnn && !config.shared => {
+                Err(one_tower("shared"))
+            }
+            kind => Ok(kind),
+        }
     }
 
     /// Its name.
@@ -163,6 +176,7 @@ mod tests {
         refused("colbart", "", &format!("model.architecture = colbart: is not known; this Sverka knows {known}"));
         refused("dssm", "poling = 'cls'", "poling");
         refused("dssm", "pooling = 'max'", "max");
+        refused("dssm", "encoder = 'char_cnn'\nshared = false", "model.shared = false: convolutions over characters");
         refused("duo", "pooling = 'cls'", "duo has no settings of its own");
     }
 }

@@ -14,6 +14,7 @@ use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::bert::PREFIX;
+use super::char_cnn;
 use super::net::{ENCODER, Module, Pass};
 use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
@@ -26,7 +27,9 @@ use crate::text::{Batch, Encoding, TokenizedSide};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What represents a text: the mean of its tokens' states, or the first token's.
+    /// What reads a text.
+    pub encoder: TowerEncoder,
+    /// What represents a text: the mean of its tokens' states, or the first token's. Of layers alone.
     pub pooling: Pooling,
     /// How two vectors are compared.
     pub similarity: Similarity,
@@ -36,6 +39,17 @@ pub struct Config {
     pub temperature: f32,
     /// By how much a match must be nearer than a non-match, for the triplet loss.
     pub margin: f32,
+}
+
+/// What reads a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TowerEncoder {
+    /// An encoder's layers.
+    #[default]
+    Layers,
+    /// Convolutions over characters ([`char_cnn`]): the tokenizer's tokens are characters, one tower reads both texts.
+    CharCnn,
 }
 
 /// What represents a text.
@@ -60,7 +74,14 @@ pub enum Similarity {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { pooling: Pooling::Mean, similarity: Similarity::Cosine, shared: true, temperature: 0.05, margin: 0.2 }
+        Config {
+            encoder: TowerEncoder::Layers,
+            pooling: Pooling::Mean,
+            similarity: Similarity::Cosine,
+            shared: true,
+            temperature: 0.05,
+            margin: 0.2,
+        }
     }
 }
 
@@ -74,9 +95,10 @@ impl Dssm {
     /// Vectors `[b, h]` of texts, of length 1 for the cosine.
     fn forward(&self, pass: &Pass, batch: &Batch, document: bool) -> Result<Tensor> {
         let encoder = if document && !self.0.shared { DOCUMENT } else { PREFIX };
-        let pooled = match self.0.pooling {
-            Pooling::Cls => pass.states(encoder, batch, Rows::First)?,
-            Pooling::Mean => pass.mean(&pass.states(encoder, batch, Rows::All)?, batch)?,
+        let pooled = match (self.0.encoder, self.0.pooling) {
+            (TowerEncoder::CharCnn, _) => char_cnn::vectors(pass, batch)?,
+            (TowerEncoder::Layers, Pooling::Cls) => pass.states(encoder, batch, Rows::First)?,
+            (TowerEncoder::Layers, Pooling::Mean) => pass.mean(&pass.states(encoder, batch, Rows::All)?, batch)?,
         };
         match self.0.similarity {
             Similarity::Dot => Ok(pooled),
@@ -90,9 +112,10 @@ impl Dssm {
 
 impl Model for Dssm {
     fn modules(&self) -> Vec<Module> {
-        match self.0.shared {
-            true => vec![ENCODER],
-            false => vec![ENCODER, Module::Encoder { prefix: DOCUMENT, copy_of: Some(PREFIX) }],
+        match (self.0.encoder, self.0.shared) {
+            (TowerEncoder::CharCnn, _) => char_cnn::modules(),
+            (TowerEncoder::Layers, true) => vec![ENCODER],
+            (TowerEncoder::Layers, false) => vec![ENCODER, Module::Encoder { prefix: DOCUMENT, copy_of: Some(PREFIX) }],
         }
     }
     fn reads(&self) -> Reads {

@@ -18,6 +18,7 @@ use self::keys::{apply, with_new_names};
 use super::augment::Augment;
 use super::batches::ClassBalance;
 use super::optimizer;
+use super::pretrain::recipe::Fresh;
 use crate::bundle::{Architecture, NewSegments};
 use crate::calibrate::{Method, ThresholdObjective};
 use crate::data::Source;
@@ -62,8 +63,11 @@ pub struct ModelSettings {
     #[serde(default = "cross_encoder")]
     pub architecture: String,
     /// A Hugging Face directory or a bundle.
-    #[serde(alias = "dir")]
+    #[serde(default, alias = "dir", skip_serializing_if = "no_path")]
     pub init: PathBuf,
+    /// In its place: sizes of a model that is drawn, and the folder of its tokenizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<Fresh>,
     /// Rows the segment table should have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<usize>,
@@ -78,7 +82,15 @@ pub struct ModelSettings {
     pub settings: toml::Table,
 }
 
+fn no_path(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
 impl ModelSettings {
+    /// The folder whose tokenizer is used.
+    pub fn tokenizer(&self) -> &Path {
+        self.fresh.as_ref().map_or(&self.init, |fresh| &fresh.tokenizer)
+    }
     /// The architecture with its settings.
     ///
     /// # Errors
@@ -137,6 +149,9 @@ pub struct NamedSource {
     /// Fields to show, in order; those of `[text]` where it is left out.
     #[serde(default)]
     pub fields: Option<Vec<String>>,
+    /// Columns that all of its records get, with one value each, such as the shop group of a pooled set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub constants: BTreeMap<String, String>,
     /// Training pairs drawn from it at most, others each epoch.
     #[serde(default)]
     pub max_pairs: Option<usize>,
@@ -455,10 +470,10 @@ impl Recipe {
 
     fn rebase(&mut self, folder: &Path) -> Result<()> {
         let folder = std::path::absolute(folder.join(".")).map_err(Error::io("resolve", folder))?;
-        let there = folder.join(&self.model.init);
-        let here = std::path::absolute(&self.model.init).map_err(Error::io("resolve", &self.model.init))?;
-        self.model.init = if there.exists() { there } else { here };
-        for path in self.data.sources.iter_mut().filter_map(|s| s.teacher.as_mut()).chain(&mut self.train.teacher) {
+        let teachers = self.data.sources.iter_mut().filter_map(|s| s.teacher.as_mut()).chain(&mut self.train.teacher);
+        let start = std::iter::once(&mut self.model.init).filter(|init| !no_path(init));
+        let fresh = self.model.fresh.iter_mut().map(|fresh| &mut fresh.tokenizer);
+        for path in start.chain(fresh).chain(teachers) {
             let there = folder.join(&*path);
             *path =
                 if there.exists() { there } else { std::path::absolute(&*path).map_err(Error::io("resolve", path))? };
@@ -472,6 +487,15 @@ impl Recipe {
     fn check(&self) -> Result<()> {
         self.train.check()?;
         self.model.architecture()?;
+        match (no_path(&self.model.init), &self.model.fresh) {
+            (true, None) => {
+                let what = "is missing: name a model to begin with, or give fresh = { tokenizer = \"DIR\" } for one from nothing";
+                return Err(Error::setting("model.init", "", what));
+            }
+            (false, Some(_)) => return Err(Error::setting("model", "init and fresh", "give one of both")),
+            (true, Some(fresh)) => fresh.check()?,
+            (false, None) => {}
+        }
         if let Some(segments) = self.model.segments.filter(|n| !(1..=MOST_SEGMENTS).contains(n)) {
             let what = format!("a segment table has 1 to {MOST_SEGMENTS} rows");
             return Err(Error::setting("model.segments", segments, what));

@@ -23,8 +23,8 @@ use crate::bundle::{self, Architecture, Checkpoint, Contents, Manifest, Purpose,
 use crate::calibrate::{Calibration, Threshold, choose_threshold, sigmoid, too_few};
 use crate::eval::{self, Report};
 use crate::files::write_beside;
-use crate::models::bert::Config;
-use crate::models::{Model, Net};
+use crate::models::bert::{self, Config};
+use crate::models::{Model, Net, net};
 use crate::nn::{Parameters, Weights};
 use crate::text::{TextConfig, TextEncoder};
 use crate::{Error, Result};
@@ -207,9 +207,19 @@ fn calibrated(
 /// The configuration, the weights and the tokenizer that a run begins with.
 fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<(Config, Weights, TextEncoder)> {
     let from = &recipe.model;
-    let mut checkpoint = Checkpoint::read(&from.init)?;
-    checkpoint.select(model, Purpose::Start)?.iter().for_each(|note| progress.note(note));
-    let Checkpoint { mut config, mut weights, .. } = checkpoint;
+    let (mut config, mut weights) = match &from.fresh {
+        Some(fresh) => {
+            let text = TextEncoder::open(&fresh.tokenizer, recipe.text.clone())?;
+            let config = fresh.config(text.vocab_size(), text.padding_id());
+            let weights = net::draw_encoder(bert::PREFIX, &config, recipe.train.seed);
+            (config, weights)
+        }
+        None => {
+            let mut checkpoint = Checkpoint::read(&from.init)?;
+            checkpoint.select(model, Purpose::Start)?.iter().for_each(|note| progress.note(note));
+            (checkpoint.config, checkpoint.weights)
+        }
+    };
     if let Some(layers) = &from.layers {
         bundle::take_layers(&mut config, &mut weights, layers)?;
     }
@@ -232,13 +242,13 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
         return Err(Error::setting("text.max_tokens", recipe.text.max_tokens, what));
     }
     let room = model.split().map(|split| split.query_room(recipe.text.max_tokens));
-    let mut tokenizer = TextEncoder::open(&from.init, recipe.text.clone())?.with_query_room(room)?;
+    let mut tokenizer = TextEncoder::open(from.tokenizer(), recipe.text.clone())?.with_query_room(room)?;
     if let Some(towers) = model.towers() {
         tokenizer = tokenizer.with_towers(&towers)?;
     }
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("the tokenizer has {} tokens, the embedding {}", tokenizer.vocab_size(), config.vocab_size);
-        return Err(Error::model(&from.init, "vocab_size", what, "the two files do not belong together"));
+        return Err(Error::model(from.tokenizer(), "vocab_size", what, "the two files do not belong together"));
     }
     Ok((config, weights, tokenizer))
 }
@@ -356,7 +366,7 @@ fn save_bundle(
         manifest: &manifest,
         config,
         weights: &weights,
-        tokenizer_from: &recipe.model.init,
+        tokenizer_from: recipe.model.tokenizer(),
         storage: Storage::F32,
     };
     // a model that is there is of this very run, killed between the bundle and its metrics
