@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde_json::Value;
 use sverka::Input;
 use sverka::text::tokenizers::{Accents, Codes, Digits, Kind, TokenizerSettings, WordCounts, grow};
@@ -74,6 +75,102 @@ fn every_kind_cuts_as_python_does() {
     assert_eq!(kinds.len(), 7, "a kind has no variant");
 }
 
+/// Texts of the public sets, read as tests/golden/tokenizers/at_size.py reads them: learnt from, and held out.
+mod public {
+    use std::collections::HashSet;
+    use std::io::Read;
+    use std::path::Path;
+
+    const TABLES: [(&str, &str, u8); 6] = [
+        ("products/amazon-google/tableA.csv", "title", b','),
+        ("products/amazon-google/tableB.csv", "title", b','),
+        ("products/abt-buy/tableA.csv", "name", b','),
+        ("products/abt-buy/tableB.csv", "name", b','),
+        ("prosept/marketing_product.csv", "name", b';'),
+        ("prosept/Dealer_product.csv", "product_name", b','),
+    ];
+
+    fn column(path: &Path, column: &str, delimiter: u8) -> Vec<String> {
+        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_path(path).unwrap();
+        let at = reader.headers().unwrap().iter().position(|name| name == column).unwrap();
+        reader.records().map(|row| row.unwrap()[at].to_string()).collect()
+    }
+
+    /// Titles of one shop, in Russian.
+    pub fn prosept(data: &Path) -> Vec<String> {
+        TABLES[4..].iter().flat_map(|(name, of, delimiter)| column(&data.join(name), of, *delimiter)).collect()
+    }
+
+    pub fn divided(data: &Path) -> (Vec<String>, Vec<String>) {
+        let mut titles: Vec<String> =
+            TABLES.iter().flat_map(|(name, of, delimiter)| column(&data.join(name), of, *delimiter)).collect();
+        for name in ["wdc/computers/train.txt.medium", "wdc/cameras/train.txt.medium"] {
+            for line in std::fs::read_to_string(data.join(name)).unwrap().split('\n').filter(|l| !l.is_empty()) {
+                titles.extend(line.split('\t').take(2).map(|t| t.trim_start_matches("COL title VAL ").to_string()));
+            }
+        }
+        let mut seen = HashSet::new();
+        titles.retain(|title| !title.trim_matches(' ').is_empty() && seen.insert(title.clone()));
+        let (mut plays, path) = (String::new(), data.join("russian-text/plays.txt.gz"));
+        flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut plays).unwrap();
+        let plays: Vec<&str> = plays.strip_suffix('\n').unwrap_or(&plays).split('\n').collect();
+        let every = |from: usize, step: usize| plays.iter().skip(from).step_by(step).map(|l| l.to_string());
+        let (held_out, learnt): (Vec<_>, Vec<_>) = titles.into_iter().enumerate().partition(|(i, _)| i % 4 == 3);
+        let title = |(_, title)| title;
+        (
+            learnt.into_iter().map(title).chain(every(0, 16)).collect(),
+            held_out.into_iter().map(title).take(3000).chain(every(5, 16).take(7000)).collect(),
+        )
+    }
+}
+
+/// The first letters of a hash of some byte strings.
+fn digest(parts: impl IntoIterator<Item = Vec<u8>>) -> String {
+    use sha2::Digest;
+    let mut hash = sha2::Sha256::new();
+    parts.into_iter().for_each(|part| hash.update(part));
+    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A hash of every 100 items.
+fn blocks<T>(items: &[T], bytes: impl Fn(&T) -> Vec<u8>) -> Vec<String> {
+    let ended = |item: &T| [bytes(item), vec![0xff; 4]].concat();
+    items.chunks(100).map(|block| digest(block.iter().map(ended))).collect()
+}
+
+#[test]
+fn ten_thousand_held_out_texts_are_cut_as_python_does() {
+    let Some(data) = require::data("") else { return };
+    if !data.join("russian-text").is_dir() || !data.join("prosept").is_dir() {
+        require::skipped("data", "not all public sets are here");
+        return;
+    }
+    let (corpus, texts) = public::divided(&data);
+    let expected: Value = serde_json::from_slice(&std::fs::read(golden("at_size.json")).unwrap()).unwrap();
+    let line = |text: &String| [text.as_bytes(), b"\n"].concat();
+    assert_eq!(serde_json::json!(digest(corpus.iter().map(line))), expected["corpus"], "other texts are learnt from");
+    assert_eq!(serde_json::json!(blocks(&texts, |t| t.clone().into_bytes())), expected["texts"], "other texts are cut");
+    let mut kinds = std::collections::HashSet::new();
+    for (name, variant) in expected["variants"].as_object().unwrap() {
+        let settings = settings(&variant["arguments"]);
+        kinds.insert(format!("{:?}", settings.kind));
+        let mut counts = WordCounts::new(&settings).unwrap();
+        counts.add(&corpus).unwrap();
+        let encoder = grow(&counts, &mut |_| ()).unwrap().encoder(TextConfig::default()).unwrap();
+        if settings.kind != Kind::NgramHash {
+            let pieces = (0..encoder.vocab_size() as u32).map(|id| (encoder.piece(id) + "\n").into_bytes());
+            assert_eq!(serde_json::json!(digest(pieces)), variant["pieces"], "{name}: other pieces were grown");
+        }
+        let ids: Vec<Vec<u32>> = texts.par_iter().map(|text| encoder.token_ids(text).unwrap()).collect();
+        let hashes = blocks(&ids, |ids| ids.iter().flat_map(|id| id.to_le_bytes()).collect());
+        for (block, (ours, theirs)) in hashes.iter().zip(variant["ids"].as_array().unwrap()).enumerate() {
+            assert_eq!(ours, theirs, "{name}: one of texts {} to {}", 100 * block, 100 * block + 99);
+        }
+        assert_eq!(ids.iter().map(Vec::len).sum::<usize>() as u64, variant["tokens"].as_u64().unwrap(), "{name}");
+    }
+    assert_eq!(kinds.len(), 7, "a kind has no variant");
+}
+
 #[test]
 fn growing_again_gives_the_same_bytes() {
     let corpus = lines("corpus.txt");
@@ -128,6 +225,13 @@ fn black_is_one_piece_in_a_shops_vocabulary_and_several_in_a_general_one() {
     };
     assert_eq!(tokens(&own, "Черный"), ["черный"]);
     assert!(tokens(&own, "E2282HS").len() > 2, "{:?}", tokens(&own, "E2282HS"));
+    if let Some(data) = require::data("prosept") {
+        let mut counts = WordCounts::new(&TokenizerSettings { vocab_size: 4000, ..Default::default() }).unwrap();
+        counts.add(&public::prosept(data.parent().unwrap())).unwrap();
+        let shop = grow(&counts, &mut |_| ()).unwrap().encoder(TextConfig::default()).unwrap();
+        assert_eq!(tokens(&shop, "Герметик черный"), ["герметик", "черный"]);
+        assert!(tokens(&shop, "чернозем").len() > 1, "{:?}", tokens(&shop, "чернозем"));
+    }
     let general = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/bert-tiny");
     if !general.exists() {
         require::skipped("weights", "no weights/bert-tiny");

@@ -16,9 +16,10 @@ pub fn each(path: &Path, output: &Output, mut each: impl FnMut(LayerTexts)) -> R
     let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     if ![".csv", ".tsv", ".jsonl", ".parquet"].iter().any(|e| name.ends_with(e)) {
-        let report = data::read_lines(path, &ReadOptions::default(), |_, line| {
-            if !line.trim().is_empty() {
-                each(LayerTexts { text: line.to_string(), brand: None });
+        let report = data::read_texts(path, &[], &ReadOptions::default(), |_, cells| {
+            let text = cells.join(" ");
+            if !text.trim().is_empty() {
+                each(LayerTexts { text, brand: None });
             }
             Ok(())
         })?;

@@ -96,7 +96,8 @@ impl Architecture {
         match self {
             Architecture::CrossEncoder => None,
             Architecture::Dssm(dssm::Config { vectors, .. }) if *vectors != dssm::TextVectors::Encoder => {
-                Some(("model.vectors", "static".into(), "a tower over a table of words is not written for it"))
+                let name = toml::Value::try_from(vectors).expect("a word").as_str().expect("a word").to_string();
+                Some(("model.vectors", name, "sentence-transformers has no such module"))
             }
             Architecture::Dssm(config) if config.shared => None,
             Architecture::Colbert(_) => None,
@@ -117,8 +118,12 @@ impl Architecture {
             return Err(Error::setting("model.architecture", name, what));
         }
         let with = toml::Table::from_iter([(name.to_string(), toml::Value::Table(settings.clone()))]);
+        let one_tower = |key: &str| {
+            let what = "convolutions over characters are one tower for both texts: leave it out";
+            Error::setting(format!("model.{key}"), "false", what)
+        };
         let plain = settings.is_empty().then(|| toml::Value::from(name).try_into().ok()).flatten();
-        plain.map_or_else(|| toml::Value::Table(with).try_into(), Ok).map_err(|e: toml::de::Error| {
+        let kind = plain.map_or_else(|| toml::Value::Table(with).try_into(), Ok).map_err(|e: toml::de::Error| {
             let key = settings.keys().next().map_or("model".into(), |key| format!("model.{key}"));
             let what = e.message().replace('\n', " ");
             let what = if ["unit variant", "empty table"].iter().any(|part| what.contains(part)) {
@@ -127,7 +132,13 @@ impl Architecture {
                 what
             };
             Error::setting(key, settings.to_string().trim().replace('\n', ", "), what)
-        })
+        })?;
+        match kind {
+            Architecture::Dssm(config) if config.vectors == dssm::TextVectors::CharCnn && !config.shared => {
+                Err(one_tower("shared"))
+            }
+            kind => Ok(kind),
+        }
     }
 
     /// Its name.
@@ -168,6 +179,7 @@ mod tests {
         refused("colbart", "", &format!("model.architecture = colbart: is not known; this Sverka knows {known}"));
         refused("dssm", "poling = 'cls'", "poling");
         refused("dssm", "pooling = 'max'", "max");
+        refused("dssm", "vectors = 'char_cnn'\nshared = false", "model.shared = false: convolutions over characters");
         refused("duo", "pooling = 'cls'", "duo has no settings of its own");
     }
 }

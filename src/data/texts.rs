@@ -14,6 +14,11 @@ use crate::{Error, Result};
 /// Extensions of tables.
 const TABLES: [&str; 6] = ["csv", "tsv", "jsonl", "ndjson", "json", "parquet"];
 
+/// Whether a file is a table by its name, and not lines of text.
+pub fn is_table(path: &Path) -> bool {
+    TABLES.contains(&extension(path).as_str())
+}
+
 /// Opens a file of texts: a table (by its extension, or because `columns` are named) gives every cell of `columns`, of all columns but
 /// `id` if none is named; any other file gives its lines. What is empty is left out.
 ///
@@ -21,9 +26,8 @@ const TABLES: [&str; 6] = ["csv", "tsv", "jsonl", "ndjson", "json", "parquet"];
 /// A file that can't be read; a column that is not there. The iterator's items are errors of rows.
 pub fn stream_texts(path: &Path, columns: &[String], options: &ReadOptions) -> Result<TextStream> {
     let length = std::fs::metadata(path).ok().filter(|meta| meta.is_file()).map(|meta| meta.len());
-    let is_table = !columns.is_empty() || TABLES.contains(&extension(path).as_str());
-    let source = if is_table {
-        Source::Rows { reader: Reader::open(path, options)?, ready: VecDeque::new(), missing: columns.to_vec() }
+    let source = if !columns.is_empty() || is_table(path) {
+        Source::Rows { reader: Reader::open(path, options)?, missing: columns.to_vec() }
     } else {
         let notes = Notes::default();
         match open(path, options, &notes)? {
@@ -43,8 +47,30 @@ pub fn stream_texts(path: &Path, columns: &[String], options: &ReadOptions) -> R
         options: options.clone(),
         length,
         source,
+        ready: VecDeque::new(),
         ended: false,
     })
+}
+
+/// Gives each row of a file of texts to `each`, with its line: the cells of a table in the order of `columns`, or one line of another file;
+/// empty ones too.
+///
+/// # Errors
+/// As of [`stream_texts`], a file of lines without a byte, a bad row unless `options` skips and counts those, and what `each` refuses.
+pub fn read_texts(
+    path: &Path,
+    columns: &[String],
+    options: &ReadOptions,
+    mut each: impl FnMut(u64, &[String]) -> Result<()>,
+) -> Result<ReadReport> {
+    let mut stream = stream_texts(path, columns, options)?;
+    if stream.length == Some(0) && matches!(stream.source, Source::Lines { .. }) {
+        return Err(Error::data(path, None, "the file is empty", "give a file with text"));
+    }
+    while let Some((line, cells)) = stream.row()? {
+        each(line, &cells)?;
+    }
+    Ok(stream.report())
 }
 
 /// The texts of a file; it ends after the first error.
@@ -55,6 +81,8 @@ pub struct TextStream {
     /// Of a file: its bytes when it was opened.
     length: Option<u64>,
     source: Source,
+    /// Texts of the row read last.
+    ready: VecDeque<String>,
     ended: bool,
 }
 
@@ -66,8 +94,6 @@ enum Source {
     },
     Rows {
         reader: Reader,
-        /// Cells of the row read last.
-        ready: VecDeque<String>,
         /// Named columns that no row has had.
         missing: Vec<String>,
     },
@@ -82,15 +108,26 @@ impl TextStream {
         }
     }
 
-    fn text(&mut self) -> Result<Option<String>> {
+    /// The next row with its line, empty or not.
+    fn row(&mut self) -> Result<Option<(u64, Vec<String>)>> {
         let found = match &mut self.source {
             Source::Lines { lines, report, .. } => line(&self.path, lines, report, self.options.skip_bad_rows)?,
-            Source::Rows { reader, ready, missing } => cell(reader, ready, missing, &self.columns)?,
+            Source::Rows { reader, missing } => cells(reader, missing, &self.columns)?,
         };
         if found.is_none() {
             self.refuse_growth()?;
         }
         Ok(found)
+    }
+
+    fn text(&mut self) -> Result<Option<String>> {
+        loop {
+            if let Some(text) = self.ready.pop_front() {
+                return Ok(Some(text));
+            }
+            let Some((_, cells)) = self.row()? else { return Ok(None) };
+            self.ready.extend(cells.into_iter().filter(|text| !text.trim().is_empty()));
+        }
     }
 
     /// Refuses a file that somebody writes to: its last line may be half a line, and nobody knows what was read of it.
@@ -105,8 +142,8 @@ impl TextStream {
     }
 }
 
-/// The next line with a word.
-fn line(path: &Path, lines: &mut Lines, report: &mut ReadReport, skip: bool) -> Result<Option<String>> {
+/// The next line.
+fn line(path: &Path, lines: &mut Lines, report: &mut ReadReport, skip: bool) -> Result<Option<(u64, Vec<String>)>> {
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
@@ -115,47 +152,40 @@ fn line(path: &Path, lines: &mut Lines, report: &mut ReadReport, skip: bool) -> 
             Ok(false) => return Ok(None),
             Ok(true) => std::str::from_utf8(body(&bytes)).map_err(|e| {
                 let what = format!("byte {} of the line is not UTF-8", e.valid_up_to() + 1);
-                let remedy =
-                    "save the file as UTF-8, name its --encoding, or leave such lines out with --skip-bad-rows";
+                let remedy = "save the file as UTF-8, name its --encoding, or leave such lines out with --skip-bad-rows \
+                              (in a recipe: data.skip_bad_rows = true)";
                 Error::data(path, Some(lines.number()), what, remedy)
             }),
             Err(error) => Err(error),
         };
         match text {
-            Ok(text) if text.trim().is_empty() => {}
-            Ok(text) => return Ok(Some(text.to_string())),
+            Ok(text) => return Ok(Some((lines.number(), vec![text.to_string()]))),
             Err(error) => report.take(error, skip)?,
         }
     }
 }
 
-/// The next cell with a word.
-fn cell(
-    reader: &mut Reader,
-    ready: &mut VecDeque<String>,
-    missing: &mut Vec<String>,
-    columns: &[String],
-) -> Result<Option<String>> {
-    loop {
-        if let Some(text) = ready.pop_front() {
-            return Ok(Some(text));
+/// The cells of the next row, in the order of `columns`.
+fn cells(reader: &mut Reader, missing: &mut Vec<String>, columns: &[String]) -> Result<Option<(u64, Vec<String>)>> {
+    let Some(row) = reader.next()? else {
+        return missing.first().map_or(Ok(None), |column| reader.column(column).map(|_| None));
+    };
+    let there = reader.columns();
+    missing.retain(|column| !there.contains(column));
+    let mut cells: Vec<String> = match columns {
+        [] => {
+            let named = there.iter().zip(row.values).filter(|(column, _)| !column.eq_ignore_ascii_case("id"));
+            named.map(|(_, value)| value).collect()
         }
-        let Some(row) = reader.next()? else {
-            return missing.first().map_or(Ok(None), |column| reader.column(column).map(|_| None));
-        };
-        if !missing.is_empty() {
-            let there = reader.columns();
-            missing.retain(|column| !there.contains(column));
+        _ => {
+            let place = |column: &String| there.iter().position(|c| c == column);
+            let value = |column| place(column).and_then(|at| row.values.get(at)).cloned().unwrap_or_default();
+            columns.iter().map(value).collect()
         }
-        let notes = reader.notes.clone();
-        for (column, mut value) in reader.columns().iter().zip(row.values) {
-            let wanted = if columns.is_empty() { !column.eq_ignore_ascii_case("id") } else { columns.contains(column) };
-            if wanted {
-                clean::clean(&notes, row.line, &mut value);
-                ready.extend(Some(value).filter(|v| !v.trim().is_empty()));
-            }
-        }
-    }
+    };
+    let notes = reader.notes.clone();
+    cells.iter_mut().for_each(|value| clean::clean(&notes, row.line, value));
+    Ok(Some((row.line, cells)))
 }
 
 impl Iterator for TextStream {
@@ -212,6 +242,18 @@ mod tests {
         let json =
             file("a.jsonl", "{\"id\": 1, \"name\": \"lamp\"}\n{\"id\": 2, \"name\": \"x\", \"brand\": \"Acme\"}\n");
         assert_eq!(read(&json, &["brand"], false).0, ["Acme"], "a column may come late");
+        let rows = |path: &Path, columns: &[&str]| {
+            let (columns, mut rows) = (columns.iter().map(|c| c.to_string()).collect::<Vec<_>>(), Vec::new());
+            let each = |line, cells: &[String]| {
+                rows.push((line, cells.join("|")));
+                Ok(())
+            };
+            read_texts(path, &columns, &ReadOptions::default(), each).map(|_| rows).map_err(|e| e.to_string())
+        };
+        let row = |line, text: &str| (line, text.to_string());
+        assert_eq!(rows(&table, &["brand", "name"]).unwrap(), [row(2, "Acme|lamp"), row(3, "|a, b")]);
+        assert_eq!(rows(&lines, &[]).unwrap()[1..3], [row(2, ""), row(3, "  ")], "an empty line ends a paragraph");
+        assert!(rows(&file("empty.txt", ""), &[]).unwrap_err().contains("the file is empty"));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::bert::PREFIX;
+use super::char_cnn;
 use super::net::{ENCODER, Inputs, Module, Pass};
 use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
@@ -38,7 +39,7 @@ use crate::text::{Batch, Encoding, TokenizedSide};
 pub struct Config {
     /// What a text's vector is made of.
     pub vectors: TextVectors,
-    /// What represents a text: the mean of its tokens' states, or the first token's.
+    /// What represents a text: the mean of its tokens' states, or the first token's. Of an encoder's layers alone.
     pub pooling: Pooling,
     /// How two vectors are compared.
     pub similarity: Similarity,
@@ -52,7 +53,7 @@ pub struct Config {
 
 /// What a text's vector is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum TextVectors {
     /// States of an encoder.
     #[default]
@@ -61,6 +62,8 @@ pub enum TextVectors {
     Static,
     /// Rows of hashed letter trigrams through a small network.
     Trigrams,
+    /// Convolutions over characters ([`char_cnn`]): the tokenizer's tokens are characters, one tower reads both texts.
+    CharCnn,
 }
 
 /// What represents a text.
@@ -114,6 +117,7 @@ impl Dssm {
             TextVectors::Encoder if document => vec![Module::Encoder { prefix, copy_of: Some(PREFIX) }],
             TextVectors::Encoder => vec![ENCODER],
             TextVectors::Static => vec![Module::Words { prefix }],
+            TextVectors::CharCnn => char_cnn::modules(),
             TextVectors::Trigrams => {
                 let [hidden, output] = TOWERS[usize::from(document)];
                 vec![
@@ -148,10 +152,11 @@ impl Dssm {
     /// Vectors `[b, h]` of texts, of length 1 for the cosine.
     fn forward(&self, pass: &Pass, batch: &Batch, document: bool) -> Result<Tensor> {
         let encoder = if document && !self.0.shared { DOCUMENT } else { PREFIX };
-        let pooled = match self.0.pooling {
-            _ if self.0.vectors != TextVectors::Encoder => self.of_words(pass, batch, encoder, document)?,
-            Pooling::Cls => pass.states(encoder, batch, Rows::First)?,
-            Pooling::Mean => pass.mean(&pass.states(encoder, batch, Rows::All)?, batch)?,
+        let pooled = match (self.0.vectors, self.0.pooling) {
+            (TextVectors::CharCnn, _) => char_cnn::vectors(pass, batch)?,
+            (TextVectors::Static | TextVectors::Trigrams, _) => self.of_words(pass, batch, encoder, document)?,
+            (TextVectors::Encoder, Pooling::Cls) => pass.states(encoder, batch, Rows::First)?,
+            (TextVectors::Encoder, Pooling::Mean) => pass.mean(&pass.states(encoder, batch, Rows::All)?, batch)?,
         };
         match self.0.similarity {
             Similarity::Dot => Ok(pooled),

@@ -16,6 +16,7 @@
 //! the encoder's arrays) is below it, in [`net`], [`bert`] and [`interaction`].
 pub mod bert;
 pub mod cedr;
+mod char_cnn;
 pub mod colbert;
 pub mod conv_knrm;
 pub mod cross_encoder;

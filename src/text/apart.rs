@@ -8,8 +8,9 @@
 //! and are kept apart from the segments ([`Encoding::marks`]).
 
 use super::batch::Encoding;
-use super::encoder::{TextEncoder, TokenizedSide, push, push_side};
+use super::encoder::{TextEncoder, TokenizedSide};
 use super::overlap::{WordRelation, relations};
+use super::sequence::{push, push_side};
 use crate::{Error, Result};
 
 /// Segments of plain, shared, near and differing words and shared codes of a query, and of a document.

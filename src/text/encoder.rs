@@ -1,21 +1,15 @@
-//! One to three texts as one sequence: `[CLS] query [SEP] document [SEP]`, or whatever template the tokenizer's file asks for.
+//! One text to token ids, on its own and without special tokens ([`TextEncoder::prepare`]): a record of many pairs is tokenized once. How
+//! texts become one sequence is in [`super::sequence`].
 //!
-//! Each text is tokenized on its own and without special tokens ([`TextEncoder::prepare`]), then texts are truncated, joined and given
-//! segments ([`TextEncoder::join`]): a record of many pairs is tokenized once. Segments are BERT's whatever the model: 0 for the first text and
-//! the special tokens around it, 1 for the second and its end, 2 for the third; then fields of their own and shared words (see
-//! [`TextConfig`]).
-//!
-//! Refused: a window sliding over long texts (product texts say what matters first), and special tokens spelled out in a
-//! user's text (`[SEP]` in a cell is five characters, not a separator).
+//! Refused: special tokens spelled out in a user's text (`[SEP]` in a cell is five characters, not a separator).
 
 use std::path::Path;
 use std::sync::Arc;
 
 use tokenizers::Encoding as Tokens;
 
-use super::batch::{Encoding, TokenSpan};
 use super::files::{Files, unless_it_panics};
-use super::overlap::{WordRelation, Words, relations};
+use super::overlap::Words;
 use super::render::{TextConfig, render};
 use super::towers::Towers;
 use crate::ranker::Input;
@@ -100,7 +94,7 @@ impl TokenizedSide {
         self.unknown
     }
     /// How many fields it has; none where it is one field or a plain text.
-    fn fields(&self) -> usize {
+    pub(super) fn fields(&self) -> usize {
         if self.fields.is_empty() { 0 } else { (self.fields.len() + 1).min(255) }
     }
     /// False for a text without a word, or one whose letters are mostly in unknown tokens or of another script: nothing can be
@@ -273,77 +267,6 @@ impl TextEncoder {
         Ok(prepared)
     }
 
-    /// One to three texts in one sequence. Tokens past `max_tokens` are cut one by one from the end of the text that is longest at
-    /// that moment (transformers' `longest_first`, odd tokens included), and counted.
-    ///
-    /// # Errors
-    /// What the tokenizer refuses.
-    pub fn encode(&self, inputs: &[Input]) -> Result<Encoding> {
-        let sides = inputs.iter().map(|input| self.prepare(*input)).collect::<Result<Vec<_>>>()?;
-        Ok(self.join(&sides.iter().collect::<Vec<_>>()))
-    }
-
-    /// Whether texts of these sides fit into one sequence whole.
-    pub fn fits(&self, sides: &[&TokenizedSide]) -> bool {
-        if let (Some(room), [query, document]) = (self.query_room, sides) {
-            return self.halves_fit(query, document, room);
-        }
-        let tokens: usize = sides.iter().map(|side| side.total).sum();
-        tokens + self.files.template.special(sides.len()) <= self.config.max_tokens
-    }
-
-    /// [`encode`](Self::encode) of one to three texts that were tokenized before.
-    pub fn join(&self, sides: &[&TokenizedSide]) -> Encoding {
-        if let (Some(room), [query, document]) = (self.query_room, sides) {
-            return self.join_halves(query, document, room);
-        }
-        let (template, special) = (&self.files.template, self.files.template.special(sides.len()));
-        let room = self.config.max_tokens.saturating_sub(special);
-        let mut kept = [0; 3];
-        let kept = &mut kept[..sides.len()];
-        kept.iter_mut().zip(sides).for_each(|(kept, side)| *kept = side.total);
-        truncate(kept, room);
-        let all: usize = sides.iter().map(|side| side.total).sum();
-        let tokens: usize = kept.iter().sum();
-        let mut encoding = Encoding {
-            ids: Vec::with_capacity(tokens + special),
-            segments: Vec::with_capacity(tokens + special),
-            spans: Vec::with_capacity(sides.len() + sides.iter().map(|side| side.fields()).sum::<usize>()),
-            truncated: (all - tokens) as u32,
-            ..Encoding::default()
-        };
-        let marks = match (self.config.overlap_segments, sides) {
-            (true, [query, document]) => {
-                let (query, document) = relations(&query.words, &document.words);
-                [query, document, Vec::new()]
-            }
-            // the query of two documents has no one relation to its words
-            (true, [query, first, second]) => {
-                let marks = |document: &TokenizedSide| relations(&query.words, &document.words).1;
-                [Vec::new(), marks(first), marks(second)]
-            }
-            _ => Default::default(),
-        };
-        push(&mut encoding, &template.prefix, 0);
-        for (number, (side, &kept)) in sides.iter().zip(kept.iter()).enumerate() {
-            let segments = match (number, self.config.overlap_segments) {
-                (0, _) => [0, 2, 4, 6, 8],
-                (1, _) => [1, 3, 5, 7, 9],
-                (_, true) => [10, 11, 12, 13, 14],
-                (_, false) => [2; 5],
-            };
-            push_side(&mut encoding, number as u8, side, kept, &marks[number], segments);
-            // what follows the first text counts as its own, what follows the others as theirs
-            let last = number + 1 == sides.len();
-            let end = if last { &template.suffix } else { &template.separator };
-            push(&mut encoding, end, segments[0]);
-        }
-        if self.config.one_segment {
-            encoding.segments.fill(0);
-        }
-        encoding
-    }
-
     pub(super) fn tokenize(&self, text: &str) -> Result<Tokens> {
         let failed = |e: tokenizers::Error| Error::Internal { op: "tokenize", what: e.to_string() };
         if let Some(ngrams) = &self.files.ngrams {
@@ -353,85 +276,9 @@ impl TextEncoder {
     }
 }
 
-/// Cuts token counts to a sum of `room`, one by one from the largest; of two equal ones the later gives first, of three the first
-/// of the largest.
-fn truncate(tokens: &mut [usize], room: usize) {
-    if let [left, right] = tokens {
-        (*left, *right) = fit(*left, *right, room);
-        return;
-    }
-    while tokens.iter().sum::<usize>() > room {
-        let largest = *tokens.iter().max().unwrap_or(&0);
-        let below = tokens.iter().filter(|&&t| t < largest).max().copied().unwrap_or(0);
-        let equal = tokens.iter().filter(|&&t| t == largest).count();
-        let over = tokens.iter().sum::<usize>() - room;
-        // all of the largest come down together as far as they may, the rest one by one
-        let (down, extra) =
-            if over / equal >= largest - below { (largest - below, 0) } else { (over / equal, over % equal) };
-        let mut extra = extra;
-        for t in tokens.iter_mut().rev().filter(|t| **t == largest) {
-            *t -= down + usize::from(extra > 0);
-            extra = extra.saturating_sub(1);
-        }
-    }
-}
-
 /// Bytes of a text's letters and digits: a sign of a script of many signs says more than a letter.
 fn letters(text: impl Iterator<Item = char>) -> usize {
     text.filter(|c| c.is_alphanumeric()).map(char::len_utf8).sum()
-}
-
-/// How many tokens of two texts fit into `room`.
-fn fit(left: usize, right: usize, room: usize) -> (usize, usize) {
-    if left + right <= room {
-        (left, right)
-    } else if left <= room / 2 {
-        (left, room - left)
-    } else if right <= room / 2 {
-        (room - right, right)
-    } else if left > right {
-        (room - room / 2, room / 2)
-    } else {
-        (room / 2, room - room / 2)
-    }
-}
-
-pub(super) fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
-    encoding.ids.extend_from_slice(ids);
-    encoding.segments.resize(encoding.ids.len(), segment);
-}
-
-/// Appends the first `kept` tokens of a text; `segments` are those of its plain, shared, near and differing words and its shared codes.
-pub(super) fn push_side(
-    encoding: &mut Encoding,
-    input: u8,
-    side: &TokenizedSide,
-    kept: usize,
-    marks: &[WordRelation],
-    segments: [u32; 5],
-) {
-    let start = encoding.ids.len();
-    push(encoding, &side.ids[..kept], segments[0]);
-    let (first, end) = (start as u32, encoding.ids.len() as u32);
-    encoding.spans.push(TokenSpan { input, field: None, start: first, end });
-    let mut from = first;
-    for field in 0..side.fields() {
-        let to = side.fields.get(field).map_or(end, |&to| (first + to).min(end));
-        encoding.spans.push(TokenSpan { input, field: Some(field as u8), start: from, end: to });
-        from = to;
-    }
-    let written = &mut encoding.segments[start..];
-    for (segment, &word) in written.iter_mut().zip(&side.word) {
-        if let Some(&mark) = marks.get(word as usize) {
-            *segment = segments[mark as usize];
-        }
-    }
-    for (segment, own) in written.iter_mut().zip(&side.own) {
-        let own = own[usize::from(input > 0)];
-        if own != 0 {
-            *segment = own;
-        }
-    }
 }
 
 /// Cuts a long text before spaces, so that it is tokenised as in one go, with each piece's start in bytes.
@@ -457,20 +304,19 @@ pub(super) fn chunks(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::PathBuf;
 
-    use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
     use crate::records::Record;
 
-    fn golden(name: &str) -> PathBuf {
+    pub fn golden(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/text").join(name)
     }
 
-    fn open(name: &str, rendering: TextConfig) -> TextEncoder {
+    pub fn open(name: &str, rendering: TextConfig) -> TextEncoder {
         TextEncoder::open(&golden(name), rendering).unwrap()
     }
 
@@ -484,12 +330,6 @@ mod tests {
 
     fn text<'a>(expected: &'a Value, index: &Value) -> Input<'a> {
         Input::Text(expected["texts"][index.as_u64().unwrap() as usize].as_str().unwrap())
-    }
-
-    /// One space in front of every token of a text, by its segment.
-    fn segments_of(tokenizer: &TextEncoder, encoding: &Encoding, segment: u32) -> String {
-        let ids = encoding.ids.iter().zip(&encoding.segments).filter(|(_, s)| **s == segment).map(|(id, _)| *id);
-        tokenizer.files.tokenizer.decode(&ids.collect::<Vec<_>>(), true).unwrap()
     }
 
     #[test]
@@ -515,17 +355,6 @@ mod tests {
     }
 
     #[test]
-    fn unigram_segments_are_those_of_bert() {
-        let tokenizer = open("unigram", TextConfig::default());
-        let (left, right) = (Input::Text("черный чай"), Input::Text("чай"));
-        let encoding = tokenizer.encode(&[left, right]).unwrap();
-        let l = tokenizer.prepare(left).unwrap().tokens();
-        assert_eq!(encoding.segments.iter().position(|&s| s == 1), Some(1 + l + 2));
-        assert!(encoding.segments.is_sorted());
-        assert_eq!(tokenizer.encode(&[left]).unwrap().segments, vec![0; l + 2]);
-    }
-
-    #[test]
     fn cased_vocabulary_keeps_case() {
         let tokenizer = open("cased", TextConfig::default());
         let [upper, lower] = ["Средство", "средство"].map(|t| tokenizer.encode(&[Input::Text(t)]).unwrap().ids);
@@ -533,105 +362,6 @@ mod tests {
         let tokenizer = open("uncased", TextConfig::default());
         let [upper, lower] = ["Средство", "средство"].map(|t| tokenizer.encode(&[Input::Text(t)]).unwrap().ids);
         assert_eq!(upper, lower);
-    }
-
-    #[test]
-    fn shared_words_are_marked_by_the_whole_text() {
-        for name in ["cased", "uncased", "unigram"] {
-            let tokenizer = open(name, TextConfig { overlap_segments: true, ..Default::default() });
-            let (left, right) = ("sony dsc-w120 /b camera 500мл", "camera dscw120b 500 мл zoom");
-            let encoding = tokenizer.encode(&[Input::Text(left), Input::Text(right)]).unwrap();
-            let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
-            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 0)), "sony", "{name}");
-            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 1)), "zoom", "{name}");
-            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 2)), "camera500мл", "{name}");
-            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 3)), "camera500мл", "{name}");
-            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 8)), "dsc-w120/b", "{name}");
-            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 9)), "dscw120b", "{name}");
-        }
-        let mut right = "zoom ".repeat(100);
-        right.push_str("camera");
-        let tokenizer = open("cased", TextConfig { overlap_segments: true, max_tokens: 16, ..Default::default() });
-        let encoding = tokenizer.encode(&[Input::Text("camera"), Input::Text(&right)]).unwrap();
-        assert_eq!(encoding.segments[1], 2, "the other camera is cut, and still known");
-        assert!(encoding.truncated > 80);
-    }
-
-    #[test]
-    fn fields_have_segments_and_marks_are_not_words() {
-        let record = |title: &str, price: &str| Record {
-            id: "1".into(),
-            columns: vec!["title".to_string(), "price".to_string()].into(),
-            values: vec![title.into(), price.into()],
-        };
-        let (left, right) = (record("camera black", "12"), record("black camera zoom", "18"));
-
-        for name in ["cased", "unigram"] {
-            let rendering = TextConfig {
-                ditto_markers: true,
-                overlap_segments: true,
-                segments: [("price".to_string(), 10.into())].into(),
-                ..Default::default()
-            };
-            let tokenizer = open(name, rendering.clone());
-            let encoding = tokenizer.encode(&[(&left).into(), (&right).into()]).unwrap();
-            let squeeze = |s: String| s.replace([' ', '#', '▁'], "");
-            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 2)), "camerablack");
-            assert_eq!(squeeze(segments_of(&tokenizer, &encoding, 3)), "blackcamera");
-            let own = squeeze(segments_of(&tokenizer, &encoding, 10));
-            assert!(own.contains("12") && own.contains("18") && !own.contains("camera"), "{own}");
-            assert_eq!(rendering.segment_count(2), 11);
-        }
-    }
-
-    #[test]
-    fn spans_are_where_texts_and_fields_are() {
-        let columns: Vec<String> = ["title", "brand"].map(str::to_string).into();
-        let values = ["sony camera 500 мл".to_string(), "camera black".to_string()].into();
-        let record = Record { id: "1".into(), columns: columns.into(), values };
-        let inputs = [Input::Text("camera zoom"), (&record).into(), Input::Text("black camera 500мл sony")];
-        for (overlap_segments, max_tokens) in [(false, 64), (true, 64), (false, 12), (true, 12)] {
-            let tokenizer = open("cased", TextConfig { overlap_segments, max_tokens, ..Default::default() });
-            for count in 1..=3 {
-                let sides: Vec<TokenizedSide> =
-                    inputs[..count].iter().map(|i| tokenizer.prepare(*i).unwrap()).collect();
-                let encoding = tokenizer.encode(&inputs[..count]).unwrap();
-                assert_eq!(encoding, tokenizer.join(&sides.iter().collect::<Vec<_>>()));
-                let all: usize = sides.iter().map(TokenizedSide::tokens).sum();
-                let texts: Vec<&TokenSpan> = encoding.spans.iter().filter(|span| span.field.is_none()).collect();
-                assert_eq!(texts.len(), count);
-                let kept: usize = texts.iter().map(|span| (span.end - span.start) as usize).sum();
-                assert_eq!(kept + encoding.truncated as usize, all);
-                for (number, (span, side)) in texts.iter().zip(&sides).enumerate() {
-                    assert_eq!(span.input as usize, number);
-                    let ids = &encoding.ids[span.start as usize..span.end as usize];
-                    assert_eq!(ids, &side.ids[..ids.len()]);
-                    let of_text = |s: &&TokenSpan| s.field.is_some() && s.input as usize == number;
-                    let fields: Vec<&TokenSpan> = encoding.spans.iter().filter(of_text).collect();
-                    assert_eq!(fields.len(), if number == 1 { 2 } else { 0 });
-                    if let [title, brand] = fields[..] {
-                        assert_eq!((title.start, title.end, brand.end), (span.start, brand.start, span.end));
-                        let alone = tokenizer.prepare(Input::Text(&record.values[0])).unwrap();
-                        let in_title = (title.end - title.start) as usize;
-                        assert_eq!(in_title, alone.tokens().min(ids.len()));
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_longest_of_three_texts_is_cut_first() {
-        for (tokens, room, kept) in [
-            ([10, 3, 8], 15, [6, 3, 6]),
-            ([5, 5, 5], 13, [5, 4, 4]),
-            ([2, 3, 4], 9, [2, 3, 4]),
-            ([9, 1, 1], 5, [3, 1, 1]),
-        ] {
-            let mut cut = tokens;
-            truncate(&mut cut, room);
-            assert_eq!(cut, kept, "{tokens:?}");
-        }
     }
 
     #[test]
@@ -741,31 +471,5 @@ mod tests {
         let rendering = TextConfig { max_tokens: 4, ..Default::default() };
         let error = TextEncoder::open(&golden("cased"), rendering).err().unwrap().to_string();
         assert!(error.contains("text.max_tokens = 4") && error.contains("at least 5"), "{error}");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..Default::default() })]
-        #[test]
-        fn truncation(left in "[a-zа-я0-9 ,./-]{0,80}", right in "\\PC{0,60}", max in 6usize..40, mark: bool, which in 0usize..3) {
-            let name = ["cased", "uncased", "unigram"][which];
-            let rendering = TextConfig { max_tokens: max, overlap_segments: mark, ..Default::default() };
-            let whole = open(name, TextConfig { max_tokens: 4096, ..rendering.clone() });
-            let tokenizer = open(name, rendering);
-            let (left, right) = (Input::Text(&left), Input::Text(&right));
-            let (all, cut) = (whole.encode(&[left, right]).unwrap(), tokenizer.encode(&[left, right]).unwrap());
-            prop_assert_eq!(cut.ids.len(), all.ids.len().min(max));
-            prop_assert_eq!(cut.segments.len(), cut.ids.len());
-            prop_assert_eq!(cut.ids.len() + cut.truncated as usize, all.ids.len());
-            // each side is a prefix of the whole side, segments included
-            let (l, r) = (tokenizer.prepare(left).unwrap(), tokenizer.prepare(right).unwrap());
-            let (kept_left, kept_right) = fit(l.total, r.total, max - (all.ids.len() - l.total - r.total));
-            prop_assert_eq!(&cut.ids[1..1 + kept_left], &all.ids[1..1 + kept_left]);
-            prop_assert_eq!(&cut.segments[1..1 + kept_left], &all.segments[1..1 + kept_left]);
-            let (start, whole_start) = (cut.ids.len() - 1 - kept_right, all.ids.len() - 1 - r.total);
-            prop_assert_eq!(&cut.ids[start..][..kept_right], &all.ids[whole_start..][..kept_right]);
-            prop_assert_eq!(&cut.segments[start..][..kept_right], &all.segments[whole_start..][..kept_right]);
-            prop_assert!(kept_left.abs_diff(kept_right) <= 1 || kept_left == l.total || kept_right == r.total);
-            prop_assert_eq!(tokenizer.join(&[&l, &r]), cut);
-        }
     }
 }

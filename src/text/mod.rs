@@ -1,7 +1,7 @@
 //! Raw text to token ids, one way for training and serving.
 //!
-//! A record becomes a line of text in [`render`](mod@render), a line becomes tokens and two sides become one sequence in
-//! [`encoder`]; [`overlap`] decides which words stand on both sides. Nobody outside this room turns a text into tokens,
+//! A record becomes a line of text in [`render`](mod@render), a line becomes tokens in [`encoder`] and two sides become one
+//! sequence in [`sequence`]; [`overlap`] decides which words stand on both sides. Nobody outside this room turns a text into tokens,
 //! so a model cannot be served with another text than it was trained on. [`mod@prune`] cuts a vocabulary to what a corpus needs,
 //! [`mod@tokenizers`] grows one of its own.
 //!
@@ -21,6 +21,7 @@ pub mod prune;
 mod python;
 pub mod render;
 mod scripts;
+pub mod sequence;
 pub mod tokenizers;
 pub mod towers;
 mod units;

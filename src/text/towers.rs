@@ -11,8 +11,9 @@
 use std::sync::Arc;
 
 use super::batch::{Encoding, TokenSpan};
-use super::encoder::{TextEncoder, TokenizedSide, push, push_side};
+use super::encoder::{TextEncoder, TokenizedSide};
 use super::files::Files;
+use super::sequence::{push, push_side};
 use crate::{Error, Result};
 
 /// How texts that are read apart are framed.

@@ -18,6 +18,7 @@ use self::keys::{apply, with_new_names};
 use super::augment::Augment;
 use super::batches::ClassBalance;
 use super::optimizer;
+use super::pretrain::recipe::Fresh;
 use crate::bundle::{Architecture, NewSegments};
 use crate::calibrate::{Method, ThresholdObjective};
 use crate::data::{Reading, Source};
@@ -62,8 +63,11 @@ pub struct ModelSettings {
     #[serde(default = "cross_encoder")]
     pub architecture: String,
     /// A Hugging Face directory, a bundle, or a file of word vectors (`.vec`, `.bin`); nothing where `vectors` says where vectors come from.
-    #[serde(alias = "dir", default)]
+    #[serde(default, alias = "dir", skip_serializing_if = "no_path")]
     pub init: PathBuf,
+    /// In its place: sizes of a model that is drawn, and the folder of its tokenizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<Fresh>,
     /// Rows the segment table should have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<usize>,
@@ -78,7 +82,15 @@ pub struct ModelSettings {
     pub settings: toml::Table,
 }
 
+fn no_path(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
 impl ModelSettings {
+    /// The folder whose tokenizer is used.
+    pub fn tokenizer(&self) -> &Path {
+        self.fresh.as_ref().map_or(&self.init, |fresh| &fresh.tokenizer)
+    }
     /// The architecture with its settings.
     ///
     /// # Errors
@@ -89,7 +101,7 @@ impl ModelSettings {
 }
 
 /// Where a model's vectors may come from by name; anything else is a file.
-const SOURCES: [&str; 5] = ["static", "joint", "apart", "encoder", "trigrams"];
+const SOURCES: [&str; 6] = ["static", "joint", "apart", "encoder", "trigrams", "char_cnn"];
 
 impl ModelSettings {
     /// A file that `vectors` names becomes the start of a model over static vectors.
@@ -103,16 +115,23 @@ impl ModelSettings {
             self.init = file.into();
             self.settings.insert("vectors".into(), "static".into());
         }
-        if self.init.as_os_str().is_empty() && named.is_none_or(|name| name != "trigrams") {
-            let what = "is missing: give a model's folder, or a file of word vectors";
-            return Err(Error::setting("model.init", "", what));
-        }
         Ok(())
     }
-    /// Whether the start is a file of word vectors, or letter trigrams without a start.
+
+    /// Whether there is one start: a model, a file of word vectors, sizes of a model that is drawn, or none where trigrams need none.
     fn check_start(&self) -> Result<()> {
-        let source = self.settings.get("vectors").and_then(toml::Value::as_str);
-        if self.init.is_file() && source != Some("static") {
+        let vectors = self.settings.get("vectors").and_then(toml::Value::as_str);
+        match (no_path(&self.init), &self.fresh) {
+            (true, None) if vectors != Some("trigrams") => {
+                let what = "is missing: give a model's folder, a file of word vectors, or fresh = { tokenizer = \"DIR\" } for a model \
+                            from nothing";
+                return Err(Error::setting("model.init", "", what));
+            }
+            (false, Some(_)) => return Err(Error::setting("model", "init and fresh", "give one of both")),
+            (_, Some(fresh)) => fresh.check()?,
+            _ => {}
+        }
+        if self.init.is_file() && vectors != Some("static") {
             let what = "is a file of word vectors: a model over static vectors begins with it (vectors = \"static\")";
             return Err(Error::setting("model.init", self.init.display(), what));
         }
@@ -172,6 +191,9 @@ pub struct NamedSource {
     /// Fields to show, in order; those of `[text]` where it is left out.
     #[serde(default)]
     pub fields: Option<Vec<String>>,
+    /// Columns that all of its records get, with one value each, such as the shop group of a pooled set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub constants: BTreeMap<String, String>,
     /// Training pairs drawn from it at most, others each epoch.
     #[serde(default)]
     pub max_pairs: Option<usize>,
@@ -491,12 +513,10 @@ impl Recipe {
     fn rebase(&mut self, folder: &Path) -> Result<()> {
         let folder = std::path::absolute(folder.join(".")).map_err(Error::io("resolve", folder))?;
         self.model.take_vectors()?;
-        if !self.model.init.as_os_str().is_empty() {
-            let there = folder.join(&self.model.init);
-            let here = std::path::absolute(&self.model.init).map_err(Error::io("resolve", &self.model.init))?;
-            self.model.init = if there.exists() { there } else { here };
-        }
-        for path in self.data.sources.iter_mut().filter_map(|s| s.teacher.as_mut()).chain(&mut self.train.teacher) {
+        let teachers = self.data.sources.iter_mut().filter_map(|s| s.teacher.as_mut()).chain(&mut self.train.teacher);
+        let start = std::iter::once(&mut self.model.init).filter(|init| !no_path(init));
+        let fresh = self.model.fresh.iter_mut().map(|fresh| &mut fresh.tokenizer);
+        for path in start.chain(fresh).chain(teachers) {
             let there = folder.join(&*path);
             *path =
                 if there.exists() { there } else { std::path::absolute(&*path).map_err(Error::io("resolve", path))? };

@@ -23,8 +23,8 @@ use crate::bundle::{self, Architecture, Checkpoint, Contents, Manifest, Purpose,
 use crate::calibrate::{Calibration, Threshold, choose_threshold, sigmoid, too_few};
 use crate::eval::{self, Report};
 use crate::files::write_beside;
-use crate::models::bert::Config;
-use crate::models::{Model, Module, Net};
+use crate::models::bert::{self, Config};
+use crate::models::{Model, Module, Net, net};
 use crate::nn::{Array, Parameters, Weights};
 use crate::records::Record;
 use crate::text::tokenizers::Grown;
@@ -135,7 +135,7 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     if !begun {
         begin(written, run_dir, &mut owner)?;
     }
-    let mut tokenizer_from = recipe.model.init.clone();
+    let mut tokenizer_from = recipe.model.tokenizer().to_path_buf();
     if let Some(grown) = grown {
         tokenizer_from = run_dir.join("tokenizer");
         grown.save(&tokenizer_from)?;
@@ -254,16 +254,28 @@ fn count_tokens(
 fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<Start> {
     let from = &recipe.model;
     let made = match &from.init {
+        _ if from.fresh.is_some() => None,
         none if none.as_os_str().is_empty() => Some(WordStart::of_trigrams(recipe.train.seed)),
         file if file.is_file() => Some(WordStart::of_vectors(file)?),
         _ => None,
     };
-    let (mut checkpoint, grown) = match made {
-        Some(made) => (made.checkpoint, Some(made.tokenizer)),
-        None => (Checkpoint::read(&from.init)?, None),
+    let (config, weights, grown) = match (&from.fresh, made) {
+        (Some(fresh), _) => {
+            let text = TextEncoder::open(&fresh.tokenizer, recipe.text.clone())?;
+            let config = fresh.config(text.vocab_size(), text.padding_id());
+            let weights = net::draw_encoder(bert::PREFIX, &config, recipe.train.seed);
+            (config, weights, None)
+        }
+        (None, made) => {
+            let (mut checkpoint, grown) = match made {
+                Some(made) => (made.checkpoint, Some(made.tokenizer)),
+                None => (Checkpoint::read(&from.init)?, None),
+            };
+            checkpoint.select(model, Purpose::Start)?.iter().for_each(|note| progress.note(note));
+            (checkpoint.config, checkpoint.weights, grown)
+        }
     };
-    checkpoint.select(model, Purpose::Start)?.iter().for_each(|note| progress.note(note));
-    let Checkpoint { mut config, mut weights, .. } = checkpoint;
+    let (mut config, mut weights) = (config, weights);
     if let Some(layers) = &from.layers {
         bundle::take_layers(&mut config, &mut weights, layers)?;
     }
@@ -288,7 +300,7 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
     let room = model.split().map(|split| split.query_room(recipe.text.max_tokens));
     let tokenizer = match &grown {
         Some(grown) => grown.encoder(recipe.text.clone())?,
-        None => TextEncoder::open(&from.init, recipe.text.clone())?,
+        None => TextEncoder::open(from.tokenizer(), recipe.text.clone())?,
     };
     let mut tokenizer = tokenizer.with_query_room(room)?;
     if let Some(towers) = model.towers() {
@@ -296,7 +308,7 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
     }
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("the tokenizer has {} tokens, the embedding {}", tokenizer.vocab_size(), config.vocab_size);
-        return Err(Error::model(&from.init, "vocab_size", what, "the two files do not belong together"));
+        return Err(Error::model(from.tokenizer(), "vocab_size", what, "the two files do not belong together"));
     }
     Ok(Start { config, weights, text: tokenizer, grown })
 }

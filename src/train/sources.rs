@@ -1,5 +1,7 @@
 //! A recipe's labelled sets, read and completed: every pair has a label and a split.
 
+use std::sync::Arc;
+
 use super::leakage::{HeldOut, Key, keys};
 use super::negatives;
 use super::recipe::{NamedSource, Recipe};
@@ -7,7 +9,7 @@ use super::seed::{Purpose, mix};
 use super::splits;
 use super::teacher::{Taught, read_scores};
 use crate::data::{ReadReport, Reading, Source, read_pairs};
-use crate::records::{Pair, PairSet, Split};
+use crate::records::{Pair, PairSet, Record, Split};
 use crate::text::TextConfig;
 use crate::{Error, Result};
 
@@ -48,6 +50,24 @@ pub(super) fn read(source: &Source, how: &Reading, recipe: &Recipe) -> Result<(P
     Ok(read)
 }
 
+/// Gives all records a column with one value.
+fn add_constant(records: &mut [Record], column: &str, value: &str) -> Result<()> {
+    let mut grown: Option<(Arc<[String]>, Arc<[String]>)> = None;
+    for record in records {
+        if record.get(column).is_some() {
+            let what = "the records have such a column; give another name";
+            return Err(Error::setting("data.sources.constants", column, what));
+        }
+        let columns = match &grown {
+            Some((before, columns)) if Arc::ptr_eq(before, &record.columns) => columns.clone(),
+            _ => record.columns.iter().cloned().chain([column.to_string()]).collect(),
+        };
+        grown = Some((std::mem::replace(&mut record.columns, columns.clone()), columns));
+        record.values.push(value.to_string());
+    }
+    Ok(())
+}
+
 impl LoadedSource {
     /// Reads the `index`-th source of a recipe, with its splits (`data.split` if it has none) and its made non-matches.
     ///
@@ -57,6 +77,10 @@ impl LoadedSource {
         let source = recipe.data.sources[index].clone();
         let config = fields_of(&recipe.text, source.fields.as_ref());
         let (mut set, skipped) = read(&source.from, &source.read, recipe)?;
+        for (column, value) in &source.constants {
+            add_constant(&mut set.left, column, value)?;
+            add_constant(&mut set.right, column, value)?;
+        }
         let taught = match &source.teacher {
             Some(path) => read_scores(path, &set)?,
             None => Taught::new(),
@@ -118,4 +142,23 @@ pub fn read_split(recipe: &Recipe, split: Split) -> Result<Vec<LoadedSource>> {
         source.set.pairs = held_out.allowed(source, split).0;
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod constants {
+    use super::*;
+
+    #[test]
+    fn all_records_of_a_set_get_the_column() {
+        let columns: Arc<[String]> = vec!["title".to_string()].into();
+        let record =
+            |columns: &Arc<[String]>| Record { id: "1".into(), columns: columns.clone(), values: vec!["a".into()] };
+        let mut records = vec![record(&columns), record(&columns), record(&vec!["name".to_string()].into())];
+        add_constant(&mut records, "category", "cameras").unwrap();
+        assert!(records.iter().all(|r| r.get("category") == Some("cameras") && r.values[0] == "a"));
+        assert!(Arc::ptr_eq(&records[0].columns, &records[1].columns), "columns stay shared");
+        assert_eq!(&records[2].columns[..], ["name", "category"]);
+        let error = add_constant(&mut records, "title", "x").unwrap_err();
+        assert!(error.is_user_error() && error.to_string().contains("data.sources.constants"), "{error}");
+    }
 }

@@ -233,7 +233,7 @@ impl Trainer<'_> {
     /// mean moves by it as well.
     fn learn_from_mean(&self, rows: &[u32], words: &[u32], rate: f32, draw: &mut Draw, buffers: &mut Buffers) {
         let dim = self.settings.dim;
-        let Buffers { hidden, input_grad, output, output_grad, targets, .. } = buffers;
+        let Buffers { hidden, input_grad, targets, .. } = buffers;
         hidden.fill(0.0);
         rows.iter().for_each(|row| self.input.add_to(*row as usize, hidden));
         hidden.iter_mut().for_each(|v| *v /= rows.len() as f32);
@@ -244,13 +244,9 @@ impl Trainer<'_> {
             self.draw_targets(word, draw, targets);
             step.fill(0.0);
             for (j, target) in targets.iter().enumerate() {
-                let other = &mut output[..dim];
-                self.output.load(*target as usize, other);
-                let error = self.error(dot(hidden, other), if j == 0 { 1.0 } else { 0.0 }, rate);
-                add_scaled(step, other, error);
-                let grad = &mut output_grad[..dim];
-                grad.iter_mut().zip(hidden.iter()).for_each(|(g, h)| *g = h * error);
-                self.output.add(*target as usize, grad);
+                let score = self.output.dot(*target as usize, hidden);
+                let error = self.error(score, if j == 0 { 1.0 } else { 0.0 }, rate);
+                self.output.learn(*target as usize, hidden, error, step);
             }
             hidden.iter_mut().zip(step.iter()).for_each(|(h, s)| *h += s);
             total.iter_mut().zip(step.iter()).for_each(|(t, s)| *t += s);

@@ -4,6 +4,7 @@ use sverka::text::Piece;
 use sverka::text::tokenizers::{Recommendation, TokenizerReport};
 
 use super::report::{ROWS, cells};
+use crate::output::grouped;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;color:#222;background:#fff}\
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .7rem;text-align:left;border-bottom:1px solid #ddd}\
@@ -14,6 +15,8 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}svg{max-width:100%;
 const COLOURS: [&str; 5] = ["#c43", "#06c", "#2a7", "#a60", "#739"];
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 300.0;
+/// Room of a size under the axis.
+const SIZE_LABEL: f64 = 44.0;
 /// Around a plot: left, right, top, bottom.
 const MARGIN: [f64; 4] = [60.0, 210.0, 15.0, 40.0];
 
@@ -48,7 +51,9 @@ pub fn report(reports: &[TokenizerReport], sizes: &[TokenizerReport], advised: O
     reports.iter().for_each(|r| body += &format!("<th class=\"n\">{}</th>", safe(&r.name)));
     body += "</tr>\n";
     let columns: Vec<_> = reports.iter().map(cells).collect();
-    for (i, row) in ROWS.iter().enumerate() {
+    // without held-out texts some rows say nothing
+    let said = |i: &usize| columns.iter().any(|c| c[*i] != "-");
+    for (i, row) in ROWS.iter().enumerate().filter(|(i, _)| said(i)) {
         body += &format!("<tr><td>{row}</td>");
         columns.iter().for_each(|c| body += &format!("<td class=\"n\">{}</td>", c[i]));
         body += "</tr>\n";
@@ -80,10 +85,19 @@ pub fn report(reports: &[TokenizerReport], sizes: &[TokenizerReport], advised: O
     page("Vocabularies", &body)
 }
 
+/// The next larger of 1, 2, 2.5 and 5 times a power of ten.
+fn round_step(least: f64) -> f64 {
+    let power = 10f64.powf(least.log10().floor());
+    [1.0, 2.0, 2.5, 5.0].map(|n| n * power).into_iter().find(|step| *step >= least * 0.999).unwrap_or(10.0 * power)
+}
+
 /// Lines over the logarithm of the size, which share one axis from `low`.
 fn plot(lines: &[(&str, Vec<(f64, f64)>)], low: f64) -> String {
     let all = || lines.iter().flat_map(|line| &line.1);
-    let high = all().map(|p| p.1).fold(low + 1e-9, f64::max) * 1.05;
+    let high = all().map(|p| p.1).fold(low + 1e-9, f64::max);
+    let step = round_step((high - low) / 4.0);
+    let steps = ((high - low) / step).ceil().max(1.0);
+    let high = low + steps * step;
     let (first, last) = all().fold((f64::INFINITY, 0f64), |(a, b), p| (a.min(p.0), b.max(p.0)));
     let span = (last / first).ln().max(1e-9);
     let [left, right, top, bottom] = MARGIN;
@@ -91,8 +105,8 @@ fn plot(lines: &[(&str, Vec<(f64, f64)>)], low: f64) -> String {
     let y = |value: f64| HEIGHT - bottom - (value - low) / (high - low) * (HEIGHT - top - bottom);
     let mut svg =
         format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" role=\"img\" aria-label=\"by size\">\n");
-    for i in 0..=4 {
-        let value = low + (high - low) * i as f64 / 4.0;
+    for i in 0..=steps as usize {
+        let value = low + step * i as f64;
         let (y, end) = (y(value), WIDTH - right);
         svg += &format!("<line class=\"grid\" x1=\"{left}\" x2=\"{end}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
         svg += &format!("<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{value:.2}</text>\n", left - 6.0, y + 4.0);
@@ -100,12 +114,19 @@ fn plot(lines: &[(&str, Vec<(f64, f64)>)], low: f64) -> String {
     let mut sizes: Vec<f64> = all().map(|p| p.0).collect();
     sizes.sort_by(f64::total_cmp);
     sizes.dedup();
+    let mut free = f64::NEG_INFINITY;
     for size in sizes {
         let (x, foot) = (x(size), HEIGHT - bottom);
         svg += &format!("<line class=\"axis\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{foot}\" y2=\"{}\"/>", foot + 5.0);
-        svg += &format!("<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{size}</text>\n", foot + 18.0);
+        if x >= free {
+            free = x + SIZE_LABEL;
+            let size = grouped(size as u64);
+            svg += &format!("<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{size}</text>\n", foot + 18.0);
+        }
     }
-    for (i, ((name, points), colour)) in lines.iter().filter(|line| !line.1.is_empty()).zip(COLOURS).enumerate() {
+    // a line has its colour whichever others are there
+    let drawn = lines.iter().zip(COLOURS).filter(|(line, _)| !line.1.is_empty());
+    for (i, ((name, points), colour)) in drawn.enumerate() {
         let path: Vec<String> = points.iter().map(|p| format!("{:.1},{:.1}", x(p.0), y(p.1))).collect();
         svg +=
             &format!("<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"{}\"/>", path.join(" "));
@@ -136,4 +157,19 @@ fn page(title: &str, body: &str) -> String {
 /// As HTML shows it.
 fn safe(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_has_round_numbers_and_labels_do_not_meet() {
+        for (least, step) in [(0.2, 0.2), (0.19, 0.2), (0.21, 0.25), (1.86, 2.0), (3.0, 5.0), (6.0, 10.0)] {
+            assert!((round_step(least) - step).abs() < 1e-9, "{least}: {}", round_step(least));
+        }
+        let svg = plot(&[("a", vec![(500.0, 0.81), (2000.0, 0.3), (2100.0, 0.2)]), ("none", Vec::new())], 0.0);
+        assert!(svg.contains(">1.00<") && svg.contains(">2,000<") && !svg.contains(">2,100<"), "{svg}");
+        assert!(!svg.contains("none"));
+    }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::recipe::{PretrainRecipe, TextSource, Unit};
-use crate::data::{ReadReport, Reading, Source, is_table, read_columns, read_lines, read_pairs};
+use crate::data::{ReadReport, Reading, Source, is_table, read_pairs, read_texts};
 use crate::ranker::Input;
 use crate::records::{PairSet, Record, Split};
 use crate::text::normalize::collapsed;
@@ -256,7 +256,7 @@ impl<'a> Reader<'a> {
         each: &mut dyn FnMut(Document) -> Result<()>,
     ) -> Result<()> {
         let options = source.read.options(self.recipe.data.skip_bad_rows)?;
-        let report = read_columns(path, &source.fields, &options, |_, values| {
+        let report = read_texts(path, &source.fields, &options, |_, values| {
             let whole = values.join(" ");
             let long = values.iter().filter(|value| value.split_whitespace().count() >= WORDS);
             let keys: Vec<Key> = std::iter::once(key(&whole)).chain(long.map(|value| key(value))).collect();
@@ -282,7 +282,8 @@ impl<'a> Reader<'a> {
     ) -> Result<()> {
         let options = source.read.options(self.recipe.data.skip_bad_rows)?;
         let (unit, mut texts) = (source.unit(), Vec::new());
-        let report = read_lines(path, &options, |_, line| {
+        let report = read_texts(path, &[], &options, |_, line| {
+            let line = line.concat();
             let line = line.trim();
             if line.is_empty() && unit == Unit::Paragraph {
                 return self.give(number, std::mem::take(&mut texts), each);

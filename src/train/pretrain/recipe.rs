@@ -81,6 +81,36 @@ pub struct Fresh {
 }
 
 impl Fresh {
+    /// Refuses sizes that no model has.
+    ///
+    /// # Errors
+    /// A size of 0 or beyond use, heads that don't divide the width, dropout that is no share.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |name: &str, value: &dyn std::fmt::Display, what: &str| Err(Error::setting(name, value, what));
+        let sizes = [
+            ("layers", self.layers),
+            ("hidden", self.hidden),
+            ("heads", self.heads),
+            ("intermediate", self.intermediate.unwrap_or(1)),
+            ("positions", self.positions),
+            ("segments", self.segments),
+        ];
+        if let Some((name, value)) = sizes.into_iter().find(|(_, value)| !(1..=MOST).contains(value)) {
+            return wrong(&format!("model.fresh.{name}"), &value, "must be at least 1, and no more than anybody needs");
+        }
+        if !self.hidden.is_multiple_of(self.heads) || self.hidden % 2 == 1 {
+            return wrong(
+                "model.fresh.heads",
+                &self.heads,
+                &format!("must divide hidden = {}, an even number", self.hidden),
+            );
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return wrong("model.fresh.dropout", &self.dropout, "must be 0 or more and below 1");
+        }
+        Ok(())
+    }
+
     /// `config.json` of the model, for a vocabulary.
     pub fn config(&self, vocab_size: usize, pad_token_id: u32) -> Config {
         Config {
@@ -426,31 +456,7 @@ impl PretrainRecipe {
             _ => {}
         }
         if let Some(fresh) = &self.model.fresh {
-            let sizes = [
-                ("layers", fresh.layers),
-                ("hidden", fresh.hidden),
-                ("heads", fresh.heads),
-                ("intermediate", fresh.intermediate.unwrap_or(1)),
-                ("positions", fresh.positions),
-                ("segments", fresh.segments),
-            ];
-            if let Some((name, value)) = sizes.into_iter().find(|(_, value)| !(1..=MOST).contains(value)) {
-                return wrong(
-                    &format!("model.fresh.{name}"),
-                    &value,
-                    "must be at least 1, and no more than anybody needs",
-                );
-            }
-            if !fresh.hidden.is_multiple_of(fresh.heads) || fresh.hidden % 2 == 1 {
-                return wrong(
-                    "model.fresh.heads",
-                    &fresh.heads,
-                    &format!("must divide hidden = {}, an even number", fresh.hidden),
-                );
-            }
-            if !(0.0..1.0).contains(&fresh.dropout) {
-                return wrong("model.fresh.dropout", &fresh.dropout, "must be 0 or more and below 1");
-            }
+            fresh.check()?;
             if self.next.is_some() && fresh.segments < 2 {
                 return wrong("model.fresh.segments", &fresh.segments, "[next] needs 2: one for each text");
             }

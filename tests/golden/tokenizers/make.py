@@ -45,6 +45,7 @@ def is_punctuation(c):
 
 
 def words(text, lower, whole):
+    text = text.replace("\ufffd", "")  # as BERT's tokenizer does
     text = "".join(" " if c.isspace() else c for c in text if not unicodedata.category(c).startswith("C") or c.isspace())
     text = "".join(f" {c} " if 0x4E00 <= ord(c) <= 0x9FFF else c for c in text)  # BERT's rule for Chinese signs
     text = text.lower() if lower else text
