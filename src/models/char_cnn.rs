@@ -164,7 +164,7 @@ mod tests {
         let json = r#"{"vocab_size":40,"hidden_size":12,"num_hidden_layers":1,"num_attention_heads":3,"intermediate_size":8,
             "max_position_embeddings":64,"type_vocab_size":2,"hidden_dropout_prob":0.0,"attention_probs_dropout_prob":0.0}"#;
         let config: Config = serde_json::from_str(json).unwrap();
-        let model = Dssm(dssm::Config { encoder: dssm::TextVectors::CharCnn, temperature: 0.5, ..Default::default() });
+        let model = Dssm(dssm::Config { vectors: dssm::TextVectors::CharCnn, temperature: 0.5, ..Default::default() });
         let weights = weights(&model, &config);
         let near = |got: f32, want: f32, what: &str| {
             assert!((got - want).abs() <= 1e-4 * want.abs().max(1.0), "{what}: {got}, Python {want}");
