@@ -41,6 +41,13 @@ impl Shared {
         let width = self.dim.div_ceil(2);
         &self.values[row * width..][..width]
     }
+    /// Reads one value of every cache line of some rows, so that all of them are fetched from memory at once.
+    #[inline]
+    pub fn touch(&self, rows: &[u32]) {
+        const LINE: usize = 8;
+        let lines = rows.iter().flat_map(|row| self.row(*row as usize).iter().step_by(LINE));
+        std::hint::black_box(lines.fold(0, |sum, pair| sum ^ pair.load(Relaxed)));
+    }
     /// Copies a row, `[dim]`.
     #[inline]
     pub fn load(&self, row: usize, to: &mut [f32]) {

@@ -204,6 +204,8 @@ impl Trainer<'_> {
         let dim = self.settings.dim;
         let Buffers { input, input_grad, output, output_grad, targets, .. } = buffers;
         self.draw_targets(center, draw, targets);
+        self.input.touch(around);
+        self.output.touch(targets);
         for (row, word) in around.iter().enumerate() {
             self.input.load(*word as usize, &mut input[row * dim..][..dim]);
         }
@@ -235,6 +237,7 @@ impl Trainer<'_> {
         let dim = self.settings.dim;
         let Buffers { hidden, input_grad, targets, .. } = buffers;
         hidden.fill(0.0);
+        self.input.touch(rows);
         rows.iter().for_each(|row| self.input.add_to(*row as usize, hidden));
         hidden.iter_mut().for_each(|v| *v /= rows.len() as f32);
         let (total, step) = input_grad.split_at_mut(dim);
@@ -242,6 +245,7 @@ impl Trainer<'_> {
         total.fill(0.0);
         for &word in words {
             self.draw_targets(word, draw, targets);
+            self.output.touch(targets);
             step.fill(0.0);
             for (j, target) in targets.iter().enumerate() {
                 let score = self.output.dot(*target as usize, hidden);
