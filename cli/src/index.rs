@@ -1,5 +1,7 @@
 //! `sverka index`: documents on disk, to be searched; and what becomes of them later.
 
+mod compare;
+
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ Examples:
   sverka index products.csv --kind hybrid --model weights/minilm --fields name --out shop.index
   sverka index update shop.index --add new.csv --delete gone.txt
   sverka index compact shop.index
+  sverka index compare ../shared/data/scifact --kind bm25 --kind dense:weights/minilm
   sverka search shop.index lamp
 
 DATA is a BEIR folder, BEIR's or any JSON lines, SQuAD's JSON, or a table (CSV, TSV, Parquet). An index is
@@ -58,6 +61,7 @@ enum Verb {
     Update(Update),
     Compact(Compact),
     Check(Check),
+    Compare(compare::Args),
 }
 
 /// Documents in.
@@ -195,6 +199,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
             let (path, manifest) = build(args.build, global, output)?;
             (path, manifest, None, "indexed")
         }
+        Some(Verb::Compare(args)) => return compare::run(args, global, output),
         Some(Verb::Update(args)) => {
             crate::signals::end_without_a_trace("the index is as it was");
             let (manifest, changes) = update(&args, global, output)?;

@@ -1,5 +1,6 @@
 //! `sverka match`: two lists in, calibrated matches out; or one list in, its duplicates out.
 
+mod chain;
 mod lists;
 mod summary;
 
@@ -26,6 +27,8 @@ Examples:
   sverka match examples/left.csv examples/right.csv --out matches.csv
   sverka match ours.csv theirs.parquet --fields name,price --one-to-one --texts --out m.csv
   sverka match list.csv --out duplicates.jsonl          # duplicates within one list
+  sverka match new.csv --against shop.index --out m.csv # an index of `sverka index theirs.csv`
+  sverka match ours.csv theirs.csv --pipeline stages.toml --out m.csv
   sverka match abt-buy/tableA.csv abt-buy/tableB.csv --labels abt-buy --split test --out m.csv
   sverka match examples/left.csv examples/right.csv --labels examples/truth.csv --out m.csv
 
@@ -34,7 +37,13 @@ or .parquet and gets the columns left_id, right_id, probability, decision, rank.
 
 Two lists may be of any length: they are indexed on disk and matched in parts, in the folder FILE.work
 next to --out, which goes when the output is there. A run that was stopped or killed goes on where it
-was when the same command is given again.";
+was when the same command is given again.
+
+With --against the right list is the documents of an index: a few new records are matched without reading
+the list again. Index it with the --fields that the model compares, and candidates are the same.
+
+A pipeline is the file of `sverka run` without collection and budget_ms. Its first stage finds candidates
+(bm25; dense and hybrid with a model; or index = \"DIR\", then without RIGHT), the last one decides.";
 
 /// Find the records of two lists that are the same thing (or the duplicates of one list)
 #[derive(Debug, clap::Args)]
@@ -44,6 +53,12 @@ pub struct Args {
     left: PathBuf,
     /// The right list; without it: duplicates within the left one
     right: Option<PathBuf>,
+    /// The right list as an index of `sverka index`, of any kind
+    #[arg(long, value_name = "INDEX", conflicts_with_all = ["right", "labels"])]
+    against: Option<PathBuf>,
+    /// Find and score candidates by the stages of this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "top_k"])]
+    pipeline: Option<PathBuf>,
     /// The file of matches to be written
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -67,7 +82,7 @@ pub struct Args {
     bm25_weight: f32,
     /// Score each pair in both orders and take the mean: twice the time, and neither list is the query's side. One list
     /// against itself always does
-    #[arg(long, requires = "right")]
+    #[arg(long)]
     both_orders: bool,
     /// Also write both texts
     #[arg(long)]
@@ -135,8 +150,17 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     if args.top_k == 0 {
         return Err(Error::setting("--top-k", 0, "give at least 1 candidate").into());
     }
-    if args.one_to_one && args.right.is_none() {
-        return Err(Error::setting("--one-to-one", true, "needs two lists; leave it out, or give a second list").into());
+    let plan = chain::pipeline(&args)?;
+    let first = plan.as_ref().map(|plan| &plan.stages[0]);
+    let two_lists = args.right.is_some() || args.against.is_some() || first.is_some_and(|stage| stage.index.is_some());
+    for (flag, is_given) in [("--one-to-one", args.one_to_one), ("--both-orders", args.both_orders)] {
+        if is_given && !two_lists {
+            return Err(Error::setting(flag, true, "needs two lists; leave it out, or give a second list").into());
+        }
+    }
+    if plan.is_some() && !two_lists {
+        let what = "needs two lists: give RIGHT, --against or an index in its first stage";
+        return Err(Error::setting("--pipeline", "(given)", what).into());
     }
     let file = |path: &Path| path.canonicalize().ok();
     if let Some(out) = file(&args.out)
@@ -148,17 +172,18 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         let what = "is one of the files that are read and would be lost; give another name";
         return Err(Error::setting("--out", args.out.display(), what).into());
     }
-    let model = crate::model::locate(args.model.clone())?;
+    let decides = plan.as_ref().and_then(|plan| plan.stages.last()?.model.clone());
+    let model = decides.map_or_else(|| crate::model::locate(args.model.clone()), Ok)?;
     let options = MatchOptions {
-        top_k: args.top_k,
+        top_k: first.map_or(args.top_k, |stage| stage.k),
         one_to_one: args.one_to_one,
         all: args.all,
         retriever_weight: args.bm25_weight,
         both_orders: args.both_orders,
     };
-    let (writing, sizes, config, report, skipped) = match &args.right {
-        Some(right) => lists::run(&args, right, &model, &options, global, output)?,
-        None => duplicates(&args, &model, &options, global, output)?,
+    let (writing, sizes, config, report, skipped) = match two_lists {
+        true => lists::run(&args, chain::Chain::open(plan.as_ref(), &model, global)?, &options, global, output)?,
+        false => duplicates(&args, &model, &options, global, output)?,
     };
     let Writing { summary, .. } = writing;
     let notes = notes(&report, &config);

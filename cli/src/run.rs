@@ -124,7 +124,8 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         return Err(Error::data(&args.queries, None, "has no query to run", remedy).into());
     }
     let (pipeline, report) = Pipeline::open(plan, global.dtype, global.device, &|line| output.note(line))?;
-    crate::tables::report(output, &pipeline.plan().collection, &report);
+    let collection = pipeline.plan().collection.clone().unwrap_or_default();
+    crate::tables::report(output, &collection, &report);
     crate::signals::end_without_a_trace("no run is written");
     let bar = output.bar(queries.len() as u64, "running {bar:30} {pos}/{len} queries, {per_sec}, {eta} left");
     let (mut run, mut ran) = (Run::default(), Vec::with_capacity(queries.len()));

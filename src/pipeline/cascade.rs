@@ -5,6 +5,7 @@
 //! Documents that a later stage does not have (deleted from its store, or not in the collection) are dropped and counted.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -82,23 +83,17 @@ impl Pipeline {
     /// # Errors
     /// What the readers, models, indexes and stores refuse; a model of another kind than its stage.
     pub fn open(plan: Plan, dtype: Option<Dtype>, device: Device, say: &dyn Fn(&str)) -> Result<(Self, ReadReport)> {
-        say(&format!("reading {}", plan.collection.display()));
-        let (Documents { records: documents, .. }, report) = read_documents(&plan.collection, &ReadOptions::default())?;
+        let missing = "give the documents: a BEIR folder, its JSON lines or a table";
+        let collection =
+            plan.collection.as_ref().ok_or_else(|| Error::setting("collection", "(not given)", missing))?;
+        say(&format!("reading {}", collection.display()));
+        let (Documents { records: documents, .. }, report) = read_documents(collection, &ReadOptions::default())?;
         if documents.is_empty() {
-            return Err(Error::data(&plan.collection, None, "has no document", "give a collection with documents"));
+            return Err(Error::data(collection, None, "has no document", "give a collection with documents"));
         }
         let open = |key: String, kind: Kind, path: &Option<std::path::PathBuf>| {
-            let missing = || Error::setting(&key, "(not given)", "give the model's folder");
-            let path = path.as_ref().ok_or_else(missing)?;
-            say(&format!("opening {}", path.display()));
-            let bundle = Bundle::open(path, dtype, device)?;
-            let is = bundle.manifest.architecture.name();
-            match kind.architecture() {
-                Some(wanted) if wanted != is => {
-                    Err(Error::setting(key, path.display(), format!("is a {is}, and {kind} wants a {wanted}")))
-                }
-                _ => Ok(bundle),
-            }
+            path.iter().for_each(|path| say(&format!("opening {}", path.display())));
+            open_stage(&key, kind, path.as_deref(), dtype, device)
         };
         let ids = documents.iter().map(|document| document.id.clone()).zip(0u32..);
         let numbers: Arc<HashMap<String, u32>> = Arc::new(ids.collect());
@@ -192,6 +187,22 @@ impl Pipeline {
         }
         run.time = start.elapsed();
         Ok(run)
+    }
+}
+
+/// Opens a stage's model. `key` names it in errors.
+///
+/// # Errors
+/// None given; a folder that is no model, or one of another kind than the stage.
+pub fn open_stage(key: &str, kind: Kind, path: Option<&Path>, dtype: Option<Dtype>, device: Device) -> Result<Bundle> {
+    let path = path.ok_or_else(|| Error::setting(key, "(not given)", "give the model's folder"))?;
+    let bundle = Bundle::open(path, dtype, device)?;
+    let is = bundle.manifest.architecture.name();
+    match kind.architecture() {
+        Some(wanted) if wanted != is => {
+            Err(Error::setting(key, path.display(), format!("is a {is}, and {kind} wants a {wanted}")))
+        }
+        _ => Ok(bundle),
     }
 }
 

@@ -24,14 +24,17 @@ pub mod parts;
 pub mod plan;
 pub mod quality;
 pub mod ranking;
+pub mod rows;
 pub mod stages;
 pub mod work;
 
+pub use cascade::open_stage;
 pub use cascade::{Pipeline, QueryRun, StageRun};
 pub use parts::{ListMatching, PART, parts_done, run_lists};
 pub use plan::Plan;
 pub use quality::{Labels, MatchQuality, Shares};
 pub use ranking::{RankingOptions, RetrievalReport, evaluate_ranking};
+pub use rows::{IndexedList, RowIndex, Rows};
 pub use stages::Stage;
 pub use work::{WorkFolder, WorkState, fingerprint, tidy_up};
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use bytemuck::{Pod, Zeroable};
 
 use super::candidates::{Candidates, between};
+use super::rows::Rows;
 use super::stages::{self, Sides};
 use super::{Labels, MatchOptions, MatchReport, Scored, Spread, Stage, assignment, check, ranked};
 use crate::data::StoredTable;
@@ -27,7 +28,7 @@ pub struct ListMatching<'a> {
     /// The left list.
     pub left: &'a StoredTable,
     /// The right list.
-    pub right: &'a StoredTable,
+    pub right: &'a dyn Rows,
     /// Finds candidates in the right list.
     pub retriever: &'a dyn Retriever,
     /// Score them, one after the other; the last one's score is decided on.
@@ -190,7 +191,7 @@ fn read(path: &Path) -> Option<Part> {
 fn make(matching: &ListMatching, range: std::ops::Range<usize>) -> Result<Part> {
     let &ListMatching { left, right, options, .. } = matching;
     let lefts = left.range(range.clone())?;
-    let found = between(matching.retriever, &lefts, right.len(), options.top_k)?;
+    let found = between(matching.retriever, &lefts, right.numbers(), options.top_k)?;
     // the right records that were found, each once
     let mut rows: Vec<u32> = found.pairs.iter().map(|pair| pair.1).collect();
     rows.sort_unstable();

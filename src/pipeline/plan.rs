@@ -32,8 +32,9 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// The documents: a BEIR folder or its JSON lines, or a table.
-    pub collection: PathBuf,
+    /// The documents: a BEIR folder or its JSON lines, or a table; none for `match`, which has lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collection: Option<PathBuf>,
     /// Milliseconds that a query may take; what is not done by then is left out. None: as long as it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_ms: Option<f64>,
@@ -121,7 +122,7 @@ impl Kind {
         !matches!(self, Kind::Bm25 | Kind::Hybrid)
     }
     /// The architecture that its model must have.
-    pub(super) fn architecture(self) -> Option<&'static str> {
+    pub fn architecture(self) -> Option<&'static str> {
         match self {
             Kind::Dense => Some("dssm"),
             Kind::Colbert => Some("colbert"),
@@ -163,7 +164,7 @@ impl Plan {
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let within = |path: &mut PathBuf| *path = folder.join(&*path);
-        within(&mut plan.collection);
+        plan.collection.iter_mut().for_each(within);
         for stage in &mut plan.stages {
             [&mut stage.model, &mut stage.store, &mut stage.index].into_iter().flatten().for_each(within);
             for part in &mut stage.parts {
@@ -184,6 +185,38 @@ impl Plan {
         })?;
         plan.check()?;
         Ok(plan)
+    }
+
+    /// Refuses what `match` of two lists has no use for: a collection, a budget, stored states, and stages that nothing is decided by.
+    ///
+    /// # Errors
+    /// The setting and the remedy.
+    pub fn check_for_lists(&self) -> Result<()> {
+        if let Some(collection) = &self.collection {
+            let what = "match has the right list for a collection: leave it out";
+            return Err(Error::setting("collection", collection.display(), what));
+        }
+        if let Some(budget) = self.budget_ms {
+            return Err(Error::setting("budget_ms", budget, "match does all stages for each record: leave it out"));
+        }
+        if self.stages.len() < 2 {
+            let what = "pairs are decided by the last stage's model: add a stage, as kind = \"cross_encoder\"";
+            return Err(Error::setting("stages", self.stages.len(), what));
+        }
+        for (number, stage) in self.stages.iter().enumerate() {
+            if let Some(store) = &stage.store {
+                let what = "match reads no stored states: leave it out";
+                return Err(Error::setting(format!("stages[{number}].store"), store.display(), what));
+            }
+        }
+        match self.stages[0].parts.iter().position(|part| part.index.is_some()) {
+            None => Ok(()),
+            Some(part) => {
+                let what =
+                    "match looks into one index: build a hybrid one with `sverka index`, and give it to the stage";
+                Err(Error::setting(format!("stages[0].parts[{part}].index"), "(given)", what))
+            }
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -272,10 +305,26 @@ mod tests {
                     [[stages]]\nkind = \"yati\"\nmodel = \"m\"\nstore = \"/s\"\n";
         std::fs::write(&path, text).unwrap();
         let plan = Plan::read(&path).unwrap();
-        assert_eq!((plan.collection, plan.budget_ms), (dir.path().join("docs"), Some(5.0)));
+        assert_eq!((plan.collection, plan.budget_ms), (Some(dir.path().join("docs")), Some(5.0)));
         assert_eq!((plan.stages[0].k, plan.stages[1].k), (20, 100));
         assert_eq!(plan.stages[1].model, Some(dir.path().join("m")));
         assert_eq!(plan.stages[1].store, Some("/s".into()));
+    }
+
+    #[test]
+    fn what_lists_have_no_use_for_is_refused_by_name() {
+        let refused = |text: &str, part: &str| {
+            let error = Plan::parse(text).unwrap().check_for_lists().unwrap_err();
+            assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
+        };
+        let two = "[[stages]]\nkind = 'bm25'\n[[stages]]\nkind = 'model'\nmodel = 'm'\n";
+        Plan::parse(two).unwrap().check_for_lists().unwrap();
+        refused(&format!("collection = 'docs'\n{two}"), "collection = docs: match has the right list");
+        refused(&format!("budget_ms = 5\n{two}"), "budget_ms = 5");
+        refused("[[stages]]\nkind = 'bm25'", "stages = 1: pairs are decided");
+        refused(&two.replace("'model'", "'yati'\nstore = 's'"), "stages[1].store = s");
+        let parts = "[[stages]]\nkind = 'hybrid'\nparts = [{ kind = 'bm25', index = 'i' }, { kind = 'bm25' }]\n";
+        refused(&format!("{parts}[[stages]]\nkind = 'model'\nmodel = 'm'\n"), "parts[0].index");
     }
 
     #[test]

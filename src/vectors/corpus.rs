@@ -28,6 +28,12 @@ pub struct CorpusBuilder {
     at_spaces: bool,
 }
 
+/// The words of a text: runs of letters and digits in lower case.
+pub fn each_word(text: &str, each: impl FnMut(&str)) {
+    let text = text.to_lowercase();
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).for_each(each);
+}
+
 impl CorpusBuilder {
     /// Words are runs of letters and digits in lower case, signs between two of them that are not spaces aside: `hs-b1` is two words.
     /// With `at_spaces` they are what is between spaces, as it is: for texts that were cut into words before.
@@ -42,8 +48,7 @@ impl CorpusBuilder {
             text.split_whitespace().for_each(|word| self.word(word));
             return;
         }
-        let text = text.to_lowercase();
-        text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).for_each(|word| self.word(word));
+        each_word(text, |word| self.word(word));
     }
 
     fn word(&mut self, word: &str) {

@@ -11,7 +11,7 @@ mod draw;
 mod shared;
 mod train;
 
-pub use corpus::{Corpus, CorpusBuilder};
+pub use corpus::{Corpus, CorpusBuilder, each_word};
 pub use train::{Kind, Settings, Trained, train};
 
 use crate::data::WordVectors;

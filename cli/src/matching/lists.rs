@@ -7,28 +7,57 @@ use sverka::bundle::Bundle;
 use sverka::data::{StoredTable, store_records, store_table};
 use sverka::files::NewFolder;
 use sverka::index::{Bm25, Bm25Settings, bm25::Bm25Builder};
-use sverka::pipeline::{ListMatching, MatchOptions, Stage, WorkFolder, WorkState, fingerprint, parts_done, run_lists};
-use sverka::text::{TextConfig, plain_text};
-use sverka::{Error, Result};
+use sverka::pipeline::{
+    IndexedList, ListMatching, MatchOptions, Rows, WorkFolder, WorkState, fingerprint, parts_done, run_lists,
+};
+use sverka::ranker::Retriever;
+use sverka::text::{FieldSelection, TextConfig, plain_text};
+use sverka::{Error, Result, Table};
 
+use super::chain::Chain;
 use super::{Args, Done, Lists, Size, Writing, read, selection};
 use crate::args::Resolved;
 use crate::failure::Outcome;
 use crate::output::{Output, counted};
 
-/// The lists as files, and what is known of them.
-struct Stored {
+/// The lists, how candidates are found, and how texts are rendered.
+struct Opened {
     left: StoredTable,
-    right: StoredTable,
-    index: Bm25,
-    bundle: Bundle,
+    right: Right,
+    chain: Chain,
     config: TextConfig,
+}
+
+/// The right list with what finds its records.
+enum Right {
+    Stored(StoredTable, Box<dyn Retriever>),
+    Index(IndexedList),
+}
+
+impl Right {
+    fn rows(&self) -> &dyn Rows {
+        match self {
+            Right::Stored(table, _) => table,
+            Right::Index(list) => list,
+        }
+    }
+    fn retriever(&self) -> &dyn Retriever {
+        match self {
+            Right::Stored(_, retriever) => &**retriever,
+            Right::Index(list) => list,
+        }
+    }
+    fn path(&self) -> PathBuf {
+        match self {
+            Right::Stored(table, _) => table.head().path,
+            Right::Index(list) => list.head().path,
+        }
+    }
 }
 
 pub(super) fn run(
     args: &Args,
-    right: &Path,
-    model: &Path,
+    chain: Chain,
     options: &MatchOptions,
     global: &Resolved,
     output: &Output,
@@ -36,15 +65,16 @@ pub(super) fn run(
     let kept = crate::signals::end_keeping();
     // with labels the lists come with them, in memory
     let mut known = args.labels.as_ref().map(|_| read(args, output)).transpose()?;
+    let against = chain.against(args).map(|dir| chain.open_against(&dir)).transpose()?;
     if known.is_none() {
         // a list that is not there is the first thing to say
-        for path in [&args.left, right] {
+        for path in std::iter::once(&args.left).chain(&args.right) {
             std::fs::metadata(path).map_err(Error::io("read", path))?;
         }
     }
     let mut writing = Writing::begin(args)?;
-    let bundle = Bundle::open(model, global.dtype, global.device)?;
-    let (work, state) = WorkFolder::open(&args.out, &plan(args, right, &bundle, global)?)?;
+    let plan = plan(args, options, against.as_ref(), &chain, global)?;
+    let (work, state) = WorkFolder::open(&args.out, &plan)?;
     kept.set(Some(work.path()));
     if state == WorkState::Other {
         output.note(format_args!("{}: of other lists, options or another model; begun anew", work.path().display()));
@@ -52,33 +82,33 @@ pub(super) fn run(
     let dir = work.lists();
     let is_kept = state == WorkState::Same && dir.is_dir();
     if !is_kept {
-        store(args, right, known.as_mut(), &bundle, &dir, output)?;
+        store(args, known.as_mut(), &chain, &dir, output)?;
     }
-    let stored = open(args, bundle, &dir)?;
+    let opened = open(args, chain, against, &dir)?;
     if known.is_none() {
-        crate::tables::report(output, &args.left, &stored.left.report());
-        crate::tables::report(output, right, &stored.right.report());
+        crate::tables::report(output, &args.left, &opened.left.report());
     }
-    let skipped = match &known {
-        Some(lists) => lists.skipped,
-        None => stored.left.report().skipped + stored.right.report().skipped,
-    };
+    let mut skipped = known.as_ref().map_or(opened.left.report().skipped, |lists| lists.skipped);
+    if let (Right::Stored(table, _), None) = (&opened.right, &known) {
+        crate::tables::report(output, &opened.right.path(), &table.report());
+        skipped += table.report().skipped;
+    }
     let labels = known.and_then(|lists| lists.labels);
 
     let part = args.part;
-    let (done, all) = parts_done(&work.parts(), stored.left.len(), part);
+    let (done, all) = parts_done(&work.parts(), opened.left.len(), part);
     if done > 0 {
         let parts = counted(all as u64, "part", "parts");
         output.note(format_args!("going on: {done} of {parts} are done ({})", work.path().display()));
     }
-    let bar = output.bar(stored.left.len() as u64, "matching {bar:30} {pos}/{len} records, {per_sec}, {eta} left");
-    let (bundle, config) = (&stored.bundle, &stored.config);
+    let bar = output.bar(opened.left.len() as u64, "matching {bar:30} {pos}/{len} records, {per_sec}, {eta} left");
+    let (chain, config) = (&opened.chain, &opened.config);
     let matching = ListMatching {
-        left: &stored.left,
-        right: &stored.right,
-        retriever: &stored.index,
-        stages: &[Stage { ranker: bundle, keep: usize::MAX }],
-        decide: &|score| bundle.decide(score),
+        left: &opened.left,
+        right: opened.right.rows(),
+        retriever: opened.right.retriever(),
+        stages: &chain.stages(),
+        decide: &|score| chain.last().decide(score),
         labels: labels.as_ref(),
         options,
         parts: &work.parts(),
@@ -88,49 +118,50 @@ pub(super) fn run(
     let report = run_lists(&matching, &mut |found, left, right| writing.add(args, config, found, left, right))?;
     bar.finish_and_clear();
     writing.finish()?;
-    let size = |table: &StoredTable| Size { path: table.head().path, records: table.len() };
-    let sizes = vec![size(&stored.left), size(&stored.right)];
-    let config = stored.config.clone();
-    drop(stored);
+    let sizes = vec![
+        Size { path: opened.left.head().path, records: opened.left.len() },
+        Size { path: opened.right.path(), records: opened.right.rows().len() },
+    ];
+    let config = opened.config.clone();
+    drop(opened);
     kept.set(None);
     work.finish(&args.out)?;
     Ok((writing, sizes, config, report, skipped))
 }
 
 /// All that the parts depend on.
-fn plan(args: &Args, right: &Path, bundle: &Bundle, global: &Resolved) -> Result<Value> {
+fn plan(
+    args: &Args,
+    options: &MatchOptions,
+    against: Option<&IndexedList>,
+    chain: &Chain,
+    global: &Resolved,
+) -> Result<Value> {
     // what can't be read twice is another thing each time
     let once = format!("{:?}", std::time::SystemTime::now());
     let file = |path: &PathBuf| json!([path, fingerprint(path).unwrap_or_else(|| once.clone())]);
     let labels = args.labels.as_ref().map(|path| if path.is_dir() { json!(path) } else { file(path) });
-    let manifest = serde_json::to_value(&bundle.manifest);
+    let commit = against.map(|list| serde_json::to_value(list.index().manifest()));
     Ok(json!({
         "version": crate::model::VERSION,
         "left": file(&args.left),
-        "right": file(&right.to_path_buf()),
+        "right": args.right.as_ref().map(file),
+        "against": commit.transpose().map_err(|e| Error::Internal { op: "plan", what: e.to_string() })?,
         "labels": labels,
         "tables": format!("{:?}", args.tables),
         "fields": args.fields,
         "label_column": args.label_column,
-        "top_k": args.top_k,
+        "top_k": options.top_k,
         "bm25_weight": args.bm25_weight,
         "both_orders": args.both_orders,
-        "model": manifest.map_err(|e| Error::Internal { op: "plan", what: e.to_string() })?,
-        "weights": bundle.weights_sha256()?,
+        "models": chain.fingerprint()?,
         "computed": format!("{:?} {:?}", global.dtype, global.device),
         "part": args.part,
     }))
 }
 
-/// Reads the lists into files and indexes the right one.
-fn store(
-    args: &Args,
-    right: &Path,
-    known: Option<&mut Lists>,
-    bundle: &Bundle,
-    dir: &Path,
-    output: &Output,
-) -> Result<()> {
+/// Reads the lists into files and indexes the right one; of an index's documents there is nothing to read.
+fn store(args: &Args, known: Option<&mut Lists>, chain: &Chain, dir: &Path, output: &Output) -> Result<()> {
     let folder = NewFolder::create(dir)?;
     let bar = output.bar(0, "reading the lists {spinner}");
     let (left, right) = match known {
@@ -138,25 +169,36 @@ fn store(
             let right = lists.right.take();
             let left = store_records(&lists.left, folder.path(), "left")?;
             lists.left.records = Vec::new();
-            let right = right.ok_or_else(|| Error::setting("right", "none", "give a second list"))?;
-            (left, store_records(&right, folder.path(), "right")?)
+            (left, right.map(|right| store_records(&right, folder.path(), "right")).transpose()?)
         }
         None => {
             let options = args.tables.options()?;
             let of_right = options.right.as_deref().unwrap_or(&options);
             let left = store_table(&args.left, &options, folder.path(), "left")?;
-            (left, store_table(right, of_right, folder.path(), "right")?)
+            let right = args.right.as_ref().map(|path| store_table(path, of_right, folder.path(), "right"));
+            (left, right.transpose()?)
         }
     };
     bar.finish_and_clear();
-    let (_, right, config) = shown(args, bundle, left, right)?;
-    let index = folder.path().join("bm25");
-    std::fs::create_dir(&index).map_err(Error::io("create", &index))?;
-    let mut builder = Bm25Builder::new(Some(&index), Bm25Settings::default())?;
+    if let Some(mut right) = right {
+        let (selection, config) = shown(args, chain.last(), &left.head(), &right.head())?;
+        selection.right.iter().for_each(|columns| right.show(columns));
+        match chain.is_bm25() {
+            true => index(&right, &config, &folder.path().join("bm25"), output)?,
+            false => chain.index(&right, &config.fields, folder.path(), output)?,
+        }
+    }
+    folder.commit()
+}
+
+/// BM25 over the right list, in files.
+fn index(right: &StoredTable, config: &TextConfig, dir: &Path, output: &Output) -> Result<()> {
+    std::fs::create_dir(dir).map_err(Error::io("create", dir))?;
+    let mut builder = Bm25Builder::new(Some(dir), Bm25Settings::default())?;
     let bar = output.bar(right.len() as u64, "indexing {bar:30} {pos}/{len} records, {per_sec}, {eta} left");
     let mut texts = Vec::new();
     for record in right.iter() {
-        texts.push(plain_text(&config, (&record?).into()));
+        texts.push(plain_text(config, (&record?).into()));
         if texts.len() == 8192 {
             builder.add(&texts)?;
             bar.inc(texts.len() as u64);
@@ -166,32 +208,36 @@ fn store(
     builder.add(&texts)?;
     drop(builder.finish(Some(&right.by_id()?))?);
     bar.finish_and_clear();
-    drop(right);
-    folder.commit()
+    Ok(())
 }
 
-fn open(args: &Args, bundle: Bundle, dir: &Path) -> Result<Stored> {
-    let (left, right) = (StoredTable::open(dir, "left")?, StoredTable::open(dir, "right")?);
-    let (left, right, config) = shown(args, &bundle, left, right)?;
-    let bundle = bundle.with_fields(config.fields.clone());
-    let index = Bm25::open(&dir.join("bm25"))?.with_rendering(&config);
-    Ok(Stored { left, right, index, bundle, config })
+fn open(args: &Args, chain: Chain, against: Option<IndexedList>, dir: &Path) -> Result<Opened> {
+    let mut left = StoredTable::open(dir, "left")?;
+    let (right, selection, config) = match against {
+        Some(mut list) => {
+            let (selection, config) = shown(args, chain.last(), &left.head(), &list.head())?;
+            selection.right.iter().for_each(|columns| list.show(columns));
+            (Right::Index(list), selection, config)
+        }
+        None => {
+            let mut table = StoredTable::open(dir, "right")?;
+            let (selection, config) = shown(args, chain.last(), &left.head(), &table.head())?;
+            selection.right.iter().for_each(|columns| table.show(columns));
+            let retriever: Box<dyn Retriever> = match chain.is_bm25() {
+                true => Box::new(Bm25::open(&dir.join("bm25"))?.with_rendering(&config)),
+                false => Box::new(chain.open_index(&table, dir)?),
+            };
+            (Right::Stored(table, retriever), selection, config)
+        }
+    };
+    selection.left.iter().for_each(|columns| left.show(columns));
+    let chain = chain.with_fields(&config.fields);
+    Ok(Opened { left, right, chain, config })
 }
 
-/// The lists with the columns that are compared, and how they are rendered.
-fn shown(
-    args: &Args,
-    bundle: &Bundle,
-    mut left: StoredTable,
-    mut right: StoredTable,
-) -> Result<(StoredTable, StoredTable, TextConfig)> {
-    let selection = selection(args, bundle, &left.head(), Some(&right.head()))?;
-    if let Some(columns) = &selection.left {
-        left.show(columns);
-    }
-    if let Some(columns) = &selection.right {
-        right.show(columns);
-    }
-    let bundle = bundle.clone().with_fields(selection.fields);
-    Ok((left, right, bundle.tokenizer().rendering().clone()))
+/// The columns that are compared, and how they are rendered.
+fn shown(args: &Args, bundle: &Bundle, left: &Table, right: &Table) -> Result<(FieldSelection, TextConfig)> {
+    let selection = selection(args, bundle, left, Some(right))?;
+    let bundle = bundle.clone().with_fields(selection.fields.clone());
+    Ok((selection, bundle.tokenizer().rendering().clone()))
 }

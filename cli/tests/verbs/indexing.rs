@@ -126,3 +126,47 @@ fn a_full_disk_leaves_the_last_commit() {
     assert!(names(dir).iter().all(|name| !name.ends_with(".part") && name != "j"));
     assert_eq!(ids(dir, &["i", "camera lamp tv"]), before);
 }
+
+#[test]
+fn ways_of_finding_are_compared_on_a_collection() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path());
+    model_of(dir.path(), "dssm", "towers");
+    model_of(dir.path(), "colbert", "late");
+    write(&dir.path().join("words.vec"), "3 2\nlamp 1 0\ncamera 0 1\nwhite 1 1\n");
+    let data = dir.path().join("data");
+    std::fs::create_dir_all(data.join("qrels")).unwrap();
+    let line = |(id, text): (&str, &str)| format!("{{\"_id\":\"{id}\",\"title\":\"\",\"text\":\"{text}\"}}\n");
+    let texts = [("a", "sony camera black"), ("b", "lamp 60 w white"), ("c", "lg tv 42 inch"), ("d", "canon toner")];
+    write(&data.join("corpus.jsonl"), texts.map(line).concat());
+    write(&data.join("queries.jsonl"), [("1", "white lamp"), ("2", "camera"), ("3", "red")].map(line).concat());
+    write(&data.join("qrels/test.tsv"), "query-id\tcorpus-id\tscore\n1\tb\t1\n2\ta\t1\n");
+    let kinds = ["bm25", "dense:towers", "dense:words.vec", "colbert:late"];
+    let arguments: Vec<&str> = kinds.iter().flat_map(|kind| ["--kind", kind]).collect();
+    let run = |more: &[&str]| sverka(dir.path()).args(["index", "compare", "data"]).args(more).assert();
+    let answer = json(&stdout(&run(&[&arguments[..], &["--json"]].concat()).code(0)));
+    assert_eq!((&answer["documents"], &answer["queries"]), (&4.into(), &2.into()));
+    for (at, kind) in kinds.iter().enumerate() {
+        let way = &answer["ways"][at];
+        assert_eq!(way["name"], *kind);
+        assert!(way["bytes_per_document"].as_f64() > Some(0.0) && way["p95_ms"].as_f64() >= way["p50_ms"].as_f64());
+        // these find the one document that has the query's words
+        if ["bm25", "dense:words.vec"].contains(kind) {
+            assert_eq!((&way["ndcg_at_10"], &way["recall_at_100"]), (&1.0.into(), &1.0.into()), "{kind}");
+        }
+    }
+    let table = stdout(&run(&arguments).code(0));
+    assert!(kinds.iter().all(|kind| table.contains(kind)) && table.contains("nDCG@10"), "{table}");
+    for (kind, part) in [
+        ("bm26", "give bm25, dense:MODEL or colbert:MODEL"),
+        ("dense", "name the model"),
+        ("bm25:towers", "bm25 has no model"),
+        ("dense:late", "several vectors"),
+        ("colbert:towers", "one vector"),
+        ("dense:gone", "gone"),
+    ] {
+        let said = stderr(&run(&["--kind", kind]).code(2));
+        assert!(said.contains(part), "{kind}: {said}");
+    }
+    assert!(!names(dir.path()).iter().any(|name| name.contains("part")));
+}

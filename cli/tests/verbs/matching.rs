@@ -221,3 +221,82 @@ fn match_measures_a_split_of_a_folder() {
         &["pairs/train.csv", "no column `ltable_id`"],
     );
 }
+
+#[test]
+fn match_against_an_index_is_match_of_the_two_lists() {
+    let dir = tempfile::tempdir().unwrap();
+    lists(dir.path());
+    model(dir.path());
+    let indexed = ["index", "right.csv", "--fields", "name", "--out", "shop.index"];
+    sverka(dir.path()).args(indexed).assert().code(0);
+    let fields = ["--fields", "name", "--all", "--top-k", "3", "--one-to-one"];
+    let (_, lists) = matched(dir.path(), &[&["left.csv", "right.csv"], &fields[..]].concat());
+    let (answer, found) = matched(dir.path(), &[&["left.csv", "--against", "shop.index"], &fields[..]].concat());
+    assert!(!found.is_empty() && found == lists);
+    assert_eq!((&answer["left"], &answer["right"]), (&4.into(), &5.into()));
+    // what is deleted is no candidate, what is new is one
+    write(&dir.path().join("gone.txt"), "b\n");
+    write(&dir.path().join("more.csv"), "id,name,price\nz,lamp 40 w white,5\n");
+    let update = ["index", "update", "shop.index", "--add", "more.csv", "--delete", "gone.txt"];
+    sverka(dir.path()).args(update).assert().code(0);
+    let (answer, found) = matched(dir.path(), &["left.csv", "--against", "shop.index", "--all", "--fields", "name"]);
+    assert_eq!(answer["right"], 5);
+    assert!(found.iter().any(|m| m["right_id"] == "z") && found.iter().all(|m| m["right_id"] != "b"));
+
+    let refused = |arguments: &[&str], parts: &[&str]| {
+        let assert = sverka(dir.path()).arg("match").args(arguments).args(["--out", "m.csv"]).assert().code(2);
+        parts.iter().for_each(|part| assert!(stderr(&assert).contains(part), "{}", stderr(&assert)));
+        assert!(!dir.path().join("m.csv").exists() && !dir.path().join("m.csv.work").exists());
+    };
+    refused(&["left.csv", "--against", "model"], &["is no index", "sverka index"]);
+    refused(&["left.csv", "right.csv", "--against", "shop.index"], &["cannot be used with"]);
+    write(&dir.path().join("all.txt"), "a\nc\nd\ne\nz\n");
+    sverka(dir.path()).args(["index", "update", "shop.index", "--delete", "all.txt"]).assert().code(0);
+    refused(&["left.csv", "--against", "shop.index", "--model", "model"], &["has no document"]);
+}
+
+#[test]
+fn match_by_a_pipeline() {
+    let dir = tempfile::tempdir().unwrap();
+    lists(dir.path());
+    model(dir.path());
+    model_of(dir.path(), "dssm", "towers");
+    let by = |stages: &str, arguments: &[&str]| {
+        write(&dir.path().join("p.toml"), stages);
+        let out = ["--all", "--json", "--out", "p.jsonl", "--pipeline", "p.toml"];
+        sverka(dir.path()).arg("match").args(arguments).args(out).assert()
+    };
+    let found =
+        || -> Vec<Value> { std::fs::read_to_string(dir.path().join("p.jsonl")).unwrap().lines().map(json).collect() };
+    let bm25 = "[[stages]]\nkind = 'bm25'\nk = 3\n";
+    let scored = "[[stages]]\nkind = 'cross_encoder'\nmodel = 'model'\nk = 2\n";
+    by(&format!("{bm25}{scored}"), &["left.csv", "right.csv"]).code(0);
+    let (_, usual) = matched(dir.path(), &["left.csv", "right.csv", "--all", "--top-k", "3"]);
+    let first_two: Vec<Value> = usual.into_iter().filter(|m| m["rank"].as_u64() <= Some(2)).collect();
+    assert_eq!(found(), first_two);
+    // vectors find candidates too, of each record as many as are asked for
+    let dense = "[[stages]]\nkind = 'dense'\nmodel = 'towers'\nk = 4\n";
+    let answer = json(&stdout(&by(&format!("{dense}{scored}"), &["left.csv", "right.csv"]).code(0)));
+    assert_eq!((&answer["candidates"]["min"], &answer["pairs"]), (&4.into(), &8.into()));
+    let hybrid = "[[stages]]\nkind = 'hybrid'\nk = 4\n\
+                  parts = [{ kind = 'bm25' }, { kind = 'dense', model = 'towers', weight = 2.0 }]\n";
+    by(&format!("{hybrid}{scored}"), &["left.csv", "right.csv"]).code(0);
+    // an index in the first stage is the right list
+    sverka(dir.path()).args(["index", "right.csv", "--out", "i"]).assert().code(0);
+    let indexed = format!("[[stages]]\nkind = 'bm25'\nindex = 'i'\nk = 3\n{scored}");
+    by(&indexed, &["left.csv"]).code(0);
+    assert!(!found().is_empty());
+
+    let refused = |stages: &str, arguments: &[&str], parts: &[&str]| {
+        let said = stderr(&by(stages, arguments).code(2));
+        parts.iter().for_each(|part| assert!(said.contains(part), "{said}"));
+    };
+    let both = ["left.csv", "right.csv"];
+    refused(&format!("collection = 'c'\n{bm25}{scored}"), &both, &["p.toml", "match has the right list"]);
+    refused(bm25, &both, &["pairs are decided by the last stage"]);
+    refused(&indexed, &both, &["leave RIGHT and --against out"]);
+    refused(&format!("{bm25}{scored}"), &["left.csv"], &["--pipeline", "needs two lists"]);
+    let other = format!("[[stages]]\nkind = 'hybrid'\nindex = 'i'\n{scored}");
+    refused(&other, &["left.csv"], &["index of kind bm25"]);
+    refused(&format!("{bm25}[[stages]]\nkind = 'duo'\nmodel = 'model'\n"), &both, &["stages[1].model", "wants a duo"]);
+}

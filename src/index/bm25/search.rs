@@ -5,15 +5,15 @@
 //! each term.
 //!
 //! **Short lists first.** Each term has a bound, the most that it can add to any row. Terms are taken by bound for each posting to be
-//! read. A row whose sum and the bounds of the terms left do not reach what the k-th best row has already can't be among the k best
-//! (MaxScore: Turtle and Flood, "Query evaluation", 1995). When few rows of a block can, they are scored by the terms of each row, and
-//! the longer lists are not read there: that of a word which a third of all rows have is hardly ever.
+//! read, and where no row of a block has a term without which it can't reach what the k-th best row has already, the longer lists
+//! are not read (MaxScore: Turtle and Flood, "Query evaluation", 1995). Rows whose sum reaches it are scored in full by their terms.
 //!
 //! Sums only choose the rows: a score is summed over the query's terms in their own order, so equal rows have equal bits, and what is
 //! found does not depend on blocks.
 //!
 //! Refused: a budget of postings, which was here before: sums all over the list were a cache miss each, so that this reads all of them in
-//! less time than that took to read some.
+//! less time than that took to read some; and to stop reading a block as soon as few of its rows are left, to score these in full (fewer
+//! postings by a third, and a third more time: a row's terms are not in the cache, the next postings are).
 
 use std::cell::RefCell;
 use std::cmp::{Ordering, Reverse};
@@ -28,8 +28,6 @@ const BLOCK: usize = 1 << 15;
 const FIRST: usize = 1 << 11;
 /// Rows of a block that are scored in full, and no more, where so many have nearly the same sum.
 const ROWS: usize = 1000;
-/// Postings that are read in the time in which a row is scored in full.
-const COST: usize = 200;
 /// The largest sum.
 const STEPS: usize = i16::MAX as usize;
 /// Terms whose postings are read; the others of a very long query count where rows are scored in full.
@@ -153,8 +151,6 @@ struct Search<'a> {
     lists: Vec<List<'a>>,
     /// The most that the lists from each on can add, `[lists + 1]`, in steps.
     rests: Vec<i32>,
-    /// Postings from each list on, for each row of the index, `[lists + 1]`.
-    lengths: Vec<f32>,
     /// Steps in a score of 1.
     scale: f32,
     reader: Reader<'a>,
@@ -162,8 +158,6 @@ struct Search<'a> {
     best: Best<'a>,
     /// Rows of a block that may be among the best.
     rows: Vec<u32>,
-    /// The list up to which the last block was read.
-    stop: usize,
 }
 
 impl<'a> Search<'a> {
@@ -183,16 +177,14 @@ impl<'a> Search<'a> {
             list
         };
         let lists: Vec<List> = order.iter().map(list).collect();
-        let (mut rests, mut lengths) = (vec![(unread * scale).ceil() as i32], vec![0.0]);
+        let mut rests = vec![(unread * scale).ceil() as i32];
         for list in lists.iter().rev() {
             rests.push(rests[rests.len() - 1].saturating_add(i32::from(steps(list.term.bound, scale))));
-            lengths.push(lengths[lengths.len() - 1] + list.postings.len() as f32 / index.len() as f32);
         }
         rests.reverse();
-        lengths.reverse();
         let best = Best { ties: &index.ties, k, heap: BinaryHeap::new() };
         let (reader, counts, rows) = (Reader::new(index, terms), vec![0; terms.len()], Vec::new());
-        Search { index, lists, rests, lengths, scale, reader, counts, best, rows, stop: 0 }
+        Search { index, lists, rests, scale, reader, counts, best, rows }
     }
 
     /// What a sum must reach, in steps; at least 1.
@@ -200,40 +192,19 @@ impl<'a> Search<'a> {
         self.best.least().map_or(1, |score| ((score * self.scale * (1.0 - ROUNDING)) as i32).max(1))
     }
 
-    /// The list from which on there are twice the postings that there are from this one on.
-    fn twice(&self, list: usize) -> usize {
-        self.lengths.partition_point(|length| *length > 2.0 * self.lengths[list])
-    }
-
     /// Searches some rows.
     fn block(&mut self, base: usize, sums: &mut [i16]) {
         let least = self.least();
-        // what only these lists have is not enough
+        // what only the lists after these have is not enough
         let needed = self.rests.partition_point(|rest| *rest >= least).min(self.lists.len());
-        // a block is much like the one before
-        let (mut read, mut touched, mut until) = (0, 0, needed.max(self.twice(self.stop)));
-        loop {
-            while read < until {
-                touched += self.add(read, base, sums);
-                read += 1;
-            }
-            if read == self.lists.len() {
-                break;
-            }
-            let left = (self.lengths[read] * sums.len() as f32) as usize;
-            let is_short = left <= sums.len() / 8;
-            if touched == 0 || (!is_short && at_least(sums, least - self.rests[read]) * COST < left) {
-                break;
-            }
-            // half of what is left, and look again; looking takes longer than the last of it
-            let half = self.lengths.partition_point(|length| *length > self.lengths[read] / 2.0);
-            until = if is_short { self.lists.len() } else { half.clamp(read + 1, self.lists.len()) };
-        }
-        self.stop = read;
+        let touched: usize = (0..needed).map(|list| self.add(list, base, sums)).sum();
         if touched == 0 {
             return;
         }
-        let rest = self.rests[read];
+        for list in needed..self.lists.len() {
+            self.add(list, base, sums);
+        }
+        let rest = self.rests[self.lists.len()];
         self.rows.clear();
         collect(sums, (least - rest).max(1), &mut self.rows);
         let limit = ROWS.max(4 * self.best.k);
@@ -292,20 +263,6 @@ impl<'a> Search<'a> {
 }
 
 const LANES: usize = 32;
-
-/// How many sums are this large or larger, and not 0.
-fn at_least(sums: &[i16], least: i32) -> usize {
-    let least = least.clamp(1, i16::MAX.into()) as i16;
-    // counted in 16 bits, which is enough for a block
-    let (chunks, rest) = sums.as_chunks::<LANES>();
-    let mut counts = [0i16; LANES];
-    for chunk in chunks {
-        for (count, sum) in counts.iter_mut().zip(chunk) {
-            *count += i16::from(*sum >= least);
-        }
-    }
-    counts.iter().map(|count| *count as usize).sum::<usize>() + rest.iter().filter(|sum| **sum >= least).count()
-}
 
 /// The places of the sums that are this large or larger.
 fn collect(sums: &[i16], least: i32, rows: &mut Vec<u32>) {

@@ -2,7 +2,6 @@
 //!
 //! Documents are encoded once; exact MaxSim over all of them is what each index is compared with.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -10,10 +9,10 @@ use serde::Serialize;
 
 use super::{ColbertBuilder, ColbertIndex, ColbertSettings, Effort};
 use crate::data::Collection;
-use crate::eval::{Measure, measure_run};
+use crate::index::answers::{Answers, Quality, judged};
 use crate::nn::maxsim::Query;
 use crate::ranker::{Hit, Input, LateEncoder, MultiVectors};
-use crate::records::{Judgement, Run};
+use crate::records::Judgement;
 use crate::{Error, Result};
 
 /// What is tried.
@@ -29,19 +28,6 @@ pub struct Tuning {
     pub pool_factors: Vec<usize>,
     /// Queries at most.
     pub queries: usize,
-}
-
-/// How good some answers are, and how long one query takes.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Quality {
-    /// nDCG@10 against the judgements.
-    pub ndcg_at_10: f64,
-    /// Recall@100 against the judgements.
-    pub recall_at_100: f64,
-    /// The median of milliseconds a query, without its encoding.
-    pub p50_ms: f64,
-    /// The 95th percentile.
-    pub p95_ms: f64,
 }
 
 /// One index at one effort.
@@ -85,38 +71,9 @@ pub struct TuningReport {
     pub tried: Vec<Tried>,
 }
 
-/// Answers to some queries, with milliseconds of each.
-struct Answers {
-    hits: Vec<Vec<Hit>>,
-    ms: Vec<f64>,
-}
-
 const K: usize = 100;
 /// Documents that are encoded at once.
 const TEXTS: usize = 256;
-
-impl Answers {
-    fn of(queries: &MultiVectors, ask: impl Fn(&[f32]) -> Result<Vec<Hit>>) -> Result<Self> {
-        let (mut hits, mut ms) = (Vec::new(), Vec::new());
-        for at in 0..queries.len() {
-            let start = Instant::now();
-            hits.push(ask(queries.text(at))?);
-            ms.push(1e3 * start.elapsed().as_secs_f64());
-        }
-        ms.sort_by(f64::total_cmp);
-        Ok(Answers { hits, ms })
-    }
-    fn quality(&self, ids: &[&str], collection: &Collection, judgements: &[Judgement]) -> Result<Quality> {
-        let measures: Vec<Measure> = ["nDCG@10", "R@100"].iter().map(|name| name.parse()).collect::<Result<_>>()?;
-        let document = |hit: &Hit| (collection.documents[hit.document as usize].id.clone(), hit.score);
-        let scores = ids.iter().zip(&self.hits).map(|(id, hits)| (id.to_string(), hits.iter().map(document).collect()));
-        let run = Run { scores: scores.collect::<BTreeMap<_, BTreeMap<_, _>>>() };
-        let means = measure_run(&measures, judgements, &run, true).means();
-        let at = |share: f64| self.ms.get((share * self.ms.len() as f64) as usize).or(self.ms.last()).copied();
-        let [ndcg_at_10, recall_at_100] = [0, 1].map(|measure| means.get(measure).copied().unwrap_or_default());
-        Ok(Quality { ndcg_at_10, recall_at_100, p50_ms: at(0.5).unwrap_or(0.0), p95_ms: at(0.95).unwrap_or(0.0) })
-    }
-}
 
 /// Share of the documents of some answers that others have too.
 fn shared(of: &Answers, others: &Answers) -> f64 {
@@ -151,13 +108,7 @@ pub fn tune_colbert(
     tuning: &Tuning,
     progress: &dyn Fn(u64, u64, &str),
 ) -> Result<TuningReport> {
-    let judged: std::collections::HashSet<&str> = judgements.iter().map(|j| j.query.as_str()).collect();
-    let queries: Vec<_> =
-        collection.queries.iter().filter(|q| judged.contains(q.id.as_str())).take(tuning.queries).collect();
-    if queries.is_empty() {
-        return Err(Error::setting("queries", 0, "no query of the collection has a judgement in this split"));
-    }
-    let ids: Vec<&str> = queries.iter().map(|query| query.id.as_str()).collect();
+    let queries = judged(collection, judgements, tuning.queries)?;
     let asked = encoder.encode_queries(&queries.iter().map(|q| Input::Text(&q.text)).collect::<Vec<_>>())?;
     let (mut documents, start) = (MultiVectors::new(encoder.dim()), Instant::now());
     let total = collection.documents.len() as u64;
@@ -169,7 +120,7 @@ pub fn tune_colbert(
     let vectors = documents.ends.last().copied().unwrap_or(0) as u64;
     let encoded_per_second = vectors as f64 / start.elapsed().as_secs_f64();
     progress(0, 1, "exact scores");
-    let exact = Answers::of(&asked, |query| Ok(exact(&documents, query)))?;
+    let exact = Answers::of(asked.len(), |at| Ok(exact(&documents, asked.text(at))))?;
     let mut tried = Vec::new();
     let kinds = tuning.pool_factors.iter().flat_map(|pool| tuning.bits.iter().map(move |bits| (*pool, *bits)));
     for (pool_factor, bits) in kinds {
@@ -183,14 +134,14 @@ pub fn tune_colbert(
         let index = ColbertIndex::open(dir.path())?;
         for &probes in &tuning.probes {
             let effort = Effort { probes, decoded: tuning.decoded };
-            let answers = Answers::of(&asked, |query| index.search(query, K, effort))?;
+            let answers = Answers::of(asked.len(), |at| index.search(asked.text(at), K, effort))?;
             tried.push(Tried {
                 bits,
                 pool_factor,
                 probes,
                 decoded: tuning.decoded,
                 recall_of_exact: shared(&exact, &answers),
-                quality: answers.quality(&ids, collection, judgements)?,
+                quality: answers.quality(&queries, collection, judgements)?,
                 bytes_per_token: index.bytes() as f64 / vectors.max(1) as f64,
                 built_per_second: vectors as f64 / seconds,
             });
@@ -202,7 +153,7 @@ pub fn tune_colbert(
         dim: encoder.dim(),
         queries: queries.len() as u64,
         encoded_per_second,
-        exact: exact.quality(&ids, collection, judgements)?,
+        exact: exact.quality(&queries, collection, judgements)?,
         tried,
     })
 }

@@ -1,0 +1,144 @@
+//! `sverka index compare`: ways of finding documents next to each other.
+
+use std::path::{Path, PathBuf};
+
+use sverka::bundle::Bundle;
+use sverka::data::{WordVectors, read_beir, read_squad};
+use sverka::index::{Bm25Settings, ColbertSettings, Comparison, MeanVectors, Way, compare};
+use sverka::{Error, Result};
+
+use crate::args::Resolved;
+use crate::failure::Outcome;
+use crate::labelled::SplitArg;
+use crate::output::{Output, counted, grouped};
+
+const EXAMPLE: &str = "\
+Examples:
+  sverka index compare ../shared/data/scifact --kind bm25 --kind dense:weights/minilm
+  sverka index compare ../shared/data/xquad/xquad.en.json --split all --kind bm25 --kind dense:words.vec
+  sverka index compare ../shared/data/scifact --kind bm25 --kind colbert:runs/scifact-colbert/model --json
+
+Vectors are searched exactly, a ColBERT through its index. Times are of one query, its encoding included; building
+includes the encoding of the documents. Static vectors (.vec, .bin) count as the mean of a text's words. JSON keys:
+documents queries ways (name ndcg_at_10 recall_at_100 p50_ms p95_ms bytes_per_document build_seconds).";
+
+/// Compare ways of finding documents: quality, time a query, bytes a document, time of building
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct Args {
+    /// A BEIR folder (corpus.jsonl, queries.jsonl, qrels/) or SQuAD's JSON
+    data: PathBuf,
+    /// What is compared: bm25, dense:MODEL (two towers, a sentence encoder, or a file of word vectors), colbert:MODEL
+    #[arg(long = "kind", required = true, value_name = "KIND[:MODEL]")]
+    kinds: Vec<String>,
+    /// Whose judgements count; those of SQuAD's JSON have no split
+    #[arg(long, value_enum, default_value_t = SplitArg::Test)]
+    split: SplitArg,
+    /// Queries at most
+    #[arg(long, default_value_t = 300, value_name = "N")]
+    queries: usize,
+    /// Documents at most, the first ones (judged documents past them are not found)
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+/// A kind with its model.
+enum Model {
+    Bm25,
+    Towers(Box<Bundle>),
+    Words(Box<MeanVectors>),
+    Colbert(Box<Bundle>),
+}
+
+impl Model {
+    fn open(kind: &str, global: &Resolved) -> Result<Self> {
+        let wrong = |what: &str| Error::setting("--kind", kind, what);
+        let towers = |path: &Path| Bundle::open_encoder(path, global.dtype, global.device);
+        match kind.split_once(':').map_or((kind, None), |(name, path)| (name, Some(Path::new(path)))) {
+            ("bm25", None) => Ok(Model::Bm25),
+            ("bm25", Some(_)) => Err(wrong("bm25 has no model: leave the part after the colon out")),
+            ("dense" | "colbert", None) => Err(wrong("name the model: dense:DIR, dense:words.vec or colbert:DIR")),
+            ("dense", Some(path)) if path.is_file() => {
+                Ok(Model::Words(Box::new(MeanVectors::new(WordVectors::read(path, None)?)?)))
+            }
+            ("dense", Some(path)) => {
+                let bundle = towers(path)?;
+                let is_dual = bundle.dual_encoder().is_some();
+                match is_dual {
+                    true => Ok(Model::Towers(Box::new(bundle))),
+                    false => Err(wrong("has several vectors a text: give colbert:DIR")),
+                }
+            }
+            ("colbert", Some(path)) => {
+                let bundle = towers(path)?;
+                let is_late = bundle.late_encoder().is_some();
+                match is_late {
+                    true => Ok(Model::Colbert(Box::new(bundle))),
+                    false => Err(wrong("has one vector a text: give dense:DIR, or a ColBERT")),
+                }
+            }
+            _ => Err(wrong("give bm25, dense:MODEL or colbert:MODEL")),
+        }
+    }
+}
+
+pub(super) fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
+    if args.queries == 0 {
+        return Err(Error::setting("--queries", 0, "give at least 1 query").into());
+    }
+    let models = args.kinds.iter().map(|kind| Model::open(kind, global)).collect::<Result<Vec<_>>>()?;
+    let (mut collection, report) = match args.data.is_dir() {
+        true => read_beir(&args.data)?,
+        false => read_squad(&[(&args.data, None)])?,
+    };
+    crate::tables::report(output, &args.data, &report);
+    if let Some(limit) = args.limit {
+        collection.documents.truncate(limit);
+    }
+    // SQuAD's JSON says of no split
+    let split = args.split.split().filter(|_| collection.judgements.iter().any(|(_, split)| split.is_some()));
+    let judgements = collection.of_split(split);
+    crate::signals::end_without_a_trace("nothing is written");
+    let towers = |model| if let &Model::Towers(ref bundle) = model { bundle.dual_encoder() } else { None };
+    let tokens = |model| if let &Model::Colbert(ref bundle) = model { bundle.late_encoder() } else { None };
+    let dense: Vec<_> = models.iter().map(towers).collect();
+    let late: Vec<_> = models.iter().map(tokens).collect();
+    let way = |at: usize| -> Result<(String, Way)> {
+        let of = match (&models[at], &dense[at], &late[at]) {
+            (Model::Bm25, ..) => Way::Bm25(Bm25Settings::text()),
+            (Model::Colbert(bundle), _, Some(encoder)) => {
+                Way::Colbert(encoder, bundle.tokenizer().rendering(), ColbertSettings::default())
+            }
+            (Model::Words(words), ..) => Way::Dense(&**words),
+            (_, Some(encoder), _) => Way::Dense(encoder),
+            _ => return Err(Error::Internal { op: "compare", what: "a model without vectors".into() }),
+        };
+        Ok((args.kinds[at].clone(), of))
+    };
+    let ways = (0..models.len()).map(way).collect::<Result<Vec<_>>>()?;
+    let bar = output.bar(0, "{msg} {bar:30} {pos}/{len} documents, {eta} left");
+    let progress = |done: u64, total: u64, name: &str| {
+        bar.set_length(total);
+        bar.set_position(done);
+        bar.set_message(name.to_string());
+    };
+    let comparison = compare(&ways, &collection, &judgements, args.queries, &progress)?;
+    bar.finish_and_clear();
+    output.result(&comparison, &render(&comparison, output))?;
+    Ok(())
+}
+
+fn render(comparison: &Comparison, output: &Output) -> String {
+    let documents = counted(comparison.documents, "document", "documents");
+    let mut text = output.strong(format!("{documents}, {} queries\n\n", grouped(comparison.queries)));
+    let width = comparison.ways.iter().map(|way| way.name.chars().count()).max().unwrap_or(0).max(4);
+    text += &format!("  {:width$}  nDCG@10   R@100   ms p50   p95  bytes a document  built in\n", "kind");
+    for way in &comparison.ways {
+        let q = &way.quality;
+        text += &format!(
+            "  {:width$}  {:7.4}  {:6.4}  {:7.1} {:5.1}  {:16.0}  {:6.1} s\n",
+            way.name, q.ndcg_at_10, q.recall_at_100, q.p50_ms, q.p95_ms, way.bytes_per_document, way.build_seconds
+        );
+    }
+    text
+}
