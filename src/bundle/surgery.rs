@@ -101,6 +101,9 @@ pub fn take_layers(config: &mut Config, weights: &mut Weights, keep: &[usize]) -
     Ok(())
 }
 
+/// What the names of inverse document frequencies end with.
+const IDF: &str = ".idf";
+
 /// Keeps the rows `kept` of the word embeddings, in that order: new id `i` is old id `kept[i]`.
 ///
 /// # Errors
@@ -108,6 +111,12 @@ pub fn take_layers(config: &mut Config, weights: &mut Weights, keep: &[usize]) -
 pub fn prune_embeddings(config: &mut Config, weights: &mut Weights, kept: &[u32]) -> Result<()> {
     let rows: Vec<usize> = kept.iter().map(|&id| id as usize).collect();
     pick_tables(weights, WORDS, &rows)?;
+    // values of a gate, one a token
+    for (_, array) in weights.0.iter_mut().filter(|(name, array)| name.ends_with(IDF) && array.shape.len() == 1) {
+        let values = array.values().into_owned();
+        let kept = rows.iter().map(|row| values.get(*row).copied().unwrap_or(0.0)).collect();
+        *array = Array::new(vec![rows.len()], kept);
+    }
     config.vocab_size = kept.len();
     config.pad_token_id = kept.iter().position(|&id| id == config.pad_token_id).unwrap_or(0) as u32;
     Ok(())

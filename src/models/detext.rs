@@ -5,6 +5,7 @@
 //! query, document  ->  all layers  ->  mean or [CLS]  ->  cosine, Hadamard product, concatenation  \
 //! a number of each  ->  in deviations from the mean, their distance, what is missing                 ->  64, ReLU  ->  one logit
 //! a category of each  ->  an embedding's product, whether they are equal, what is missing          /
+//! a ready vector of each (of a picture, of sound)  ->  cosine, product, what is missing            /
 //! ```
 //!
 //! Text meets after the last layer, so a document's half can be computed before any query is known. A number that a record lacks is known as missing; so is a
@@ -36,6 +37,8 @@ pub struct Config {
     pub numbers: Vec<String>,
     /// Columns of categories.
     pub categories: Vec<String>,
+    /// Columns of ready vectors, such as those of pictures: a list of numbers a cell, of one length in a column.
+    pub vectors: Vec<String>,
     /// Chance that an input of an example is left out in training.
     pub modality_dropout: f32,
     /// What training found in those columns, numbers first; nothing before.
@@ -71,6 +74,11 @@ pub enum Known {
         /// Those that are frequent enough, lower case, sorted.
         values: Vec<String>,
     },
+    /// Ready vectors.
+    Vector {
+        /// Their length.
+        width: usize,
+    },
 }
 
 impl Default for Config {
@@ -80,6 +88,7 @@ impl Default for Config {
             interactions: vec![Interaction::Cosine, Interaction::Hadamard],
             numbers: Vec::new(),
             categories: Vec::new(),
+            vectors: Vec::new(),
             modality_dropout: 0.1,
             known: Vec::new(),
         }
@@ -94,9 +103,36 @@ const LEAST: usize = 2;
 const OTHER_ROWS: usize = 2;
 /// Width of a category's row.
 const WIDTH: usize = 8;
-/// Features of a number, and of a category besides its rows.
+/// Features of a number, of a category besides its rows, and of a vector besides the product.
 const OF_NUMBER: usize = 6;
 const OF_CATEGORY: usize = 3;
+const OF_VECTOR: usize = 4;
+/// The widest vector that is read.
+const WIDEST: usize = 1 << 14;
+
+/// A cell's vector: numbers between spaces or commas, in brackets or not; none where it is empty. Of length 1, as cosines are.
+fn vector(column: &str, cell: &str, width: Option<usize>) -> Result<Option<Vec<f32>>> {
+    let inside = cell.trim().trim_start_matches('[').trim_end_matches(']').trim();
+    if inside.is_empty() {
+        return Ok(None);
+    }
+    let shown = || inside.chars().take(40).collect::<String>();
+    let wrong = |what: String| Error::setting(format!("column {column}"), shown(), what);
+    let cells = inside.split([',', ' ', ';']).filter(|cell| !cell.is_empty());
+    let numbers: Option<Vec<f32>> = cells.map(|cell| cell.parse().ok().filter(|x: &f32| x.is_finite())).collect();
+    let Some(mut values) = numbers else {
+        return Err(wrong("is no list of numbers: give a vector in each cell, or leave it empty".into()));
+    };
+    if let Some(width) = width.filter(|width| *width != values.len()) {
+        let n = values.len();
+        return Err(wrong(format!(
+            "has {n} numbers, and the column's vectors have {width}: give vectors of one model"
+        )));
+    }
+    let length = values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt().max(1e-12);
+    values.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+    Ok(Some(values))
+}
 
 fn category(value: &str) -> String {
     value.trim().to_lowercase()
@@ -105,7 +141,7 @@ fn category(value: &str) -> String {
 impl Config {
     /// Columns that are read besides the text.
     pub fn inputs(&self) -> Vec<String> {
-        self.numbers.iter().chain(&self.categories).cloned().collect()
+        self.numbers.iter().chain(&self.categories).chain(&self.vectors).cloned().collect()
     }
     /// With what some records have in those columns.
     ///
@@ -115,7 +151,11 @@ impl Config {
         let mut names = self.inputs();
         names.sort();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::setting("model.numbers", &twice[0], "is named twice among numbers and categories"));
+            return Err(Error::setting(
+                "model.numbers",
+                &twice[0],
+                "is named twice among numbers, categories and vectors",
+            ));
         }
         if self.interactions.is_empty() {
             let what = "must name at least one of cosine, hadamard and concat";
@@ -152,6 +192,22 @@ impl Config {
             values.sort();
             known.push(Known::Category { values });
         }
+        for column in &self.vectors {
+            let mut width = None;
+            for record in records {
+                let cell = record.get(column).unwrap_or_default();
+                let own = vector(column, cell, width)?.map(|v| v.len());
+                width = width.or(own);
+            }
+            match width {
+                Some(width) if width <= WIDEST => known.push(Known::Vector { width }),
+                Some(width) => {
+                    let what = format!("has vectors of {width} numbers, more than {WIDEST}");
+                    return Err(Error::setting("model.vectors", column, what));
+                }
+                None => return none("vectors", column, "no training record has a vector there"),
+            }
+        }
         Ok(Config { known, ..self.clone() })
     }
     fn rows(&self) -> usize {
@@ -159,7 +215,11 @@ impl Config {
         self.known.iter().map(rows).sum()
     }
     fn features(&self) -> usize {
-        let of = |known: &Known| if let Known::Number { .. } = known { OF_NUMBER } else { OF_CATEGORY + WIDTH };
+        let of = |known: &Known| match known {
+            Known::Number { .. } => OF_NUMBER,
+            Known::Category { .. } => OF_CATEGORY + WIDTH,
+            Known::Vector { width } => OF_VECTOR + width,
+        };
         self.known.iter().map(of).sum()
     }
 }
@@ -244,6 +304,15 @@ impl Detext {
                     let flags = Tensor::from_vec(flags, (n, OF_CATEGORY), q.device())?;
                     Tensor::cat(&[&(rows(0)? * rows(1)?)?, &flags], 1)?
                 }
+                (Known::Vector { width }, _) => {
+                    let column = &self.config.inputs()[at];
+                    let mut values = Vec::with_capacity(n * (OF_VECTOR + width));
+                    for [l, r] in pairs {
+                        let (l, r) = (vector(column, l, Some(*width))?, vector(column, r, Some(*width))?);
+                        vector_features([l, r], *width, &mut values);
+                    }
+                    Tensor::from_vec(values, (n, OF_VECTOR + width), q.device())?
+                }
                 (Known::Category { .. }, None) => continue,
             };
             parts.push(match keep(at + 1)? {
@@ -270,6 +339,20 @@ fn category_features(pair: &[String; 2]) -> [f32; OF_CATEGORY] {
     let flag = |is: bool| f32::from(u8::from(is));
     let [l, r] = pair;
     [flag(!l.is_empty() && l == r), flag(l.is_empty()), flag(r.is_empty())]
+}
+
+/// The cosine of both, whether the first, the second, or either is missing, and their product, value by value.
+fn vector_features(pair: [Option<Vec<f32>>; 2], width: usize, out: &mut Vec<f32>) {
+    let flag = |is: bool| f32::from(u8::from(is));
+    let missing = [pair[0].is_none(), pair[1].is_none()];
+    let [Some(l), Some(r)] = pair else {
+        out.extend([0.0, flag(missing[0]), flag(missing[1]), 1.0]);
+        out.resize(out.len() + width, 0.0);
+        return;
+    };
+    let product: Vec<f32> = l.iter().zip(&r).map(|(l, r)| l * r).collect();
+    out.extend([product.iter().sum(), 0.0, 0.0, 0.0]);
+    out.extend(product);
 }
 
 impl Model for Detext {
@@ -393,14 +476,15 @@ mod tests {
     use super::*;
 
     fn record(price: &str, maker: &str) -> Record {
-        let columns = ["price", "maker"].map(String::from).into();
-        Record { id: "1".into(), columns, values: vec![price.into(), maker.into()] }
+        let columns = ["price", "maker", "picture"].map(String::from).into();
+        Record { id: "1".into(), columns, values: vec![price.into(), maker.into(), "[3, 4.0]".into()] }
     }
 
     fn config() -> Config {
         let interactions = vec![Interaction::Cosine, Interaction::Hadamard, Interaction::Concat];
         let (numbers, categories) = (vec!["price".into()], vec!["maker".into()]);
-        let config = Config { interactions, numbers, categories, modality_dropout: 0.3, ..Config::default() };
+        let vectors = vec!["picture".into()];
+        let config = Config { interactions, numbers, categories, vectors, modality_dropout: 0.3, ..Config::default() };
         let records = [record("10", "Sony"), record("$1,000", "sony"), record("", "LG"), record("5", "")];
         config.fitted(&records.iter().collect::<Vec<_>>()).unwrap()
     }
@@ -431,9 +515,42 @@ mod tests {
     }
 
     #[test]
+    fn vectors_are_read_from_cells_and_one_that_does_not_fit_is_named() {
+        let mut values = Vec::new();
+        let read = |cell: &str| vector("picture", cell, Some(2)).unwrap();
+        vector_features([read("[3, 4]"), read("0.0;2.5")], 2, &mut values);
+        assert_eq!(values, [0.8, 0.0, 0.0, 0.0, 0.0, 0.8]);
+        values.clear();
+        vector_features([read("3 4"), read(" [] ")], 2, &mut values);
+        assert_eq!(values, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+        for (cell, part) in [
+            ("1 2 3", "has 3 numbers, and the column's vectors have 2"),
+            ("1 x", "no list of numbers"),
+            ("nan 1", "no list"),
+        ] {
+            let error = vector("picture", cell, Some(2)).unwrap_err();
+            assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
+        }
+        // rows that do not match are found before training begins, and a column without a vector too
+        let mut records = [record("10", "Sony"), record("5", "LG")];
+        records[1].values[2] = "1 2 3".into();
+        let with = |vectors: &str| Config { vectors: vec![vectors.into()], ..Config::default() };
+        let refused = |config: Config, part: &str| {
+            let error = config.fitted(&records.iter().collect::<Vec<_>>()).unwrap_err();
+            assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
+        };
+        refused(with("picture"), "has 3 numbers");
+        refused(with("sound"), "no training record has a vector");
+    }
+
+    #[test]
     fn gradients_equal_finite_differences_with_inputs_left_out_by_chance() {
         let texts: Vec<Encoding> = pair_examples().into_iter().flat_map(|example| example.texts).collect();
-        let row = |price: &str, maker: &str| vec![price.to_string(), maker.to_string()];
+        // half of the records have no picture
+        let row = |price: &str, maker: &str| {
+            let picture = if maker.eq_ignore_ascii_case("sony") { "[0.5 -2]" } else { "" };
+            vec![price.to_string(), maker.to_string(), picture.to_string()]
+        };
         let example = |texts: Vec<Encoding>, inputs| Example { texts, inputs, target: 1.0, ..Example::default() };
         let examples = [
             example(texts[..3].to_vec(), vec![row("10", "Sony"), row("12", "SONY"), row("", "new")]),

@@ -37,7 +37,9 @@ def score(query, document, settings):
     rows = sum(len(k["category"]["values"]) + 2 for k in known if "category" in k)
     table, start = head(rows, WIDTH), 0
     for k in known:
-        if "number" in k:
+        if "vector" in k:  # missing in a plain text
+            parts += [torch.tensor([0.0, 1.0, 1.0, 1.0]), torch.zeros(k["vector"]["width"])]
+        elif "number" in k:
             parts.append(torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]))
         else:
             parts += [table[start] * table[start], torch.tensor([0.0, 1.0, 1.0])]
@@ -54,10 +56,12 @@ SETTINGS = [
         "interactions": ["hadamard", "concat", "cosine"],
         "numbers": ["price"],
         "categories": ["maker", "kind"],
+        "vectors": ["picture"],
         "known": [
             {"number": {"mean": 1.0, "deviation": 2.0}},
             {"category": {"values": ["lg", "sony"]}},
             {"category": {"values": ["tea"]}},
+            {"vector": {"width": 6}},
         ],
     },
 ]
