@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::codec::{Clusters, Steps};
+use super::lists::pack;
 use super::pooling::pooled;
 use super::{ColbertSettings, Layout, NAME, VERSION, names};
 use crate::ranker::MultiVectors;
@@ -125,7 +126,9 @@ impl ColbertBuilder {
         let wanted = wanted.clamp(1, most);
         let sample = std::mem::take(&mut self.sample);
         let clusters = (!sample.is_empty()).then(|| Clusters::train(&sample, dim, wanted, self.settings.seed));
-        let centroids = clusters.as_ref().map_or(&[][..], |clusters| &clusters.centroids);
+        // half precision on the disk: what is left over is of these
+        let rounded: Vec<f16> = clusters.iter().flat_map(|c| &c.centroids).map(|x| f16::from_f32(*x)).collect();
+        let centroids: &[f32] = &rounded.iter().map(|x| x.to_f32()).collect::<Vec<_>>();
         let steps = match &clusters {
             None => Steps::of(Vec::new(), bits),
             Some(clusters) => {
@@ -190,12 +193,15 @@ impl ColbertBuilder {
             let flushed = file.flush().and_then(|()| file.get_ref().sync_all());
             flushed.map_err(Error::io("write", &dir.join(name)))?;
         }
-        put(&dir, names::CENTROIDS, centroids)?;
+        put(&dir, names::CENTROIDS, &bits_of(&rounded))?;
         put(&dir, names::ENDS, &self.ends)?;
-        let mut list_ends = vec![0u64];
-        lists.iter().for_each(|list| list_ends.push(list_ends[list_ends.len() - 1] + list.len() as u64));
+        let (mut list_ends, mut packed) = (vec![0u64], Vec::new());
+        for list in lists {
+            pack(&list, &mut packed);
+            list_ends.push(packed.len() as u64);
+        }
         put(&dir, names::LIST_ENDS, &list_ends)?;
-        put(&dir, names::LISTS, &lists.concat())?;
+        put(&dir, names::LISTS, &packed)?;
         drop(vectors);
         std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         let layout = Layout {
@@ -205,7 +211,7 @@ impl ColbertBuilder {
             documents: self.ends.len() as u64 - 1,
             vectors: total,
             centroids: k as u64,
-            postings: list_ends[k],
+            list_bytes: list_ends[k],
             pool_factor: self.settings.pool_factor,
             cuts: steps.cuts,
             values: steps.values,

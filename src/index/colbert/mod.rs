@@ -3,18 +3,19 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `centroids` | f32 `[k, dim]`, about `16 sqrt(vectors)` of them |
+//! | `centroids` | f16 `[k, dim]`, about `16 sqrt(vectors)` of them |
 //! | `codes` | the centroid of each vector, u16, or u32 where there are more |
 //! | `residuals` | what is left over of each vector, 2 or 4 bits a value |
 //! | `ends` | where each document's vectors start, u64 `[n + 1]` |
-//! | `lists`, `list_ends` | the documents of each centroid, u32, and where each list starts, u64 `[k + 1]` |
+//! | `lists`, `list_ends` | the documents of each centroid as gaps, and the byte at which each list starts, u64 `[k + 1]` |
 //! | `colbert.json` | sizes, and what the bits stand for |
 //!
-//! At 128 values of 4 bits a vector takes 64 + 2 bytes, and up to 4 in the lists. Files are mapped: a search reads the lists and codes of its candidates
+//! At 96 values of 4 bits a vector takes 48 + 2 bytes, one or two in the lists, and its share of the centroids (3 of a million vectors). Files are mapped: a search reads the lists and codes of its candidates
 //! and the residuals of the best. Refused: `next-plaid`, whose codes of 8 bytes and merged copies make 133 bytes a token at 96 values, whose building
 //! keeps all vectors in memory, and whose threshold drops candidates unseen.
 mod build;
 mod codec;
+mod lists;
 mod pooling;
 mod search;
 mod tuning;
@@ -32,7 +33,7 @@ use crate::ranker::{Input, LateEncoder};
 use crate::{Error, Result};
 
 /// The newest layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The file that says what the others are.
 const NAME: &str = "colbert.json";
 
@@ -91,7 +92,7 @@ struct Layout {
     documents: u64,
     vectors: u64,
     centroids: u64,
-    postings: u64,
+    list_bytes: u64,
     pool_factor: usize,
     cuts: Vec<f32>,
     values: Vec<f32>,

@@ -7,6 +7,7 @@ use bytemuck::Pod;
 use rayon::prelude::*;
 
 use super::codec::{Steps, Table, decode, largest, normalize};
+use super::lists::unpack;
 use super::{Layout, NAME, VERSION, names};
 use crate::bundle::Bundle;
 use crate::nn::kernels::{self, Mapped, QUERY_TOKENS};
@@ -93,7 +94,8 @@ pub struct ColbertIndex {
     steps: Steps,
     /// What each byte of a residual stands for.
     values: Vec<f32>,
-    centroids: Numbers,
+    /// `[k, dim]`.
+    centroids: Vec<f32>,
     table: Option<Table>,
     codes: Numbers,
     residuals: Numbers,
@@ -126,23 +128,26 @@ impl ColbertIndex {
         if !fits {
             return Err(damaged("sizes that no index has".into()));
         }
-        let Layout { dim, documents, vectors, centroids: k, postings, .. } = layout;
+        let Layout { dim, documents, vectors, centroids: k, list_bytes, .. } = layout;
         let wide = if k > 1 << 16 { 4 } else { 2 };
+        let halves = Numbers::open::<u16>(dir, names::CENTROIDS, k.saturating_mul(dim as u64))?;
+        let mut centroids = vec![0.0; k as usize * dim];
+        kernels::widen(true, halves.of(), &mut centroids);
         let index = ColbertIndex {
             dir: dir.into(),
             values: steps.table(),
-            centroids: Numbers::open::<f32>(dir, names::CENTROIDS, k * dim as u64)?,
+            centroids,
             table: None,
             codes: Numbers::open::<u8>(dir, names::CODES, vectors * wide)?,
             residuals: Numbers::open::<u8>(dir, names::RESIDUALS, vectors * steps.bytes(dim) as u64)?,
             ends: Numbers::open::<u64>(dir, names::ENDS, documents + 1)?,
-            lists: Numbers::open::<u32>(dir, names::LISTS, postings)?,
+            lists: Numbers::open::<u8>(dir, names::LISTS, list_bytes)?,
             list_ends: Numbers::open::<u64>(dir, names::LIST_ENDS, k + 1)?,
             steps,
             layout,
         };
         index.check()?;
-        let table = (k > 0).then(|| Table::new(index.centroids.of(), dim));
+        let table = (k > 0).then(|| Table::new(&index.centroids, dim));
         Ok(ColbertIndex { table, ..index })
     }
 
@@ -151,12 +156,12 @@ impl ColbertIndex {
         let rises = |ends: &[u64], last: u64| {
             ends.first() == Some(&0) && ends.last() == Some(&last) && ends.windows(2).all(|w| w[0] <= w[1])
         };
-        let Layout { documents, vectors, centroids, postings, .. } = self.layout;
+        let Layout { documents, vectors, centroids, list_bytes, .. } = self.layout;
         let fault = if !rises(self.ends.of(), vectors) {
             Some(names::ENDS)
-        } else if !rises(self.list_ends.of(), postings) {
+        } else if !rises(self.list_ends.of(), list_bytes) {
             Some(names::LIST_ENDS)
-        } else if self.lists.of::<u32>().iter().any(|document| u64::from(*document) >= documents) {
+        } else if (0..centroids as usize).any(|at| self.list(at).any(|document| u64::from(document) >= documents)) {
             Some(names::LISTS)
         } else if !match self.is_wide() {
             true => self.codes.of::<u32>().iter().all(|code| u64::from(*code) < centroids),
@@ -192,8 +197,14 @@ impl ColbertIndex {
     }
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
-        let files = [&self.centroids, &self.codes, &self.residuals, &self.ends, &self.lists, &self.list_ends];
-        files.iter().map(|file| file.bytes.len() as u64).sum()
+        let files = [&self.codes, &self.residuals, &self.ends, &self.lists, &self.list_ends];
+        2 * self.centroids.len() as u64 + files.iter().map(|file| file.bytes.len() as u64).sum::<u64>()
+    }
+
+    /// The documents of a centroid.
+    fn list(&self, centroid: usize) -> impl Iterator<Item = u32> {
+        let ends = self.list_ends.of::<u64>();
+        unpack(&self.lists.of::<u8>()[ends[centroid] as usize..ends[centroid + 1] as usize])
     }
 
     fn code(&self, at: usize) -> usize {
@@ -212,7 +223,7 @@ impl ColbertIndex {
         let (dim, each) = (self.layout.dim, 8 / self.layout.bits);
         let (rows, width) = (self.rows(document), self.steps.bytes(dim));
         to.resize(rows.len() * dim, 0.0);
-        let (residuals, centroids) = (self.residuals.of::<u8>(), self.centroids.of::<f32>());
+        let (residuals, centroids) = (self.residuals.of::<u8>(), &self.centroids);
         for (row, to) in rows.zip(to.chunks_exact_mut(dim)) {
             let centroid = &centroids[self.code(row) * dim..][..dim];
             decode(&residuals[row * width..][..width], centroid, &self.values, each, to);
@@ -238,10 +249,9 @@ impl ColbertIndex {
             products.par_chunks(count).flat_map_iter(|row| largest(row, effort.probes)).collect();
         probed.sort_unstable();
         probed.dedup();
-        let (lists, ends) = (self.lists.of::<u32>(), self.list_ends.of::<u64>());
         let mut seen = vec![0u64; self.len().div_ceil(64)];
         for &centroid in &probed {
-            for &document in &lists[ends[centroid as usize] as usize..ends[centroid as usize + 1] as usize] {
+            for document in self.list(centroid as usize) {
                 seen[document as usize / 64] |= 1 << (document % 64);
             }
         }
