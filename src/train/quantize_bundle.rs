@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::labelled::Labelled;
 use super::quantize::{Fit, quantize};
-use crate::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Purpose, Quantized, Storage};
+use crate::bundle::{self, Bundle, Checkpoint, Contents, Purpose, Quantized, Storage};
 use crate::eval::{Report, report};
 use crate::files::NewFolder;
 use crate::models::bert::{self, ClassifierPooling, Config};
-use crate::models::dssm::{self, Pooling, TextVectors};
+use crate::models::{Model, Module, Reads};
 use crate::nn::{Device, Dtype};
 use crate::records::Record;
 use crate::text::Batch;
@@ -70,10 +70,11 @@ pub fn quantize_bundle(
     }
     let whole = Bundle::open(model, Some(Dtype::F32), Device::Cpu)?;
     let architecture = &whole.manifest.architecture;
-    let Some(encoders) = encoders(architecture, whole.config()) else {
+    let encoders = encoders(&architecture.name(), &*architecture.model(), whole.config());
+    if encoders.is_empty() {
         let what = format!("is {}; int8 weights are made of a cross_encoder, dssm or duo", architecture.name());
         return Err(Error::model(&model.join("sverka.json"), "architecture", what, "serve this model in bf16"));
-    };
+    }
     if whole.manifest.storage == Storage::Int8 {
         let from = whole.manifest.quantised.as_ref().map_or(String::new(), |q| format!(" ({})", q.from_weights_sha256));
         let remedy = format!("give the model that it was made from{from}");
@@ -157,24 +158,26 @@ enum Sequences {
     },
 }
 
-/// The encoders of an architecture that int8 weights are made of.
-fn encoders(architecture: &Architecture, config: &Config) -> Option<Vec<EncoderSample>> {
+/// Kinds of models that int8 weights are made of, where they have an encoder.
+const KINDS: [&str; 3] = ["cross_encoder", "dssm", "duo"];
+
+/// The encoders of a model and what they read; none where int8 weights are not made of its kind.
+fn encoders(kind: &str, model: &dyn Model, config: &Config) -> Vec<EncoderSample> {
+    let modules = model.modules();
+    let encoder = |module: &Module| if let Module::Encoder { prefix, .. } = module { Some(*prefix) } else { None };
+    let prefixes: Vec<&'static str> = modules.iter().filter_map(encoder).filter(|_| KINDS.contains(&kind)).collect();
     let mean_of_head = config.modern.is_some_and(|modern| modern.classifier_pooling == ClassifierPooling::Mean);
-    let classifier = |reads| Some(vec![EncoderSample { prefix: bert::PREFIX, reads, first_only: !mean_of_head }]);
-    match architecture {
-        Architecture::CrossEncoder => classifier(Sequences::Pairs),
-        Architecture::Duo => classifier(Sequences::Triples),
-        Architecture::Dssm(dssm) if dssm.vectors == TextVectors::Encoder => {
-            let first_only = dssm.pooling == Pooling::Cls;
-            let tower =
-                |prefix, left, right| EncoderSample { prefix, reads: Sequences::Texts { left, right }, first_only };
-            Some(match dssm.shared {
-                true => vec![tower(bert::PREFIX, true, true)],
-                false => vec![tower(bert::PREFIX, true, false), tower(dssm::DOCUMENT, false, true)],
-            })
-        }
-        _ => None,
-    }
+    let alone = prefixes.len() == 1;
+    let sample = |prefix: &'static str| {
+        let is_query = prefix == bert::PREFIX;
+        let reads = match model.reads() {
+            Reads::Pair => Sequences::Pairs,
+            Reads::Triple => Sequences::Triples,
+            Reads::Towers => Sequences::Texts { left: is_query, right: alone || !is_query },
+        };
+        EncoderSample { prefix, reads, first_only: model.reads() != Reads::Towers && !mean_of_head }
+    };
+    prefixes.into_iter().map(sample).collect()
 }
 
 impl EncoderSample {
