@@ -240,7 +240,6 @@ fn gradients_of_two_towers_equal_finite_differences() {
             similarity: dssm::Similarity::Dot,
             shared: false,
             temperature: 4.0,
-            ..dssm::Config::default()
         },
     ] {
         let model = dssm::Dssm(settings);

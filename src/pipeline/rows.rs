@@ -52,7 +52,7 @@ impl IndexedList {
     /// Those of [`Index::open`]; an index without a document.
     pub fn open(dir: &Path, model: &ModelOptions) -> Result<Self> {
         let index = Index::open(dir, model)?;
-        let of = (0..index.numbers()).find_map(|document| index.id(document).is_ok().then_some(document));
+        let of = (0..index.numbers()).find(|document| index.id(*document).is_ok());
         let none = || Error::data(dir, None, "has no document to match with", "index a list with `sverka index`");
         let first = index.record(of.filter(|_| !index.is_empty()).ok_or_else(none)?)?;
         Ok(IndexedList { index, columns: first.columns, shown: None })

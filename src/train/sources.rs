@@ -52,17 +52,17 @@ pub(super) fn read(source: &Source, how: &Reading, recipe: &Recipe) -> Result<(P
 
 /// Gives all records a column with one value.
 fn add_constant(records: &mut [Record], column: &str, value: &str) -> Result<()> {
-    let mut grown: Option<(Arc<[String]>, Arc<[String]>)> = None;
+    let mut grown: Option<[Arc<[String]>; 2]> = None;
     for record in records {
         if record.get(column).is_some() {
             let what = "the records have such a column; give another name";
             return Err(Error::setting("data.sources.constants", column, what));
         }
         let columns = match &grown {
-            Some((before, columns)) if Arc::ptr_eq(before, &record.columns) => columns.clone(),
+            Some([before, columns]) if Arc::ptr_eq(before, &record.columns) => columns.clone(),
             _ => record.columns.iter().cloned().chain([column.to_string()]).collect(),
         };
-        grown = Some((std::mem::replace(&mut record.columns, columns.clone()), columns));
+        grown = Some([std::mem::replace(&mut record.columns, columns.clone()), columns]);
         record.values.push(value.to_string());
     }
     Ok(())

@@ -99,10 +99,14 @@ pub(super) fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let split = args.split.split().filter(|_| collection.judgements.iter().any(|(_, split)| split.is_some()));
     let judgements = collection.of_split(split);
     crate::signals::end_without_a_trace("nothing is written");
-    let towers = |model| if let &Model::Towers(ref bundle) = model { bundle.dual_encoder() } else { None };
-    let tokens = |model| if let &Model::Colbert(ref bundle) = model { bundle.late_encoder() } else { None };
-    let dense: Vec<_> = models.iter().map(towers).collect();
-    let late: Vec<_> = models.iter().map(tokens).collect();
+    let dense: Vec<_> = models
+        .iter()
+        .map(|model| if let Model::Towers(bundle) = model { bundle.dual_encoder() } else { None })
+        .collect();
+    let late: Vec<_> = models
+        .iter()
+        .map(|model| if let Model::Colbert(bundle) = model { bundle.late_encoder() } else { None })
+        .collect();
     let way = |at: usize| -> Result<(String, Way)> {
         let of = match (&models[at], &dense[at], &late[at]) {
             (Model::Bm25, ..) => Way::Bm25(Bm25Settings::text()),

@@ -30,21 +30,21 @@ struct Opened {
 
 /// The right list with what finds its records.
 enum Right {
-    Stored(StoredTable, Box<dyn Retriever>),
-    Index(IndexedList),
+    Stored(Box<StoredTable>, Box<dyn Retriever>),
+    Index(Box<IndexedList>),
 }
 
 impl Right {
     fn rows(&self) -> &dyn Rows {
         match self {
-            Right::Stored(table, _) => table,
-            Right::Index(list) => list,
+            Right::Stored(table, _) => &**table,
+            Right::Index(list) => &**list,
         }
     }
     fn retriever(&self) -> &dyn Retriever {
         match self {
             Right::Stored(_, retriever) => &**retriever,
-            Right::Index(list) => list,
+            Right::Index(list) => &**list,
         }
     }
     fn path(&self) -> PathBuf {
@@ -217,7 +217,7 @@ fn open(args: &Args, chain: Chain, against: Option<IndexedList>, dir: &Path) -> 
         Some(mut list) => {
             let (selection, config) = shown(args, chain.last(), &left.head(), &list.head())?;
             selection.right.iter().for_each(|columns| list.show(columns));
-            (Right::Index(list), selection, config)
+            (Right::Index(Box::new(list)), selection, config)
         }
         None => {
             let mut table = StoredTable::open(dir, "right")?;
@@ -227,7 +227,7 @@ fn open(args: &Args, chain: Chain, against: Option<IndexedList>, dir: &Path) -> 
                 true => Box::new(Bm25::open(&dir.join("bm25"))?.with_rendering(&config)),
                 false => Box::new(chain.open_index(&table, dir)?),
             };
-            (Right::Stored(table, retriever), selection, config)
+            (Right::Stored(Box::new(table), retriever), selection, config)
         }
     };
     selection.left.iter().for_each(|columns| left.show(columns));
