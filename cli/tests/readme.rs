@@ -73,7 +73,9 @@ fn the_commands_of_its_table_run_as_written() {
     }
     // a precision of .95 is within reach of any model
     let matches = "left_name,right_name,label\nlamp,tv,0\n".to_string() + &"red lamp,lamp red,1\n".repeat(24);
-    for (file, text) in [("ours.csv", &ours), ("theirs.csv", &theirs), ("list.csv", &ours), ("pairs.csv", &known)] {
+    for (file, text) in
+        [("ours.csv", &ours), ("theirs.csv", &theirs), ("list.csv", &ours), ("new.csv", &ours), ("pairs.csv", &known)]
+    {
         write(&dir.path().join(file), text);
     }
     std::fs::create_dir(dir.path().join("data")).unwrap();
@@ -91,6 +93,7 @@ fn the_commands_of_its_table_run_as_written() {
     split_model(dir.path());
     model_of(dir.path(), "colbert", "late");
     write(&dir.path().join("stages.toml"), "collection = \"theirs.csv\"\n[[stages]]\nkind = \"bm25\"\nk = 5\n");
+    write(&dir.path().join("words.vec"), "2 2\nred 1 0\nlamp 0 1\n");
     write(&dir.path().join("links.qrels"), (0..48).map(|i| format!("{i} 0 t{i} 1\n")).collect::<String>());
     std::fs::create_dir_all(dir.path().join("beir/qrels")).unwrap();
     let line = |i: usize, more: &str| format!("{{\"_id\": \"{i}\", {more}\"text\": \"red lamp {i}\"}}\n");
@@ -113,6 +116,8 @@ fn the_commands_of_its_table_run_as_written() {
             "QUERIES" => vec!["ours.csv"],
             "QRELS" if command.starts_with("run") => vec!["links.qrels"],
             "BEIR_FOLDER" => vec!["beir"],
+            "DATA" if command.starts_with("index") => vec!["beir"],
+            "dense:MODEL" => vec!["dense:words.vec"],
             "TEXT" | "[TEXT]" | "T" | "WORD" => vec!["lamp"],
             "FILE" => vec!["page.html"],
             "DATA" => vec!["data"],

@@ -7,7 +7,7 @@ use super::corpus::{Corpus, Lists};
 use super::objective::{Measures, Objective, Step};
 use super::recipe::TrainSettings;
 use crate::Result;
-use crate::calibrate::{sigmoid, softplus};
+use crate::calibrate::softplus;
 use crate::eval;
 use crate::models::{Example, LossSettings, Mode, Model, Net, Scorer};
 use crate::nn::Parameters;
@@ -96,12 +96,10 @@ impl Objective for RankingObjective<'_> {
     fn validate(&self) -> Result<Measures> {
         let (scores, labels) = (self.scores(&self.corpus.valid)?, &self.corpus.valid.labels);
         let loss = mean_loss(&scores, labels);
-        // ranks of scores are all that F1 and AP look at, so any score will do as a probability
-        let probabilities: Vec<f32> = scores.iter().map(|&z| sigmoid(f64::from(z)) as f32).collect();
-        let (f1, ap) = match probabilities.iter().any(|p| p.is_nan()) {
+        let (f1, ap) = match scores.iter().any(|z| z.is_nan()) {
             true => (f64::NAN, f64::NAN),
             false => {
-                let curve = eval::Curve::new(&probabilities, labels);
+                let curve = eval::Curve::new(&ranks(&scores), labels);
                 (curve.best_f1().f1(), curve.average_precision())
             }
         };
@@ -109,8 +107,28 @@ impl Objective for RankingObjective<'_> {
     }
 }
 
+/// Scores as their ranks between 0 and 1, which is all that F1 and AP look at. A sigmoid would not do: of a sum over tokens, above 17 or so,
+/// it is 1 in f32, and all of them would tie.
+fn ranks(scores: &[f32]) -> Vec<f32> {
+    let mut sorted = scores.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    sorted.dedup();
+    let most = sorted.len().max(1) as f32;
+    scores.iter().map(|z| sorted.partition_point(|s| s < z) as f32 / most).collect()
+}
+
 /// Mean binary cross-entropy of raw scores taken as logits.
 fn mean_loss(scores: &[f32], labels: &[bool]) -> f64 {
     let one = |(&z, &y): (&f32, &bool)| softplus(f64::from(if y { -z } else { z }));
     scores.iter().zip(labels).map(one).sum::<f64>() / scores.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ranks;
+
+    #[test]
+    fn scores_that_a_sigmoid_would_make_equal_keep_their_order() {
+        assert_eq!(ranks(&[31.5, 30.0, 31.0, 30.0]), [2.0 / 3.0, 0.0, 1.0 / 3.0, 0.0]);
+    }
 }
