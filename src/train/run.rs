@@ -259,7 +259,7 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
         file if file.is_file() => Some(WordStart::of_vectors(file)?),
         _ => None,
     };
-    let (config, weights, grown) = match (&from.fresh, made) {
+    let (mut config, mut weights, grown) = match (&from.fresh, made) {
         (Some(fresh), _) => {
             let text = TextEncoder::open(&fresh.tokenizer, recipe.text.clone())?;
             let config = fresh.config(text.vocab_size(), text.padding_id());
@@ -275,7 +275,6 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
             (checkpoint.config, checkpoint.weights, grown)
         }
     };
-    let (mut config, mut weights) = (config, weights);
     if let Some(layers) = &from.layers {
         bundle::take_layers(&mut config, &mut weights, layers)?;
     }
