@@ -53,7 +53,6 @@ enum Model {
 impl Model {
     fn open(kind: &str, global: &Resolved) -> Result<Self> {
         let wrong = |what: &str| Error::setting("--kind", kind, what);
-        let towers = |path: &Path| Bundle::open_encoder(path, global.dtype, global.device);
         match kind.split_once(':').map_or((kind, None), |(name, path)| (name, Some(Path::new(path)))) {
             ("bm25", None) => Ok(Model::Bm25),
             ("bm25", Some(_)) => Err(wrong("bm25 has no model: leave the part after the colon out")),
@@ -61,20 +60,14 @@ impl Model {
             ("dense", Some(path)) if path.is_file() => {
                 Ok(Model::Words(Box::new(MeanVectors::new(WordVectors::read(path, None)?)?)))
             }
-            ("dense", Some(path)) => {
-                let bundle = towers(path)?;
-                let is_dual = bundle.dual_encoder().is_some();
-                match is_dual {
-                    true => Ok(Model::Towers(Box::new(bundle))),
-                    false => Err(wrong("has several vectors a text: give colbert:DIR")),
-                }
-            }
-            ("colbert", Some(path)) => {
-                let bundle = towers(path)?;
-                let is_late = bundle.late_encoder().is_some();
-                match is_late {
-                    true => Ok(Model::Colbert(Box::new(bundle))),
-                    false => Err(wrong("has one vector a text: give dense:DIR, or a ColBERT")),
+            (name @ ("dense" | "colbert"), Some(path)) => {
+                let bundle = Box::new(Bundle::open_encoder(path, global.dtype, global.device)?);
+                let (is_dual, is_late) = (bundle.dual_encoder().is_some(), bundle.late_encoder().is_some());
+                match name {
+                    "dense" if is_dual => Ok(Model::Towers(bundle)),
+                    "dense" => Err(wrong("has several vectors a text: give colbert:DIR")),
+                    _ if is_late => Ok(Model::Colbert(bundle)),
+                    _ => Err(wrong("has one vector a text: give dense:DIR, or a ColBERT")),
                 }
             }
             _ => Err(wrong("give bm25, dense:MODEL or colbert:MODEL")),
