@@ -29,6 +29,7 @@ mod dialect;
 mod ditto;
 pub mod fasttext;
 mod features;
+mod fields;
 mod identity;
 mod joined;
 mod json;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CedrFiles, Collection, ReadOptions, ReadReport, deepmatcher, ditto, joined, links, paraphraser};
+use super::{CedrFiles, Collection, ReadOptions, ReadReport, deepmatcher, ditto, fields, joined, links, paraphraser};
 use super::{read_beir, read_cedr, read_ms_marco, read_squad, sentence_pairs};
 use crate::records::{Pair, PairSet, Record, Split};
 use crate::{Error, Result};
@@ -49,6 +49,15 @@ pub enum Source {
     Paraphraser(Parts),
     /// Tables with `sentence1`, `sentence2` and a score or a label.
     SentencePairs(Parts),
+    /// One table: a field of each record asks, another one of the same record is the match.
+    Fields {
+        /// The table.
+        table: PathBuf,
+        /// The column that asks.
+        query: String,
+        /// The column that answers.
+        document: String,
+    },
     /// Two tables, and a file that links their ids.
     Links {
         /// The left table.
@@ -117,6 +126,7 @@ impl Source {
                 train.iter_mut().chain(valid).chain(test).chain(pairs).collect()
             }
             Source::Beir { dir } => vec![dir],
+            Source::Fields { table, .. } => vec![table],
             Source::MsMarco { collection, queries, qrels: Parts { train, valid, test, pairs } } => {
                 let qrels = train.iter_mut().chain(valid).chain(test).chain(pairs);
                 std::iter::once(collection).chain(queries).chain(qrels).collect()
@@ -143,6 +153,7 @@ pub fn read_pairs(source: &Source, options: &ReadOptions) -> Result<(PairSet, Re
         }
         Source::Ditto(files) => by_parts(files, |path, part, set| ditto::read(path, part, options, set)),
         Source::Links { .. } => links::read(source, options),
+        Source::Fields { table, query, document } => fields::read(table, query, document, options),
         Source::Paraphraser(files) => by_parts(files, paraphraser::read),
         Source::SentencePairs(files) => {
             by_parts(files, |path, part, set| sentence_pairs::read(path, part, options, set))
