@@ -70,13 +70,8 @@ pub struct Outcome {
 impl Outcome {
     /// What stayed below the recipe's `[expect]`, `None` where nothing did.
     pub fn missed(&self) -> Option<String> {
-        let short = self.expected.iter().filter_map(|(name, wanted)| match self.test.get(name) {
-            Some(report) if report.f1 >= *wanted => None,
-            Some(report) => Some(format!("{name}: test F1 {:.4}, expected {wanted}", report.f1)),
-            None => Some(format!("{name}: expected test F1 {wanted}, but nothing was measured")),
-        });
-        let short: Vec<String> = short.collect();
-        (!short.is_empty()).then(|| short.join("; "))
+        let f1 = |name: &str| self.test.get(name).map(|report| report.f1);
+        below(&self.expected, f1, |name| format!("{name}: test F1"))
     }
 }
 
@@ -98,6 +93,35 @@ impl std::fmt::Display for Outcome {
     }
 }
 
+/// What came out of a run, its last file.
+pub(super) const METRICS: &str = "metrics.json";
+
+/// The outcome of a run that is finished.
+pub(super) fn finished<T: DeserializeOwned>(metrics: &Path, progress: &dyn Progress) -> Result<Option<T>> {
+    if !metrics.exists() {
+        return Ok(None);
+    }
+    progress.note("the run is finished; nothing to do");
+    let text = std::fs::read(metrics).map_err(Error::io("read", metrics))?;
+    let remedy = "delete the file and --resume to have it made again";
+    serde_json::from_slice(&text).map(Some).map_err(|e| Error::data(metrics, None, e.to_string(), remedy))
+}
+
+/// What stayed below its expected value, `None` where nothing did; `named` says what a key measures.
+pub(super) fn below(
+    expected: &BTreeMap<String, f64>,
+    measured: impl Fn(&str) -> Option<f64>,
+    named: impl Fn(&str) -> String,
+) -> Option<String> {
+    let short = expected.iter().filter_map(|(key, wanted)| match measured(key) {
+        Some(value) if value >= *wanted => None,
+        Some(value) => Some(format!("{} {value:.4}, expected {wanted}", named(key))),
+        None => Some(format!("{} was not measured, expected {wanted}", named(key))),
+    });
+    let short: Vec<String> = short.collect();
+    (!short.is_empty()).then(|| short.join("; "))
+}
+
 /// Trains by a recipe into `run_dir`, which must be new or empty unless `resume`; a finished run that is resumed just
 /// gives its outcome.
 ///
@@ -110,12 +134,9 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     let with_columns = Recipe { text: reading, ..recipe.clone() };
     let written = recipe; // as it is in the run folder
     let recipe = &with_columns;
-    let metrics = run_dir.join("metrics.json");
-    if metrics.exists() {
-        progress.note("the run is finished; nothing to do");
-        let text = std::fs::read(&metrics).map_err(Error::io("read", &metrics))?;
-        let remedy = "delete the file and --resume to have it made again";
-        return serde_json::from_slice(&text).map_err(|e| Error::data(&metrics, None, e.to_string(), remedy));
+    let metrics = run_dir.join(METRICS);
+    if let Some(outcome) = finished(&metrics, progress)? {
+        return Ok(outcome);
     }
     // a new folder is made, and taken, once everything that is needed was read
     let mut owner = if run_dir.exists() { Some(Owner::of(run_dir)?) } else { None };

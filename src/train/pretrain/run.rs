@@ -23,7 +23,7 @@ use crate::text::{TextConfig, TextEncoder};
 use crate::train::objective::{Measures, Objective};
 use crate::train::owner::Owner;
 use crate::train::progress::{Progress, Validation};
-use crate::train::run::{begin, is_begun, write_json};
+use crate::train::run::{METRICS, begin, below, finished, is_begun, write_json};
 use crate::train::trainer;
 use crate::{Error, Result};
 
@@ -55,13 +55,7 @@ pub struct PretrainOutcome {
 impl PretrainOutcome {
     /// What stayed below the recipe's `[expect]`, `None` where nothing did.
     pub fn missed(&self) -> Option<String> {
-        let short = self.expected.iter().filter_map(|(name, wanted)| match self.held_out.get(name) {
-            Some(value) if value >= wanted => None,
-            Some(value) => Some(format!("held-out {name} {value:.4}, expected {wanted}")),
-            None => Some(format!("expected held-out {name} {wanted}, but it was not measured")),
-        });
-        let short: Vec<String> = short.collect();
-        (!short.is_empty()).then(|| short.join("; "))
+        below(&self.expected, |name| self.held_out.get(name).copied(), |name| format!("held-out {name}"))
     }
 }
 
@@ -158,12 +152,9 @@ pub fn pretrain(
     progress: &dyn Progress,
 ) -> Result<PretrainOutcome> {
     let begun = is_begun(recipe, run_dir, resume)?;
-    let metrics = run_dir.join("metrics.json");
-    if metrics.exists() {
-        progress.note("the run is finished; nothing to do");
-        let text = std::fs::read(&metrics).map_err(Error::io("read", &metrics))?;
-        let remedy = "delete the file and --resume to have it made again";
-        return serde_json::from_slice(&text).map_err(|e| Error::data(&metrics, None, e.to_string(), remedy));
+    let metrics = run_dir.join(METRICS);
+    if let Some(outcome) = finished(&metrics, progress)? {
+        return Ok(outcome);
     }
     let mut owner = if run_dir.exists() { Some(Owner::of(run_dir)?) } else { None };
     let start = Start::read(recipe, progress)?;

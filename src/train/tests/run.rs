@@ -90,7 +90,7 @@ fn a_recipe_becomes_a_bundle_and_a_stopped_run_the_same_bundle() {
     let (whole, parts) = (folder.path("whole"), folder.path("parts"));
     let outcome = train(&recipe, &whole, false, &Silent).unwrap();
     assert_eq!((outcome.test["toy"].pairs, outcome.data[0].train), (12, 30));
-    assert_eq!(outcome.missed().unwrap(), "other: expected test F1 0.5, but nothing was measured");
+    assert_eq!(outcome.missed().unwrap(), "other: test F1 was not measured, expected 0.5");
     for file in ["recipe.toml", "environment.json", "log.jsonl", "metrics.json", "model/sverka.json", "model/vocab.txt"]
     {
         assert!(whole.join(file).is_file(), "{file}");
