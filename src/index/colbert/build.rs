@@ -19,8 +19,9 @@ use crate::{Error, Result};
 
 /// Vectors that centroids are found in.
 const SAMPLE: usize = 1 << 18;
-/// Vectors whose left-over values say where the steps are.
+/// Vectors whose left-over values say where the steps are: so many at most, and fewer than so many are not kept apart for it.
 const MEASURED: usize = 1 << 14;
+const LEAST_MEASURED: usize = 256;
 /// Centroids that codes of two bytes are enough for, with room for cells that round up.
 const MOST_OF_TWO_BYTES: usize = 65_000;
 /// Vectors that are coded at once.
@@ -125,26 +126,23 @@ impl ColbertBuilder {
         let most = if self.settings.centroids > 1 << 16 { usize::MAX } else { MOST_OF_TWO_BYTES };
         let wanted = wanted.clamp(1, most);
         let sample = std::mem::take(&mut self.sample);
-        let clusters = (!sample.is_empty()).then(|| Clusters::train(&sample, dim, wanted, self.settings.seed));
+        let (learnt, measured) = parted(sample, dim);
+        let clusters = (!learnt.is_empty()).then(|| Clusters::train(&learnt, dim, wanted, self.settings.seed));
+        drop(learnt);
         // half precision on the disk: what is left over is of these
         let rounded: Vec<f16> = clusters.iter().flat_map(|c| &c.centroids).map(|x| f16::from_f32(*x)).collect();
         let centroids: &[f32] = &rounded.iter().map(|x| x.to_f32()).collect::<Vec<_>>();
         let steps = match &clusters {
             None => Steps::of(Vec::new(), bits),
             Some(clusters) => {
-                let n = (sample.len() / dim).min(MEASURED);
-                // spread over the sample, whose first vectors are of the first documents
-                let every = (sample.len() / dim / n).max(1);
-                let some: Vec<f32> = sample.chunks_exact(dim).step_by(every).take(n).flatten().copied().collect();
-                let codes = clusters.assign(&some);
-                let left = some
+                let codes = clusters.assign(&measured);
+                let left = measured
                     .chunks_exact(dim)
                     .zip(&codes)
                     .flat_map(|(v, code)| v.iter().zip(&centroids[*code as usize * dim..]).map(|(x, c)| x - c));
                 Steps::of(left.collect(), bits)
             }
         };
-        drop(sample);
         let k = centroids.len() / dim;
         let wide = k > 1 << 16;
         let (mut codes, mut left_over) = (create(&dir.join(names::CODES))?, create(&dir.join(names::RESIDUALS))?);
@@ -221,6 +219,22 @@ impl ColbertBuilder {
             .map_err(|e| Error::Internal { op: "write colbert.json", what: e.to_string() })?;
         crate::files::write_beside(&path, |file| file.write_all(text.as_bytes()).map_err(Error::io("write", &path)))
     }
+}
+
+/// The vectors that centroids are found in, and those whose left-over values are measured: others, since a centroid is nearer to a vector that it was
+/// found in. Few vectors are both.
+fn parted(sample: Vec<f32>, dim: usize) -> (Vec<f32>, Vec<f32>) {
+    let n = sample.len() / dim;
+    if n < 8 * LEAST_MEASURED {
+        return (sample.clone(), sample);
+    }
+    // spread over the sample, whose first vectors are of the first documents
+    let every = (n / MEASURED).max(8);
+    let (mut learnt, mut measured) = (Vec::with_capacity(sample.len()), Vec::with_capacity(sample.len() / every + dim));
+    for (at, vector) in sample.chunks_exact(dim).enumerate() {
+        if at % every == 0 { &mut measured } else { &mut learnt }.extend_from_slice(vector);
+    }
+    (learnt, measured)
 }
 
 fn bits_of(values: &[f16]) -> Vec<u16> {

@@ -192,7 +192,12 @@ impl Clusters {
     }
 }
 
-/// What a value that is left over becomes: one of `2^bits` steps, which all occur about equally often.
+/// Rounds in which steps are moved.
+const MOVES: usize = 100;
+
+/// What a value that is left over becomes: one of `2^bits` steps, placed so that the mean square of what they lose is least (Lloyd, "Least squares
+/// quantization in PCM", IEEE Transactions on Information Theory, 1982). Refused: steps that occur equally often, as in ColBERTv2: at 4 bits they
+/// lose two and a half times as much of normally distributed values, since the rare large ones share two steps.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Steps {
     pub(super) bits: usize,
@@ -206,13 +211,34 @@ impl Steps {
     /// Of values that were left over.
     pub(super) fn of(mut left_over: Vec<f32>, bits: usize) -> Self {
         left_over.sort_unstable_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
-        let count = 1usize << bits;
-        let at = |share: f64| match left_over.len() {
-            0 => 0.0,
-            n => left_over[((share * n as f64) as usize).min(n - 1)],
-        };
-        let cuts = (1..count).map(|i| at(i as f64 / count as f64)).collect();
-        let values = (0..count).map(|i| at((i as f64 + 0.5) / count as f64)).collect();
+        let (count, n) = (1usize << bits, left_over.len());
+        if n == 0 {
+            return Steps { bits, cuts: vec![0.0; count - 1], values: vec![0.0; count] };
+        }
+        let sums: Vec<f64> = std::iter::once(0.0)
+            .chain(left_over.iter().scan(0.0, |sum, x| {
+                *sum += f64::from(*x);
+                Some(*sum)
+            }))
+            .collect();
+        let at = |share: f64| left_over[((share * n as f64) as usize).min(n - 1)];
+        let mut cuts: Vec<f32> = (1..count).map(|i| at(i as f64 / count as f64)).collect();
+        let mut values: Vec<f32> = (0..count).map(|i| at((i as f64 + 0.5) / count as f64)).collect();
+        for _ in 0..MOVES {
+            let mut start = 0;
+            for (value, cut) in values.iter_mut().zip(cuts.iter().map(Some).chain([None])) {
+                let end = cut.map_or(n, |cut| left_over.partition_point(|x| x <= cut));
+                if end > start {
+                    *value = ((sums[end] - sums[start]) / (end - start) as f64) as f32;
+                }
+                start = end;
+            }
+            let moved: Vec<f32> = values.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect();
+            if moved == cuts {
+                break;
+            }
+            cuts = moved;
+        }
         Steps { bits, cuts, values }
     }
 
@@ -308,5 +334,22 @@ mod tests {
         };
         let (two, four) = (error(2), error(4));
         assert!(four < two && four < 1e-3, "{two} {four}");
+    }
+
+    #[test]
+    fn steps_lose_as_little_as_can_be() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut normal = || -> f32 { (0..12).map(|_| rng.random_range(-0.5f32..0.5)).sum() };
+        let values: Vec<f32> = (0..50_000).map(|_| normal()).collect();
+        for (bits, least) in [(2, 0.1175), (4, 0.0095)] {
+            let steps = Steps::of(values.clone(), bits);
+            let lost = |x: &f32| (x - steps.values[steps.cuts.partition_point(|cut| cut < x)]).powi(2);
+            let lost = values.iter().map(lost).sum::<f32>() / values.len() as f32;
+            // Lloyd's and Max's figures for a normal distribution; the sum of twelve has lighter tails
+            assert!(lost < 1.03 * least && lost > 0.8 * least, "{bits} bits: {lost}");
+        }
+        // one value, and none
+        assert_eq!(Steps::of(vec![0.5; 9], 2).values, [0.5; 4]);
+        assert_eq!(Steps::of(Vec::new(), 4).values, [0.0; 16]);
     }
 }
