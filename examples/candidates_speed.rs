@@ -16,7 +16,7 @@ use sverka::index::{Bm25, Bm25Settings};
 const BATCH: usize = 10_000;
 
 /// Ids and texts of a list, one after the other.
-fn lines(path: &Path) -> impl Iterator<Item = (String, String)> {
+fn lines(path: &Path) -> impl Iterator<Item = (String, String)> + use<> {
     let reader = csv::ReaderBuilder::new().from_path(path).expect("a list");
     reader.into_records().map(|row| {
         let row = row.expect("a row");
