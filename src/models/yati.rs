@@ -11,8 +11,9 @@
 //! query's length, so its states can be computed and stored before any query is known; the states of both, end to end, are what the joint
 //! model has there, to the bit. Words marked as shared, differing and so on depend on both texts: their segments are added where the two meet, as rows
 //! of the encoder's own segment table, and not below. Compression is a linear map to `compress` values a token and one back with LayerNorm.
-//! Before fine-tuning it can learn alone ([`Yati::attention_error`], section 4.3 of the paper): all else stands still, and attention above the split
-//! shall be what it is without compression. In fine-tuning its error, the mean square between a state and what comes back, is a part of the loss. At `split_at = layers` query and document never meet, and the score says nothing of the document.
+//! Before fine-tuning it can learn alone ([`Yati::attention_error`]): all else stands still, and attention above the split shall be what it is
+//! without compression. In fine-tuning its error, the mean square between a state and what comes back, is a part of the loss. At `split_at =
+//! layers` query and document never meet, and the score says nothing of the document.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
