@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sverka::bundle::Bundle;
 use sverka::data::{ReadOptions, read_table};
-use sverka::index::Bm25;
+use sverka::index::{Bm25, Bm25Settings};
 use sverka::nn::Device;
 use sverka::pipeline::{MatchOptions, Matching, Stage, run_match};
 use sverka::text::TextConfig;
@@ -20,7 +20,7 @@ fn main() -> sverka::Result<()> {
     let model = Bundle::open(&root.join("models/matcher"), None, Device::Cpu)?.with_fields(Vec::new());
 
     // Comparing each row with each would be 156,348 pairs. BM25 proposes ten candidates for each of our rows; the model scores those.
-    let retriever = Bm25::of_records(&theirs.records, &TextConfig::default())?;
+    let retriever = Bm25::of_records(&theirs.records, &Bm25Settings::default(), &TextConfig::default())?;
     let options = MatchOptions { one_to_one: true, ..MatchOptions::default() };
     let matching = Matching {
         left: &ours,

@@ -11,7 +11,8 @@ use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 use sverka::data::{Documents, read_documents};
 use sverka::index::{
-    self, Bm25Settings, Changes, ColbertSettings, IndexManifest, Method, ModelOptions, Settings, Stored,
+    self, Bm25Settings, Changes, ColbertSettings, IndexManifest, Method, ModelOptions, Nearest, NearestReport,
+    Settings, Stored,
 };
 use sverka::{Error, Record, Result};
 
@@ -24,13 +25,16 @@ const EXAMPLE: &str = "\
 Examples:
   sverka index ../shared/data/scifact --out scifact.index
   sverka index products.csv --kind hybrid --model weights/minilm --fields name --out shop.index
+  sverka index products.csv --kind dense --model words.vec --out words.index
   sverka index update shop.index --add new.csv --delete gone.txt
   sverka index compact shop.index
   sverka index compare ../shared/data/scifact --kind bm25 --kind dense:weights/minilm
   sverka search shop.index lamp
 
 DATA is a BEIR folder, BEIR's or any JSON lines, SQuAD's JSON, or a table (CSV, TSV, Parquet). An index is
-a folder. Each commit is one rename: whatever happens, the last commit stays, and searches go on.";
+a folder. Each commit is one rename: whatever happens, the last commit stays, and searches go on. More than
+200,000 vectors are divided into lists, of which a query reads the nearest; how much of the exact search that
+finds is measured and reported.";
 
 const UPDATE: &str = "\
 Example:
@@ -76,7 +80,8 @@ struct Build {
     /// How documents are found
     #[arg(long, value_enum, default_value_t = Kind::Bm25)]
     kind: Kind,
-    /// The model that makes vectors: two towers (dssm), the folder of a sentence encoder, or a ColBERT
+    /// The model that makes vectors: two towers (dssm), the folder of a sentence encoder, a ColBERT, or a file of word
+    /// vectors (.vec, .bin), whose mean is a text's vector
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Columns that are indexed [default: those of the model's training, else all but the id]
@@ -94,6 +99,9 @@ struct Build {
     /// How the values of vectors are stored
     #[arg(long, value_enum, default_value_t = StoredArg::F16)]
     vectors: StoredArg,
+    /// For dense and hybrid: which vectors a query is compared with
+    #[arg(long, value_enum, default_value_t = NearestArg::Auto)]
+    nearest: NearestArg,
     /// For colbert: bits of a value, 2 or 4
     #[arg(long, value_name = "BITS", default_value_t = 4)]
     bits: usize,
@@ -139,6 +147,17 @@ enum StoredArg {
     F32,
     /// 2 bytes a value
     F16,
+}
+
+/// `--nearest`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum NearestArg {
+    /// all of them to 200,000, past that those of the nearest lists
+    Auto,
+    /// all of them
+    Exact,
+    /// those of the nearest lists
+    Lists,
 }
 
 /// Add, change and delete documents of an index
@@ -188,6 +207,9 @@ struct Answer {
     generations: usize,
     bytes: u64,
     seconds: f64,
+    /// How vectors are searched, and what that finds of an exact search, by generation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nearest: Vec<(String, NearestReport)>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     changes: Option<Changes>,
 }
@@ -224,6 +246,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         generations: manifest.generations.len(),
         bytes: manifest.bytes(),
         seconds: start.elapsed().as_secs_f64(),
+        nearest: index::nearest_reports(&path, &manifest)?,
         index: path,
         changes,
     };
@@ -255,22 +278,27 @@ fn build(args: Build, global: &Resolved, output: &Output) -> Result<(PathBuf, In
         StoredArg::F32 => Stored::F32,
         StoredArg::F16 => Stored::F16,
     };
+    let nearest = match args.nearest {
+        NearestArg::Auto => Nearest::Auto,
+        NearestArg::Exact => Nearest::Exact,
+        NearestArg::Lists => Nearest::Lists,
+    };
     crate::signals::end_without_a_trace("nothing is written");
-    let Documents { records: documents, is_prose } = read(&data, &args.tables, output)?;
-    check_fields(&data, &args.fields, &documents)?;
+    let documents = read(&data, &args.tables, output)?;
+    check_fields(&data, &args.fields, &documents.records)?;
     let of = match args.analysis {
         Some(AnalysisArg::Text) => Bm25Settings::text(),
         Some(AnalysisArg::Products) => Bm25Settings::default(),
-        None if is_prose => Bm25Settings::text(),
-        None => Bm25Settings::default(),
+        None => Bm25Settings::of(&documents),
     };
     let bm25 = Bm25Settings { k1: args.k1.unwrap_or(of.k1), b: args.b.unwrap_or(of.b), ..of };
     let colbert = ColbertSettings { bits: args.bits, ..ColbertSettings::default() };
     let (fields, weights, rrf_k) = (args.fields, args.weights, args.rrf_k);
-    let settings = Settings { bm25, colbert, fields, vectors, weights, rrf_k, ..Settings::new(methods) };
+    let settings = Settings { bm25, colbert, fields, vectors, nearest, weights, rrf_k, ..Settings::new(methods) };
     let bar = Bar::new(output, "indexing");
     let progress = |done: u64, total: u64| bar.set(done, total);
-    let manifest = index::build_index(&out, documents, &settings, &options(args.model, global), args.force, &progress)?;
+    let manifest =
+        index::build_index(&out, documents.records, &settings, &options(args.model, global), args.force, &progress)?;
     bar.clear();
     Ok((out, manifest))
 }
@@ -364,12 +392,28 @@ fn render(answer: &Answer, done: &str, output: &Output) -> String {
     let each = answer.bytes as f64 / (answer.documents.max(1)) as f64;
     let megabytes = answer.bytes as f64 / 1e6;
     text += &format!("  {megabytes:.1} MB, {each:.0} bytes a document, in {:.1} s\n", answer.seconds);
+    for (generation, report) in &answer.nearest {
+        text += &format!("  {generation}: {}\n", vectors(report));
+    }
     if answer.generations > 1 {
         let generations = counted(answer.generations as u64, "generation", "generations");
         let hidden = counted(answer.hidden, "deleted or replaced document", "deleted or replaced documents");
         text += &format!("  {generations}, {hidden} in them: `sverka index compact` makes one of them\n");
     }
     text
+}
+
+/// How vectors are searched, and what that loses.
+fn vectors(report: &NearestReport) -> String {
+    let NearestReport { lists, probes, queries, recall_at_10, recall_at_100 } = *report;
+    if lists == 0 {
+        return "every vector is compared (exact)".into();
+    }
+    format!(
+        "{} of {} lists of vectors are read; recall@10 {recall_at_10:.3}, recall@100 {recall_at_100:.3} against the exact search ({queries} vectors as queries)",
+        grouped(u64::from(probes)),
+        grouped(u64::from(lists)),
+    )
 }
 
 /// What an index is, for `sverka info`.
@@ -388,6 +432,8 @@ pub fn describe(path: PathBuf, output: &Output) -> Outcome {
     if let Some(model) = &manifest.model {
         line("model", format!("{} (fingerprint {})", model.path.display(), model.fingerprint.get(..12).unwrap_or("")));
     }
+    let nearest = index::nearest_reports(&path, &manifest)?;
+    nearest.iter().for_each(|(generation, report)| line("vectors", format!("{generation}: {}", vectors(report))));
     line(
         "generations",
         format!("{}, {} deleted or replaced in them", manifest.generations.len(), grouped(manifest.hidden)),
@@ -397,9 +443,10 @@ pub fn describe(path: PathBuf, output: &Output) -> Outcome {
     struct Described {
         index: PathBuf,
         bytes: u64,
+        nearest: Vec<(String, NearestReport)>,
         manifest: IndexManifest,
     }
     let bytes = manifest.bytes();
-    output.result(&Described { index: path, bytes, manifest }, &text)?;
+    output.result(&Described { index: path, bytes, nearest, manifest }, &text)?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use serde::Serialize;
 use sverka::bundle::Bundle;
 use sverka::data::{self, MatchWriter, ReadOptions, read_folder_pairs};
-use sverka::index::Bm25;
+use sverka::index::{Bm25, Bm25Settings};
 use sverka::pipeline::{Labels, MatchOptions, MatchReport, Matching, Stage, run_match};
 use sverka::text::{FieldSelection, TextConfig, differing_tokens, plain_text};
 use sverka::{Error, Match, Pair, Record, Result, Table};
@@ -253,7 +253,7 @@ fn duplicates(args: &Args, model: &Path, options: &MatchOptions, global: &Resolv
     let matching = Matching {
         left: &lists.left,
         right: None,
-        retriever: &Bm25::of_records(&lists.left.records, &config)?,
+        retriever: &Bm25::of_records(&lists.left.records, &Bm25Settings::default(), &config)?,
         stages: &[Stage { ranker: &bundle, keep: usize::MAX }],
         decide: &|score| bundle.decide(score),
         labels: lists.labels.as_ref(),

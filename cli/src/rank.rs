@@ -2,7 +2,7 @@
 
 use sverka::Error;
 use sverka::bundle::Bundle;
-use sverka::index::Bm25;
+use sverka::index::{Bm25, Bm25Settings};
 use sverka::pipeline::{RankingOptions, RetrievalReport, Stage, evaluate_ranking};
 
 use crate::args::Resolved;
@@ -57,7 +57,7 @@ pub fn rank(data: &DataArgs, args: RankArgs, flag: &str, global: &Resolved, outp
         return Err(Error::setting(flag, k, "needs two tables; these pairs hold both records in one line").into());
     }
     let reader = of.reader(&Bundle::open(&data.model, global.dtype, global.device)?);
-    let retriever = Bm25::of_records(&of.set.right, reader.tokenizer().rendering())?;
+    let retriever = Bm25::of_records(&of.set.right, &Bm25Settings::default(), reader.tokenizer().rendering())?;
     let bar = output.bar(0, "ranking {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
     let progress = |done: u64, total: u64| {
         bar.set_length(total);

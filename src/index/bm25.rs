@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use super::analyse::{Analysis, TermHash};
 use super::array::Array;
+use crate::data::Documents;
 use crate::ranker::{Hit, Input, Retriever};
 use crate::records::Record;
 use crate::text::{TextConfig, plain_text};
@@ -67,6 +68,12 @@ impl Bm25Settings {
     /// Of prose: the constants of Anserini (Yang, Fang and Lin, SIGIR 2017).
     pub fn text() -> Self {
         Bm25Settings { k1: 0.9, b: 0.4, analysis: Analysis::Text }
+    }
+
+    /// Those of a kind of data, where nothing else is asked for: of prose for a collection of passages, of products for a table. Every
+    /// index that is made of documents on disk asks here.
+    pub fn of(documents: &Documents) -> Self {
+        if documents.is_prose { Self::text() } else { Self::default() }
     }
 
     /// Refuses constants that mean nothing.
@@ -139,9 +146,9 @@ impl Bm25 {
     /// Indexes the chosen fields of records in memory. Of equal scores the one of the lower id comes first.
     ///
     /// # Errors
-    /// More than 2^32 - 1 rows.
-    pub fn of_records(records: &[Record], config: &TextConfig) -> Result<Self> {
-        let mut builder = Bm25Builder::new(None, Bm25Settings::default())?;
+    /// Settings that mean nothing; more than 2^32 - 1 rows.
+    pub fn of_records(records: &[Record], settings: &Bm25Settings, config: &TextConfig) -> Result<Self> {
+        let mut builder = Bm25Builder::new(None, *settings)?;
         builder.extend(records.iter().map(|record| plain_text(config, record.into())))?;
         let mut order: Vec<u32> = (0..records.len() as u32).collect();
         order.sort_by(|a, b| records[*a as usize].id.cmp(&records[*b as usize].id));

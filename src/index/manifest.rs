@@ -59,6 +59,25 @@ pub enum Stored {
     F16,
 }
 
+/// Which vectors a query is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Nearest {
+    /// All of a generation to 200,000, past that those of the nearest lists.
+    #[default]
+    Auto,
+    /// All.
+    Exact,
+    /// Those of the nearest lists.
+    Lists,
+}
+
+impl Nearest {
+    fn is_auto(&self) -> bool {
+        *self == Nearest::Auto
+    }
+}
+
 /// How an index is built and searched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,6 +96,9 @@ pub struct Settings {
     /// How vectors are stored.
     #[serde(default)]
     pub vectors: Stored,
+    /// Which vectors a query is compared with.
+    #[serde(default, skip_serializing_if = "Nearest::is_auto")]
+    pub nearest: Nearest,
     /// What each method weighs in the fusion; none: the same.
     #[serde(default)]
     pub weights: Vec<f32>,
@@ -100,6 +122,7 @@ impl Settings {
             colbert,
             fields,
             vectors: Stored::default(),
+            nearest: Nearest::default(),
             weights,
             rrf_k: rrf_k(),
         }

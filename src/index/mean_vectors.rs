@@ -1,6 +1,8 @@
 //! The mean of a text's static word vectors as its one vector, to length 1: the baseline of dense retrieval that needs no network. Words
 //! are those of [`sverka vectors train`](crate::vectors::CorpusBuilder); one that the table does not have counts for nothing.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use crate::data::WordVectors;
@@ -9,9 +11,10 @@ use crate::text::{TextConfig, plain_text};
 use crate::vectors::each_word;
 use crate::{Error, Result};
 
-/// Texts as means of word vectors.
+/// Texts as means of word vectors; a copy shares them.
+#[derive(Clone)]
 pub struct MeanVectors {
-    words: WordVectors,
+    words: Arc<WordVectors>,
     config: TextConfig,
 }
 
@@ -24,7 +27,18 @@ impl MeanVectors {
         if words.is_empty() {
             return Err(Error::setting("word vectors", 0, "the file has no word"));
         }
-        Ok(MeanVectors { words, config: TextConfig::default() })
+        Ok(MeanVectors { words: Arc::new(words), config: TextConfig::default() })
+    }
+
+    /// With records rendered by these fields, in order.
+    pub fn with_fields(mut self, fields: &[String]) -> Self {
+        self.config.fields = fields.to_vec();
+        self
+    }
+
+    /// Values of a vector.
+    pub fn dim(&self) -> usize {
+        self.words.dim()
     }
 
     /// `[n, dim]`; a text without a known word is all zeros.

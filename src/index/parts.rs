@@ -6,10 +6,11 @@ use super::Bm25;
 use super::bm25::Bm25Builder;
 use super::colbert::{ColbertIndex, Effort, write_colbert};
 use super::documents::Documents;
+use super::maker::{Maker, needed};
 use super::manifest::{Method, Settings};
+use super::nearest::{self, DenseIndex, VECTORS};
 use super::strings::damaged;
-use super::vectors::{VectorFile, VectorsWriter};
-use crate::bundle::Bundle;
+use super::vectors::VectorsWriter;
 use crate::ranker::{DualEncoder, Hit, Input, LateEncoder};
 use crate::text::{TextConfig, plain_text};
 use crate::{Error, Record, Result};
@@ -18,8 +19,6 @@ use crate::{Error, Record, Result};
 const ENCODED: usize = 256;
 /// Documents whose words are counted at once.
 const INDEXED: usize = 4096;
-/// The vectors' file.
-const VECTORS: &str = "vectors";
 
 /// A document that a new generation copies: generation and number.
 pub(super) type Origin = (usize, u32);
@@ -30,39 +29,39 @@ pub(super) fn plain_config(settings: &Settings) -> TextConfig {
 }
 
 /// A model that encodes texts one at a time.
-pub(super) fn encoder(bundle: &Bundle) -> Result<impl DualEncoder> {
+pub(super) fn encoder(maker: &Maker) -> Result<Box<dyn DualEncoder + '_>> {
     let none = || Error::Internal { op: "encode", what: "query and document meet in this encoder".into() };
-    bundle.dual_encoder().ok_or_else(none)
+    maker.dual().ok_or_else(none)
 }
 
 /// A model that has several vectors a text.
-pub(super) fn late_encoder(bundle: &Bundle) -> Result<impl LateEncoder> {
+pub(super) fn late_encoder(maker: &Maker) -> Result<(Box<dyn LateEncoder + '_>, &TextConfig)> {
     let none = || Error::Internal { op: "encode", what: "this model has one vector a text".into() };
-    bundle.late_encoder().ok_or_else(none)
+    maker.late().ok_or_else(none)
 }
 
 /// Refuses a model that a method has no use for.
-pub(super) fn check_model(method: Method, bundle: &Bundle) -> Result<()> {
-    let (is_dual, is_late) = (bundle.dual_encoder().is_some(), bundle.late_encoder().is_some());
+pub(super) fn check_model(method: Method, maker: &Maker) -> Result<()> {
+    let (is_dual, is_late) = (maker.dual().is_some(), maker.late().is_some());
     let what = match method {
         Method::Dense if !is_dual => "has several vectors a text: give --kind colbert",
         Method::Colbert if !is_late => "has one vector a text: give --kind dense, or a ColBERT",
         _ => return Ok(()),
     };
-    Err(Error::setting("--model", bundle.dir().display(), what))
+    Err(Error::setting("--model", maker.path().display(), what))
 }
 
 /// One method over all generations.
 pub(super) enum Searcher {
     Bm25(TextConfig, Vec<Bm25>),
-    Dense(Box<Bundle>, Vec<VectorFile>),
-    Colbert(Box<Bundle>, Vec<ColbertIndex>),
+    Dense(Maker, Vec<DenseIndex>),
+    Colbert(Maker, Vec<ColbertIndex>),
 }
 
 /// What a method needs to write a generation.
 pub(super) struct Source<'a> {
     pub(super) settings: &'a Settings,
-    pub(super) bundle: Option<&'a Bundle>,
+    pub(super) maker: Option<&'a Maker>,
     /// The new generation's documents, already written.
     pub(super) documents: &'a Documents,
     /// Where each of them was before; empty where they are new.
@@ -81,17 +80,19 @@ impl Source<'_> {
     pub(super) fn write(&self, method: Method, dir: &Path) -> Result<()> {
         match method {
             Method::Bm25 => self.write_bm25(dir),
-            Method::Dense => self.write_vectors(&dir.join(VECTORS)),
+            Method::Dense => {
+                self.write_vectors(&dir.join(VECTORS))?;
+                nearest::write(dir, self.settings.nearest)
+            }
             Method::Colbert => self.write_colbert(dir),
         }
     }
 
     /// Codes are of the centroids of one generation, so those of another one are made of the texts again.
     fn write_colbert(&self, dir: &Path) -> Result<()> {
-        let bundle = self.bundle.ok_or(Error::Internal { op: "encode", what: "no model".into() })?;
-        let (config, total) = (bundle.tokenizer().rendering(), self.documents.len() as u64);
+        let ((encoder, config), total) = (late_encoder(needed(self.maker)?)?, self.documents.len() as u64);
         let texts = self.records().map(|record| Ok(plain_text(config, (&record?).into())));
-        write_colbert(dir, &late_encoder(bundle)?, texts, self.settings.colbert, &|done| (self.progress)(done, total))
+        write_colbert(dir, &*encoder, texts, self.settings.colbert, &|done| (self.progress)(done, total))
     }
 
     fn write_bm25(&self, dir: &Path) -> Result<()> {
@@ -114,12 +115,11 @@ impl Source<'_> {
         let files = self.before.and_then(|searchers| searchers.iter().find_map(Searcher::vectors));
         if let Some(files) = files {
             for &(generation, document) in self.origins {
-                writer.copy(&files[generation], document as usize)?;
+                writer.copy(&files[generation].vectors, document as usize)?;
             }
             return writer.finish();
         }
-        let bundle = self.bundle.ok_or(Error::Internal { op: "encode", what: "no model".into() })?;
-        let (encoder, total) = (encoder(bundle)?, self.documents.len() as u64);
+        let (encoder, total) = (encoder(needed(self.maker)?)?, self.documents.len() as u64);
         let mut records = self.records();
         let mut done = 0;
         loop {
@@ -140,7 +140,7 @@ impl Searcher {
     pub(super) fn open(
         method: Method,
         settings: &Settings,
-        bundle: Option<&Bundle>,
+        maker: Option<&Maker>,
         parts: &[(&Path, &Documents)],
     ) -> Result<Self> {
         match method {
@@ -158,32 +158,30 @@ impl Searcher {
                 Ok(Searcher::Bm25(config, indexes))
             }
             Method::Dense => {
-                let bundle =
-                    bundle.ok_or(Error::Internal { op: "open", what: "an index of vectors has no model".into() })?;
-                let open = |(dir, documents): &(&Path, &Documents)| -> Result<VectorFile> {
-                    let path = dir.join(method.name()).join(VECTORS);
-                    let file = VectorFile::open(&path)?;
-                    let fits = file.len() == documents.len() && file.dim() == bundle.config().hidden_size;
-                    if fits { Ok(file) } else { Err(damaged(&path)) }
+                let maker = needed(maker)?;
+                let open = |(dir, documents): &(&Path, &Documents)| -> Result<DenseIndex> {
+                    let path = dir.join(method.name());
+                    let index = DenseIndex::open(&path)?;
+                    let fits = index.vectors.len() == documents.len() && index.vectors.dim() == maker.dim();
+                    if fits { Ok(index) } else { Err(damaged(&path)) }
                 };
-                Ok(Searcher::Dense(Box::new(bundle.clone()), parts.iter().map(open).collect::<Result<_>>()?))
+                Ok(Searcher::Dense(maker.clone(), parts.iter().map(open).collect::<Result<_>>()?))
             }
             Method::Colbert => {
-                let bundle =
-                    bundle.ok_or(Error::Internal { op: "open", what: "an index of vectors has no model".into() })?;
-                let width = late_encoder(bundle)?.dim();
+                let maker = needed(maker)?;
+                let width = late_encoder(maker)?.0.dim();
                 let open = |(dir, documents): &(&Path, &Documents)| -> Result<ColbertIndex> {
                     let path = dir.join(method.name());
                     let index = ColbertIndex::open(&path)?;
                     let fits = index.len() == documents.len() && index.dim() == width;
                     if fits { Ok(index) } else { Err(damaged(&path)) }
                 };
-                Ok(Searcher::Colbert(Box::new(bundle.clone()), parts.iter().map(open).collect::<Result<_>>()?))
+                Ok(Searcher::Colbert(maker.clone(), parts.iter().map(open).collect::<Result<_>>()?))
             }
         }
     }
 
-    fn vectors(&self) -> Option<&[VectorFile]> {
+    fn vectors(&self) -> Option<&[DenseIndex]> {
         match self {
             Searcher::Dense(_, files) => Some(files),
             Searcher::Bm25(..) | Searcher::Colbert(..) => None,
@@ -203,12 +201,12 @@ impl Searcher {
                 };
                 indexes.iter().zip(k).map(of).collect()
             }
-            Searcher::Dense(bundle, files) => {
-                let vectors = encoder(bundle)?.encode_queries(queries)?;
+            Searcher::Dense(maker, files) => {
+                let vectors = encoder(maker)?.encode_queries(queries)?;
                 files.iter().zip(k).map(|(file, k)| file.top(&vectors, *k)).collect()
             }
-            Searcher::Colbert(bundle, indexes) => {
-                let vectors = late_encoder(bundle)?.encode_queries(queries)?;
+            Searcher::Colbert(maker, indexes) => {
+                let vectors = late_encoder(maker)?.0.encode_queries(queries)?;
                 let search = |(index, k): (&ColbertIndex, &usize)| {
                     (0..vectors.len()).map(|at| index.search(vectors.text(at), *k, Effort::default())).collect()
                 };

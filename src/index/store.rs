@@ -18,11 +18,11 @@ use std::path::{Path, PathBuf};
 
 use super::documents::Documents;
 use super::fusion::fuse;
+use super::maker::Maker;
 use super::manifest::{IndexManifest, ModelTie};
 use super::parts::Searcher;
 use super::strings::damaged;
 use super::vectors::order;
-use crate::bundle::Bundle;
 use crate::nn::{Device, Dtype};
 use crate::ranker::{Hit, Input, Retriever};
 use crate::{Error, Record, Result};
@@ -38,7 +38,7 @@ const FUSED: usize = 100;
 /// Where a model is, and how it computes.
 #[derive(Debug, Clone, Default)]
 pub struct ModelOptions {
-    /// Its folder; none: where it was when the index was built.
+    /// Its folder, or the file of word vectors; none: where it was when the index was built.
     pub path: Option<PathBuf>,
     /// What it computes in; none: what it was made for.
     pub dtype: Option<Dtype>,
@@ -50,7 +50,7 @@ pub struct ModelOptions {
 pub struct Index {
     dir: PathBuf,
     manifest: IndexManifest,
-    bundle: Option<Bundle>,
+    maker: Option<Maker>,
     pub(super) parts: Vec<Part>,
     searchers: Vec<Searcher>,
 }
@@ -131,15 +131,15 @@ impl Index {
     }
 
     fn with_parts(dir: &Path, manifest: IndexManifest, parts: Vec<Part>, model: &ModelOptions) -> Result<Self> {
-        let bundle = manifest.model.as_ref().map(|tie| open_model(dir, tie, model)).transpose()?;
-        let bundle = bundle.map(|bundle| with_fields(bundle, &manifest.settings.fields));
+        let maker = manifest.model.as_ref().map(|tie| open_model(dir, tie, model)).transpose()?;
+        let maker = maker.map(|maker| maker.with_fields(&manifest.settings.fields));
         let folders: Vec<PathBuf> =
             parts.iter().map(|part| dir.join(&manifest.generations[part.generation].folder)).collect();
         let of: Vec<(&Path, &Documents)> =
             folders.iter().map(PathBuf::as_path).zip(parts.iter().map(|p| &p.documents)).collect();
-        let open = |method: &_| Searcher::open(*method, &manifest.settings, bundle.as_ref(), &of);
+        let open = |method: &_| Searcher::open(*method, &manifest.settings, maker.as_ref(), &of);
         let searchers = manifest.settings.methods.iter().map(open).collect::<Result<_>>()?;
-        Ok(Index { dir: dir.into(), manifest, bundle, parts, searchers })
+        Ok(Index { dir: dir.into(), manifest, maker, parts, searchers })
     }
 
     /// What it consists of.
@@ -152,8 +152,8 @@ impl Index {
         &self.dir
     }
 
-    pub(super) fn bundle(&self) -> Option<&Bundle> {
-        self.bundle.as_ref()
+    pub(super) fn maker(&self) -> Option<&Maker> {
+        self.maker.as_ref()
     }
 
     pub(super) fn searchers(&self) -> &[Searcher] {
@@ -271,20 +271,15 @@ impl Retriever for Index {
     }
 }
 
-/// The bundle, reading those fields; its own if there are none.
-pub(super) fn with_fields(bundle: Bundle, fields: &[String]) -> Bundle {
-    if fields.is_empty() { bundle } else { bundle.with_fields(fields.to_vec()) }
-}
-
 /// The model that an index is tied to.
-fn open_model(dir: &Path, tie: &ModelTie, options: &ModelOptions) -> Result<Bundle> {
+fn open_model(dir: &Path, tie: &ModelTie, options: &ModelOptions) -> Result<Maker> {
     let path = options.path.as_ref().unwrap_or(&tie.path);
-    if !path.is_dir() {
-        let what = "is no folder, and the index was built with the model that was there";
-        return Err(Error::data(path, None, what, "name the model's folder with --model"));
+    if !path.exists() {
+        let what = "is not there, and the index was built with the model that was";
+        return Err(Error::data(path, None, what, "name the model's folder or file with --model"));
     }
-    let bundle = Bundle::open_encoder(path, options.dtype, options.device)?;
-    let found = bundle.fingerprint()?;
+    let maker = Maker::open(path, options)?;
+    let found = maker.fingerprint()?;
     if found != tie.fingerprint {
         let what = format!(
             "is another model than {} was built with (fingerprint {}, not {})",
@@ -292,10 +287,10 @@ fn open_model(dir: &Path, tie: &ModelTie, options: &ModelOptions) -> Result<Bund
             &found[..12],
             tie.fingerprint.get(..12).unwrap_or_default()
         );
-        let remedy = "name that model's folder with --model, or build the index again with this one";
+        let remedy = "name that model with --model, or build the index again with this one";
         return Err(Error::data(path, None, what, remedy));
     }
-    Ok(bundle)
+    Ok(maker)
 }
 
 /// Hidden documents: places of generations and numbers.

@@ -267,7 +267,7 @@ fn files_that_are_cut_short_and_foreign_versions_and_models_are_refused() {
     assert!(users && error.contains("is another model than") && error.contains("--model"), "{error}");
     std::fs::rename(folder.path("model"), folder.path("moved")).unwrap();
     let (_, error) = refused(&ModelOptions::default()).unwrap();
-    assert!(error.contains("name the model's folder with --model"), "{error}");
+    assert!(error.contains("name the model's folder or file with --model"), "{error}");
     let moved = ModelOptions { path: Some(folder.path("moved")), ..ModelOptions::default() };
     assert!(refused(&moved).is_none());
     let path = index.join("sverka-index.json");
@@ -309,4 +309,61 @@ fn a_plain_folder_of_a_sentence_encoder_gives_the_vectors_of_two_towers() {
     std::fs::write(&pooling, r#"{"pooling_mode_max_tokens": true}"#).unwrap();
     let error = Bundle::open_encoder(&plain, None, Device::Cpu).err().unwrap().to_string();
     assert!(error.contains("1_Pooling") && error.contains("pooling_mode_max_tokens"), "{error}");
+}
+
+/// Of lists and of word vectors alike: updates, deletions and compaction are those of any other index.
+#[test]
+fn lists_and_word_vectors_are_updated_and_compacted_as_all_else_is() {
+    let mut folder = Folder::new();
+    let of_words = folder.path("words.vec");
+    let lines: String =
+        WORDS.split(' ').enumerate().map(|(at, word)| format!("{word} {at} {} 0.5\n", at * at % 7)).collect();
+    std::fs::write(&of_words, format!("{} 3\n{lines}", WORDS.split(' ').count())).unwrap();
+    let of_towers = folder.model.clone();
+    for (at, model) in
+        [of_towers, ModelOptions { path: Some(of_words), ..ModelOptions::default() }].into_iter().enumerate()
+    {
+        folder.model = model;
+        let build = |name: String, documents: Vec<Record>, nearest: Nearest| {
+            let (path, settings) = (folder.path(&name), Settings { nearest, ..Settings::new(&[Method::Dense]) });
+            build_index(&path, documents, &settings, &folder.model, false, &|_, _| {}).unwrap();
+            path
+        };
+        let index = build(format!("lists{at}"), records(0..300, 1), Nearest::Lists);
+        let exact = build(format!("exact{at}"), records(0..300, 1), Nearest::Auto);
+        let reports = |index: &Path| nearest_reports(index, &IndexManifest::read(index).unwrap()).unwrap();
+        let (report, all) = (reports(&index)[0].1, reports(&exact)[0].1);
+        assert!(report.lists > 1 && report.probes >= 1 && report.recall_at_100 >= 0.98, "{report:?}");
+        assert_eq!((all.lists, all.recall_at_10), (0, 1.0));
+        for path in [&index, &exact] {
+            folder.update(path, records(290..310, 2), &["d1", "d2"]).unwrap();
+        }
+        assert_eq!(reports(&index).len(), 2, "a report a generation");
+        let gone = |lists: &[Vec<(String, f32)>]| lists.iter().flatten().any(|(id, _)| id == "d2");
+        assert!(!gone(&folder.found(&index, 1000)), "a deleted document is found");
+        assert_eq!(folder.found(&index, 1000), folder.found(&exact, 1000), "all that there is");
+        let mut documents: Vec<Record> =
+            records(0..290, 1).into_iter().filter(|r| r.id != "d1" && r.id != "d2").collect();
+        documents.extend(records(290..310, 2));
+        let fresh = build(format!("fresh{at}"), documents, Nearest::Lists);
+        let manifest = folder.compact(&index);
+        assert_eq!(manifest.generations[0].files, IndexManifest::read(&fresh).unwrap().generations[0].files);
+        check_index(&index).unwrap();
+    }
+    let path = folder.model.path.clone().unwrap();
+    let refused = build_index(
+        &folder.path("late"),
+        records(0..5, 1),
+        &Settings::new(&[Method::Colbert]),
+        &folder.model,
+        false,
+        &|_, _| {},
+    );
+    assert!(refused.unwrap_err().to_string().contains("has one vector a text"));
+    std::fs::write(&path, "1 3\nlamp 1 2 3\n").unwrap();
+    let error = folder.open(&folder.path("fresh1")).err().unwrap().to_string();
+    assert!(error.contains("another model"), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    let error = folder.open(&folder.path("fresh1")).err().unwrap().to_string();
+    assert!(error.contains("is not there"), "{error}");
 }

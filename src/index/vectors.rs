@@ -1,8 +1,8 @@
 //! One vector a document in one file, and the exact search over it.
 //!
 //! Layout: `mark [8] | width, u32 | bytes of a value, u32 | values [n, width]`, little-endian. Each query is compared with every
-//! vector: 200,000 of 384 values are 150 MB, read in some hundredths of a second, with no recall lost and nothing to tune. Blocks
-//! are shared by all cores; sums have a fixed order and ties go by number, so the threads do not change what is found.
+//! vector: 200,000 of 384 values are 150 MB, read in some hundredths of a second, with no recall lost and nothing to tune (past that,
+//! `nearest.rs` says which are worth it). Blocks are shared by all cores; sums have a fixed order and ties go by number, so the threads do not change what is found.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -140,6 +140,33 @@ impl VectorFile {
         if self.stored == Stored::F32 { 4 } else { 2 }
     }
 
+    /// Some vectors by their numbers as f32, `[count, dim]`.
+    pub(super) fn rows(&self, numbers: &[u32]) -> Vec<f32> {
+        let (mut all, mut halves, mut row) = (Vec::with_capacity(numbers.len() * self.dim), Vec::new(), Vec::new());
+        for number in numbers {
+            self.unpack(*number as usize, 1, &mut halves, &mut row);
+            all.extend_from_slice(&row);
+        }
+        all
+    }
+
+    /// For a query `[dim]` the `k` of these documents whose products are largest, best first; of equal ones the lower number first.
+    pub(super) fn top_among(&self, query: &[f32], documents: &[u32], k: usize) -> Vec<Hit> {
+        let scan = |some: &[u32]| {
+            let (mut best, mut halves, mut row) = (Best::new(k), Vec::new(), Vec::new());
+            for &document in some {
+                self.unpack(document as usize, 1, &mut halves, &mut row);
+                best.push(Hit { document, score: dot(query, &row) });
+            }
+            best
+        };
+        let join = |mut all: Best, more: Best| {
+            more.hits.into_iter().for_each(|hit| all.push(hit));
+            all
+        };
+        documents.par_chunks(BLOCK * BLOCKS).map(scan).reduce(|| Best::new(k), join).sorted()
+    }
+
     /// Vectors `first..first + count` as f32, `[count, dim]`.
     fn unpack(&self, first: usize, count: usize, halves: &mut Vec<f16>, to: &mut Vec<f32>) {
         let size = self.size();
@@ -200,7 +227,7 @@ impl VectorFile {
 }
 
 /// A product, summed in 16 lanes in a fixed order.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
     let mut sums = [0f32; 16];
     for (a, b) in a.iter().zip(b) {

@@ -6,10 +6,10 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::documents::{Documents, DocumentsWriter};
+use super::maker::Maker;
 use super::manifest::{Generation, IndexManifest, Method, ModelTie, Settings, VERSION};
 use super::parts::{Origin, Source, check_model};
-use super::store::{HIDDEN, Index, ModelOptions, lock, with_fields};
-use crate::bundle::Bundle;
+use super::store::{HIDDEN, Index, ModelOptions, lock};
 use crate::files::NewFolder;
 use crate::{Error, Record, Result};
 
@@ -47,23 +47,23 @@ pub fn build_index(
     if exists && !(force && IndexManifest::is_in(dir)) {
         return Err(Error::Exists(dir.into()));
     }
-    let bundle = settings.needs_model().then(|| open_model(model)).transpose()?;
+    let maker = settings.needs_model().then(|| open_model(model)).transpose()?;
     let mut settings = settings.clone();
-    if let Some(bundle) = &bundle {
-        if settings.methods.len() > 1 && bundle.late_encoder().is_some() {
+    if let Some(maker) = &maker {
+        if settings.methods.len() > 1 && maker.late().is_some() {
             // of a hybrid the model says which vectors there are
             settings.methods.iter_mut().filter(|m| **m == Method::Dense).for_each(|m| *m = Method::Colbert);
         }
-        settings.methods.iter().try_for_each(|method| check_model(*method, bundle))?;
+        settings.methods.iter().try_for_each(|method| check_model(*method, maker))?;
     }
     let settings = &settings;
-    let tie = bundle.as_ref().map(tie).transpose()?;
-    let bundle = bundle.map(|bundle| with_fields(bundle, &settings.fields));
+    let tie = maker.as_ref().map(tie).transpose()?;
+    let maker = maker.map(|maker| maker.with_fields(&settings.fields));
     let documents = sorted(documents)?;
     let write = |out: &Path, name: &str| -> Result<Generation> {
         fs::create_dir_all(out).map_err(Error::io("create", out))?;
         let stored = write_documents(out, documents.iter().map(Ok))?;
-        write_methods(out, settings, bundle.as_ref(), stored.as_ref(), None, progress)?;
+        write_methods(out, settings, maker.as_ref(), stored.as_ref(), None, progress)?;
         Generation::of_folder(out, name.into(), documents.len() as u32)
     };
     let (settings, count) = (settings.clone(), documents.len() as u64);
@@ -144,7 +144,7 @@ pub fn update_index(
     let settings = &index.manifest().settings;
     let manifest = commit(dir, |out, name| {
         let stored = write_documents(out, add.iter().map(Ok))?;
-        write_methods(out, settings, index.bundle(), stored.as_ref(), None, progress)?;
+        write_methods(out, settings, index.maker(), stored.as_ref(), None, progress)?;
         if !hidden.is_empty() {
             write_hidden(&out.join(HIDDEN), &hidden)?;
         }
@@ -185,7 +185,7 @@ pub fn compact_index(dir: &Path, model: &ModelOptions, progress: Progress) -> Re
         let stored = write_documents(out, records)?;
         let settings = &index.manifest().settings;
         let before = Some((&origins[..], &index));
-        write_methods(out, settings, index.bundle(), stored.as_ref(), before, progress)?;
+        write_methods(out, settings, index.maker(), stored.as_ref(), before, progress)?;
         let mut manifest = index.manifest().clone();
         (manifest.documents, manifest.hidden) = (origins.len() as u64, 0);
         manifest.generations = vec![Generation::of_folder(out, name.into(), origins.len() as u32)?];
@@ -272,14 +272,14 @@ fn write_documents<R: std::borrow::Borrow<Record>>(
 fn write_methods(
     out: &Path,
     settings: &Settings,
-    bundle: Option<&Bundle>,
+    maker: Option<&Maker>,
     documents: Option<&Documents>,
     before: Option<(&[Origin], &Index)>,
     progress: Progress,
 ) -> Result<()> {
     let Some(documents) = documents else { return Ok(()) };
     let (origins, before) = before.map_or((&[][..], None), |(origins, index)| (origins, Some(index.searchers())));
-    let source = Source { settings, bundle, documents, origins, before, progress };
+    let source = Source { settings, maker, documents, origins, before, progress };
     for method in &settings.methods {
         let dir = out.join(method.name());
         fs::create_dir(&dir).map_err(Error::io("create", &dir))?;
@@ -297,15 +297,16 @@ fn write_hidden(path: &Path, hidden: &BTreeSet<(u32, u32)>) -> Result<()> {
 }
 
 /// The model that vectors are made with.
-fn open_model(model: &ModelOptions) -> Result<Bundle> {
+fn open_model(model: &ModelOptions) -> Result<Maker> {
     let Some(path) = &model.path else {
-        let what = "vectors need a model: give the folder of two towers (dssm) or of a sentence encoder";
+        let what =
+            "vectors need a model: give the folder of two towers (dssm) or of a sentence encoder, or word vectors";
         return Err(Error::setting("--model", "(not given)", what));
     };
-    Bundle::open_encoder(path, model.dtype, model.device)
+    Maker::open(path, model)
 }
 
-fn tie(bundle: &Bundle) -> Result<ModelTie> {
-    let path: PathBuf = bundle.dir().canonicalize().map_err(Error::io("read", bundle.dir()))?;
-    Ok(ModelTie { path, fingerprint: bundle.fingerprint()? })
+fn tie(maker: &Maker) -> Result<ModelTie> {
+    let path: PathBuf = maker.path().canonicalize().map_err(Error::io("read", maker.path()))?;
+    Ok(ModelTie { path, fingerprint: maker.fingerprint()? })
 }

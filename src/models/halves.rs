@@ -4,11 +4,12 @@ use candle_core::{D, Device as Cpu, Tensor};
 use rayon::prelude::*;
 
 use super::bert::{self, PREFIX};
-use super::net::{Mode, Module, Pass, linear};
+use super::net::{Mode, Module, Net, Pass, linear};
 use crate::nn::encoder::{Request, Rows, Start};
 use crate::nn::kernels;
 use crate::nn::layer_weights::Norm;
 use crate::nn::linear::Linear;
+use crate::nn::reference::{RELATIVE, Reference, Tensors};
 use crate::text::Batch;
 use crate::{Error, Result};
 
@@ -40,6 +41,46 @@ impl Restore {
             kernels::layer_norm(x, None, gamma, beta, self.eps, out, &mut deviations[..rows], false);
         });
         out
+    }
+}
+
+/// The layers above a split in plain operations, over arrays that stand still: where attention can be looked at and learnt from.
+pub struct Above {
+    reference: Reference,
+    arrays: Tensors,
+    from: usize,
+}
+
+impl Above {
+    /// The layers from `from` on of a net in training, as they are now.
+    ///
+    /// # Errors
+    /// A split above all layers; ModernBERT, whose layers are of another kind.
+    pub fn new(net: &Net, from: usize) -> Result<Self> {
+        let (config, layers) = (net.config(), net.config().num_hidden_layers);
+        if from >= layers {
+            let what = "no layer sees both texts, so there is no attention to match: split lower";
+            return Err(Error::setting("model.split_at", from, what));
+        }
+        if config.modern.is_some() {
+            return Err(Error::setting("train.match_attention", "ModernBERT", "is for layers as BERT's: leave it out"));
+        }
+        let prefixes: Vec<String> = (from..layers).map(|layer| format!("{PREFIX}encoder.layer.{layer}.")).collect();
+        let is_above = |name: &str| name == RELATIVE || prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let parameters = net.parameters().list.iter().filter(|p| is_above(&p.name));
+        let arrays = parameters
+            .map(|p| Ok((p.name.clone(), Tensor::from_slice(&p.value, p.shape.as_slice(), &Cpu::Cpu)?)))
+            .collect::<Result<Tensors>>()?;
+        let (heads, epsilon) = (config.num_attention_heads, f64::from(config.layer_norm_eps));
+        Ok(Above { reference: Reference { layers, heads, epsilon }, arrays, from })
+    }
+
+    /// Attention of one sequence whose states before the first of these layers are `[s, h]`: `[1, n, s, s]` a layer.
+    ///
+    /// # Errors
+    /// States of another width.
+    pub fn attention(&self, states: &Tensor) -> Result<Vec<Tensor>> {
+        self.reference.attention_above(&self.arrays, states, self.from)
     }
 }
 

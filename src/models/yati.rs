@@ -10,15 +10,17 @@
 //! Below the split it is the joint model under a mask, so it starts from any cross-encoder. A document's positions begin at `query_tokens`, whatever the
 //! query's length, so its states can be computed and stored before any query is known; the states of both, end to end, are what the joint
 //! model has there, to the bit. Words marked as shared, differing and so on depend on both texts: their segments are added where the two meet, as rows
-//! of the encoder's own segment table, and not below. Compression is a linear map to `compress` values a token and one back with LayerNorm;
-//! in training its error, the mean square between a state and what comes back, is a part of the loss (the paper matches attention scores before
-//! fine-tuning). At `split_at = layers` query and document never meet, and the score says nothing of the document.
+//! of the encoder's own segment table, and not below. Compression is a linear map to `compress` values a token and one back with LayerNorm.
+//! Before fine-tuning it can learn alone ([`Yati::attention_error`]): all else stands still, and attention above the split shall be what it is
+//! without compression. In fine-tuning its error, the mean square between a state and what comes back, is a part of the loss. At `split_at =
+//! layers` query and document never meet, and the score says nothing of the document.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::bert::PREFIX;
 use super::cross_encoder::classified;
+pub use super::halves::Above;
 use super::net::{ENCODER, Inputs, Module, Pass};
 use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::text::Batch;
@@ -110,6 +112,38 @@ impl Yati {
     /// Values of a token that are stored, for an encoder of this width.
     pub fn width(&self, hidden: usize) -> usize {
         if self.0.compress.0 > 0 { self.0.compress.0 } else { hidden }
+    }
+
+    /// The compression alone: what learns while all else stands still. Empty where nothing is compressed.
+    pub fn compression(&self) -> Vec<Module> {
+        let Some(at) = WIDTHS.iter().position(|width| *width == self.0.compress.0) else { return Vec::new() };
+        let compress = Module::Affine { name: COMPRESS, outputs: &WIDTHS[at..=at], inputs: Inputs::STATE };
+        vec![compress, Module::Restore { name: RESTORE, inputs: WIDTHS[at] }]
+    }
+
+    /// How far compression moves the attention of the layers above the split: for each sequence the mean square, over layers, heads and pairs of
+    /// tokens, of the difference between attention with compression and without; summed over the sequences, a scalar (MacAvaney et al., SIGIR 2020).
+    /// `joint` computes the states below the split in inference, `above` has the layers over it, and `compression` is a pass over
+    /// [`Yati::compression`], in training with a graph.
+    ///
+    /// # Errors
+    /// Ids, segments, positions or marks past the tables; no sequence, or one without a token.
+    pub fn attention_error(&self, joint: &Pass, above: &Above, compression: &Pass, batch: &Batch) -> Result<Tensor> {
+        let at = self.split_at(joint.last_layer())?;
+        let states = joint.layers(PREFIX, &batch.apart(), &[at])?.remove(0);
+        let marks = joint.mark(states.zeros_like()?, &batch.marks)?;
+        let back = compression.restore(RESTORE, self.0.compress.0, &compression.affine(COMPRESS, &states)?)?;
+        let (plain, met) = ((&states + &marks)?, (back + marks)?);
+        let mut errors = Vec::new();
+        for ends in batch.offsets.windows(2) {
+            let maps = |x: &Tensor| above.attention(&x.narrow(0, ends[0] as usize, (ends[1] - ends[0]) as usize)?);
+            let (wanted, got) = (maps(&plain)?, maps(&met)?);
+            let layers = got.len() as f64;
+            for (wanted, got) in wanted.iter().zip(&got) {
+                errors.push(((got - wanted)?.sqr()?.mean_all()? / layers)?);
+            }
+        }
+        Ok(Tensor::stack(&errors, 0)?.sum_all()?)
     }
 
     /// States of joint sequences where the halves meet, `[t, h]`, and what compression lost on the way.
@@ -210,10 +244,7 @@ impl Model for Yati {
     fn modules(&self) -> Vec<Module> {
         let mut modules = vec![ENCODER, Module::Segments, Module::Pooler];
         modules.push(Module::Affine { name: "classifier", outputs: &[1, 2], inputs: Inputs::STATE });
-        if let Some(at) = WIDTHS.iter().position(|width| *width == self.0.compress.0) {
-            modules.push(Module::Affine { name: COMPRESS, outputs: &WIDTHS[at..=at], inputs: Inputs::STATE });
-            modules.push(Module::Restore { name: RESTORE, inputs: WIDTHS[at] });
-        }
+        modules.extend(self.compression());
         modules
     }
     fn reads(&self) -> Reads {

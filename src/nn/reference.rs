@@ -101,6 +101,28 @@ impl Reference {
         Ok(states)
     }
 
+    /// Attention of one sequence in the layers from `from` on, given its states before them.
+    ///
+    /// # Shapes
+    /// `states [s, h]`; gives `[1, n, s, s]` a layer: head, the token that looks, the token that is looked at.
+    ///
+    /// # Errors
+    /// A parameter that is missing.
+    pub fn attention_above(&self, parameters: &Tensors, states: &Tensor, from: usize) -> Result<Vec<Tensor>> {
+        let mut x = states.unsqueeze(0)?;
+        let mask = match parameters.get(RELATIVE) {
+            Some(table) => by_distance(table, self.heads, x.dim(1)?)?,
+            None => Tensor::zeros((1, 1, 1, 1), DType::F32, x.device())?,
+        };
+        let mut maps = Vec::new();
+        for layer in from..self.layers {
+            let (y, probabilities, _) = self.layer(parameters, &format!("bert.encoder.layer.{layer}"), &x, &mask)?;
+            x = y;
+            maps.push(probabilities);
+        }
+        Ok(maps)
+    }
+
     /// Pooled states `[b, h]` of first tokens: a linear map and `tanh`.
     pub fn pool(&self, parameters: &Tensors, first: &Tensor) -> Result<Tensor> {
         Ok(linear(parameters, "bert.pooler.dense", first)?.tanh()?)
@@ -170,7 +192,7 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, mask: Option<&Ten
 }
 
 /// The table of biases by distance, where a network has one.
-const RELATIVE: &str = "bert.encoder.relative_attention_bias.weight";
+pub const RELATIVE: &str = "bert.encoder.relative_attention_bias.weight";
 
 /// A table `[buckets, n]` laid out for a sequence, `[1, n, s, s]`: query, then key.
 fn by_distance(table: &Tensor, heads: usize, s: usize) -> Result<Tensor> {

@@ -13,9 +13,9 @@ use rayon::prelude::*;
 
 use super::plan::{Kind, PartPlan, Plan, StagePlan};
 use crate::bundle::Bundle;
-use crate::data::{Documents, ReadOptions, ReadReport, read_documents};
+use crate::data::{ReadOptions, ReadReport, read_documents};
 use crate::index::states::{Place, StateStore};
-use crate::index::{Bm25, Index, ModelOptions};
+use crate::index::{Bm25, Bm25Settings, Index, ModelOptions};
 use crate::nn::{Device, Dtype};
 use crate::ranker::{DualEncoder, Hit, List, Retriever, Vectors};
 use crate::records::Record;
@@ -87,7 +87,9 @@ impl Pipeline {
         let collection =
             plan.collection.as_ref().ok_or_else(|| Error::setting("collection", "(not given)", missing))?;
         say(&format!("reading {}", collection.display()));
-        let (Documents { records: documents, .. }, report) = read_documents(collection, &ReadOptions::default())?;
+        let (read, report) = read_documents(collection, &ReadOptions::default())?;
+        let bm25 = Bm25Settings::of(&read);
+        let documents = read.records;
         if documents.is_empty() {
             return Err(Error::data(collection, None, "has no document", "give a collection with documents"));
         }
@@ -114,7 +116,7 @@ impl Pipeline {
                 }
                 _ => {
                     say(&format!("indexing {} documents", documents.len()));
-                    Ok(Finder::Bm25(Box::new(Bm25::of_records(&documents, &TextConfig::default())?)))
+                    Ok(Finder::Bm25(Box::new(Bm25::of_records(&documents, &bm25, &TextConfig::default())?)))
                 }
             }
         };

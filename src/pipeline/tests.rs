@@ -3,7 +3,7 @@ mod cascade;
 use std::cell::RefCell;
 
 use super::*;
-use crate::index::Bm25;
+use crate::index::{Bm25, Bm25Settings};
 use crate::ranker::{Input, List, Ranker};
 use crate::records::{Pair, PairSet, Split};
 use crate::text::TextConfig;
@@ -121,7 +121,7 @@ fn decide(score: &Score) -> (f32, bool) {
 }
 
 fn index(table: &Table) -> Bm25 {
-    Bm25::of_records(&table.records, &TextConfig::default()).unwrap()
+    Bm25::of_records(&table.records, &Bm25Settings::default(), &TextConfig::default()).unwrap()
 }
 
 /// Runs `match` with one ranker.
@@ -456,7 +456,7 @@ fn catalogue() -> PairSet {
 
 fn linked(ranker: &dyn Ranker, split: Split, retriever_weight: f32) -> Result<RetrievalReport> {
     let set = catalogue();
-    let retriever = Bm25::of_records(&set.right, &TextConfig::default()).unwrap();
+    let retriever = Bm25::of_records(&set.right, &Bm25Settings::default(), &TextConfig::default()).unwrap();
     let options = RankingOptions { split: Some(split), top_k: 10, retriever_weight };
     evaluate_ranking(&set, &retriever, &[Stage { ranker, keep: 10 }], &options, &|_, _| {})
 }

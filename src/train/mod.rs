@@ -6,6 +6,7 @@
 //! | [`sources`], `splits`, `leakage` | labelled sets: reading, splits, what must not be learned |
 //! | [`corpus`], [`sampler`], [`negatives`], [`augment`] | sets to examples: what is learned, what is held out, what is made |
 //! | [`objective`], [`ranking`] | what the trainer steps over, and a ranker as one |
+//! | [`compression`] | a split encoder's compression as one, alone |
 //! | [`teacher`] | a teacher's scores of training pairs |
 //! | [`batches`] | which examples are in a step together |
 //! | [`trainer`] | the loop: it sees an objective and settings, and no file but log and checkpoint |
@@ -20,6 +21,7 @@
 pub mod augment;
 pub mod batches;
 pub mod checkpoint;
+pub mod compression;
 pub mod corpus;
 pub mod draft;
 pub mod environment;

@@ -327,6 +327,25 @@ pub struct TrainSettings {
     pub validate_every: Option<u64>,
     /// Steps between checkpoints, besides those after each validation.
     pub checkpoint_every: u64,
+    /// Of a split encoder with compression: the compression learns alone first; not where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub match_attention: Option<MatchAttention>,
+}
+
+/// How the compression of a split encoder learns, before all else does, to leave attention as it is without it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MatchAttention {
+    /// Times the training pairs are seen.
+    pub epochs: u64,
+    /// Peak learning rate.
+    pub lr: f64,
+}
+
+impl Default for MatchAttention {
+    fn default() -> Self {
+        MatchAttention { epochs: 1, lr: 1e-3 }
+    }
 }
 
 impl Default for TrainSettings {
@@ -360,6 +379,7 @@ impl Default for TrainSettings {
             early_stopping: None,
             validate_every: None,
             checkpoint_every: 500,
+            match_attention: None,
         }
     }
 }
@@ -416,6 +436,12 @@ impl TrainSettings {
         for (name, value) in [("lr", self.lr), ("epsilon", self.epsilon.into())] {
             if !(value.is_finite() && value > 0.0) {
                 return Err(Error::setting(format!("train.{name}"), value, "must be above 0"));
+            }
+        }
+        if let Some(MatchAttention { epochs, lr }) = self.match_attention {
+            least("match_attention.epochs", epochs)?;
+            if !(lr.is_finite() && lr > 0.0) {
+                return Err(Error::setting("train.match_attention.lr", lr, "must be above 0"));
             }
         }
         if self.dtype == Dtype::Int8 {
@@ -529,7 +555,11 @@ impl Recipe {
 
     fn check(&self) -> Result<()> {
         self.train.check()?;
-        self.model.architecture()?;
+        let model = self.model.architecture()?.model();
+        if self.train.match_attention.is_some() && model.split().is_none_or(|split| split.compression().is_empty()) {
+            let what = "is for a split encoder that compresses: architecture = \"yati\" and compress in [model]";
+            return Err(Error::setting("train.match_attention", "(given)", what));
+        }
         self.model.check_start()?;
         if let Some(segments) = self.model.segments.filter(|n| !(1..=MOST_SEGMENTS).contains(n)) {
             let what = format!("a segment table has 1 to {MOST_SEGMENTS} rows");

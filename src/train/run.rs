@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::compression;
 use super::corpus::{Corpus, Counts};
 use super::environment::{self, Environment};
 use super::objective::Objective;
@@ -152,7 +153,7 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     let architecture = architecture.fitted(&corpus.train.records())?;
     let model = architecture.model();
     count_tokens(&model.modules(), &config, &mut weights, &corpus.train.records(), &tokenizer)?;
-    let net = Net::training(config.clone(), &model.modules(), weights, recipe.train.dtype, recipe.train.seed)?;
+    let mut net = Net::training(config.clone(), &model.modules(), weights, recipe.train.dtype, recipe.train.seed)?;
     if !begun {
         begin(written, run_dir, &mut owner)?;
     }
@@ -162,6 +163,10 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
         grown.save(&tokenizer_from)?;
     }
     corpus.teacher.keep(run_dir)?;
+    if let (Some(matching), Some(split)) = (recipe.train.match_attention, model.split()) {
+        let of = compression::Start { split, text: &tokenizer, corpus: &corpus, settings: &recipe.train, matching };
+        compression::match_attention(&of, &mut net, &run_dir.join("compression"), begun, progress)?;
+    }
     let ablated = model.without();
     let mut objective =
         RankingObjective { model: &*model, net, text: &tokenizer, corpus: &corpus, settings: &recipe.train };

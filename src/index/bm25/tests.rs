@@ -56,7 +56,7 @@ fn records(rows: &[(&str, &str)]) -> Vec<Record> {
 fn a_tie_at_place_k_goes_by_id_whatever_the_order_of_the_list() {
     let mut list = records(&[("d", "red lamp"), ("b", "red lamp"), ("c", "blue lamp"), ("a", "red lamp")]);
     let ids = |list: &[Record], k: usize| -> Vec<(String, u32)> {
-        let index = Bm25::of_records(list, &TextConfig::default()).unwrap();
+        let index = Bm25::of_records(list, &Bm25Settings::default(), &TextConfig::default()).unwrap();
         let hits = index.retrieve(&[Input::Text("red lamp")], k).unwrap().remove(0);
         hits.iter().map(|hit| (list[hit.document as usize].id.clone(), hit.score.to_bits())).collect()
     };

@@ -78,7 +78,7 @@ pub(super) fn largest(values: &[f32], n: usize) -> Vec<u32> {
 }
 
 /// To length 1; a vector of zeros stays.
-pub(super) fn normalize(vector: &mut [f32]) {
+pub(in crate::index) fn normalize(vector: &mut [f32]) {
     let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
     if length > 0.0 {
         vector.iter_mut().for_each(|x| *x /= length);
@@ -116,10 +116,10 @@ fn k_means(rows: &[f32], dim: usize, k: usize, rng: &mut ChaCha8Rng) -> (Vec<f32
 }
 
 /// Centroids, by cell.
-pub(super) struct Clusters {
+pub(in crate::index) struct Clusters {
     dim: usize,
     /// `[k, dim]`.
-    pub(super) centroids: Vec<f32>,
+    pub(in crate::index) centroids: Vec<f32>,
     cells: Option<(Table, Vec<Table>)>,
     /// The first centroid of each cell.
     starts: Vec<u32>,
@@ -128,7 +128,7 @@ pub(super) struct Clusters {
 
 impl Clusters {
     /// About `k` centroids of sampled vectors `[n, dim]`, `n > 0`.
-    pub(super) fn train(sample: &[f32], dim: usize, k: usize, seed: u64) -> Self {
+    pub(in crate::index) fn train(sample: &[f32], dim: usize, k: usize, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let n = sample.len() / dim;
         let k = k.min(n);
@@ -161,7 +161,7 @@ impl Clusters {
     }
 
     /// The number of a near centroid, the nearest one in most cases, for each of some vectors `[m, dim]`.
-    pub(super) fn assign(&self, vectors: &[f32]) -> Vec<u32> {
+    pub(in crate::index) fn assign(&self, vectors: &[f32]) -> Vec<u32> {
         let dim = self.dim;
         if let Some(flat) = &self.flat {
             return flat.nearest(vectors).into_iter().map(|(at, _)| at).collect();

@@ -14,7 +14,7 @@
 //! and the residuals of the best. Refused: `next-plaid`, whose codes of 8 bytes and merged copies make 133 bytes a token at 96 values, whose building
 //! keeps all vectors in memory, and whose threshold drops candidates unseen.
 mod build;
-mod codec;
+pub(super) mod codec;
 mod lists;
 mod pooling;
 mod search;

@@ -2,7 +2,9 @@ use std::path::Path;
 
 use super::super::*;
 use crate::bundle::{Architecture, Bundle, Manifest};
+use crate::data::{ReadOptions, read_documents};
 use crate::index::states::{RowStorage, StateWriter};
+use crate::index::{Bm25Settings, Index, Method, ModelOptions, Settings, build_index};
 use crate::nn::{Device, Dtype};
 use crate::text::TextConfig;
 use crate::{Input, List, Ranker, testing};
@@ -89,6 +91,33 @@ fn stored_states_give_the_order_of_computed_ones_and_deleted_documents_are_dropp
     assert_eq!((ran.stages[1].given, ran.stages[1].gone, ran.hits.len()), (5, 1, 4));
     assert!(!ids(&without, ran.stages[1].kept.clone()).contains('e'));
     assert_eq!(run(&stored, "чай монитор").hits.len(), 5, "what was open before");
+}
+
+#[test]
+fn a_collection_and_a_table_are_found_by_the_settings_of_their_kind_as_in_an_index_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let prose = "{\"_id\": \"a\", \"text\": \"Walking dogs\"}\n{\"_id\": \"b\", \"text\": \"walks of a dog, dogs, dogs\"}\n\
+                 {\"_id\": \"c\", \"text\": \"a cat\"}\n";
+    let mut scores = Vec::new();
+    for (name, text) in [("docs.jsonl", prose), ("docs.csv", "id,text\na,walking dogs\nb,dogs dogs walk\nc,a cat\n")] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let documents = read_documents(&path, &ReadOptions::default()).unwrap().0;
+        let bm25 = Bm25Settings::of(&documents);
+        assert_eq!(bm25, if name == "docs.csv" { Bm25Settings::default() } else { Bm25Settings::text() });
+        let (out, settings) = (dir.path().join("index"), Settings { bm25, ..Settings::new(&[Method::Bm25]) });
+        build_index(&out, documents.records, &settings, &ModelOptions::default(), false, &|_, _| {}).unwrap();
+        let index = Index::open(&out, &ModelOptions::default()).unwrap();
+        let plan = dir.path().join("p.toml");
+        std::fs::write(&plan, format!("collection = \"{name}\"\n{}", with(&[]))).unwrap();
+        let plan = Plan::read(&plan).unwrap();
+        let pipeline = Pipeline::open(plan, Some(Dtype::F32), Device::Cpu, &|_| {}).unwrap().0;
+        let found = run(&pipeline, "walked the dog").hits;
+        assert_eq!(found, index.search(&[Input::Text("walked the dog")], 1000).unwrap()[0], "{name}");
+        scores.push(found);
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+    assert_eq!(scores[0].len(), 2, "stems find both");
 }
 
 #[test]

@@ -322,3 +322,52 @@ fn a_folder_left_before_its_recipe_had_a_name_can_be_begun_and_resumed() {
     let error = train(&recipe, &folder.path("used"), true, &Silent).unwrap_err();
     assert!(matches!(error, crate::Error::Exists(_)), "{error}");
 }
+
+/// Notes of a run.
+#[derive(Default)]
+struct Notes(std::sync::Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn step(&self, _: &StepReport) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+    fn note(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_string());
+    }
+}
+
+#[test]
+fn compression_learns_to_leave_attention_as_it_is_before_all_else_learns() {
+    let folder = folder();
+    let mut sets: Vec<String> = [
+        "model.architecture=\"yati\"",
+        "model.split_at=1",
+        "model.compress=16",
+        "train.match_attention={ epochs = 8, lr = 1e-2 }",
+        "train.epochs=1",
+    ]
+    .map(String::from)
+    .to_vec();
+    let recipe = Recipe::read(&folder.path("recipe.toml"), &sets).unwrap();
+    let (whole, parts) = (folder.path("whole"), folder.path("parts"));
+    let notes = Notes::default();
+    let outcome = train(&recipe, &whole, false, &notes).unwrap();
+    let notes = notes.0.into_inner().unwrap();
+    let line = notes.iter().find(|line| line.starts_with("compression:")).unwrap();
+    let errors: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert!(errors.len() == 2 && errors[1] < 0.5 * errors[0], "{line}");
+    assert!(whole.join("compression/log.jsonl").is_file());
+    assert_eq!(outcome.steps, 15, "fine-tuning counts its own steps");
+
+    // killed in the compression's part, then in fine-tuning
+    for step in [11, 3] {
+        let resume = parts.exists();
+        train(&recipe, &parts, resume, &StopAt(step)).unwrap_err();
+    }
+    train(&recipe, &parts, true, &Silent).unwrap();
+    assert!(model(&parts) == model(&whole), "the resumed run's weights differ");
+
+    sets[2] = "model.compress=0".into();
+    let error = Recipe::read(&folder.path("recipe.toml"), &sets).unwrap_err();
+    assert!(error.is_user_error() && error.to_string().contains("train.match_attention"), "{error}");
+}
