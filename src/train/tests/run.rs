@@ -322,3 +322,68 @@ fn a_folder_left_before_its_recipe_had_a_name_can_be_begun_and_resumed() {
     let error = train(&recipe, &folder.path("used"), true, &Silent).unwrap_err();
     assert!(matches!(error, crate::Error::Exists(_)), "{error}");
 }
+
+/// Records whose texts say nothing: only the vectors of their pictures tell which are the same.
+#[test]
+fn a_detext_learns_from_vector_files_beside_the_tables() {
+    let folder = folder();
+    let (mut left, mut right) = ("id,name\n".to_string(), "id,name\n".to_string());
+    let mut links = "left,right,label,part\n".to_string();
+    let (mut of_left, mut of_right, mut ids) = (Vec::new(), Vec::new(), String::new());
+    for i in 0..40usize {
+        left += &format!("a{i},floor\n");
+        right += &format!("b{i},glass\n");
+        let picture: Vec<f32> = (0..6).map(|k| ((i * 7 + k * 5) as f32 * 1.3).sin()).collect();
+        of_left.extend(picture.iter().flat_map(|x| x.to_le_bytes()));
+        // the right pictures lie in another order, and one is missing
+        let other = 39 - i;
+        if other != 3 {
+            let picture = (0..6).map(|k| ((other * 7 + k * 5) as f32 * 1.3).sin());
+            of_right.extend(picture.flat_map(|x| x.to_le_bytes()));
+            ids += &format!("b{other}\n");
+        }
+        let part = ["train", "train", "valid", "test"][i % 4];
+        links += &format!("a{i},b{i},1,{part}\na{i},b{},0,{part}\n", (i + 4) % 40);
+    }
+    let file = |rows: usize, values: &[u8]| {
+        let shape = vec![rows, 6];
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, values).unwrap();
+        safetensors::serialize([("pictures", view)], None).unwrap()
+    };
+    std::fs::write(folder.path("left.safetensors"), file(40, &of_left)).unwrap();
+    std::fs::write(folder.path("right.safetensors"), file(39, &of_right)).unwrap();
+    for (name, text) in [("left.csv", &left), ("right.csv", &right), ("links.csv", &links), ("right.ids", &ids)] {
+        folder.write(name, text);
+    }
+    folder.write(
+        "recipe.toml",
+        r#"
+name = "pictures"
+model = { init = "start", architecture = "detext", vectors = ["picture"] }
+text = { fields = ["name"], max_tokens = 24 }
+[[data.sources]]
+name = "toy"
+from = { format = "links", left = "left.csv", right = "right.csv", links = "links.csv", left_column = "left", right_column = "right", label_column = "label", part_column = "part" }
+read.vectors = { picture = ["left.safetensors", "right.safetensors"] }
+[train]
+epochs = 20
+batch = 8
+lr = 1e-4
+learning_rates = { detext = 100.0 }
+metric = "ap"
+[expect]
+f1 = { toy = 0.9 }
+"#,
+    );
+    let recipe = Recipe::read(&folder.path("recipe.toml"), &[]).unwrap();
+    let outcome = train(&recipe, &folder.path("run"), false, &Silent).unwrap();
+    assert!(outcome.missed().is_none(), "{:?} {:?}", outcome.missed(), outcome.test["toy"]);
+    assert_eq!(Recipe::read(&folder.path("run/recipe.toml"), &[]).unwrap(), recipe);
+    // a recipe that says nothing of the files has no such column
+    let text = std::fs::read_to_string(folder.path("recipe.toml")).unwrap();
+    let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("read.")).collect();
+    folder.write("without.toml", &without.join("\n"));
+    let recipe = Recipe::read(&folder.path("without.toml"), &[]).unwrap();
+    let error = train(&recipe, &folder.path("other"), false, &Silent).unwrap_err();
+    assert!(error.to_string().contains("no training record has a vector there"), "{error}");
+}
