@@ -60,6 +60,10 @@ impl Network {
             let what = format!("is missing, or has not the shape {shape:?} that config.json asks for");
             return Err(Error::model(dir, name, what, "weights and config.json are of two models: fetch both again"));
         }
+        if config.attention_window.is_some() {
+            let what = "is longformer, whose windows have no maps here";
+            return Err(Error::model(dir, "model_type", what, "give a model that attends to all tokens"));
+        }
         let (layers, heads) = (config.num_hidden_layers, config.num_attention_heads);
         Ok(Network {
             dir: dir.into(),

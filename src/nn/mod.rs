@@ -6,6 +6,7 @@ pub mod device;
 pub mod embedding;
 pub mod encoder;
 pub mod encoder_cpu;
+pub mod global;
 pub mod grad_buffer;
 pub mod graph;
 pub mod histogram;

@@ -130,6 +130,7 @@ impl Fresh {
             pad_token_id,
             family: Family::Bert,
             relative_attention_num_buckets: None,
+            attention_window: None,
         }
     }
 }
