@@ -31,6 +31,7 @@ pub fn config(vocab_size: usize) -> Config {
         family: Family::Bert,
         relative_attention_num_buckets: None,
         attention_window: None,
+        hashed_attention: None,
         modern: None,
     }
 }

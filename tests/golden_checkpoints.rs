@@ -104,8 +104,9 @@ fn trained(expected: &Expected, name: &str, dir: &Path) -> Net {
     let from = folder(dir, name, &expected.cases[name]);
     let Checkpoint { mut config, weights, .. } = Checkpoint::read(&from).unwrap();
     (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.0, 0.0);
+    let one_segment = config.type_vocab_size == 1;
     let net = Net::training(config, &CrossEncoder.modules(), weights, Dtype::F32, 1).unwrap();
-    let text = TextEncoder::open(&from, TextConfig { max_tokens: 48, ..TextConfig::default() }).unwrap();
+    let text = TextEncoder::open(&from, TextConfig { max_tokens: 48, one_segment, ..TextConfig::default() }).unwrap();
     let encode = |[a, b]: &[String; 2]| text.encode(&[Input::Text(a), Input::Text(b)]).unwrap();
     let batch: Batch = expected.pairs.iter().map(encode).collect::<Vec<_>>().iter().collect();
     let loss = logits(&net.pass(Mode::Train { seed: 1 }), &batch).unwrap().sum_all().unwrap();

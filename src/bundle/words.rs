@@ -48,6 +48,7 @@ fn config(rows: usize, width: usize) -> Config {
         family: Family::Bert,
         relative_attention_num_buckets: None,
         attention_window: None,
+        hashed_attention: None,
         modern: None,
     }
 }

@@ -11,6 +11,7 @@ use crate::nn::embedding::Embedding;
 use crate::nn::encoder::Encoder;
 use crate::nn::global::{Global, GlobalParam, GlobalWeights};
 use crate::nn::graph::Graph;
+use crate::nn::hashed::Hashed;
 use crate::nn::layer::LayerShape;
 use crate::nn::layer_grad::ParamRef;
 use crate::nn::layer_weights::{Affine, EmbeddingWeights, LayerArrays, LayerWeights, Norm};
@@ -65,6 +66,9 @@ pub struct Config {
     /// Longformer: tokens that a token sees in each layer, half of them on each side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attention_window: Option<Vec<usize>>,
+    /// Attention by hashing, of an encoder that was trained here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hashed_attention: Option<Hashed>,
     /// What ModernBERT has besides.
     #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
     pub modern: Option<ModernSettings>,
@@ -269,6 +273,7 @@ impl Config {
             eps: self.layer_norm_eps,
             hidden_dropout: self.hidden_dropout_prob,
             attention_dropout: self.attention_probs_dropout_prob,
+            hashed: self.hashed_attention,
             modern: self.modern.map(|modern| Modern {
                 global_theta: modern.global_rope_theta,
                 local_theta: modern.local_rope_theta,

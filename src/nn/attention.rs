@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::Dtype;
+use super::hashed::Hashed;
 use super::kernels::{self, Buffer, Left, Out, Panels, SpinPool};
 use super::relative::RelativeBias;
 
@@ -28,6 +29,8 @@ pub struct Attention<'a> {
     pub window: Option<usize>,
     /// The first token is seen by all, and asks elsewhere (`global.rs`): its row is not computed.
     pub global: bool,
+    /// Who sees whom is found by hashing, and keys are queries (`hashed.rs`); no dropout, bias or window then.
+    pub hashed: Option<Hashed>,
 }
 
 /// The score of a key outside the window, before it is scaled.
@@ -126,6 +129,15 @@ impl Attention<'_> {
         }
         (gathered, wide)
     }
+    /// A head's queries (`part` 0) or values (2) of the first `t` tokens, `[t, d]`.
+    fn unpacked(&self, qkv: &[u32], t: usize, part: usize, head: usize) -> Vec<f32> {
+        let (d, wide) = (self.dim(), kernels::packed_len(self.dtype, self.dim()));
+        let mut out = vec![0f32; t * d];
+        for (token, row) in out.chunks_exact_mut(d).enumerate() {
+            kernels::unpack_rows(self.dtype, &self.part(qkv, token, part, head)[..wide], 1, d, row);
+        }
+        out
+    }
     /// Scores of one block of queries before scaling, `[rows, keys]` with the stride that is given back, into `scratch.scores`.
     fn scores(&self, s: &mut Scratch, qkv: &[u32], rows: Range<usize>, keys: &Keys, head: usize) -> usize {
         let (m, n, stride) = (rows.len(), keys.len(), keys.len().next_multiple_of(16));
@@ -191,6 +203,12 @@ impl Attention<'_> {
         out_stride: usize,
     ) {
         let d = self.dim();
+        if let Some(hashed) = self.hashed {
+            let [q, v] = [0, 2].map(|part| self.unpacked(qkv, t, part, head));
+            let rows = hashed.forward(head, &q, &v, queries, d);
+            let outs = out.chunks_mut(out_stride).zip(rows.chunks_exact(d));
+            return outs.for_each(|(out, row)| out[..d].copy_from_slice(row));
+        }
         let mut packed = None;
         for start in (usize::from(self.global)..queries).step_by(BLOCK) {
             let rows = start..(start + BLOCK).min(queries);
@@ -251,6 +269,16 @@ impl Attention<'_> {
         let (h, d, dtype) = (self.hidden, self.dim(), self.dtype);
         let wide = kernels::packed_len(dtype, d);
         for head in 0..self.heads {
+            if let Some(hashed) = self.hashed {
+                let [q, v] = [0, 2].map(|part| self.unpacked(qkv, t, part, head));
+                let rows = d_out.chunks_exact(h).take(queries);
+                let d_rows: Vec<f32> = rows.flat_map(|row| row[head * d..][..d].iter().copied()).collect();
+                for (part, grad) in [0, 2].into_iter().zip(hashed.backward(head, &q, &v, &d_rows, d)) {
+                    let tokens = d_qkv.chunks_exact_mut(3 * h).zip(grad.chunks_exact(d));
+                    tokens.for_each(|(to, grad)| kernels::add(&mut to[part * h + head * d..][..d], grad));
+                }
+                continue;
+            }
             for start in (usize::from(self.global)..queries).step_by(BLOCK) {
                 let rows = start..(start + BLOCK).min(queries);
                 let (m, seen) = (rows.len(), self.keys(&rows, t));
@@ -322,8 +350,16 @@ mod tests {
         (qkv[0], qkv[h], qkv[3 * h + h]) = (8.0, 14.0, 12.0);
         (qkv[2 * h], qkv[3 * h + 2 * h + 1]) = (1.0, 1.0);
         for (dtype, tolerance) in [(Dtype::F32, 1e-6), (Dtype::Bf16, 4e-3)] {
-            let attention =
-                Attention { hidden: h, heads: 1, dtype, dropout: None, bias: None, window: None, global: false };
+            let attention = Attention {
+                hidden: h,
+                heads: 1,
+                dtype,
+                dropout: None,
+                bias: None,
+                window: None,
+                global: false,
+                hashed: None,
+            };
             let mut out = vec![f32::NAN; h];
             let mut stored = vec![0; 2 * kernels::packed_len(dtype, 3 * h)];
             kernels::pack_rows(dtype, &qkv, 3 * h, 2, 3 * h, &mut stored, &mut []);

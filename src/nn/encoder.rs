@@ -116,6 +116,10 @@ impl Encoder {
             let what = "ModernBERT is computed on a CPU only: leave --device out";
             return Err(Error::setting("--device", device, what));
         }
+        if shape.hashed.is_some() && device != Device::Cpu {
+            let what = "hashed attention is computed on a CPU only: leave --device out";
+            return Err(Error::setting("--device", device, what));
+        }
         if bias.is_some() && device != Device::Cpu {
             let what = "MPNet's relative attention bias is computed on a CPU only: leave --device out";
             return Err(Error::setting("--device", device, what));
@@ -215,6 +219,7 @@ mod tests {
         hidden_dropout: 0.0,
         attention_dropout: 0.0,
         modern: None,
+        hashed: None,
     };
     const LAYERS: usize = 3;
     const POSITIONS: usize = 150;

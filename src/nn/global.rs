@@ -90,7 +90,7 @@ thread_local! {
 }
 
 /// A sum in a fixed order, of sixteen parts.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0f32; 16];
     let (a, b) = (a.chunks_exact(16), b.chunks_exact(16));
     let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
@@ -102,7 +102,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-fn add_scaled(to: &mut [f32], by: f32, x: &[f32]) {
+pub(super) fn add_scaled(to: &mut [f32], by: f32, x: &[f32]) {
     to.iter_mut().zip(x).for_each(|(to, x)| *to += by * x);
 }
 
@@ -319,7 +319,8 @@ mod tests {
     }
 
     fn attention(window: usize, dtype: Dtype) -> Attention<'static> {
-        Attention { hidden: H, heads: HEADS, dtype, dropout: None, bias: None, window: Some(window), global: true }
+        let (dropout, bias, hashed) = (None, None, None);
+        Attention { hidden: H, heads: HEADS, dtype, dropout, bias, window: Some(window), global: true, hashed }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::Dtype;
 use super::attention::Attention;
 use super::global::Global;
+use super::hashed::Hashed;
 use super::kernels::{self, Buffer, Left, Out, SpinPool};
 use super::layer_weights::{Affine, LayerArrays, LayerWeights, Norm};
 use super::linear::Linear;
@@ -34,6 +35,8 @@ pub struct LayerShape {
     pub attention_dropout: f32,
     /// A layer of ModernBERT.
     pub modern: Option<Modern>,
+    /// Attention by hashing.
+    pub hashed: Option<Hashed>,
 }
 
 impl LayerShape {
@@ -59,7 +62,8 @@ impl LayerShape {
     }
     /// That of layer number `layer`.
     pub fn at(self, layer: usize) -> Self {
-        LayerShape { modern: self.modern.map(|modern| Modern { layer, ..modern }), ..self }
+        let modern = self.modern.map(|modern| Modern { layer, ..modern });
+        LayerShape { modern, hashed: self.hashed.map(|hashed| hashed.at(layer)), ..self }
     }
     /// What queries, keys and values are stored in and attention computes with: bf16 in bf16 and int8 layers, where each head
     /// is whole packed words.
@@ -221,7 +225,7 @@ impl Layer {
         let (bias, global) = (self.bias.as_deref(), self.global.as_ref());
         let window = self.shape.modern.and_then(|modern| modern.window()).or(global.map(|global| global.window));
         let (hidden, heads, global) = (self.shape.hidden, self.shape.heads, global.is_some());
-        Attention { hidden, heads, dtype, dropout, bias, window, global }
+        Attention { hidden, heads, dtype, dropout, bias, window, global, hashed: self.shape.hashed }
     }
     /// Dropout of the probabilities of a sequence's global token.
     pub(super) fn drop_global(attention: Attention, sequence: usize, t: usize) -> impl Fn(&mut [f32], usize) {

@@ -9,6 +9,7 @@ pub mod encoder_cpu;
 pub mod global;
 pub mod grad_buffer;
 pub mod graph;
+pub mod hashed;
 pub mod histogram;
 pub mod int8;
 pub mod kernel_pooling;

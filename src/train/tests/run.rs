@@ -331,8 +331,10 @@ fn a_detext_learns_from_vector_files_beside_the_tables() {
     let mut links = "left,right,label,part\n".to_string();
     let (mut of_left, mut of_right, mut ids) = (Vec::new(), Vec::new(), String::new());
     for i in 0..40usize {
-        left += &format!("a{i},floor\n");
-        right += &format!("b{i},glass\n");
+        // no two pairs have the same texts, and none says anything
+        let things = ["floor", "glass", "cleaner", "red", "blue", "green", "acme"];
+        left += &format!("a{i},{} {}\n", things[i % 7], things[i / 7]);
+        right += &format!("b{i},{}\n", things[i / 4 % 7]);
         let picture: Vec<f32> = (0..6).map(|k| ((i * 7 + k * 5) as f32 * 1.3).sin()).collect();
         of_left.extend(picture.iter().flat_map(|x| x.to_le_bytes()));
         // the right pictures lie in another order, and one is missing
@@ -386,4 +388,30 @@ f1 = { toy = 0.9 }
     let recipe = Recipe::read(&folder.path("without.toml"), &[]).unwrap();
     let error = train(&recipe, &folder.path("other"), false, &Silent).unwrap_err();
     assert!(error.to_string().contains("no training record has a vector there"), "{error}");
+}
+
+#[test]
+fn hashed_attention_is_a_setting_of_a_fresh_encoder_and_serves_as_it_was_trained() {
+    let folder = folder();
+    let text = std::fs::read_to_string(folder.path("recipe.toml")).unwrap();
+    let fresh = r#"model = { fresh = { tokenizer = "start", layers = 2, hidden = 32, heads = 2, positions = 32, hashed_attention = { chunk = 4, rounds = 2, seed = 3 } } }"#;
+    let text =
+        text.replace(r#"model = { init = "start", layers = [1, 0] }"#, fresh).replace("repeat = 2", "repeat = 1");
+    folder.write("hashed.toml", &text);
+    let recipe = Recipe::read(&folder.path("hashed.toml"), &["train.epochs=1".into()]).unwrap();
+    let outcome = train(&recipe, &folder.path("hashed"), false, &Silent).unwrap();
+    let bundle = Bundle::open(&folder.path("hashed/model"), None, Device::Cpu).unwrap();
+    let hashed = bundle.config().hashed_attention.unwrap();
+    assert_eq!((hashed.chunk, hashed.rounds, hashed.seed), (4, 2, 3));
+    let again = train(&recipe, &folder.path("again"), false, &Silent).unwrap();
+    assert_eq!(timeless(&again), timeless(&outcome));
+    assert!(model(&folder.path("again")) == model(&folder.path("hashed")), "the same seed gives the same weights");
+    let options = crate::bundle::Export::default();
+    let error = crate::bundle::export(&folder.path("hashed/model"), &folder.path("out"), options).unwrap_err();
+    assert!(error.to_string().contains("Python") || error.to_string().contains("transformers"), "{error}");
+    for (chunk, part) in [("1", "chunks of 2"), ("5000", "chunks of 2")] {
+        folder.write("bad.toml", &text.replace("chunk = 4", &format!("chunk = {chunk}")));
+        let error = Recipe::read(&folder.path("bad.toml"), &[]).unwrap_err();
+        assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
+    }
 }
