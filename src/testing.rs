@@ -30,6 +30,8 @@ pub fn config(vocab_size: usize) -> Config {
         pad_token_id: 0,
         family: Family::Bert,
         relative_attention_num_buckets: None,
+        attention_window: None,
+        hashed_attention: None,
         modern: None,
     }
 }

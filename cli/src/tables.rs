@@ -1,8 +1,8 @@
 //! Flags of every verb that reads tables or pairs: how the files are written, if that is not found out rightly.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use sverka::data::{ReadOptions, ReadReport, Reading};
+use sverka::data::{ReadOptions, ReadReport, Reading, VectorPaths};
 use sverka::{Error, Result};
 
 use crate::output::{Output, counted};
@@ -14,6 +14,10 @@ pub struct TableArgs {
     /// The id column, or that of the left and of the right list [default: id, else the first, else one of codes]
     #[arg(long, value_name = "COLUMN[,RIGHT]", value_delimiter = ',')]
     id: Vec<String>,
+    /// Ready vectors of the records (of pictures, of sound) that become a column: .npy or safetensors, rows in the table's order, or by the ids in
+    /// FILE with the ending .ids; of the left and of the right list
+    #[arg(long, value_name = "COLUMN=FILE[,RIGHT]", value_parser = ready_vectors)]
+    ready_vectors: Vec<(String, VectorPaths)>,
     #[command(flatten)]
     text: TextArgs,
 }
@@ -40,7 +44,14 @@ pub struct TextArgs {
 impl TableArgs {
     /// What is said of tables.
     pub fn reading(&self) -> Reading {
-        Reading { id: self.id.clone(), ..self.text.reading() }
+        let vectors = self.ready_vectors.iter().cloned().collect();
+        Reading { id: self.id.clone(), vectors, ..self.text.reading() }
+    }
+
+    /// The files of ready vectors.
+    pub fn vector_files(&self) -> Vec<PathBuf> {
+        let sides = |paths: &VectorPaths| [0, 1].map(|side| paths.side(side).map(Path::to_path_buf));
+        self.ready_vectors.iter().flat_map(|(_, paths)| sides(paths)).flatten().collect()
     }
 
     /// The options of the readers: the left list's or the only file's, and within them the right list's.
@@ -62,6 +73,20 @@ impl TextArgs {
     /// Like [`TableArgs::options`], for pairs whose two records are in one line.
     pub fn options(&self) -> Result<ReadOptions> {
         flags(self.reading().options(self.skip_bad_rows))
+    }
+}
+
+/// `COLUMN=FILE`, or `COLUMN=LEFT,RIGHT`.
+fn ready_vectors(text: &str) -> std::result::Result<(String, VectorPaths), String> {
+    match text.split_once('=') {
+        Some((column, files)) if !column.is_empty() && files.len() > 1 => Ok((
+            column.into(),
+            match files.split_once(',') {
+                Some((left, right)) => VectorPaths::Each([left.into(), right.into()]),
+                None => VectorPaths::Both(files.into()),
+            },
+        )),
+        _ => Err("give COLUMN=FILE, or COLUMN=LEFT,RIGHT".into()),
     }
 }
 

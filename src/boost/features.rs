@@ -12,7 +12,7 @@ use super::words::WordStats;
 use crate::index::analyse::{trigrams, words};
 use crate::records::Record;
 use crate::text::normalize::collapsed;
-use crate::text::{number, relation_counts};
+use crate::text::{number, relation_counts, vector};
 
 /// Characters of a value that edit distances look at: their time is the square of it.
 const COMPARED: usize = 200;
@@ -27,6 +27,8 @@ pub enum Kind {
     Text,
     /// Numbers, prices among them.
     Number,
+    /// Ready vectors, such as those of pictures.
+    Vector,
 }
 
 /// A field that both records have.
@@ -68,6 +70,10 @@ const OF_TEXT: [&str; 8] =
     ["missing", "equal", "levenshtein", "jaro_winkler", "words_jaccard", "trigrams_jaccard", "codes", "differing"];
 /// Features of a field of numbers.
 const OF_NUMBER: [&str; 5] = ["missing", "equal", "ratio", "left", "right"];
+/// Features of a field of ready vectors.
+const OF_VECTOR: [&str; 2] = ["missing", "cosine"];
+/// A field is one of ready vectors if all of its values are lists of so many numbers or more, of one length.
+const NARROWEST: usize = 4;
 
 impl Features {
     /// What some pairs of records have in common: the fields that both sides have, or those that are named; words are counted in the right records.
@@ -87,6 +93,13 @@ impl Features {
         }
         let kind = |name: &str| {
             let values = pairs.iter().flat_map(|(left, right)| [left.get(name), right.get(name)]);
+            let filled = values.clone().flatten().filter(|value| !value.trim().is_empty());
+            let mut widths = filled.map(|value| vector(value).map_or(0, |values| values.len()));
+            if let Some(width) = widths.next().filter(|width| *width >= NARROWEST)
+                && widths.all(|other| other == width)
+            {
+                return Kind::Vector;
+            }
             let (mut all, mut numbers) = (0.0, 0.0);
             for value in values.flatten().filter(|value| !value.trim().is_empty()) {
                 (all, numbers) = (all + 1.0, numbers + f64::from(u8::from(number(value).is_some())));
@@ -106,7 +119,11 @@ impl Features {
     pub fn names(&self) -> Vec<String> {
         let scores = self.rankers.iter().map(|name| format!("score.{name}"));
         let of_field = |field: &Field| {
-            let parts = if field.kind == Kind::Number { &OF_NUMBER[..] } else { &OF_TEXT[..] };
+            let parts = match field.kind {
+                Kind::Text => &OF_TEXT[..],
+                Kind::Number => &OF_NUMBER[..],
+                Kind::Vector => &OF_VECTOR[..],
+            };
             let name = field.name.clone();
             parts.iter().map(move |part| format!("{name}.{part}"))
         };
@@ -150,6 +167,7 @@ impl Features {
             match field.kind {
                 Kind::Text => text_features(row, l, r),
                 Kind::Number => number_features(row, l, r),
+                Kind::Vector => row.extend(vector_features([l, r])),
             }
         }
     }
@@ -192,6 +210,15 @@ fn number_features(row: &mut Vec<f32>, left: &str, right: &str) {
     row.extend([l, r].map(|x| x.map_or(f32::NAN, |x| x as f32)).map(|x| if x.is_finite() { x } else { f32::NAN }));
 }
 
+/// How many of two vectors are missing, and their cosine; not known where one is missing or of another length.
+fn vector_features(pair: [&str; 2]) -> [f32; OF_VECTOR.len()] {
+    let [l, r] = pair.map(|value| vector(value).unwrap_or_default());
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let (own, length) = (dot(&l, &r), (dot(&l, &l) * dot(&r, &r)).sqrt());
+    let known = l.len() == r.len() && length > 0.0;
+    [missing(l.is_empty(), r.is_empty()), if known { (own / length) as f32 } else { f32::NAN }]
+}
+
 /// What two sets share of what either has; NaN where both are empty.
 fn jaccard(left: Vec<String>, right: Vec<String>) -> f32 {
     let [left, right] = [left, right].map(BTreeSet::from_iter);
@@ -229,6 +256,31 @@ mod tests {
         let alone = features.rows(&pairs[1..2], &[vec![2.0]]);
         let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&alone), bits(&rows[names.len()..2 * names.len()]), "a pair's features depend on its company");
+    }
+
+    #[test]
+    fn a_field_of_vectors_is_found_and_compared_by_its_cosine() {
+        let columns: std::sync::Arc<[String]> = ["name", "picture"].map(String::from).into();
+        let record = |picture: &str| Record {
+            id: "1".into(),
+            columns: columns.clone(),
+            values: vec!["lamp".into(), picture.into()],
+        };
+        let records = [record("3 0 0 4"), record("[0, 1.0, 0, 1]"), record("")];
+        let pairs = [(&records[0], &records[1]), (&records[0], &records[2])];
+        let features = Features::of(&pairs, &[], Vec::new());
+        assert_eq!(features.fields[1].kind, Kind::Vector);
+        let names = features.names();
+        let rows = features.rows(&pairs, &[]);
+        let at = names.iter().position(|n| n == "picture.cosine").unwrap();
+        assert!((rows[at] - 4.0 / (5.0 * 2f32.sqrt())).abs() < 1e-6, "{rows:?}");
+        let second = &rows[names.len()..];
+        assert!(second[at].is_nan() && second[at - 1] == 1.0, "{second:?}");
+        // vectors are no words, and lists of different lengths are none
+        assert_eq!(features.text(&records[0]), "lamp");
+        let uneven = [record("1 2 3 4"), record("1 2 3 4 5")];
+        let features = Features::of(&[(&uneven[0], &uneven[1])], &[], Vec::new());
+        assert_ne!(features.fields[1].kind, Kind::Vector);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::arrays::WEIGHTS;
 use super::manifest::Manifest;
 use super::{Architecture, Checkpoint, Purpose, as_in_python, directory, family, folder, late_interaction};
-use crate::models::bert::Config;
+use crate::models::bert::{Config, Family};
 use crate::models::dssm::{Pooling, Similarity};
 use crate::nn::Weights;
 use crate::nn::weights::{Storage, write_safetensors};
@@ -54,6 +54,14 @@ pub fn export(bundle: &Path, dir: &Path, options: Export) -> Result<Vec<String>>
     if !config.family.has_segments() && family::is_segmented(&weights) && !rendering.one_segment {
         let what = format!("{} has no segments in Python", config.family);
         lacking.push(("text.one_segment".into(), "false".into(), what));
+    }
+    if let Some(hashed) = config.hashed_attention {
+        let what = "transformers' BERT attends to all tokens".to_string();
+        lacking.push(("hashed_attention".into(), format!("chunks of {}", hashed.chunk), what));
+    }
+    if config.family == Family::Longformer && !has_head {
+        let what = "without a classifier Python gives no token global attention".to_string();
+        lacking.push(("model_type".into(), "longformer".into(), what));
     }
     if let Some((name, value, what)) = lacking.first().filter(|_| !options.anyway) {
         let what = format!("{what}, so scores would be others; --anyway writes the model with a note");

@@ -6,6 +6,7 @@
 //! | RoBERTa, XLM-R | `classifier.dense` (tanh), `classifier.out_proj` | from pad + 1 | a table of one row | |
 //! | MPNet | the same | from 2 | none | `relative_attention_bias`, shared by the layers |
 //! | DistilBERT | `pre_classifier` (ReLU), `classifier` | from 0 | none | other keys in `config.json` |
+//! | Longformer | as RoBERTa's | from pad + 1 | a table of one row | windows; queries, keys and values of the global token |
 //! | ModernBERT | `head.dense` (GELU), `head.norm`, `classifier` | none | none | no biases, queries, keys and values in one matrix |
 //!
 //! Read, all have BERT's names and count positions from 0; written, they have their own again.
@@ -89,10 +90,35 @@ pub(super) fn of(config: &Value, path: &Path) -> Result<Family> {
     if let Some((_, Family::Modernbert)) = known {
         modern::check(config, path)?;
     }
+    if let Some((_, Family::Longformer)) = known {
+        check_windows(config, path)?;
+    }
     known.map(|(_, family)| *family).ok_or_else(|| {
         let what = format!("is {name}; known are {}", Family::NAMES.map(|(name, _)| name).join(", "));
         Error::model(path, "model_type", what, "give a folder of one of these families")
     })
+}
+
+/// A Longformer's window if its `config.json` has none.
+const WINDOW: u64 = 512;
+
+/// # Errors
+/// Windows that are not even numbers of tokens, one for all layers or one for each.
+fn check_windows(config: &Value, path: &Path) -> Result<()> {
+    let even = |window: &Value| window.as_u64().is_some_and(|n| n >= 2 && n % 2 == 0);
+    let fits = match config.get("attention_window").filter(|v| !v.is_null()) {
+        None => true,
+        Some(Value::Array(windows)) => {
+            let layers = config.get("num_hidden_layers").and_then(Value::as_u64);
+            windows.iter().all(even) && layers.is_none_or(|n| n == windows.len() as u64)
+        }
+        Some(window) => even(window),
+    };
+    if !fits {
+        let what = "is not an even number of tokens, for all layers or in a list with one for each";
+        return Err(Error::model(path, "attention_window", what, "the file is damaged; fetch it again"));
+    }
+    Ok(())
 }
 
 impl Family {
@@ -104,6 +130,7 @@ impl Family {
             Family::Roberta | Family::XlmRoberta => "roberta.",
             Family::Distilbert => "distilbert.",
             Family::Modernbert => "model.",
+            Family::Longformer => "longformer.",
         }
     }
     /// What begins the names of transformers' classes.
@@ -115,6 +142,7 @@ impl Family {
             Family::XlmRoberta => "XLMRoberta",
             Family::Distilbert => "DistilBert",
             Family::Modernbert => "ModernBert",
+            Family::Longformer => "Longformer",
         }
     }
     fn layer(self) -> &'static [(&'static str, &'static str)] {
@@ -142,7 +170,7 @@ impl Family {
         match self {
             Family::Bert | Family::Distilbert | Family::Modernbert => 0,
             Family::Mpnet => 2,
-            Family::Roberta | Family::XlmRoberta => padding as usize + 1,
+            Family::Roberta | Family::XlmRoberta | Family::Longformer => padding as usize + 1,
         }
     }
 
@@ -158,8 +186,19 @@ impl Family {
         if self == Family::Modernbert {
             modern::read_settings(value);
         }
-        if matches!(self, Family::Mpnet | Family::Roberta | Family::XlmRoberta) && value.get("pad_token_id").is_none() {
+        let from_one = matches!(self, Family::Mpnet | Family::Roberta | Family::XlmRoberta | Family::Longformer);
+        if from_one && value.get("pad_token_id").is_none() {
             value["pad_token_id"] = 1.into();
+        }
+        let layers = value.get("num_hidden_layers").and_then(Value::as_u64).unwrap_or_default() as usize;
+        match (self, value.get("attention_window")) {
+            (Family::Longformer, None | Some(Value::Null)) => value["attention_window"] = vec![WINDOW; layers].into(),
+            (Family::Longformer, Some(Value::Number(one))) => {
+                value["attention_window"] = vec![one.clone(); layers].into_iter().map(Value::Number).collect();
+            }
+            (Family::Longformer, _) | (_, None) => {}
+            // a key of another network
+            _ => value["attention_window"] = Value::Null,
         }
         if self == Family::Mpnet && value.get("relative_attention_num_buckets").is_none() {
             value["relative_attention_num_buckets"] = BUCKETS.into();

@@ -98,6 +98,9 @@ pub fn take_layers(config: &mut Config, weights: &mut Weights, keep: &[usize]) -
         }
     }
     config.num_hidden_layers = keep.len();
+    if let Some(windows) = &mut config.attention_window {
+        *windows = keep.iter().map(|layer| windows[*layer]).collect();
+    }
     Ok(())
 }
 

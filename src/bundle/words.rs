@@ -47,6 +47,8 @@ fn config(rows: usize, width: usize) -> Config {
         pad_token_id: 0,
         family: Family::Bert,
         relative_attention_num_buckets: None,
+        attention_window: None,
+        hashed_attention: None,
         modern: None,
     }
 }

@@ -68,11 +68,8 @@ mod tests {
 {"_id": "9", "title": "Blue dog", "text": "It barks."}
 "#;
         std::fs::write(&path, lines).unwrap();
-        let source = |document: &str| Source::Fields {
-            table: path.clone(),
-            query: "title".into(),
-            document: document.into(),
-        };
+        let source =
+            |document: &str| Source::Fields { table: path.clone(), query: "title".into(), document: document.into() };
         let (set, report) = read_pairs(&source("text"), &ReadOptions::default()).unwrap();
         let texts: Vec<_> = set
             .pairs
@@ -84,7 +81,11 @@ mod tests {
             })
             .collect();
         assert_eq!(texts, [("Red cat", "It sleeps.", None, None), ("Blue dog", "It barks.", None, None)]);
-        assert!(report.notes.iter().any(|note| note.contains("1 record without `title` or `text`")), "{:?}", report.notes);
+        assert!(
+            report.notes.iter().any(|note| note.contains("1 record without `title` or `text`")),
+            "{:?}",
+            report.notes
+        );
 
         let error = read_pairs(&source("body"), &ReadOptions::default()).unwrap_err().to_string();
         assert!(error.contains("no column `body`; there is: "), "{error}");

@@ -48,6 +48,7 @@ mod parquet;
 mod plain;
 mod query_texts;
 mod reading;
+mod ready_vectors;
 mod residue;
 mod rows;
 mod searched;
@@ -73,6 +74,7 @@ pub use features::write_features;
 pub use ms_marco::{Triple, read_ms_marco, read_queries, read_triples, write_queries};
 pub use query_texts::read_query_texts;
 pub use reading::Reading;
+pub use ready_vectors::{VectorFile, VectorPaths};
 pub use rows::{PlainRow, read_rows};
 pub use searched::{Documents, read_documents, read_queries_of_any_kind};
 pub use source::{Parts, Source, read_pairs};
@@ -85,6 +87,8 @@ pub use topics::{read_topics, write_topics};
 pub use trec::{read_qrels, read_run, write_qrels, write_run};
 pub use word_vectors::WordVectors;
 pub use write::MatchWriter;
+
+use std::path::PathBuf;
 
 use crate::{Error, Result};
 
@@ -110,6 +114,8 @@ pub struct ReadOptions {
     pub label_column: Option<String>,
     /// Drop and count rows that can't be read, instead of stopping at the first.
     pub skip_bad_rows: bool,
+    /// Files of ready vectors, each with the column that its rows become; of a table, not of pairs in one line.
+    pub vectors: Vec<(String, PathBuf)>,
     /// How to read the right one of two tables, if in another way.
     pub right: Option<Box<ReadOptions>>,
 }

@@ -1,8 +1,11 @@
 //! How tables are written where that is not found out rightly: the same words as flags of the command line and as keys of a recipe.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
-use super::ReadOptions;
+use super::{ReadOptions, VectorPaths};
 use crate::{Error, Result};
 
 /// How tables are written. In a recipe, `[data.sources.read]`; where a list has two values, they are the left table's and the right one's.
@@ -24,9 +27,17 @@ pub struct Reading {
     /// The column of labels in a file of pairs, or `none` for a file of matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_column: Option<String>,
+    /// Files of ready vectors by the column that their rows become ([`VectorFile`](super::VectorFile) says which row is whose).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub vectors: BTreeMap<String, VectorPaths>,
 }
 
 impl Reading {
+    /// Looks for relative paths in a recipe's folder.
+    pub fn rebase(&mut self, base: &Path) {
+        self.vectors.values_mut().for_each(|paths| paths.rebase(base));
+    }
+
     /// Whether nothing is said, so that all of it is found out.
     pub fn is_default(&self) -> bool {
         *self == Reading::default()
@@ -45,7 +56,11 @@ impl Reading {
         }
         let side = |side: usize| -> Result<ReadOptions> {
             let of = |values: &Vec<String>| values.get(side).or(values.last()).cloned();
+            let vectors = self.vectors.iter();
+            let vectors: Vec<(String, PathBuf)> =
+                vectors.filter_map(|(column, paths)| Some((column.clone(), paths.side(side)?.to_path_buf()))).collect();
             Ok(ReadOptions {
+                vectors,
                 id: of(&self.id),
                 delimiter: of(&self.delimiter).map(|text| byte(&text)).transpose()?,
                 encoding: of(&self.encoding),
@@ -114,7 +129,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_was_read() {
-        for text in ["", "delimiter = \";\"\n", "id = [\"sku\", \"code\"]\nno_header = true\n"] {
+        for text in [
+            "",
+            "delimiter = \";\"\n",
+            "id = [\"sku\", \"code\"]\nno_header = true\n",
+            "[vectors]\na = \"x.npy\"\nb = [\"l.npy\", \"\"]\n",
+        ] {
             assert_eq!(toml::to_string(&reading(text)).unwrap().replace(", ", ","), text.replace(", ", ","));
         }
         assert!(reading("").is_default());

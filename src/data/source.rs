@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::ready_vectors::same_widths;
 use super::{CedrFiles, Collection, ReadOptions, ReadReport, deepmatcher, ditto, fields, joined, links, paraphraser};
 use super::{read_beir, read_cedr, read_ms_marco, read_squad, sentence_pairs};
 use crate::records::{Pair, PairSet, Record, Split};
@@ -144,8 +145,17 @@ impl Source {
 ///
 /// # Errors
 /// A file that can't be read; a bad row (counted instead where `options` skips them): a label other than 0 or 1, none
-/// where one must be, an id that its table lacks.
+/// where one must be, an id that its table lacks; vector files of a set without tables.
 pub fn read_pairs(source: &Source, options: &ReadOptions) -> Result<(PairSet, ReadReport)> {
+    let right = options.right.as_ref().and_then(|right| right.vectors.first());
+    if let Some((column, _)) = options.vectors.first().or(right)
+        && !matches!(source, Source::Deepmatcher { .. } | Source::Links { .. })
+    {
+        let what = "rows of a vector file belong to records of a table: give two tables (deepmatcher, links)";
+        return Err(Error::setting("vectors", column, what));
+    }
+    let of_right = options.right.as_ref().map_or(&options.vectors, |right| &right.vectors);
+    same_widths(&options.vectors, of_right)?;
     match source {
         Source::Deepmatcher { dir } => deepmatcher::read(dir, options),
         Source::Joined(files) | Source::Wdc(files) => {

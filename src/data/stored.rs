@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::ready_vectors::{VectorFile, open_all};
 use super::rows::Row;
 use super::table::{LAST, begin, drops, id_again, no_id, record, refuse_empty, without_totals};
 use super::{ReadOptions, ReadReport};
@@ -31,6 +32,8 @@ pub struct StoredTable {
     shown: Vec<usize>,
     starts: Vec<u64>,
     records: Mutex<File>,
+    /// Files of the last columns.
+    vectors: Vec<VectorFile>,
     place: PathBuf,
 }
 
@@ -43,6 +46,17 @@ struct Head {
     skipped: u64,
     examples: Vec<String>,
     notes: Vec<String>,
+    /// Files of ready vectors and their columns, the last ones.
+    #[serde(default)]
+    vectors: Vec<(String, PathBuf)>,
+}
+
+impl Head {
+    /// Of a table whose columns have not been looked at.
+    fn new(path: &Path, columns: Vec<String>) -> Self {
+        let (kept, examples, notes, vectors) = Default::default();
+        Head { path: path.into(), columns, kept, skipped: 0, examples, notes, vectors }
+    }
 }
 
 /// Reads a table as [`read_table`](super::read_table) does, into files of a folder that is there.
@@ -99,9 +113,7 @@ pub fn store_table(path: &Path, options: &ReadOptions, dir: &Path, name: &str) -
     if let Some(at) = id_at {
         columns.remove(at);
     }
-    let head =
-        Head { path: path.into(), columns, kept: Vec::new(), skipped: 0, examples: Vec::new(), notes: Vec::new() };
-    let mut table = writer.finish(head)?;
+    let mut table = writer.finish(Head::new(path, columns))?;
     let first = if table.is_empty() { None } else { Some(table.all(0)?) };
     for (i, column) in table.head.columns.iter().enumerate() {
         let value = |record: &Record| record.values.get(i).cloned().unwrap_or_default();
@@ -113,8 +125,18 @@ pub fn store_table(path: &Path, options: &ReadOptions, dir: &Path, name: &str) -
     }
     table.columns = table.shown.iter().map(|i| table.head.columns[*i].clone()).collect();
     refuse_empty(path, table.len(), &table.columns)?;
+    let ReadReport { skipped, examples, mut notes } = reader.report();
+    table.vectors = open_all(&options.vectors, &table.columns)?;
+    for file in &table.vectors {
+        let ids = table.each().map(|record| record.map_or(String::new(), |(_, record)| record.id));
+        file.check(path, table.len(), ids)?;
+        notes.push(file.note());
+        table.shown.push(table.head.columns.len());
+        table.head.columns.push(file.column.clone());
+    }
+    table.columns = table.shown.iter().map(|i| table.head.columns[*i].clone()).collect();
+    table.head.vectors = options.vectors.clone();
     table.head.kept = table.shown.clone();
-    let ReadReport { skipped, examples, notes } = reader.report();
     table.head = Head { skipped, examples, notes, ..table.head };
     table.save()?;
     Ok(table)
@@ -129,14 +151,8 @@ pub fn store_records(table: &Table, dir: &Path, name: &str) -> Result<StoredTabl
     for (line, record) in (1..).zip(&table.records) {
         writer.put(line, record)?;
     }
-    let head = Head {
-        path: table.path.clone(),
-        columns: table.columns.to_vec(),
-        kept: (0..table.columns.len()).collect(),
-        skipped: 0,
-        examples: Vec::new(),
-        notes: Vec::new(),
-    };
+    let kept = (0..table.columns.len()).collect();
+    let head = Head { kept, ..Head::new(&table.path, table.columns.to_vec()) };
     let mut stored = writer.finish(head)?;
     (stored.shown, stored.columns) = (stored.head.kept.clone(), table.columns.clone());
     stored.save()?;
@@ -165,7 +181,8 @@ impl StoredTable {
         }
         let shown = head.kept.clone();
         let columns = shown.iter().map(|i| head.columns[*i].clone()).collect();
-        Ok(StoredTable { head, columns, shown, starts, records: Mutex::new(records), place })
+        let vectors = open_all(&head.vectors, &[])?;
+        Ok(StoredTable { head, columns, shown, starts, records: Mutex::new(records), vectors, place })
     }
 
     /// Number of records.
@@ -207,7 +224,7 @@ impl StoredTable {
         let mut bytes = vec![0; (self.starts[rows.end] - self.starts[rows.start]) as usize];
         self.fill(self.starts[rows.start], &mut bytes)?;
         let mut rest = &bytes[..];
-        rows.map(|_| self.shown(decode(&mut rest).ok_or_else(|| self.damaged())?.1)).collect()
+        rows.map(|row| self.shown(row, decode(&mut rest).ok_or_else(|| self.damaged())?.1)).collect()
     }
 
     /// Some records, in the order of `rows`.
@@ -215,12 +232,12 @@ impl StoredTable {
     /// # Errors
     /// The system's; a damaged file.
     pub fn records(&self, rows: &[u32]) -> Result<Vec<Record>> {
-        rows.iter().map(|row| self.shown(self.all(*row as usize)?)).collect()
+        rows.iter().map(|row| self.shown(*row as usize, self.all(*row as usize)?)).collect()
     }
 
     /// All records, one after the other.
     pub fn iter(&self) -> impl Iterator<Item = Result<Record>> + '_ {
-        self.each().map(|record| self.shown(record?.1))
+        self.each().enumerate().map(|(row, record)| self.shown(row, record?.1))
     }
 
     /// The rows in the order of their ids' letters.
@@ -262,10 +279,14 @@ impl StoredTable {
         decode(&mut &bytes[..]).map(|(_, record)| record).ok_or_else(|| self.damaged())
     }
 
-    fn shown(&self, mut record: Record) -> Result<Record> {
-        // a JSON row may come before a column's first value
-        let value = |i: &usize| record.values.get_mut(*i).map(std::mem::take).unwrap_or_default();
-        let values = self.shown.iter().map(value).collect();
+    fn shown(&self, row: usize, mut record: Record) -> Result<Record> {
+        let first_vector = self.head.columns.len() - self.vectors.len();
+        let value = |i: &usize| match i.checked_sub(first_vector) {
+            Some(file) => self.vectors[file].cell(row, &record.id),
+            // a JSON row may come before a column's first value
+            None => Ok(record.values.get_mut(*i).map(std::mem::take).unwrap_or_default()),
+        };
+        let values = self.shown.iter().map(value).collect::<Result<_>>()?;
         Ok(Record { id: record.id, columns: self.columns.clone(), values })
     }
 
@@ -356,7 +377,8 @@ impl Writer {
         let bytes: Vec<u8> = self.starts.iter().flat_map(|start| start.to_le_bytes()).collect();
         std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;
         let (starts, place) = (self.starts, self.place);
-        Ok(StoredTable { head, columns: Arc::new([]), shown: Vec::new(), starts, records: Mutex::new(records), place })
+        let (columns, records) = (Arc::new([]), Mutex::new(records));
+        Ok(StoredTable { head, columns, shown: Vec::new(), starts, records, vectors: Vec::new(), place })
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::notes::Notes;
+use super::ready_vectors::open_all;
 use super::residue::{is_hollow, is_row_numbers, is_total};
 use super::rows::{Reader, Row, bad_cell};
 use super::{ReadOptions, ReadReport, clean, identity, memory};
@@ -22,7 +23,7 @@ pub(super) const LAST: usize = 3;
 ///
 /// # Errors
 /// A file that can't be read, has no rows, or has nothing but ids; a bad row or an id that is there twice, unless
-/// `options` skips bad rows (of two equal ids the first is kept); a table beyond the memory's limit.
+/// `options` skips bad rows (of two equal ids the first is kept); a table beyond the memory's limit; a vector file that does not fit.
 pub fn read_table(path: &Path, options: &ReadOptions) -> Result<(Table, ReadReport)> {
     let (mut reader, first, id_at) = begin(path, options)?;
     let unnamed: Arc<[String]> = Arc::new([]);
@@ -50,7 +51,9 @@ pub fn read_table(path: &Path, options: &ReadOptions) -> Result<(Table, ReadRepo
     columns.retain(|_| !at.next().is_some_and(|i| dropped.contains(&i)));
     refuse_empty(path, records.len(), &columns)?;
     let all = columns.len() + dropped.len();
-    let columns: Arc<[String]> = columns.into();
+    let vectors = open_all(&options.vectors, &columns)?;
+    let named = columns.into_iter().chain(vectors.iter().map(|file| file.column.clone()));
+    let columns: Arc<[String]> = named.collect();
     for record in &mut records {
         record.values.resize(all, String::new());
         if !dropped.is_empty() {
@@ -59,7 +62,15 @@ pub fn read_table(path: &Path, options: &ReadOptions) -> Result<(Table, ReadRepo
         }
         record.columns = columns.clone();
     }
-    Ok((Table { path: path.into(), columns, records }, reader.report()))
+    let mut report = reader.report();
+    for file in &vectors {
+        file.check(path, records.len(), records.iter().map(|record| &record.id))?;
+        report.notes.push(file.note());
+        for (row, record) in records.iter_mut().enumerate() {
+            record.values.push(file.cell(row, &record.id)?);
+        }
+    }
+    Ok((Table { path: path.into(), columns, records }, report))
 }
 
 /// Opens a table: its first rows, and where its ids are.

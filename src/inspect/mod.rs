@@ -60,6 +60,15 @@ impl Network {
             let what = format!("is missing, or has not the shape {shape:?} that config.json asks for");
             return Err(Error::model(dir, name, what, "weights and config.json are of two models: fetch both again"));
         }
+        for (key, there) in [
+            ("attention_window", config.attention_window.is_some()),
+            ("hashed_attention", config.hashed_attention.is_some()),
+        ] {
+            if there {
+                let what = "is there: attention to some tokens has no maps here";
+                return Err(Error::model(dir, key, what, "give a model that attends to all tokens"));
+            }
+        }
         let (layers, heads) = (config.num_hidden_layers, config.num_attention_heads);
         Ok(Network {
             dir: dir.into(),

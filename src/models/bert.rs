@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::nn::embedding::Embedding;
 use crate::nn::encoder::Encoder;
+use crate::nn::global::{Global, GlobalParam, GlobalWeights};
 use crate::nn::graph::Graph;
+use crate::nn::hashed::Hashed;
 use crate::nn::layer::LayerShape;
 use crate::nn::layer_grad::ParamRef;
 use crate::nn::layer_weights::{Affine, EmbeddingWeights, LayerArrays, LayerWeights, Norm};
@@ -61,6 +63,12 @@ pub struct Config {
     /// Rows of MPNet's relative attention bias.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relative_attention_num_buckets: Option<usize>,
+    /// Longformer: tokens that a token sees in each layer, half of them on each side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_window: Option<Vec<usize>>,
+    /// Attention by hashing, of an encoder that was trained here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hashed_attention: Option<Hashed>,
     /// What ModernBERT has besides.
     #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
     pub modern: Option<ModernSettings>,
@@ -109,6 +117,8 @@ pub enum Family {
     Distilbert,
     /// Norms before the blocks, rotary positions, windows (Warner et al., arXiv 2412.13663).
     Modernbert,
+    /// RoBERTa with windows and a global first token (Beltagy et al., arXiv 2004.05150).
+    Longformer,
 }
 
 impl std::fmt::Display for Family {
@@ -120,19 +130,21 @@ impl std::fmt::Display for Family {
             Family::XlmRoberta => "XLM-RoBERTa",
             Family::Distilbert => "DistilBERT",
             Family::Modernbert => "ModernBERT",
+            Family::Longformer => "Longformer",
         })
     }
 }
 
 impl Family {
     /// All, by the names that `config.json` has for them.
-    pub const NAMES: [(&str, Family); 6] = [
+    pub const NAMES: [(&str, Family); 7] = [
         ("bert", Family::Bert),
         ("mpnet", Family::Mpnet),
         ("roberta", Family::Roberta),
         ("xlm-roberta", Family::XlmRoberta),
         ("distilbert", Family::Distilbert),
         ("modernbert", Family::Modernbert),
+        ("longformer", Family::Longformer),
     ];
 }
 
@@ -183,6 +195,13 @@ pub const LAYER_NAMES: LayerWeights<&str> = LayerWeights {
     output_norm: Norm { gamma: "output.LayerNorm.weight", beta: "output.LayerNorm.bias" },
 };
 
+/// Names of the arrays of a Longformer's global token, as those of a layer.
+pub const GLOBAL_NAMES: GlobalWeights<&str> = GlobalWeights {
+    query: Affine { weight: "attention.self.query_global.weight", bias: "attention.self.query_global.bias" },
+    key: Affine { weight: "attention.self.key_global.weight", bias: "attention.self.key_global.bias" },
+    value: Affine { weight: "attention.self.value_global.weight", bias: "attention.self.value_global.bias" },
+};
+
 /// The pooler's name: `.weight [h, h]` and `.bias [h]`.
 pub const POOLER: &str = "bert.pooler.dense";
 /// The scale of the norm after ModernBERT's pooler, `[h]`.
@@ -217,6 +236,13 @@ impl Config {
         for layer in 0..self.num_hidden_layers {
             let names = LAYER_NAMES.into_array().map(|name| layer_array(prefix, layer, name));
             list.extend(names.into_iter().zip(self.shape().arrays().into_array()));
+            if self.attention_window.is_some() {
+                let GlobalWeights { query, key, value } = GLOBAL_NAMES;
+                for Affine { weight, bias } in [query, key, value] {
+                    list.push((layer_array(prefix, layer, weight), vec![h, h]));
+                    list.push((layer_array(prefix, layer, bias), vec![h]));
+                }
+            }
         }
         if self.modern.is_some() {
             list.extend([FINAL_NORM.gamma, FINAL_NORM.beta].map(|name| (format!("{prefix}{name}"), vec![h])));
@@ -230,6 +256,15 @@ impl Config {
         let dim = self.hidden_size / self.num_attention_heads;
         Arc::new(RelativeBias::new(table, self.num_attention_heads, self.max_position_embeddings, dim))
     }
+    /// The windows and global tokens of a Longformer's layers; none of other families.
+    fn globals(&self, prefix: &str, source: &dyn Source) -> Result<Vec<Arc<Global>>> {
+        let windows = self.attention_window.iter().flatten().enumerate();
+        let global = |(layer, window): (usize, &usize)| {
+            let weights = GLOBAL_NAMES.try_map(|name| source.kept(&layer_array(prefix, layer, name)))?;
+            Ok(Arc::new(Global { window: window / 2, heads: self.num_attention_heads, weights }))
+        };
+        windows.map(global).collect()
+    }
     fn shape(&self) -> LayerShape {
         LayerShape {
             hidden: self.hidden_size,
@@ -238,6 +273,7 @@ impl Config {
             eps: self.layer_norm_eps,
             hidden_dropout: self.hidden_dropout_prob,
             attention_dropout: self.attention_probs_dropout_prob,
+            hashed: self.hashed_attention,
             modern: self.modern.map(|modern| Modern {
                 global_theta: modern.global_rope_theta,
                 local_theta: modern.local_rope_theta,
@@ -325,7 +361,8 @@ pub fn encoder(config: &Config, prefix: &str, source: &dyn Source, dtype: Dtype,
         Some(_) => Some(Norm::new(vector(FINAL_NORM.gamma)?, vector(FINAL_NORM.beta)?)),
         None => None,
     };
-    Encoder::new(device, dtype, config.shape(), embedding(config, prefix, source)?, &layers, bias, final_norm)
+    let (globals, embedding) = (config.globals(prefix, source)?, embedding(config, prefix, source)?);
+    Encoder::new(device, dtype, config.shape(), embedding, &layers, bias, &globals, final_norm)
 }
 
 /// An encoder's arrays for one training graph. It shares the parameters' values while it lives.
@@ -356,7 +393,15 @@ pub fn graph(config: &Config, prefix: &str, parameters: &Parameters, dtype: Dtyp
         }
         None => None,
     };
+    let global = |(layer, global): (usize, Arc<Global>)| {
+        let grads = GLOBAL_NAMES.try_map(|name| {
+            let parameter = parameters.get(&layer_array(prefix, layer, name))?;
+            Ok::<_, Error>(parameter.grad.clone())
+        })?;
+        Ok(GlobalParam { global, grads })
+    };
     Ok(Graph {
+        globals: config.globals(prefix, parameters)?.into_iter().enumerate().map(global).collect::<Result<_>>()?,
         bias,
         final_norm,
         embedding: embedding(config, prefix, parameters)?,

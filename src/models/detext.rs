@@ -22,7 +22,7 @@ use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::losses::{Loss, ScoredLists, list_softmax};
 use crate::nn::encoder::Rows;
 use crate::records::Record;
-use crate::text::{Batch, Encoding, TokenizedSide, number};
+use crate::text::{self, Batch, Encoding, TokenizedSide, number};
 use crate::{Error, Result};
 
 /// Its settings.
@@ -37,7 +37,8 @@ pub struct Config {
     pub numbers: Vec<String>,
     /// Columns of categories.
     pub categories: Vec<String>,
-    /// Columns of ready vectors, such as those of pictures: a list of numbers a cell, of one length in a column.
+    /// Columns of ready vectors, such as those of pictures: a list of numbers a cell, of one length in a column. A reader makes them of
+    /// `.npy` and safetensors files too (`read.vectors`).
     pub vectors: Vec<String>,
     /// Chance that an input of an example is left out in training.
     pub modality_dropout: f32,
@@ -118,9 +119,7 @@ fn vector(column: &str, cell: &str, width: Option<usize>) -> Result<Option<Vec<f
     }
     let shown = || inside.chars().take(40).collect::<String>();
     let wrong = |what: String| Error::setting(format!("column {column}"), shown(), what);
-    let cells = inside.split([',', ' ', ';']).filter(|cell| !cell.is_empty());
-    let numbers: Option<Vec<f32>> = cells.map(|cell| cell.parse().ok().filter(|x: &f32| x.is_finite())).collect();
-    let Some(mut values) = numbers else {
+    let Some(mut values) = text::vector(inside) else {
         return Err(wrong("is no list of numbers: give a vector in each cell, or leave it empty".into()));
     };
     if let Some(width) = width.filter(|width| *width != values.len()) {

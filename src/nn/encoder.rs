@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::embedding::Embedding;
 use super::encoder_cpu::CpuEncoder;
+use super::global::Global;
 use super::layer::LayerShape;
 use super::layer_weights::{LayerArrays, Norm};
 use super::relative::RelativeBias;
@@ -104,10 +105,19 @@ impl Encoder {
         embedding: Embedding,
         layers: &[LayerArrays],
         bias: Option<Arc<RelativeBias>>,
+        globals: &[Arc<Global>],
         final_norm: Option<Norm>,
     ) -> Result<Self> {
+        if !globals.is_empty() && device != Device::Cpu {
+            let what = "Longformer is computed on a CPU only: leave --device out";
+            return Err(Error::setting("--device", device, what));
+        }
         if shape.modern.is_some() && device != Device::Cpu {
             let what = "ModernBERT is computed on a CPU only: leave --device out";
+            return Err(Error::setting("--device", device, what));
+        }
+        if shape.hashed.is_some() && device != Device::Cpu {
+            let what = "hashed attention is computed on a CPU only: leave --device out";
             return Err(Error::setting("--device", device, what));
         }
         if bias.is_some() && device != Device::Cpu {
@@ -116,7 +126,7 @@ impl Encoder {
         }
         let (hidden, count) = (shape.hidden, layers.len());
         let on = match device {
-            Device::Cpu => On::Cpu(CpuEncoder::new(dtype, shape, embedding, layers, bias, final_norm)?),
+            Device::Cpu => On::Cpu(CpuEncoder::new(dtype, shape, embedding, layers, bias, globals, final_norm)?),
             #[cfg(feature = "cuda")]
             Device::Cuda(ordinal) => {
                 On::Cuda(super::cuda::CudaEncoder::new(ordinal, dtype, shape, &embedding, layers)?)
@@ -209,6 +219,7 @@ mod tests {
         hidden_dropout: 0.0,
         attention_dropout: 0.0,
         modern: None,
+        hashed: None,
     };
     const LAYERS: usize = 3;
     const POSITIONS: usize = 150;
@@ -246,7 +257,7 @@ mod tests {
         fn encoder(&self, dtype: Dtype) -> Encoder {
             let arrays = self.layers.iter().map(|l| l.as_ref().map(|m| Matrix::F32(m), |v| v.as_slice()));
             let layers: Vec<LayerArrays> = arrays.collect();
-            Encoder::new(Device::Cpu, dtype, SHAPE, self.embedding(), &layers, None, None).unwrap()
+            Encoder::new(Device::Cpu, dtype, SHAPE, self.embedding(), &layers, None, &[], None).unwrap()
         }
         /// The states of the training graph, and the gradient of the position table for the sum of the last one.
         fn trained(&self, batch: &Batch) -> (Vec<Vec<f32>>, Vec<f32>) {
@@ -264,6 +275,7 @@ mod tests {
                 grads,
                 layers,
                 bias: None,
+                globals: Vec::new(),
                 final_norm: None,
                 shape: SHAPE,
                 dtype: Dtype::F32,

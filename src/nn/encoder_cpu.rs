@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::Dtype;
 use super::embedding::Embedding;
 use super::encoder::{Request, Rows, Start, States};
+use super::global::Global;
 use super::kernels::{self, SpinPool, Unit};
 use super::layer::{Group, Layer, LayerShape, Run};
 use super::layer_weights::{LayerArrays, Norm};
@@ -58,10 +59,14 @@ impl CpuEncoder {
         embedding: Embedding,
         layers: &[LayerArrays],
         bias: Option<Arc<RelativeBias>>,
+        globals: &[Arc<Global>],
         final_norm: Option<Norm>,
     ) -> Result<Self> {
         Unit::choose()?;
-        let layer = |(i, arrays)| Layer { bias: bias.clone(), ..Layer::new(dtype, shape.at(i), arrays) };
+        let layer = |(i, arrays)| {
+            let global = globals.get(i).cloned();
+            Layer { bias: bias.clone(), global, ..Layer::new(dtype, shape.at(i), arrays) }
+        };
         Ok(CpuEncoder { embedding, layers: layers.iter().enumerate().map(layer).collect(), final_norm })
     }
 

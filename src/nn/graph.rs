@@ -6,6 +6,7 @@ use candle_core::{Device, Tensor, Var};
 
 use super::Dtype;
 use super::embedding::{Embedding, EmbeddingGrads, EmbeddingOp};
+use super::global::GlobalParam;
 use super::layer::{LayerShape, Run};
 use super::layer_grad::{Arena, FinalNorm, LayerOp, ParamRef};
 use super::layer_weights::{LayerWeights, Norm};
@@ -24,6 +25,8 @@ pub struct Graph {
     pub layers: Vec<LayerWeights<ParamRef>>,
     /// What attention scores get by distance.
     pub bias: Option<RelativeParam>,
+    /// Each layer's window and global token, in a Longformer; else empty.
+    pub globals: Vec<GlobalParam>,
     /// The norm after the last layer.
     pub final_norm: Option<Norm<ParamRef>>,
     /// Shape of the layers.
@@ -45,7 +48,8 @@ impl Graph {
         for (i, params) in self.layers.into_iter().enumerate() {
             let run = Run { first_only: first_only && i == last, seed: Some(of_layer(seed, i)), spin: None };
             let shape = self.shape.at(i);
-            let op = LayerOp::new((self.dtype, shape), params, plan.clone(), run, arena.clone(), self.bias.clone());
+            let (bias, global) = (self.bias.clone(), self.globals.get(i).cloned());
+            let op = LayerOp::new((self.dtype, shape), params, plan.clone(), run, arena.clone(), bias, global);
             states.push(states[i].apply_op1(op)?);
         }
         if let (Some(norm), Some(state)) = (self.final_norm, states.last_mut()) {
@@ -77,7 +81,8 @@ impl Graph {
             let run = Run { first_only: i >= at && i + 1 == layers, seed: Some(of_layer(seed, i)), spin: None };
             let plan = if i < at { &below } else { &above };
             let shape = self.shape.at(i);
-            let op = LayerOp::new((self.dtype, shape), params, plan.clone(), run, arena.clone(), self.bias.clone());
+            let (bias, global) = (self.bias.clone(), self.globals.get(i).cloned());
+            let op = LayerOp::new((self.dtype, shape), params, plan.clone(), run, arena.clone(), bias, global);
             x = x.apply_op1(op)?;
         }
         if at < layers {

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use super::Dtype;
 use super::attention::Attention;
+use super::global::Global;
+use super::hashed::Hashed;
 use super::kernels::{self, Buffer, Left, Out, SpinPool};
 use super::layer_weights::{Affine, LayerArrays, LayerWeights, Norm};
 use super::linear::Linear;
@@ -33,6 +35,8 @@ pub struct LayerShape {
     pub attention_dropout: f32,
     /// A layer of ModernBERT.
     pub modern: Option<Modern>,
+    /// Attention by hashing.
+    pub hashed: Option<Hashed>,
 }
 
 impl LayerShape {
@@ -58,7 +62,8 @@ impl LayerShape {
     }
     /// That of layer number `layer`.
     pub fn at(self, layer: usize) -> Self {
-        LayerShape { modern: self.modern.map(|modern| Modern { layer, ..modern }), ..self }
+        let modern = self.modern.map(|modern| Modern { layer, ..modern });
+        LayerShape { modern, hashed: self.hashed.map(|hashed| hashed.at(layer)), ..self }
     }
     /// What queries, keys and values are stored in and attention computes with: bf16 in bf16 and int8 layers, where each head
     /// is whole packed words.
@@ -82,6 +87,8 @@ pub struct Layer {
     pub(super) output_norm: Norm,
     /// What attention scores get by distance.
     pub(super) bias: Option<Arc<RelativeBias>>,
+    /// Its window and global token, in a Longformer.
+    pub(super) global: Option<Arc<Global>>,
 }
 
 /// Buffers of one thread, reused from group to group.
@@ -187,7 +194,8 @@ impl Layer {
         let [query, key_value, attention_output, up, down] =
             std::array::from_fn(|_| Linear::within(parts.next().expect("there are five")));
         let (attention_norm, output_norm) = (Norm::default(), Norm::default());
-        Layer { shape, dtype, query, key_value, attention_output, attention_norm, up, down, output_norm, bias: None }
+        let (bias, global) = (None, None);
+        Layer { shape, dtype, query, key_value, attention_output, attention_norm, up, down, output_norm, bias, global }
     }
     /// Packs arrays for the forward pass into the buffers at hand.
     pub(super) fn pack(&mut self, a: &LayerArrays) {
@@ -214,8 +222,18 @@ impl Layer {
         let dtype = self.shape.attention_dtype(self.dtype);
         let rate = self.shape.attention_dropout;
         let dropout = run.seed.filter(|_| rate > 0.0).map(|seed| (rate, seed ^ IN_ATTENTION));
-        let (bias, window) = (self.bias.as_deref(), self.shape.modern.and_then(|modern| modern.window()));
-        Attention { hidden: self.shape.hidden, heads: self.shape.heads, dtype, dropout, bias, window }
+        let (bias, global) = (self.bias.as_deref(), self.global.as_ref());
+        let window = self.shape.modern.and_then(|modern| modern.window()).or(global.map(|global| global.window));
+        let (hidden, heads, global) = (self.shape.hidden, self.shape.heads, global.is_some());
+        Attention { hidden, heads, dtype, dropout, bias, window, global, hashed: self.shape.hashed }
+    }
+    /// Dropout of the probabilities of a sequence's global token.
+    pub(super) fn drop_global(attention: Attention, sequence: usize, t: usize) -> impl Fn(&mut [f32], usize) {
+        move |x, stride| {
+            for (head, row) in x.chunks_exact_mut(stride).enumerate() {
+                attention.mask(row, stride, 0..1, sequence, head, t);
+            }
+        }
     }
     /// Dropout after a sublayer, in place over rows of `h`, of which the first has the number `first`.
     pub(super) fn drop(&self, x: &mut [f32], run: Run, first: usize, site: u64) {
@@ -272,12 +290,19 @@ impl Layer {
         kernels::pack_rows(dtype, if normed { &w.x1 } else { x }, h, t, h, &mut w.packed, &mut w.scale);
         let left = Left { packed: &w.packed, stride: wide, rows: t, scale: &w.scale };
         let key = kernels::packed_len(attention.dtype, h);
-        self.key_value.forward(left, Out::packed(attention.dtype, &mut qkv[key..]), 3 * h, spin());
+        // a global token asks by projections of its own
+        let asks = !(attention.global && run.first_only);
+        if asks {
+            self.key_value.forward(left, Out::packed(attention.dtype, &mut qkv[key..]), 3 * h, spin());
+        }
         if run.first_only {
             // queries of the first tokens alone, each at its token's place
             w.residual.reserve(m * h);
             for (row, (start, _, _)) in group.sequences().enumerate() {
                 w.residual[row * h..][..h].copy_from_slice(&x[start * h..][..h]);
+                if !asks {
+                    continue;
+                }
                 let one = Left {
                     packed: &w.packed[start * wide..],
                     stride: wide,
@@ -298,7 +323,12 @@ impl Layer {
             let asked = if run.first_only { 1 } else { tokens };
             let context = &mut w.context[row * h..(row + asked) * h];
             let qkv = &qkv[start * triple..(start + tokens) * triple];
-            attention.forward(qkv, keys as usize, asked, number, context, spin().map(|spin| (spin, &mut w.heads)));
+            let seen = keys as usize;
+            attention.forward(qkv, seen, asked, number, context, spin().map(|spin| (spin, &mut w.heads)));
+            if let Some(global) = &self.global {
+                let drop = Self::drop_global(attention, number, seen);
+                global.forward(&x[start * h..][..seen * h], &mut context[..h], &drop);
+            }
             row += asked;
         }
     }

@@ -18,6 +18,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 pub use self::modern::FinalNorm;
+use super::global::{GlobalGrads, GlobalParam};
 use super::kernels::{self, BlockPool, Buffer, Left, Out, Panels};
 use super::layer::{AFTER_ATTENTION, AFTER_FEED_FORWARD, Group, GroupActivations, Layer, LayerShape, Run, Workspace};
 use super::layer_weights::{LayerWeights, Norm};
@@ -133,6 +134,7 @@ pub struct LayerOp {
     run: Run<'static>,
     arena: Arc<Arena>,
     bias: Option<RelativeParam>,
+    global: Option<GlobalParam>,
     /// Filled by the forward pass, taken by the backward pass.
     state: Mutex<Option<SavedActivations>>,
 }
@@ -162,8 +164,9 @@ impl LayerOp {
         run: Run<'static>,
         arena: Arc<Arena>,
         bias: Option<RelativeParam>,
+        global: Option<GlobalParam>,
     ) -> Self {
-        LayerOp { shape, dtype, params, plan, run, arena, bias, state: Mutex::default() }
+        LayerOp { shape, dtype, params, plan, run, arena, bias, global, state: Mutex::default() }
     }
 }
 
@@ -233,6 +236,8 @@ struct BiasGrads {
     output_norm: Norm,
     /// Of the used rows of the relative bias, `[buckets, n]`; empty where there is none.
     relative: Vec<f32>,
+    /// Of each sequence's global token.
+    global: Vec<GlobalGrads>,
 }
 
 impl BiasGrads {
@@ -247,6 +252,7 @@ impl BiasGrads {
             down: vec![0.0; h],
             output_norm: norm(),
             relative: vec![0.0; if relative { BUCKETS * shape.heads } else { 0 }],
+            global: Vec::new(),
         }
     }
 }
@@ -266,6 +272,7 @@ impl LayerOp {
         let mut layer = lent.unwrap_or_else(|| Layer::empty(self.dtype, self.shape));
         layer.shape = self.shape;
         layer.bias = self.bias.as_ref().map(|bias| bias.bias.clone());
+        layer.global = self.global.as_ref().map(|global| global.global.clone());
         pack(&mut layer, &self.params);
         layer
     }
@@ -394,6 +401,9 @@ impl LayerOp {
                 let mut grad = bias.grad().lock().expect("no panic holds a gradient");
                 kernels::add(&mut grad.dense_mut()[..s.relative.len()], &s.relative);
             }
+            if let Some(global) = &self.global {
+                s.global.iter().for_each(|grads| grads.add_to(&global.grads));
+            }
         }
         d_x
     }
@@ -462,7 +472,8 @@ impl LayerOp {
         kernels::pack_rows(dtype, x1, h, m, h, kept.attention_normalized, &mut []);
         let Norm { gamma: d_gamma, beta: d_beta } = &mut small.attention_norm;
         kernels::layer_norm_backward(y, normalized, kept.attention_rstd, &layer.attention_norm.gamma, d_gamma, d_beta);
-        self.attention_backward(layer, w, group, kept.qkv, d_x, [d_query, d_key_value, d_out], &mut small);
+        let x = &x[group.first_token * h..][..t * h];
+        self.attention_backward(layer, w, group, (x, kept.qkv), d_x, [d_query, d_key_value, d_out], &mut small);
         small
     }
 
@@ -473,7 +484,7 @@ impl LayerOp {
         layer: &Layer,
         w: &mut Workspace,
         group: Group,
-        qkv: &[u32],
+        (x, qkv): (&[f32], &[u32]),
         d_x: &mut [f32],
         [d_query, d_key_value, d_out]: [&mut [u32]; 3],
         small: &mut BiasGrads,
@@ -510,7 +521,13 @@ impl LayerOp {
             let asked = if run.first_only { 1 } else { tokens };
             let (qkv, d_qkv) = (&qkv[start * triple..], &mut d_qkv[start * 3 * h..(start + tokens) * 3 * h]);
             d_qkv.fill(0.0);
-            attention.backward(qkv, &d_context[row * h..], keys as usize, asked, number, d_qkv, &mut small.relative);
+            let seen = keys as usize;
+            attention.backward(qkv, &d_context[row * h..], seen, asked, number, d_qkv, &mut small.relative);
+            if let Some(global) = &layer.global {
+                let drop = Layer::drop_global(attention, number, seen);
+                let (x, d_x) = (&x[start * h..][..seen * h], &mut d_x[start * h..]);
+                small.global.push(global.backward(x, &d_context[row * h..][..h], d_x, &drop));
+            }
             for (place, d_token) in d_qkv.chunks_exact_mut(3 * h).enumerate() {
                 if let Some(angles) = &angles {
                     angles.turn(&mut d_token[..2 * h], place, true);

@@ -25,6 +25,7 @@ pub mod sequence;
 pub mod tokenizers;
 pub mod towers;
 mod units;
+mod vector;
 mod word;
 
 pub use batch::{Batch, Encoding, TokenSpan};
@@ -37,3 +38,4 @@ pub use price::{is_price_field, number};
 pub use prune::{Characters, Keep, Pruned, prune};
 pub use render::{FieldSegment, TextConfig, plain_text, render};
 pub use towers::TowerConfig;
+pub use vector::vector;

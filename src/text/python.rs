@@ -66,7 +66,7 @@ impl Settings {
         let named = [&self.tokenizer, &self.network].iter().find_map(|from| from.get("tokenizer_class")?.as_str());
         let of_network = match self.network.get("model_type").and_then(Value::as_str) {
             Some("mpnet") => "MPNetTokenizer",
-            Some("roberta") => "RobertaTokenizer",
+            Some("roberta" | "longformer") => "RobertaTokenizer",
             Some("xlm-roberta") => "XLMRobertaTokenizer",
             Some("modernbert") => "TokenizersBackend",
             _ => "BertTokenizer",
@@ -76,7 +76,7 @@ impl Settings {
             "BertTokenizer" | "ElectraTokenizer" => (Class::Bert, true, None),
             "DistilBertTokenizer" => (Class::Bert, false, None),
             "MPNetTokenizer" => (Class::MpNet, false, None),
-            "RobertaTokenizer" => (Class::Roberta, false, None),
+            "RobertaTokenizer" | "LongformerTokenizer" => (Class::Roberta, false, None),
             "XLMRobertaTokenizer" => (Class::XlmRoberta, false, None),
             "PreTrainedTokenizer" | "TokenizersBackend" => (Class::AsWritten, false, None),
             other => (Class::AsWritten, false, Some(other.to_string())),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::recipe::Recipe;
 use crate::data::{Reading, Source};
 use crate::records::{Pair, PairSet, Record};
-use crate::text::{TextConfig, TextEncoder};
+use crate::text::{TextConfig, TextEncoder, vector};
 use crate::{Error, Result};
 
 /// Pairs in which a column must give the answer away before it is left out for that.
@@ -119,8 +119,12 @@ impl Draft {
             text += "[data.sources.negatives]\nhard = 4\nrandom = 2\n\n";
         }
         text += &format!("[data.sources.from]\n{}\n", toml::to_string(source).map_err(failed)?);
+        let (vectors, read) = (&read.vectors, Reading { vectors: Default::default(), ..read.clone() });
         if !read.is_default() {
-            text += &format!("[data.sources.read]\n{}\n", toml::to_string(read).map_err(failed)?);
+            text += &format!("[data.sources.read]\n{}\n", toml::to_string(&read).map_err(failed)?);
+        }
+        if !vectors.is_empty() {
+            text += &format!("[data.sources.read.vectors]\n{}\n", toml::to_string(vectors).map_err(failed)?);
         }
         if !self.divided {
             text += "# The pairs have no split: these shares of the left records are kept for validation and test.\n";
@@ -173,6 +177,8 @@ fn columns_of(side: &'static str, records: &[Record]) -> Vec<Column> {
             Some("almost empty")
         } else if distinct == 1 && records.len() > 1 {
             Some("the same in every row")
+        } else if !values.is_empty() && values.iter().all(|v| vector(v).is_some_and(|v| v.len() > 3)) {
+            Some("ready vectors")
         } else if 2 * links > values.len() {
             Some("links")
         } else {

@@ -7,7 +7,7 @@
 //! Embeddings and the pooler are stored as int8 with the plain step of each row, and computed in f32. Refused: training with
 //! rounding in the graph (epochs, where a sample takes seconds).
 
-use crate::models::bert::{self, Config, LAYER_NAMES, layer_array};
+use crate::models::bert::{self, Config, GLOBAL_NAMES, LAYER_NAMES, layer_array};
 use crate::nn::int8::{Fitted, Sample, fit, smooth};
 use crate::nn::layer_weights::Affine;
 use crate::nn::{Array, Device, Dtype, Weights};
@@ -52,6 +52,9 @@ pub fn quantize(
         let out = model.values(LAYER_NAMES.attention_output.weight)?;
         let (fitted, factors) = smooth(&out, h, &inputs.context);
         model.divide_rows(LAYER_NAMES.value, &factors)?;
+        if config.attention_window.is_some() {
+            model.divide_rows(GLOBAL_NAMES.value, &factors)?;
+        }
         model.put(LAYER_NAMES.attention_output.weight, fitted)?;
         for (linear, k, x) in [
             (LAYER_NAMES.query, h, &inputs.asking),
@@ -220,10 +223,26 @@ mod tests {
     /// ModernBERT: norms before the blocks, a gated block, one stored matrix for queries, keys and values.
     #[test]
     fn a_modern_encoder_is_fitted_and_its_artefact_scores_the_same_bits() {
-        let json = r#"{"model_type":"modernbert","vocab_size":50,"hidden_size":32,"num_hidden_layers":4,"num_attention_heads":2,
+        assert_fitted(
+            r#"{"model_type":"modernbert","vocab_size":50,"hidden_size":32,"num_hidden_layers":4,"num_attention_heads":2,
             "intermediate_size":48,"max_position_embeddings":100,"global_rope_theta":160000.0,"local_rope_theta":10000.0,
             "local_attention":8,"global_attn_every_n_layers":3,"classifier_pooling":"cls","hidden_dropout_prob":0.0,
-            "attention_probs_dropout_prob":0.0,"layer_norm_eps":1e-5}"#;
+            "attention_probs_dropout_prob":0.0,"layer_norm_eps":1e-5}"#,
+        );
+    }
+
+    /// Longformer: the values of the global token meet the same output matrix as the others.
+    #[test]
+    fn a_longformer_is_fitted_and_its_artefact_scores_the_same_bits() {
+        assert_fitted(
+            r#"{"model_type":"longformer","vocab_size":50,"hidden_size":32,"num_hidden_layers":4,"num_attention_heads":2,
+            "intermediate_size":48,"max_position_embeddings":100,"attention_window":[4,8,4,8],"hidden_dropout_prob":0.0,
+            "attention_probs_dropout_prob":0.0,"layer_norm_eps":1e-5}"#,
+        );
+    }
+
+    /// Of random weights: fitting lowers each matrix's error and that of the scores.
+    fn assert_fitted(json: &str) {
         let config: Config = serde_json::from_str(json).unwrap();
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(9);
         let arrays = crate::models::net::arrays(&CrossEncoder.modules(), &config, &Weights::default());

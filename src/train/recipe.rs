@@ -550,6 +550,7 @@ impl Recipe {
         for source in self.data.sources.iter_mut().map(|s| &mut s.from).chain(&mut self.data.exclude) {
             source.rebase(&folder);
         }
+        self.data.sources.iter_mut().for_each(|source| source.read.rebase(&folder));
         Ok(())
     }
 

@@ -149,6 +149,7 @@ fn plan(
         "against": commit.transpose().map_err(|e| Error::Internal { op: "plan", what: e.to_string() })?,
         "labels": labels,
         "tables": format!("{:?}", args.tables),
+        "vectors": args.tables.vector_files().iter().map(file).collect::<Vec<_>>(),
         "fields": args.fields,
         "label_column": args.label_column,
         "top_k": options.top_k,

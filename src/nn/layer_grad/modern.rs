@@ -69,7 +69,7 @@ impl LayerOp {
 
         w.y.reserve(m * h);
         w.y[..m * h].copy_from_slice(&y);
-        self.attention_backward(layer, w, group, kept.qkv, d_x, [d_query, d_key_value, d_out], &mut small);
+        self.attention_backward(layer, w, group, (x, kept.qkv), d_x, [d_query, d_key_value, d_out], &mut small);
         let d_normed = &mut w.normed[..t * h];
         // the norm before it, computed again
         if modern.has_attention_norm() {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Reading, Source, is_table};
 use crate::models::bert::{Config, Family};
 use crate::nn::Dtype;
+use crate::nn::hashed::Hashed;
 use crate::train::recipe::TrainSettings;
 use crate::train::recipe::keys::apply;
 use crate::{Error, Result};
@@ -78,6 +79,9 @@ pub struct Fresh {
     /// Dropout everywhere.
     #[serde(default = "tenth")]
     pub dropout: f32,
+    /// Attention by hashing (Reformer's) in place of attention to all tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hashed_attention: Option<Hashed>,
 }
 
 impl Fresh {
@@ -105,6 +109,16 @@ impl Fresh {
                 &format!("must divide hidden = {}, an even number", self.hidden),
             );
         }
+        if let Some(Hashed { chunk, rounds, .. }) = self.hashed_attention
+            && !((2..=4096).contains(&chunk) && (1..=16).contains(&rounds))
+        {
+            let value = format!("chunk {chunk}, rounds {rounds}");
+            return wrong(
+                "model.fresh.hashed_attention",
+                &value,
+                "must be chunks of 2 to 4,096 tokens and 1 to 16 rounds",
+            );
+        }
         if !(0.0..1.0).contains(&self.dropout) {
             return wrong("model.fresh.dropout", &self.dropout, "must be 0 or more and below 1");
         }
@@ -130,6 +144,8 @@ impl Fresh {
             pad_token_id,
             family: Family::Bert,
             relative_attention_num_buckets: None,
+            attention_window: None,
+            hashed_attention: self.hashed_attention,
         }
     }
 }

@@ -371,3 +371,96 @@ fn compression_learns_to_leave_attention_as_it_is_before_all_else_learns() {
     let error = Recipe::read(&folder.path("recipe.toml"), &sets).unwrap_err();
     assert!(error.is_user_error() && error.to_string().contains("train.match_attention"), "{error}");
 }
+
+/// Records whose texts say nothing: only the vectors of their pictures tell which are the same.
+#[test]
+fn a_detext_learns_from_vector_files_beside_the_tables() {
+    let folder = folder();
+    let (mut left, mut right) = ("id,name\n".to_string(), "id,name\n".to_string());
+    let mut links = "left,right,label,part\n".to_string();
+    let (mut of_left, mut of_right, mut ids) = (Vec::new(), Vec::new(), String::new());
+    for i in 0..40usize {
+        // no two pairs have the same texts, and none says anything
+        let things = ["floor", "glass", "cleaner", "red", "blue", "green", "acme"];
+        left += &format!("a{i},{} {}\n", things[i % 7], things[i / 7]);
+        right += &format!("b{i},{}\n", things[i / 4 % 7]);
+        let picture: Vec<f32> = (0..6).map(|k| ((i * 7 + k * 5) as f32 * 1.3).sin()).collect();
+        of_left.extend(picture.iter().flat_map(|x| x.to_le_bytes()));
+        // the right pictures lie in another order, and one is missing
+        let other = 39 - i;
+        if other != 3 {
+            let picture = (0..6).map(|k| ((other * 7 + k * 5) as f32 * 1.3).sin());
+            of_right.extend(picture.flat_map(|x| x.to_le_bytes()));
+            ids += &format!("b{other}\n");
+        }
+        let part = ["train", "train", "valid", "test"][i % 4];
+        links += &format!("a{i},b{i},1,{part}\na{i},b{},0,{part}\n", (i + 4) % 40);
+    }
+    let file = |rows: usize, values: &[u8]| {
+        let shape = vec![rows, 6];
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, values).unwrap();
+        safetensors::serialize([("pictures", view)], None).unwrap()
+    };
+    std::fs::write(folder.path("left.safetensors"), file(40, &of_left)).unwrap();
+    std::fs::write(folder.path("right.safetensors"), file(39, &of_right)).unwrap();
+    for (name, text) in [("left.csv", &left), ("right.csv", &right), ("links.csv", &links), ("right.ids", &ids)] {
+        folder.write(name, text);
+    }
+    folder.write(
+        "recipe.toml",
+        r#"
+name = "pictures"
+model = { init = "start", architecture = "detext", vectors = ["picture"] }
+text = { fields = ["name"], max_tokens = 24 }
+[[data.sources]]
+name = "toy"
+from = { format = "links", left = "left.csv", right = "right.csv", links = "links.csv", left_column = "left", right_column = "right", label_column = "label", part_column = "part" }
+read.vectors = { picture = ["left.safetensors", "right.safetensors"] }
+[train]
+epochs = 20
+batch = 8
+lr = 1e-4
+learning_rates = { detext = 100.0 }
+metric = "ap"
+[expect]
+f1 = { toy = 0.9 }
+"#,
+    );
+    let recipe = Recipe::read(&folder.path("recipe.toml"), &[]).unwrap();
+    let outcome = train(&recipe, &folder.path("run"), false, &Silent).unwrap();
+    assert!(outcome.missed().is_none(), "{:?} {:?}", outcome.missed(), outcome.test["toy"]);
+    assert_eq!(Recipe::read(&folder.path("run/recipe.toml"), &[]).unwrap(), recipe);
+    // a recipe that says nothing of the files has no such column
+    let text = std::fs::read_to_string(folder.path("recipe.toml")).unwrap();
+    let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("read.")).collect();
+    folder.write("without.toml", &without.join("\n"));
+    let recipe = Recipe::read(&folder.path("without.toml"), &[]).unwrap();
+    let error = train(&recipe, &folder.path("other"), false, &Silent).unwrap_err();
+    assert!(error.to_string().contains("no training record has a vector there"), "{error}");
+}
+
+#[test]
+fn hashed_attention_is_a_setting_of_a_fresh_encoder_and_serves_as_it_was_trained() {
+    let folder = folder();
+    let text = std::fs::read_to_string(folder.path("recipe.toml")).unwrap();
+    let fresh = r#"model = { fresh = { tokenizer = "start", layers = 2, hidden = 32, heads = 2, positions = 32, hashed_attention = { chunk = 4, rounds = 2, seed = 3 } } }"#;
+    let text =
+        text.replace(r#"model = { init = "start", layers = [1, 0] }"#, fresh).replace("repeat = 2", "repeat = 1");
+    folder.write("hashed.toml", &text);
+    let recipe = Recipe::read(&folder.path("hashed.toml"), &["train.epochs=1".into()]).unwrap();
+    let outcome = train(&recipe, &folder.path("hashed"), false, &Silent).unwrap();
+    let bundle = Bundle::open(&folder.path("hashed/model"), None, Device::Cpu).unwrap();
+    let hashed = bundle.config().hashed_attention.unwrap();
+    assert_eq!((hashed.chunk, hashed.rounds, hashed.seed), (4, 2, 3));
+    let again = train(&recipe, &folder.path("again"), false, &Silent).unwrap();
+    assert_eq!(timeless(&again), timeless(&outcome));
+    assert!(model(&folder.path("again")) == model(&folder.path("hashed")), "the same seed gives the same weights");
+    let options = crate::bundle::Export::default();
+    let error = crate::bundle::export(&folder.path("hashed/model"), &folder.path("out"), options).unwrap_err();
+    assert!(error.to_string().contains("Python") || error.to_string().contains("transformers"), "{error}");
+    for (chunk, part) in [("1", "chunks of 2"), ("5000", "chunks of 2")] {
+        folder.write("bad.toml", &text.replace("chunk = 4", &format!("chunk = {chunk}")));
+        let error = Recipe::read(&folder.path("bad.toml"), &[]).unwrap_err();
+        assert!(error.is_user_error() && error.to_string().contains(part), "{error}");
+    }
+}

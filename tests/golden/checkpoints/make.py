@@ -22,7 +22,8 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import trainers
-from transformers import (BertConfig, BertForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification, ModernBertConfig,
+from transformers import (BertConfig, BertForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification, LongformerConfig,
+                          LongformerForSequenceClassification, ModernBertConfig,
                           ModernBertForSequenceClassification, MPNetConfig, MPNetForSequenceClassification, RobertaConfig, RobertaForSequenceClassification, XLMRobertaConfig,
                           XLMRobertaForSequenceClassification)
 
@@ -56,6 +57,7 @@ FAMILIES = {
     "xlm-roberta": (XLMRobertaConfig, XLMRobertaForSequenceClassification),
     "distilbert": (DistilBertConfig, DistilBertForSequenceClassification),
     "modernbert": (ModernBertConfig, ModernBertForSequenceClassification),
+    "longformer": (LongformerConfig, LongformerForSequenceClassification),
 }
 
 
@@ -67,6 +69,8 @@ def network(rows, types=2, labels=1, positions=64, seed=1, family="bert", **more
         sizes = dict(dim=16, n_layers=2, n_heads=2, hidden_dim=24)
     if family == "mpnet":
         del sizes["type_vocab_size"]
+    if family == "longformer":
+        sizes = {**sizes, "num_hidden_layers": 3, "pad_token_id": 1, "layer_norm_eps": 1e-5, **more}
     if family == "modernbert":
         sizes = dict(hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=24, local_attention=8, pad_token_id=0,
                      cls_token_id=2, bos_token_id=2, sep_token_id=3, eos_token_id=3, initializer_cutoff_factor=3.0, **more)
@@ -195,6 +199,10 @@ CASES = {
     "cross-encoder-saved": (BERT, {"saved": True}),
     "cross-encoder-saved-short": (BERT, {"saved": True, "sentence": {"max_seq_length": 20, "do_lower_case": True},
                                          "tokenizer": {"tokenizer_class": "PreTrainedTokenizerFast"}, "lower": False}),
+    "longformer": (ROBERTA, {"bytes": True, "network": {"family": "longformer", "positions": 66, "types": 1, "attention_window": [8, 4, 16]}}),
+    # as allenai/longformer-base-4096 is: no class of the tokenizer, one window for all layers; two labels
+    "longformer-one-window": ({"model_max_length": 48}, {"bytes": True, "config": {"attention_window": 6}, "network": {
+        "family": "longformer", "positions": 66, "types": 1, "labels": 2, "attention_window": 6}}),
 }
 
 
@@ -234,7 +242,7 @@ def build(name, settings, how, folder):
             "max_position_embeddings", "type_vocab_size", "pad_token_id", "hidden_act", "layer_norm_eps", "tokenizer_class", "id2label",
             "label2id", "sentence_transformers", "relative_attention_num_buckets", "dim", "n_layers", "n_heads", "hidden_dim", "activation",
             "norm_eps", "local_attention", "layer_types", "rope_parameters", "classifier_pooling", "cls_token_id", "sep_token_id",
-            "bos_token_id", "eos_token_id"]
+            "bos_token_id", "eos_token_id", "attention_window"]
     (folder / "config.json").write_text(json.dumps({k: config[k] for k in keep if config.get(k) is not None}))
 
 
@@ -322,7 +330,7 @@ def main():
         if "measured" in how:
             own.write_text(json.dumps(settings))
         extra = {"bias_gradient": bias_gradient(folder)} if name == "mpnet" else {}
-        if name == "modernbert":
+        if name in ("modernbert", "longformer"):
             extra = {"gradients": gradients(folder)}
         respell(folder, how)
         if how.get("shards"):
