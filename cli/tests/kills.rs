@@ -251,7 +251,7 @@ fn of_an_index_its_update_and_its_compaction() {
     write(&dir.join("new.csv"), "id,name,price\nf,sony camera a7 black,900\na,lamp 40 w red,3\n");
     // what one test changes the next one begins with
     let changes: [(&[&str], usize); 3] = [
-        (&["index", "right.csv", "--kind", "hybrid", "--model", "towers", "--out", "i"], 20),
+        (&["index", "right.csv", "--kind", "hybrid", "--model", "towers", "--nearest", "lists", "--out", "i"], 20),
         (&["index", "update", "i", "--add", "new.csv", "--delete", "gone.txt"], 20),
         (&["index", "compact", "i"], 20),
     ];
