@@ -423,12 +423,13 @@ lr = 1e-4
 learning_rates = { detext = 100.0 }
 metric = "ap"
 [expect]
-f1 = { toy = 0.9 }
+f1 = { toy = 0.7 }
 "#,
     );
     let recipe = Recipe::read(&folder.path("recipe.toml"), &[]).unwrap();
     let outcome = train(&recipe, &folder.path("run"), false, &Silent).unwrap();
-    assert!(outcome.missed().is_none(), "{:?} {:?}", outcome.missed(), outcome.test["toy"]);
+    // half of the pairs are matches: 0.67 and 0.5 by chance
+    assert!(outcome.missed().is_none() && outcome.test["toy"].pr_auc > 0.9, "{:?}", outcome.test["toy"]);
     assert_eq!(Recipe::read(&folder.path("run/recipe.toml"), &[]).unwrap(), recipe);
     // a recipe that says nothing of the files has no such column
     let text = std::fs::read_to_string(folder.path("recipe.toml")).unwrap();
