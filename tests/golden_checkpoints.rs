@@ -176,6 +176,15 @@ fn every_array_of_longformer_has_the_gradient_of_torch() {
     assert_eq!(compared, 3 * (16 + 6) + 4);
 }
 
+/// Python's LongformerModel has a global token only where a call asks for it, and sentence-transformers does not.
+#[test]
+fn a_longformer_without_a_head_is_no_sentence_encoder() {
+    let (expected, dir) = (expected(), tempfile::tempdir().unwrap());
+    let folder = folder(dir.path(), "longformer", &expected.cases["longformer"]);
+    let error = Bundle::open_encoder(&folder, None, Device::Cpu).err().unwrap();
+    assert!(error.is_user_error() && error.to_string().contains("no global token in Python"), "{error}");
+}
+
 #[test]
 fn the_relative_bias_has_the_gradient_of_torch() {
     let (expected, dir) = (expected(), tempfile::tempdir().unwrap());

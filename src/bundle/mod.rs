@@ -82,6 +82,15 @@ impl Bundle {
     /// What [`Bundle::open`] refuses; a model in which query and document meet; modules of sentence-transformers that are not known.
     pub fn open_encoder(dir: &Path, dtype: Option<Dtype>, device: Device) -> Result<Self> {
         let checkpoint = Checkpoint::read(dir)?;
+        if checkpoint.manifest.is_none() && checkpoint.config.attention_window.is_some() {
+            let what = "is longformer, which has no global token in Python unless each call asks for it: its vectors would be others here";
+            return Err(Error::model(
+                dir,
+                "model_type",
+                what,
+                "train it first (sverka train), or give another encoder",
+            ));
+        }
         let (architecture, purpose) = match &checkpoint.manifest {
             Some(manifest) => (manifest.architecture.clone(), Purpose::Score),
             None if checkpoint.late.is_some() => (checkpoint.architecture(), Purpose::Start),

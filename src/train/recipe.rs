@@ -5,7 +5,9 @@
 //! Relative paths count from the recipe's folder, and from the working directory where nothing is there.
 //! Refused: recipes that include recipes, and environment variables in them (a recipe is read in one place).
 
+mod data;
 pub(super) mod keys;
+mod model;
 #[cfg(test)]
 mod tests;
 
@@ -14,17 +16,16 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::data::{Data, NamedSource, Negatives, SplitRatios};
 use self::keys::{apply, with_new_names};
+pub use self::model::ModelSettings;
 use super::augment::Augment;
 use super::batches::ClassBalance;
 use super::optimizer;
-use super::pretrain::recipe::Fresh;
-use crate::bundle::{Architecture, NewSegments};
 use crate::calibrate::{Method, ThresholdObjective};
-use crate::data::{Reading, Source};
 use crate::losses::Loss;
 use crate::nn::Dtype;
-use crate::records::{Pair, Split};
+use crate::records::Split;
 use crate::text::TextConfig;
 use crate::{Error, Result};
 
@@ -56,93 +57,6 @@ pub struct Recipe {
     pub expect: Option<Expect>,
 }
 
-/// The architecture, and where its weights come from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ModelSettings {
-    /// One of [`Architecture::NAMES`].
-    #[serde(default = "cross_encoder")]
-    pub architecture: String,
-    /// A Hugging Face directory, a bundle, or a file of word vectors (`.vec`, `.bin`); nothing where `vectors` says where vectors come from.
-    #[serde(default, alias = "dir", skip_serializing_if = "no_path")]
-    pub init: PathBuf,
-    /// In its place: sizes of a model that is drawn, and the folder of its tokenizer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fresh: Option<Fresh>,
-    /// Rows the segment table should have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub segments: Option<usize>,
-    /// What new rows begin with: copies of the old ones in turn, or their mean.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub new_segments: Option<NewSegments>,
-    /// The layers to keep, counted from 0, in the order given; all if it is left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub layers: Option<Vec<usize>>,
-    /// The architecture's own settings.
-    #[serde(flatten)]
-    pub settings: toml::Table,
-}
-
-fn no_path(path: &Path) -> bool {
-    path.as_os_str().is_empty()
-}
-
-impl ModelSettings {
-    /// The folder whose tokenizer is used.
-    pub fn tokenizer(&self) -> &Path {
-        self.fresh.as_ref().map_or(&self.init, |fresh| &fresh.tokenizer)
-    }
-    /// The architecture with its settings.
-    ///
-    /// # Errors
-    /// A name or a setting that is not known.
-    pub fn architecture(&self) -> Result<Architecture> {
-        Architecture::named(&self.architecture, &self.settings)
-    }
-}
-
-/// Where a model's vectors may come from by name; anything else is a file.
-const SOURCES: [&str; 6] = ["static", "joint", "apart", "encoder", "trigrams", "char_cnn"];
-
-impl ModelSettings {
-    /// A file that `vectors` names becomes the start of a model over static vectors.
-    fn take_vectors(&mut self) -> Result<()> {
-        let named = self.settings.get("vectors").and_then(toml::Value::as_str).map(str::to_string);
-        if let Some(file) = named.as_ref().filter(|name| !SOURCES.contains(&name.as_str())) {
-            if !self.init.as_os_str().is_empty() {
-                let what = "names a file of vectors, which is the start: leave init out";
-                return Err(Error::setting("model.vectors", file, what));
-            }
-            self.init = file.into();
-            self.settings.insert("vectors".into(), "static".into());
-        }
-        Ok(())
-    }
-
-    /// Whether there is one start: a model, a file of word vectors, sizes of a model that is drawn, or none where trigrams need none.
-    fn check_start(&self) -> Result<()> {
-        let vectors = self.settings.get("vectors").and_then(toml::Value::as_str);
-        match (no_path(&self.init), &self.fresh) {
-            (true, None) if vectors != Some("trigrams") => {
-                let what = "is missing: give a model's folder, a file of word vectors, or fresh = { tokenizer = \"DIR\" } for a model \
-                            from nothing";
-                return Err(Error::setting("model.init", "", what));
-            }
-            (false, Some(_)) => return Err(Error::setting("model", "init and fresh", "give one of both")),
-            (_, Some(fresh)) => fresh.check()?,
-            _ => {}
-        }
-        if self.init.is_file() && vectors != Some("static") {
-            let what = "is a file of word vectors: a model over static vectors begins with it (vectors = \"static\")";
-            return Err(Error::setting("model.init", self.init.display(), what));
-        }
-        Ok(())
-    }
-}
-
-fn cross_encoder() -> String {
-    Architecture::default().name()
-}
-
 /// Rows of a segment table that nobody will need.
 const MOST_SEGMENTS: usize = 256;
 /// Repetitions of a pair, and non-matches made for one, that nobody will need.
@@ -152,111 +66,6 @@ const MOST_BATCH: u64 = 1 << 20;
 
 /// Documents of a list that nobody will need.
 const MOST_LIST: usize = 1000;
-
-/// What is learnt from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Data {
-    /// Labelled sets.
-    pub sources: Vec<NamedSource>,
-    /// Sets whose test and validation pairs must not be learnt, besides those of `sources`.
-    #[serde(default)]
-    pub exclude: Vec<Source>,
-    /// Names of sources that are only measured on; none of their pairs is learned or validated on.
-    #[serde(default, alias = "leave_out")]
-    pub eval_only: Vec<String>,
-    /// Parts for pairs that have none.
-    #[serde(default)]
-    pub split: SplitRatios,
-    /// Drop and count broken rows instead of stopping at the first.
-    #[serde(default)]
-    pub skip_bad_rows: bool,
-    /// The share of training pairs that are learned, matches and non-matches each, for a learning curve; a smaller share is part of a larger one.
-    /// Validation and test stay whole.
-    #[serde(default = "whole", skip_serializing_if = "is_whole")]
-    pub label_fraction: f64,
-}
-
-/// One labelled set and how it is used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NamedSource {
-    /// Its name in logs, metrics and `eval_only`.
-    pub name: String,
-    /// Its files.
-    pub from: Source,
-    /// How its tables are written, where that is not found out rightly.
-    #[serde(default, skip_serializing_if = "Reading::is_default")]
-    pub read: Reading,
-    /// Fields to show, in order; those of `[text]` where it is left out.
-    #[serde(default)]
-    pub fields: Option<Vec<String>>,
-    /// Columns that all of its records get, with one value each, such as the shop group of a pooled set.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub constants: BTreeMap<String, String>,
-    /// Training pairs drawn from it at most, others each epoch.
-    #[serde(default)]
-    pub max_pairs: Option<usize>,
-    /// How often its training pairs come in an epoch, and how often pairs are made from its records.
-    #[serde(default = "once")]
-    pub repeat: u32,
-    /// Parts that are trained on.
-    #[serde(default = "train_part")]
-    pub train: Vec<Split>,
-    /// Parts that thresholds, calibration and early stopping use.
-    #[serde(default = "valid_part")]
-    pub valid: Vec<Split>,
-    /// Parts that are measured on at the end.
-    #[serde(default = "test_part")]
-    pub test: Vec<Split>,
-    /// Non-matches to be made, for a set of links that knows matches only.
-    #[serde(default)]
-    pub negatives: Option<Negatives>,
-    /// A file with a teacher's scores of its pairs, for a loss that wants them: `left_id, right_id, score`, or a score a pair in the source's order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub teacher: Option<PathBuf>,
-    /// Whether each of its two lists holds a product once, so that neighbours in one list are made non-matches too.
-    #[serde(default, alias = "unique")]
-    pub deduplicated: bool,
-}
-
-impl NamedSource {
-    /// What a pair is used for; `None` where its part is used for nothing.
-    pub fn role(&self, pair: &Pair) -> Option<Split> {
-        let split = pair.split?;
-        let roles = [(&self.train, Split::Train), (&self.valid, Split::Valid), (&self.test, Split::Test)];
-        roles.into_iter().find(|(splits, _)| splits.contains(&split)).map(|(_, role)| role)
-    }
-}
-
-/// Non-matches made for each match, from the right records of the same part. A true link is never one of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Negatives {
-    /// Taken from the top of BM25.
-    #[serde(default = "four")]
-    pub hard: usize,
-    /// Drawn at random.
-    #[serde(default = "two")]
-    pub random: usize,
-}
-
-/// Shares of left records that go to validation and test where a set has no parts. All pairs of a left record stay
-/// together.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SplitRatios {
-    /// For validation.
-    pub valid: f64,
-    /// For test.
-    pub test: f64,
-}
-
-impl Default for SplitRatios {
-    fn default() -> Self {
-        SplitRatios { valid: 0.2, test: 0.2 }
-    }
-}
 
 /// How weights change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -482,31 +291,6 @@ pub struct Expect {
     pub minutes: Option<f64>,
 }
 
-fn whole() -> f64 {
-    1.0
-}
-fn is_whole(share: &f64) -> bool {
-    *share == 1.0
-}
-fn once() -> u32 {
-    1
-}
-fn four() -> usize {
-    4
-}
-fn two() -> usize {
-    2
-}
-fn train_part() -> Vec<Split> {
-    vec![Split::Train]
-}
-fn valid_part() -> Vec<Split> {
-    vec![Split::Valid]
-}
-fn test_part() -> Vec<Split> {
-    vec![Split::Test]
-}
-
 impl Recipe {
     /// Reads a recipe, applies `key=value` settings above it (dotted keys; a number steps into a list; the value is TOML,
     /// or a plain string where it is not), resolves paths and checks values.
@@ -540,7 +324,7 @@ impl Recipe {
         let folder = std::path::absolute(folder.join(".")).map_err(Error::io("resolve", folder))?;
         self.model.take_vectors()?;
         let teachers = self.data.sources.iter_mut().filter_map(|s| s.teacher.as_mut()).chain(&mut self.train.teacher);
-        let start = std::iter::once(&mut self.model.init).filter(|init| !no_path(init));
+        let start = std::iter::once(&mut self.model.init).filter(|init| !init.as_os_str().is_empty());
         let fresh = self.model.fresh.iter_mut().map(|fresh| &mut fresh.tokenizer);
         for path in start.chain(fresh).chain(teachers) {
             let there = folder.join(&*path);
