@@ -343,6 +343,22 @@ mod tests {
         }
     }
 
+    /// By hashing, keys are queries: first tokens alone must not leave those of the others out.
+    #[test]
+    fn first_rows_of_hashed_layers_are_those_of_all() {
+        let shape = LayerShape { hashed: Some(crate::nn::hashed::Hashed { chunk: 8, rounds: 2, seed: 1 }), ..SHAPE };
+        let (batch, model) = (batch(|_| None), model());
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let arrays = model.layers.iter().map(|l| l.as_ref().map(|m| Matrix::F32(m), |v| v.as_slice()));
+            let layers: Vec<LayerArrays> = arrays.collect();
+            let encoder = Encoder::new(Device::Cpu, dtype, shape, model.embedding(), &layers, None, &[], None).unwrap();
+            let of = |rows: Rows| run(&encoder, Start::Tokens(&batch), 0..LAYERS, rows, &[]).rows;
+            let firsts = super::super::encoder_cpu::first_rows(&of(Rows::All), &batch.offsets, SHAPE.hidden);
+            assert!(firsts.iter().all(|x| x.is_finite()));
+            assert_eq!(of(Rows::First), firsts, "{dtype:?}");
+        }
+    }
+
     #[test]
     fn positions_choose_the_rows_of_the_table_in_serving_and_training() {
         let model = model();

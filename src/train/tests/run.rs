@@ -453,6 +453,9 @@ fn hashed_attention_is_a_setting_of_a_fresh_encoder_and_serves_as_it_was_trained
     let bundle = Bundle::open(&folder.path("hashed/model"), None, Device::Cpu).unwrap();
     let hashed = bundle.config().hashed_attention.unwrap();
     assert_eq!((hashed.chunk, hashed.rounds, hashed.seed), (4, 2, 3));
+    let bf16 =
+        Recipe::read(&folder.path("hashed.toml"), &["train.epochs=1".into(), "train.dtype=bf16".into()]).unwrap();
+    train(&bf16, &folder.path("bf16"), false, &Silent).unwrap();
     let again = train(&recipe, &folder.path("again"), false, &Silent).unwrap();
     assert_eq!(timeless(&again), timeless(&outcome));
     assert!(model(&folder.path("again")) == model(&folder.path("hashed")), "the same seed gives the same weights");
