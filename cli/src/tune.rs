@@ -37,9 +37,12 @@ pub struct Args {
     /// Centroids whose lists are read for each token of a query, to try
     #[arg(long, default_value = "4,8,16,32", value_delimiter = ',', value_name = "N")]
     probes: Vec<usize>,
-    /// Documents scored by their decoded vectors
-    #[arg(long, default_value_t = 1024, value_name = "N")]
-    decoded: usize,
+    /// Documents scored by their decoded vectors, to try
+    #[arg(long, default_value = "1024", value_delimiter = ',', value_name = "N")]
+    decoded: Vec<usize>,
+    /// Centroids to try; 0: 16 times the square root of the number of vectors
+    #[arg(long, default_value = "0", value_delimiter = ',', value_name = "N")]
+    centroids: Vec<usize>,
     /// Token pooling to try: one vector is kept of so many
     #[arg(long, default_value = "1", value_delimiter = ',', value_name = "N")]
     pool: Vec<usize>,
@@ -52,7 +55,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
-    for (flag, values) in [("--bits", &args.bits), ("--probes", &args.probes), ("--pool", &args.pool)] {
+    let lists =
+        [("--bits", &args.bits), ("--probes", &args.probes), ("--decoded", &args.decoded), ("--pool", &args.pool)];
+    for (flag, values) in lists {
         if values.is_empty() || values.contains(&0) {
             return Err(Error::setting(flag, format!("{values:?}"), "give numbers of at least 1").into());
         }
@@ -79,6 +84,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         bits: args.bits,
         probes: args.probes,
         decoded: args.decoded,
+        centroids: args.centroids,
         pool_factors: args.pool,
         queries: args.queries,
     };
@@ -102,15 +108,20 @@ fn render(report: &TuningReport, output: &Output) -> String {
     let mut text = output.strong(format!("{documents} documents, {vectors} vectors of {} values", report.dim));
     text +=
         &format!("\n  {} queries; {} vectors encoded a second\n\n", report.queries, report.encoded_per_second as u64);
-    text += "  bits  pool  probes  of exact  nDCG@10   R@100   p50 ms  p95 ms  bytes a token  coded a second\n";
+    text += "  bits  pool  centroids  probes  decoded  of exact  nDCG@10   R@100   p50 ms  p95 ms  bytes a token  coded a second\n";
     let quality =
         |q: &Quality| format!("{:7.4} {:7.4} {:8.1} {:7.1}", q.ndcg_at_10, q.recall_at_100, q.p50_ms, q.p95_ms);
-    text += &format!("  exact, f32               1.000  {}  {:13}\n", quality(&report.exact), 4 * report.dim);
+    text += &format!(
+        "  exact, f32                                   1.000  {}  {:13}\n",
+        quality(&report.exact),
+        4 * report.dim
+    );
     for t in &report.tried {
-        let (bits, pool, probes, exact) = (t.bits, t.pool_factor, t.probes, t.recall_of_exact);
+        let (bits, pool, centroids, exact) = (t.bits, t.pool_factor, t.centroids, t.recall_of_exact);
+        let (probes, decoded) = (t.probes, t.decoded);
         let (bytes, built) = (t.bytes_per_token, t.built_per_second);
         text += &format!(
-            "  {bits:4}  {pool:4}  {probes:6}  {exact:8.3}  {}  {bytes:13.1}  {built:14.0}\n",
+            "  {bits:4}  {pool:4}  {centroids:9}  {probes:6}  {decoded:7}  {exact:8.3}  {}  {bytes:13.1}  {built:14.0}\n",
             quality(&t.quality)
         );
     }

@@ -37,11 +37,15 @@ impl Table {
         Table { dim, count, panels }
     }
     /// Products of rows `[m, dim]` with all of them, `[m, count]`.
-    pub(super) fn products(&self, rows: &[f32], out: &mut Vec<f32>) {
+    fn products(&self, rows: &[f32], out: &mut Vec<f32>) {
+        out.resize(rows.len() / self.dim * self.count, 0.0);
+        self.products_apart(rows, out, self.count);
+    }
+    /// The same, rows of the result `stride` apart.
+    pub(super) fn products_apart(&self, rows: &[f32], out: &mut [f32], stride: usize) {
         let m = rows.len() / self.dim;
-        out.resize(m * self.count, 0.0);
         let left = Left { packed: bytemuck::cast_slice(rows), stride: self.dim, rows: m, scale: &[] };
-        kernels::product(left, &self.panels, None, Out::Write(out), self.count);
+        kernels::product(left, &self.panels, None, Out::Write(out), stride);
     }
     /// The number of the nearest one to each row, by product, and the product.
     fn nearest(&self, rows: &[f32]) -> Vec<(u32, f32)> {
@@ -66,7 +70,7 @@ fn best(values: &[f32]) -> (u32, f32) {
 }
 
 /// The places of the `n` largest values, best first.
-pub(super) fn largest(values: &[f32], n: usize) -> Vec<u32> {
+fn largest(values: &[f32], n: usize) -> Vec<u32> {
     let order = |a: &u32, b: &u32| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
     let mut places: Vec<u32> = (0..values.len() as u32).collect();
     if n < places.len() {
@@ -266,15 +270,28 @@ impl Steps {
 
 /// A vector of its bytes and centroid, to length 1. `table` is [`Steps::table`], `each` values a byte.
 pub(super) fn decode(bytes: &[u8], centroid: &[f32], table: &[f32], each: usize, to: &mut [f32]) {
-    for ((to, centroid), byte) in to.chunks_mut(each).zip(centroid.chunks(each)).zip(bytes) {
-        let values = &table[*byte as usize * each..];
-        to.iter_mut().zip(centroid).zip(values).for_each(|((to, c), x)| *to = c + x);
+    match each {
+        2 => add_values::<2>(bytes, centroid, table, to),
+        _ => add_values::<4>(bytes, centroid, table, to),
     }
     let length = kernels::squares(to).sqrt();
     if length > 0.0 {
         let by = 1.0 / length;
         to.iter_mut().for_each(|x| *x *= by);
     }
+}
+
+/// `to` becomes the sum of a centroid and the values of bytes, `N` a byte.
+fn add_values<const N: usize>(bytes: &[u8], centroid: &[f32], table: &[f32], to: &mut [f32]) {
+    let (values, (whole, rest)) = (table.as_chunks::<N>().0, to.as_chunks_mut::<N>());
+    let (centroids, centroid_rest) = centroid.as_chunks::<N>();
+    for ((to, c), byte) in whole.iter_mut().zip(centroids).zip(bytes) {
+        let x = &values[usize::from(*byte)];
+        *to = std::array::from_fn(|i| c[i] + x[i]);
+    }
+    // the last byte may stand for fewer
+    let last = bytes.last().map_or(&[][..], |byte| &values[usize::from(*byte)]);
+    rest.iter_mut().zip(centroid_rest).zip(last).for_each(|((to, c), x)| *to = c + x);
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! Search: the lists of the centroids nearest to each token of the query give candidates; these are scored by their centroids alone, and the best of
-//! them by their decoded vectors.
+//! Search: the lists of the centroids nearest to each token of the query give candidates, of which those with the nearest lists go on; these are scored
+//! by the centroids of all of their tokens, and the best of them by their decoded vectors.
 
 use std::path::{Path, PathBuf};
 
 use bytemuck::Pod;
 use rayon::prelude::*;
 
-use super::codec::{Steps, Table, decode, largest, normalize};
+use super::codec::{Steps, Table, decode, normalize};
 use super::lists::unpack;
 use super::{Layout, NAME, VERSION, names};
 use crate::bundle::Bundle;
@@ -87,6 +87,78 @@ impl Numbers {
     }
 }
 
+/// Documents that are scored by their centroids for each one that is decoded.
+const PER_DECODED: usize = 4;
+/// Centroids that one thread looks at.
+const ROWS: usize = 4096;
+
+/// Products of all centroids with the tokens of a query: those of a centroid next to each other, `[k, width]`, zero past the last token.
+struct Products {
+    values: Vec<f32>,
+    width: usize,
+    tokens: usize,
+}
+
+impl Products {
+    /// Of a query `[tokens, dim]` and centroids `[k, dim]`.
+    fn new(query: &[f32], centroids: &[f32], dim: usize) -> Self {
+        let tokens = query.len() / dim;
+        let width = tokens.next_multiple_of(QUERY_TOKENS);
+        let table = Table::new(query, dim);
+        let mut values = vec![0f32; centroids.len() / dim * width];
+        let parts = values.par_chunks_mut(ROWS * width).zip(centroids.par_chunks(ROWS * dim));
+        parts.for_each(|(to, centroids)| table.products_apart(centroids, to, width));
+        Products { values, width, tokens }
+    }
+
+    /// The `n` centroids nearest to each token with their products, best first; of equal ones the lower number first.
+    fn nearest(&self, n: usize) -> Vec<Vec<(u32, f32)>> {
+        let of_part = |(part, rows): (usize, &[f32])| {
+            let mut nearest = vec![Vec::new(); self.tokens];
+            let mut least = vec![f32::NEG_INFINITY; self.tokens];
+            for (row, centroid) in rows.chunks_exact(self.width).zip((part * ROWS) as u32..) {
+                // most rows are near to no token; without a branch the row is a few instructions
+                if !row.iter().zip(&least).fold(false, |any, (product, least)| any | (product > least)) {
+                    continue;
+                }
+                for ((nearest, least), product) in nearest.iter_mut().zip(&mut least).zip(row) {
+                    if product > least {
+                        insert(nearest, n, (centroid, *product));
+                        *least =
+                            if nearest.len() < n { *least } else { nearest.last().map_or(f32::INFINITY, |(_, x)| *x) };
+                    }
+                }
+            }
+            nearest
+        };
+        let parts: Vec<_> = self.values.par_chunks(ROWS * self.width).enumerate().map(of_part).collect();
+        let of_token = |token: usize| {
+            let mut all: Vec<(u32, f32)> = parts.iter().flat_map(|part| part[token].iter().copied()).collect();
+            all.sort_by(|a, b| b.1.total_cmp(&a.1));
+            all.truncate(n);
+            all
+        };
+        (0..self.tokens).map(of_token).collect()
+    }
+}
+
+/// Puts a centroid into a list, best first, of `n` at most.
+fn insert(list: &mut Vec<(u32, f32)>, n: usize, new: (u32, f32)) {
+    let place = list.partition_point(|(_, product)| *product >= new.1);
+    list.insert(place, new);
+    list.truncate(n);
+}
+
+fn order(a: &Hit, b: &Hit) -> std::cmp::Ordering {
+    b.score.total_cmp(&a.score).then(a.document.cmp(&b.document))
+}
+
+/// The `n` best of more hits, in no order.
+fn best(mut hits: Vec<Hit>, n: usize) -> impl Iterator<Item = Hit> {
+    hits.select_nth_unstable_by(n, order);
+    hits.into_iter().take(n)
+}
+
 /// An index of documents 0 to n - 1, mapped.
 pub struct ColbertIndex {
     dir: PathBuf,
@@ -96,7 +168,6 @@ pub struct ColbertIndex {
     values: Vec<f32>,
     /// `[k, dim]`.
     centroids: Vec<f32>,
-    table: Option<Table>,
     codes: Numbers,
     residuals: Numbers,
     ends: Numbers,
@@ -137,7 +208,6 @@ impl ColbertIndex {
             dir: dir.into(),
             values: steps.table(),
             centroids,
-            table: None,
             codes: Numbers::open::<u8>(dir, names::CODES, vectors * wide)?,
             residuals: Numbers::open::<u8>(dir, names::RESIDUALS, vectors * steps.bytes(dim) as u64)?,
             ends: Numbers::open::<u64>(dir, names::ENDS, documents + 1)?,
@@ -147,8 +217,7 @@ impl ColbertIndex {
             layout,
         };
         index.check()?;
-        let table = (k > 0).then(|| Table::new(&index.centroids, dim));
-        Ok(ColbertIndex { table, ..index })
+        Ok(index)
     }
 
     /// No number leads past the end of what it points into.
@@ -190,6 +259,10 @@ impl ColbertIndex {
     /// How many vectors it has.
     pub fn vectors(&self) -> u64 {
         self.layout.vectors
+    }
+    /// How many centroids it has.
+    pub fn centroids(&self) -> u64 {
+        self.layout.centroids
     }
     /// Width of a vector.
     pub fn dim(&self) -> usize {
@@ -241,35 +314,15 @@ impl ColbertIndex {
             let (expected, got) = (format!("vectors {dim} wide"), format!("{} values", query.len()));
             return Err(Error::Shape { op: "colbert search", expected, got });
         }
-        let (Some(table), false) = (&self.table, query.is_empty() || k == 0) else { return Ok(Vec::new()) };
-        let (mut products, tokens) = (Vec::new(), query.len() / dim);
-        table.products(query, &mut products);
-        let count = self.layout.centroids as usize;
-        let mut probed: Vec<u32> =
-            products.par_chunks(count).flat_map_iter(|row| largest(row, effort.probes)).collect();
-        probed.sort_unstable();
-        probed.dedup();
-        let mut seen = vec![0u64; self.len().div_ceil(64)];
-        for &centroid in &probed {
-            for document in self.list(centroid as usize) {
-                seen[document as usize / 64] |= 1 << (document % 64);
-            }
+        if query.is_empty() || k == 0 || self.centroids.is_empty() {
+            return Ok(Vec::new());
         }
-        let of_word = |(at, word): (usize, &u64)| {
-            let word = *word;
-            (0..64u32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at as u32 * 64 + bit)
-        };
-        let candidates: Vec<u32> = seen.iter().enumerate().filter(|(_, word)| **word > 0).flat_map(of_word).collect();
+        let products = Products::new(query, &self.centroids, dim);
         let wanted = effort.decoded.max(2 * k);
-        let order = |a: &Hit, b: &Hit| b.score.total_cmp(&a.score).then(a.document.cmp(&b.document));
+        let candidates = self.by_lists(&products.nearest(effort.probes), wanted.saturating_mul(PER_DECODED));
         let candidates = match candidates.len() > wanted {
             false => candidates,
-            true => {
-                let mut hits = self.by_centroids(&products, tokens, &candidates);
-                hits.select_nth_unstable_by(wanted, order);
-                hits.truncate(wanted);
-                hits.into_iter().map(|hit| hit.document).collect()
-            }
+            true => best(self.by_centroids(&products, &candidates), wanted).map(|hit| hit.document).collect(),
         };
         let query = Query::new(query, dim);
         let score = |scratch: &mut Vec<f32>, document: &u32| {
@@ -282,26 +335,46 @@ impl ColbertIndex {
         Ok(hits)
     }
 
-    /// Scores by centroids alone: `products` of the query's tokens with all of them, `[tokens, k]`.
-    fn by_centroids(&self, products: &[f32], tokens: usize, candidates: &[u32]) -> Vec<Hit> {
-        let count = self.layout.centroids as usize;
-        // a centroid's products with the query's tokens next to each other, lanes past the last token zero
-        let groups = tokens.div_ceil(QUERY_TOKENS);
-        let width = groups * QUERY_TOKENS;
-        let mut by_centroid = vec![0f32; count * width];
-        by_centroid.par_chunks_mut(width).enumerate().for_each(|(at, to)| {
-            to.iter_mut().zip(products[at..].iter().step_by(count)).for_each(|(to, x)| *to = *x);
-        });
+    /// The documents of some lists, `wanted` at most: the best by what their lists say. `probed` has for each token of the query the centroids nearest
+    /// to it with their products, best first; a document without a list of a token is taken to be as near as the last of these, as in XTR
+    /// (Lee et al., "Rethinking the Role of Token Retrieval in Multi-Vector Retrieval", NeurIPS 2023).
+    fn by_lists(&self, probed: &[Vec<(u32, f32)>], wanted: usize) -> Vec<u32> {
+        let (mut gain, mut last_token) = (vec![0f32; self.len()], vec![0u32; self.len()]);
+        let mut found = Vec::new();
+        for (lists, token) in probed.iter().zip(1..) {
+            let least = lists.last().map_or(0.0, |(_, product)| *product);
+            for (centroid, product) in lists {
+                for document in self.list(*centroid as usize) {
+                    let (gain, last) = (&mut gain[document as usize], &mut last_token[document as usize]);
+                    if *last == 0 {
+                        found.push(document);
+                    }
+                    // the first list of a token is its best
+                    if *last < token {
+                        (*last, *gain) = (token, *gain + product - least);
+                    }
+                }
+            }
+        }
+        if found.len() <= wanted {
+            return found;
+        }
+        let hits = found.iter().map(|&document| Hit { document, score: gain[document as usize] }).collect();
+        best(hits, wanted).map(|hit| hit.document).collect()
+    }
+
+    /// Scores by centroids alone.
+    fn by_centroids(&self, products: &Products, candidates: &[u32]) -> Vec<Hit> {
         let score = |codes: &mut Vec<u32>, document: &u32| {
             codes.clear();
             codes.extend(self.rows(*document).map(|row| self.code(row) as u32));
             // neighbours often share a centroid, and twice the same is the same
             codes.dedup();
             let mut sum = 0f32;
-            for group in 0..groups {
+            for first in (0..products.tokens).step_by(QUERY_TOKENS) {
                 let mut top = [0f32; QUERY_TOKENS];
-                kernels::largest_rows(&by_centroid[group * QUERY_TOKENS..], width, codes, &mut top);
-                sum += top[..(tokens - group * QUERY_TOKENS).min(QUERY_TOKENS)].iter().sum::<f32>();
+                kernels::largest_rows(&products.values[first..], products.width, codes, &mut top);
+                sum += top[..(products.tokens - first).min(QUERY_TOKENS)].iter().sum::<f32>();
             }
             Hit { document: *document, score: sum }
         };

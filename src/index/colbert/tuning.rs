@@ -23,7 +23,9 @@ pub struct Tuning {
     /// Centroids whose lists are read for each token of a query.
     pub probes: Vec<usize>,
     /// Documents scored by decoded vectors.
-    pub decoded: usize,
+    pub decoded: Vec<usize>,
+    /// Centroids; 0: the usual number for so many vectors.
+    pub centroids: Vec<usize>,
     /// Pool factors.
     pub pool_factors: Vec<usize>,
     /// Queries at most.
@@ -37,6 +39,8 @@ pub struct Tried {
     pub bits: usize,
     /// One vector is kept of so many.
     pub pool_factor: usize,
+    /// Centroids of the index.
+    pub centroids: u64,
     /// Centroids whose lists are read.
     pub probes: usize,
     /// Documents scored by decoded vectors.
@@ -123,23 +127,26 @@ pub fn tune_colbert(
     let exact = Answers::of(asked.len(), |at| Ok(exact(&documents, asked.text(at))))?;
     let mut tried = Vec::new();
     let kinds = tuning.pool_factors.iter().flat_map(|pool| tuning.bits.iter().map(move |bits| (*pool, *bits)));
-    for (pool_factor, bits) in kinds {
+    let kinds = kinds.flat_map(|(pool, bits)| tuning.centroids.iter().map(move |k| (pool, bits, *k)));
+    let efforts =
+        tuning.probes.iter().flat_map(|&probes| tuning.decoded.iter().map(move |&decoded| Effort { probes, decoded }));
+    for (pool_factor, bits, centroids) in kinds {
         let dir = tempfile::tempdir().map_err(Error::io("create", std::path::Path::new("a temporary folder")))?;
         let start = Instant::now();
-        let settings = ColbertSettings { bits, pool_factor, ..ColbertSettings::default() };
+        let settings = ColbertSettings { bits, pool_factor, centroids, ..ColbertSettings::default() };
         let mut builder = ColbertBuilder::new(dir.path(), encoder.dim(), settings)?;
         builder.add(&documents)?;
         builder.finish(&|done, all| progress(done, all, "vectors coded"))?;
         let seconds = start.elapsed().as_secs_f64();
         let index = ColbertIndex::open(dir.path())?;
-        for &probes in &tuning.probes {
-            let effort = Effort { probes, decoded: tuning.decoded };
+        for effort in efforts.clone() {
             let answers = Answers::of(asked.len(), |at| index.search(asked.text(at), K, effort))?;
             tried.push(Tried {
                 bits,
                 pool_factor,
-                probes,
-                decoded: tuning.decoded,
+                centroids: index.centroids(),
+                probes: effort.probes,
+                decoded: effort.decoded,
                 recall_of_exact: shared(&exact, &answers),
                 quality: answers.quality(&queries, collection, judgements)?,
                 bytes_per_token: index.bytes() as f64 / vectors.max(1) as f64,
