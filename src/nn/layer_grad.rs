@@ -319,8 +319,10 @@ impl LayerOp {
         let (t, m) = (tokens.iter().sum::<usize>(), rows.iter().sum::<usize>());
         let (wide, deep) = (kernels::packed_len(dtype, h), kernels::packed_len(dtype, up));
         let twice = kernels::packed_len(dtype, 2 * h);
+        let first_alone = self.shape.first_asks_alone(self.run.first_only);
+        let (asking, asking_rows) = if first_alone { (m, &rows) } else { (t, &tokens) };
         deltas.x.reserve(t * wide);
-        deltas.query.reserve(m * wide);
+        deltas.query.reserve(asking * wide);
         deltas.key_value.reserve(t * twice);
         deltas.attention_output.reserve(m * wide);
         deltas.up.reserve(m * deep);
@@ -328,7 +330,7 @@ impl LayerOp {
         let small: Vec<BiasGrads> = {
             let outs = parts(&mut d_x, &tokens, h).into_iter();
             let x_packed = parts(&mut deltas.x, &tokens, wide);
-            let query = parts(&mut deltas.query, &rows, wide);
+            let query = parts(&mut deltas.query, asking_rows, wide);
             let key_value = parts(&mut deltas.key_value, &tokens, twice);
             let out = parts(&mut deltas.attention_output, &rows, wide);
             let up = parts(&mut deltas.up, &rows, deep);
@@ -359,7 +361,7 @@ impl LayerOp {
         };
         // queries: x of the rows that asked
         let first_x: Vec<u32>;
-        let query_x = if self.run.first_only {
+        let query_x = if first_alone {
             first_x = groups
                 .iter()
                 .flat_map(|g| g.sequences().map(|(start, _, _)| g.first_token + start))
@@ -371,7 +373,7 @@ impl LayerOp {
         };
         let fresh = self.make_room(t, m);
         let p = &self.params;
-        self.weight_grad(&deltas.query, (query_x, wide), m, h, h, &[&p.query.weight], fresh);
+        self.weight_grad(&deltas.query, (query_x, wide), asking, h, h, &[&p.query.weight], fresh);
         self.weight_grad(&deltas.key_value, (&deltas.x, wide), t, 2 * h, h, &[&p.key.weight, &p.value.weight], fresh);
         self.weight_grad(&deltas.attention_output, (context, wide), m, h, h, &[&p.attention_output.weight], fresh);
         self.weight_grad(&deltas.up, (attention_normalized, wide), m, up, h, &[&p.up.weight], fresh);
@@ -546,7 +548,7 @@ impl LayerOp {
             d_x
         };
         layer.key_value.backward(Left { packed: d_key_value, stride: twice, rows: t, scale: &[] }, Out::Add(d_input));
-        if run.first_only {
+        if self.shape.first_asks_alone(run.first_only) {
             for (row, (start, _, _)) in group.sequences().enumerate() {
                 let packed = &mut d_query[row * wide..][..wide];
                 kernels::pack_rows(dtype, &d_qkv[start * 3 * h..], 3 * h, 1, h, packed, &mut []);
