@@ -19,6 +19,7 @@ use sverka::models::{Mode, Net};
 use sverka::nn::kernels::{self, Left, Out, Panels, Unit};
 use sverka::nn::{Device, Dtype, Matrix};
 use sverka::text::{Batch, Encoding, TextConfig, TextEncoder};
+use sverka::train::environment::memory;
 use sverka::train::optimizer::{AdamW, Settings};
 use sverka::{Error, Input, Result};
 
@@ -153,11 +154,9 @@ fn best_product(dtype: Dtype, seconds: f64) -> f64 {
     shapes.into_iter().map(speed).fold(0.0, f64::max)
 }
 
-/// A line of `/proc/self/status` in MiB; null where there is no such file.
-fn status(name: &str) -> Value {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB"));
-    line.and_then(|kb| kb.parse::<f64>().ok()).map_or(Value::Null, |kb| json!(kb / 1024.0))
+/// This process's memory in MiB; null where the system does not say.
+fn mebibytes(name: &str) -> Option<f64> {
+    memory(name).map(|bytes| bytes as f64 / f64::from(1 << 20))
 }
 
 fn read_texts(file: &Path) -> Result<Vec<(String, String, f32)>> {
@@ -179,7 +178,7 @@ impl Worker {
                 "version": env!("CARGO_PKG_VERSION"),
                 "unit": Unit::choose()?.name(),
                 "threads": rayon::current_num_threads(),
-                "resident_mb": status("VmRSS"),
+                "resident_mb": mebibytes("VmRSS"),
             })),
             Command::Peak { seconds } => {
                 let speeds = [Dtype::F32, Dtype::Bf16, Dtype::Int8].map(|dtype| best_product(dtype, seconds));
@@ -270,7 +269,7 @@ impl Worker {
                     // 5 sets the highest resident size back to the present one (man proc); elsewhere there is none to set.
                     std::fs::write("/proc/self/clear_refs", "5").ok();
                 }
-                Ok(json!({ "peak_mb": status("VmHWM"), "resident_mb": status("VmRSS") }))
+                Ok(json!({ "peak_mb": mebibytes("VmHWM"), "resident_mb": mebibytes("VmRSS") }))
             }
         }
     }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use sverka::Result;
 use sverka::index::{Bm25, Bm25Settings};
+use sverka::train::environment::memory;
 
 /// Records asked at once.
 const BATCH: usize = 10_000;
@@ -24,13 +25,6 @@ fn lines(path: &Path) -> impl Iterator<Item = (String, String)> + use<> {
     })
 }
 
-/// Peak memory of this process in megabytes, 0 where the system does not say.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) / 1024
-}
-
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let argument = |at: usize, default: &str| arguments.get(at).cloned().unwrap_or(default.into());
@@ -41,7 +35,8 @@ fn main() -> Result<()> {
     let start = Instant::now();
     Bm25::write(dir.path(), lines(&folder.join("right.csv")).map(|(_, text)| text), &Bm25Settings::default())?;
     let index = Bm25::open(dir.path())?;
-    println!("indexed in {:.1} s, peak memory {} MB", start.elapsed().as_secs_f64(), peak());
+    let peak = memory("VmHWM").unwrap_or(0) >> 20;
+    println!("indexed in {:.1} s, peak memory {peak} MB", start.elapsed().as_secs_f64());
 
     let rows: HashMap<String, u32> = lines(&folder.join("right.csv")).map(|(id, _)| id).zip(0..).collect();
     let truth: HashMap<String, String> = lines(&folder.join("truth.csv")).collect();

@@ -17,6 +17,7 @@ use sverka::nn::encoder::{Request, Rows, Start};
 use sverka::nn::{Device, Dtype};
 use sverka::testing;
 use sverka::text::Batch;
+use sverka::train::environment::memory;
 
 /// Seconds of a pass of the dense encoder after which longer inputs are left out.
 const LIMIT: f64 = 60.0;
@@ -24,13 +25,6 @@ const LIMIT: f64 = 60.0;
 const SECONDS: f64 = 2.0;
 const WINDOW: usize = 512;
 const LAYERS: usize = 4;
-
-/// A line of this process's status, in MiB.
-fn mebibytes(name: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let value = status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
-    value.unwrap_or(f64::NAN) / 1024.0
-}
 
 /// The fastest of some passes, seconds, and the memory that they take at most, MiB.
 fn measure(tokens: usize, windows: bool) -> sverka::Result<(f64, f64)> {
@@ -52,7 +46,8 @@ fn measure(tokens: usize, windows: bool) -> sverka::Result<(f64, f64)> {
     let request = Request { start: Start::Tokens(&batch), layers: 0..LAYERS, rows: Rows::All, keep: &[] };
     // the peak begins anew
     let _ = std::fs::write("/proc/self/clear_refs", "5");
-    let before = mebibytes("VmRSS:");
+    let mebibytes = |name| memory(name).map_or(f64::NAN, |bytes| bytes as f64 / f64::from(1 << 20));
+    let before = mebibytes("VmRSS");
     let (mut best, mut passes, begun) = (f64::INFINITY, 0, Instant::now());
     while passes < 2 || begun.elapsed().as_secs_f64() < SECONDS {
         let start = Instant::now();
@@ -60,7 +55,7 @@ fn measure(tokens: usize, windows: bool) -> sverka::Result<(f64, f64)> {
         best = best.min(start.elapsed().as_secs_f64());
         passes += 1;
     }
-    Ok((best, mebibytes("VmHWM:") - before))
+    Ok((best, mebibytes("VmHWM") - before))
 }
 
 /// [`measure`] in a process of its own.

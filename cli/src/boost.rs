@@ -60,17 +60,14 @@ struct Pairs {
 
 impl Pairs {
     fn read(&self, split: SplitArg, output: &Output) -> sverka::Result<Labelled> {
-        let labelled = Labelled::read(&LabelledOptions {
+        let options = LabelledOptions {
             data: self.data.clone(),
             split: split.split(),
             source: self.source.clone(),
             fields: Vec::new(),
             read: ReadOptions { label_column: self.label_column.clone(), ..self.tables.options()? },
-        })?;
-        crate::tables::report(output, &self.data, &labelled.report);
-        if labelled.is_undivided {
-            output.warn(format_args!("{}: has no splits, all of its pairs are used", self.data.display()));
-        }
+        };
+        let labelled = crate::labelled::read(&options, output)?;
         if labelled.sets.len() != 1 {
             let what = "a booster works on one source at a time; name it with --source";
             return Err(Error::setting("--source", "(not given)", what));

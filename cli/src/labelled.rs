@@ -42,19 +42,25 @@ impl DataArgs {
 
     /// Reads the pairs, with notes on what was left out.
     pub fn read(&self, output: &Output) -> Result<Labelled> {
-        let labelled = Labelled::read(&LabelledOptions {
+        let options = LabelledOptions {
             data: self.data.clone(),
             split: self.split.split(),
             source: self.source.clone(),
             fields: self.fields.clone(),
             read: ReadOptions { label_column: self.label_column.clone(), ..self.tables.options()? },
-        })?;
-        crate::tables::report(output, &self.data, &labelled.report);
-        if labelled.is_undivided {
-            output.warn(format_args!("{}: has no splits, all of its pairs are used", self.data.display()));
-        }
-        Ok(labelled)
+        };
+        read(&options, output)
     }
+}
+
+/// Reads labelled pairs, with notes on what was left out.
+pub fn read(options: &LabelledOptions, output: &Output) -> Result<Labelled> {
+    let labelled = Labelled::read(options)?;
+    crate::tables::report(output, &options.data, &labelled.report);
+    if labelled.is_undivided {
+        output.warn(format_args!("{}: has no splits, all of its pairs are used", options.data.display()));
+    }
+    Ok(labelled)
 }
 
 /// `--split`.

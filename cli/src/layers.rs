@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sverka::Input;
 use sverka::data::ReadOptions;
 use sverka::inspect::{EarlyExit, LayerReport, Network, early_exit, layers};
-use sverka::train::{Labelled, LabelledOptions};
+use sverka::train::LabelledOptions;
 
 use crate::failure::Outcome;
 use crate::output::{Output, counted, grouped};
@@ -51,8 +51,7 @@ pub fn run(args: Args, output: &Output) -> Outcome {
     let exits = match &args.pairs {
         Some(path) => {
             let options = LabelledOptions { data: path.clone(), read: ReadOptions::default(), ..Default::default() };
-            let labelled = Labelled::read(&options)?;
-            crate::tables::report(output, path, &labelled.report);
+            let labelled = crate::labelled::read(&options, output)?;
             let all = labelled.len();
             let chosen =
                 |i: usize| (i + 1) * args.pair_limit / all > i * args.pair_limit / all || all <= args.pair_limit;

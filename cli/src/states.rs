@@ -40,7 +40,7 @@ enum Verb {
     Build(Build),
     /// Add documents to a store; one whose id is there and whose text differs takes the old one's place
     #[command(after_help = EXAMPLE)]
-    Append(Append),
+    Append(Documents),
     /// Delete documents from a store
     #[command(after_help = EXAMPLE)]
     Delete(Delete),
@@ -76,12 +76,6 @@ struct Build {
     /// How a token's values are stored; scores from f32 are those of the joint model to the bit
     #[arg(long, value_enum, default_value_t = Storage::F16)]
     storage: Storage,
-}
-
-#[derive(Debug, clap::Args)]
-struct Append {
-    #[command(flatten)]
-    documents: Documents,
 }
 
 #[derive(Debug, clap::Args)]
@@ -137,7 +131,7 @@ struct Changed {
 pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     match args.verb {
         Verb::Build(args) => build(&args, global, output),
-        Verb::Append(args) => append(&args.documents, global, output),
+        Verb::Append(args) => append(&args, global, output),
         Verb::Delete(args) => delete(&args, output),
         Verb::Compact(args) => compact(&args.store, output),
         Verb::Check(args) => check(&args.store, output),

@@ -77,6 +77,7 @@ pub use reading::Reading;
 pub use ready_vectors::{VectorFile, VectorPaths};
 pub use rows::{PlainRow, read_rows};
 pub use searched::{Documents, read_documents, read_queries_of_any_kind};
+pub(crate) use source::rebase;
 pub use source::{Parts, Source, read_pairs};
 pub use squad::read_squad;
 pub use stored::{StoredTable, store_records, store_table};

@@ -23,6 +23,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use serde::{Deserialize, Serialize};
 
 use super::clean;
+use super::source::rebase;
 use crate::{Error, Result};
 
 /// Longest header that is read.
@@ -48,16 +49,12 @@ impl VectorPaths {
         (!path.as_os_str().is_empty()).then_some(path)
     }
     /// Looks for relative paths in a recipe's folder; a path that is only in the working directory stays.
-    pub fn rebase(&mut self, base: &Path) {
+    pub fn rebase(&mut self, folder: &Path) {
         let paths = match self {
             VectorPaths::Both(path) => std::slice::from_mut(path),
             VectorPaths::Each(paths) => paths,
         };
-        for path in paths.iter_mut().filter(|path| !path.as_os_str().is_empty() && path.is_relative()) {
-            if base.join(&*path).exists() || !path.exists() {
-                *path = base.join(&*path);
-            }
-        }
+        paths.iter_mut().filter(|path| !path.as_os_str().is_empty()).for_each(|path| rebase(path, folder));
     }
 }
 

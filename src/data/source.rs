@@ -105,14 +105,17 @@ pub struct Parts {
     pub pairs: Option<PathBuf>,
 }
 
+/// Looks for a relative path of a recipe in the recipe's folder; one that is only in the working directory stays.
+pub(crate) fn rebase(path: &mut PathBuf, folder: &Path) {
+    if path.is_relative() && (folder.join(&*path).exists() || !path.exists()) {
+        *path = folder.join(&*path);
+    }
+}
+
 impl Source {
     /// Looks for the relative paths of a recipe in the recipe's folder; a path that is only in the working directory stays.
-    pub fn rebase(&mut self, base: &Path) {
-        for path in self.paths_mut() {
-            if path.is_relative() && (base.join(&path).exists() || !path.exists()) {
-                *path = base.join(&path);
-            }
-        }
+    pub fn rebase(&mut self, folder: &Path) {
+        self.paths_mut().into_iter().for_each(|path| rebase(path, folder));
     }
 
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {

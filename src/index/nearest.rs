@@ -92,8 +92,8 @@ struct Lists {
     members: Array<u32>,
 }
 
-/// Divides the vectors that are in a folder into lists, if there are many or the setting says so.
-pub(super) fn write(dir: &Path, nearest: Nearest) -> Result<()> {
+/// Divides the vectors that are in a folder into lists, if there are many or the setting says so. `progress` gets vectors divided, of how many.
+pub(super) fn write(dir: &Path, nearest: Nearest, progress: &dyn Fn(u64, u64)) -> Result<()> {
     let file = VectorFile::open(&dir.join(VECTORS))?;
     let (n, dim) = (file.len(), file.dim());
     let wanted = match nearest {
@@ -104,6 +104,7 @@ pub(super) fn write(dir: &Path, nearest: Nearest) -> Result<()> {
     if !wanted {
         return Ok(());
     }
+    progress(0, n as u64);
     let k = ((LISTS * (n as f64).sqrt()) as usize).clamp(1, n);
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
     let mut draw = |count: usize| -> Vec<u32> {
@@ -120,6 +121,7 @@ pub(super) fn write(dir: &Path, nearest: Nearest) -> Result<()> {
     for first in (0..n).step_by(ROWS) {
         let numbers: Vec<u32> = (first as u32..n.min(first + ROWS) as u32).collect();
         own.extend(clusters.assign(&unit(&numbers)));
+        progress(own.len() as u64, n as u64);
     }
     let mut starts = vec![0u32; lists + 1];
     own.iter().for_each(|list| starts[*list as usize + 1] += 1);
@@ -292,7 +294,10 @@ mod tests {
         let mut writer = VectorsWriter::create(&dir.join(VECTORS), Stored::F16)?;
         writer.push(vectors)?;
         writer.finish()?;
-        write(dir, nearest)?;
+        let told = std::cell::RefCell::new(Vec::new());
+        write(dir, nearest, &|done, all| told.borrow_mut().push((done, all)))?;
+        let (told, all) = (told.into_inner(), vectors.len() as u64);
+        assert!(nearest != Nearest::Lists || told.first() == Some(&(0, all)) && told.last() == Some(&(all, all)));
         DenseIndex::open(dir)
     }
 

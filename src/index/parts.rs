@@ -82,7 +82,7 @@ impl Source<'_> {
             Method::Bm25 => self.write_bm25(dir),
             Method::Dense => {
                 self.write_vectors(&dir.join(VECTORS))?;
-                nearest::write(dir, self.settings.nearest)
+                nearest::write(dir, self.settings.nearest, self.progress)
             }
             Method::Colbert => self.write_colbert(dir),
         }

@@ -261,6 +261,19 @@ mod tests {
         }
         /// The states of the training graph, and the gradient of the position table for the sum of the last one.
         fn trained(&self, batch: &Batch) -> (Vec<Vec<f32>>, Vec<f32>) {
+            let weights = (0..batch.tokens() * SHAPE.hidden).map(|i| (i % 7) as f32 - 3.0).collect::<Vec<_>>();
+            let (states, mut grads) = self.trained_as(SHAPE, batch, false, &weights);
+            (states, grads.remove(0))
+        }
+        /// The states of the training graph with layers of some shape, and the gradients of the position table and of each layer's arrays for
+        /// the sum of the last states, weighed.
+        fn trained_as(
+            &self,
+            shape: LayerShape,
+            batch: &Batch,
+            first_only: bool,
+            weights: &[f32],
+        ) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
             let zeros = |values: Arc<Vec<f32>>| Ok::<_, Error>(Arc::new(Mutex::new(GradBuffer::Zero(values.len()))));
             let mut grads = self.embedding.clone().try_map(zeros).unwrap();
             grads.words = Arc::new(Mutex::new(GradBuffer::SparseRows(SparseRows::new(30, SHAPE.hidden))));
@@ -268,8 +281,9 @@ mod tests {
                 let grad = Arc::new(Mutex::new(GradBuffer::Zero(value.len())));
                 ParamRef { value, grad }
             };
-            let layers = self.layers.iter().cloned().map(|layer| layer.map(param, param)).collect();
-            let positions = grads.positions.clone();
+            let layers: Vec<_> = self.layers.iter().cloned().map(|layer| layer.map(param, param)).collect();
+            let arrays = layers.iter().flat_map(|layer| layer.each().map(|param| param.grad.clone()));
+            let wanted: Vec<_> = [grads.positions.clone()].into_iter().chain(arrays).collect();
             let graph = Graph {
                 embedding: self.embedding(),
                 grads,
@@ -277,16 +291,15 @@ mod tests {
                 bias: None,
                 globals: Vec::new(),
                 final_norm: None,
-                shape: SHAPE,
+                shape,
                 dtype: Dtype::F32,
             };
-            let states = graph.states(batch, false, 1, &Arc::default()).unwrap();
-            let weights = (0..batch.tokens() * SHAPE.hidden).map(|i| (i % 7) as f32 - 3.0).collect::<Vec<_>>();
-            let weights = candle_core::Tensor::from_vec(weights, states[0].shape(), states[0].device()).unwrap();
-            (states.last().unwrap() * weights).unwrap().sum_all().unwrap().backward().unwrap();
+            let states = graph.states(batch, first_only, 1, &Arc::default()).unwrap();
+            let last = states.last().unwrap();
+            let weights = candle_core::Tensor::from_slice(weights, last.shape(), last.device()).unwrap();
+            (last * weights).unwrap().sum_all().unwrap().backward().unwrap();
             let values = states.iter().map(|s| s.flatten_all().unwrap().to_vec1().unwrap()).collect();
-            let grad = positions.lock().unwrap().to_vec();
-            (values, grad)
+            (values, wanted.iter().map(|grad| grad.lock().unwrap().to_vec()).collect())
         }
     }
 
@@ -343,11 +356,13 @@ mod tests {
         }
     }
 
+    const HASHED: LayerShape =
+        LayerShape { hashed: Some(crate::nn::hashed::Hashed { chunk: 8, rounds: 2, seed: 1 }), ..SHAPE };
+
     /// By hashing, keys are queries: first tokens alone must not leave those of the others out.
     #[test]
     fn first_rows_of_hashed_layers_are_those_of_all() {
-        let shape = LayerShape { hashed: Some(crate::nn::hashed::Hashed { chunk: 8, rounds: 2, seed: 1 }), ..SHAPE };
-        let (batch, model) = (batch(|_| None), model());
+        let (shape, batch, model) = (HASHED, batch(|_| None), model());
         for dtype in [Dtype::F32, Dtype::Bf16] {
             let arrays = model.layers.iter().map(|l| l.as_ref().map(|m| Matrix::F32(m), |v| v.as_slice()));
             let layers: Vec<LayerArrays> = arrays.collect();
@@ -356,6 +371,23 @@ mod tests {
             let firsts = super::super::encoder_cpu::first_rows(&of(Rows::All), &batch.offsets, SHAPE.hidden);
             assert!(firsts.iter().all(|x| x.is_finite()));
             assert_eq!(of(Rows::First), firsts, "{dtype:?}");
+        }
+    }
+
+    #[test]
+    fn gradients_of_first_rows_are_those_of_all_with_none_elsewhere() {
+        let (batch, model, h) = (batch(|_| None), model(), SHAPE.hidden);
+        let of_first: Vec<f32> = (0..batch.len() * h).map(|i| (i % 7) as f32 - 3.0).collect();
+        let mut of_all = vec![0.0; batch.tokens() * h];
+        for (of_first, at) in of_first.chunks_exact(h).zip(&batch.offsets) {
+            of_all[*at as usize * h..][..h].copy_from_slice(of_first);
+        }
+        for shape in [SHAPE, HASHED] {
+            let (first, all) =
+                (model.trained_as(shape, &batch, true, &of_first), model.trained_as(shape, &batch, false, &of_all));
+            let rows = super::super::encoder_cpu::first_rows(&all.0[LAYERS], &batch.offsets, h);
+            assert_eq!(first.0[LAYERS], rows);
+            first.1.iter().zip(&all.1).for_each(|(first, all)| assert_near(first, all));
         }
     }
 

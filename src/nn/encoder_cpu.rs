@@ -84,9 +84,7 @@ impl CpuEncoder {
         let (h, offsets) = (self.hidden(), request.start.offsets());
         let (b, t) = (offsets.len() - 1, offsets[offsets.len() - 1] as usize);
         // a last state that is kept needs all of its rows
-        // by hashing, tokens are found by their queries: those of all are computed, in the last layer too
-        let hashed = self.layers.first().is_some_and(|layer| layer.shape.hashed.is_some());
-        let first_only = request.rows == Rows::First && !request.keep.contains(&end) && start < end && !hashed;
+        let first_only = request.rows == Rows::First && !request.keep.contains(&end) && start < end;
         let job = Job { start: request.start, layers: (start, end), first_only, keep: request.keep };
         let threads = rayon::current_num_threads();
         let plan = Plan::balanced(offsets, threads).with_keys(request.start.keys());

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::kernels::{self, Left, Out, Panels};
 use super::layer_weights::Affine;
+use super::slices::{add_scaled, dot};
 use super::{Dtype, GradBuffer};
 
 /// Tokens that are looked at together.
@@ -87,23 +88,6 @@ struct Pass {
 
 thread_local! {
     static PANELS: RefCell<Panels> = RefCell::default();
-}
-
-/// A sum in a fixed order, of sixteen parts.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; 16];
-    let (a, b) = (a.chunks_exact(16), b.chunks_exact(16));
-    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a.zip(b) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += a * b;
-        }
-    }
-    sums.iter().sum::<f32>() + rest
-}
-
-pub(super) fn add_scaled(to: &mut [f32], by: f32, x: &[f32]) {
-    to.iter_mut().zip(x).for_each(|(to, x)| *to += by * x);
 }
 
 impl Global {

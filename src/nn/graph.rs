@@ -45,18 +45,12 @@ impl Graph {
         let mut states = vec![tie.apply_op1(op)?];
         let last = self.layers.len().saturating_sub(1);
         let eps = self.shape.eps;
-        // by hashing, tokens are found by their queries: those of all are computed, in the last layer too
-        let gathered = first_only && self.shape.hashed.is_some() && !self.layers.is_empty();
         for (i, params) in self.layers.into_iter().enumerate() {
-            let run =
-                Run { first_only: first_only && i == last && !gathered, seed: Some(of_layer(seed, i)), spin: None };
+            let run = Run { first_only: first_only && i == last, seed: Some(of_layer(seed, i)), spin: None };
             let shape = self.shape.at(i);
             let (bias, global) = (self.bias.clone(), self.globals.get(i).cloned());
             let op = LayerOp::new((self.dtype, shape), params, plan.clone(), run, arena.clone(), bias, global);
             states.push(states[i].apply_op1(op)?);
-        }
-        if let (true, Some(state)) = (gathered, states.last_mut()) {
-            *state = state.index_select(&Tensor::new(&batch.offsets[..batch.len()], &Device::Cpu)?, 0)?;
         }
         if let (Some(norm), Some(state)) = (self.final_norm, states.last_mut()) {
             *state = state.apply_op1(FinalNorm::new(norm, eps))?;
@@ -79,12 +73,12 @@ impl Graph {
         let tie = Var::zeros((), candle_core::DType::F32, &Device::Cpu)?;
         let op = EmbeddingOp::new(self.embedding, apart.clone(), below.clone(), seed, self.grads);
         let mut x = tie.apply_op1(op)?;
-        let (layers, gathered) = (self.layers.len(), self.shape.hashed.is_some());
+        let layers = self.layers.len();
         for (i, params) in self.layers.into_iter().enumerate() {
             if i == at {
                 x = between(x)?;
             }
-            let first_only = i >= at && i + 1 == layers && !gathered;
+            let first_only = i >= at && i + 1 == layers;
             let run = Run { first_only, seed: Some(of_layer(seed, i)), spin: None };
             let plan = if i < at { &below } else { &above };
             let shape = self.shape.at(i);
@@ -92,12 +86,11 @@ impl Graph {
             let op = LayerOp::new((self.dtype, shape), params, plan.clone(), run, arena.clone(), bias, global);
             x = x.apply_op1(op)?;
         }
-        if at < layers && !gathered {
+        if at < layers {
             return Ok(x);
         }
-        let x = if at < layers { x } else { between(x)? };
         let first = Tensor::new(&joint[..joint.len() - 1], &Device::Cpu)?;
-        Ok(x.index_select(&first, 0)?)
+        Ok(between(x)?.index_select(&first, 0)?)
     }
 }
 

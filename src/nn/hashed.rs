@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::global::{add_scaled, dot};
+use super::slices::{add_scaled, dot};
 
 /// How tokens are hashed. In `config.json`, `hashed_attention`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -80,7 +80,7 @@ impl Sample {
     }
 
     /// Takes the sample through an f32 layer and gives the inputs of its linear layers. With `first_only`, as the last layer is served, all
-    /// but key and value see first tokens alone, and the sample ends there.
+    /// but key and value (by hashing, query too) see first tokens alone, and the sample ends there.
     pub fn through(&mut self, layer: &Layer, first_only: bool) -> Inputs {
         let (h, f, every) = (self.hidden, layer.shape.ff, self.every);
         let run = Run { first_only, seed: None, spin: None };
@@ -110,7 +110,7 @@ impl Sample {
             });
             let x = if normed.is_empty() { x } else { &normed };
             inputs.states = thinned(x, h, every, group.first_token);
-            inputs.asking = match first_only {
+            inputs.asking = match layer.shape.first_asks_alone(first_only) {
                 true => group.sequences().flat_map(|(start, _, _)| &x[start * h..][..h]).copied().collect(),
                 false => inputs.states.clone(),
             };

@@ -3,8 +3,8 @@
 //!
 //! A *group* is a run of whole sequences of a few hundred tokens: one thread takes it through the layer (in serving: through
 //! all layers) with every intermediate in its cache. Training keeps what the backward pass needs, as packed words of the layer's
-//! precision, in `SavedActivations` (`layer_grad.rs`). A layer whose output is wanted for the first token of each sequence only
-//! computes queries, feed-forward and norms for those rows alone.
+//! precision, in `SavedActivations` (`layer_grad/saved.rs`). A layer whose output is wanted for the first token of each sequence only
+//! computes queries, feed-forward and norms for those rows alone (by hashing, queries of all: they are keys too).
 
 use std::sync::Arc;
 
@@ -64,6 +64,10 @@ impl LayerShape {
     pub fn at(self, layer: usize) -> Self {
         let modern = self.modern.map(|modern| Modern { layer, ..modern });
         LayerShape { modern, hashed: self.hashed.map(|hashed| hashed.at(layer)), ..self }
+    }
+    /// Whether queries of first tokens alone are computed. By hashing, tokens are found by their queries: those of all are.
+    pub(super) fn first_asks_alone(&self, first_only: bool) -> bool {
+        first_only && self.hashed.is_none()
     }
     /// What queries, keys and values are stored in and attention computes with: bf16 in bf16 and int8 layers, where each head
     /// is whole packed words.
@@ -296,27 +300,24 @@ impl Layer {
             self.key_value.forward(left, Out::packed(attention.dtype, &mut qkv[key..]), 3 * h, spin());
         }
         if run.first_only {
-            // queries of the first tokens alone, each at its token's place
             w.residual.reserve(m * h);
-            for (row, (start, _, _)) in group.sequences().enumerate() {
-                w.residual[row * h..][..h].copy_from_slice(&x[start * h..][..h]);
-                if !asks {
-                    continue;
-                }
-                let one = Left {
-                    packed: &w.packed[start * wide..],
-                    stride: wide,
-                    rows: 1,
-                    scale: &w.scale[start..start + 1],
-                };
-                let out = Out::packed(attention.dtype, &mut qkv[start * triple..]);
-                self.query.forward(one, out, 3 * h, None);
+            for (row, (start, _, _)) in w.residual.chunks_exact_mut(h).zip(group.sequences()) {
+                row.copy_from_slice(&x[start * h..][..h]);
             }
-        } else {
+        }
+        let first_alone = self.shape.first_asks_alone(run.first_only);
+        if !first_alone {
             self.query.forward(left, Out::packed(attention.dtype, qkv), 3 * h, spin());
+        } else if asks {
+            // each query at its token's place
+            for (start, _, _) in group.sequences() {
+                let (packed, scale) = (&w.packed[start * wide..], &w.scale[start..start + 1]);
+                let out = Out::packed(attention.dtype, &mut qkv[start * triple..]);
+                self.query.forward(Left { packed, stride: wide, rows: 1, scale }, out, 3 * h, None);
+            }
         }
         if let Some(modern) = &self.shape.modern {
-            self.turn(modern, attention.dtype, qkv, group.sequences(), run.first_only, &mut w.line);
+            self.turn(modern, attention.dtype, qkv, group.sequences(), first_alone, &mut w.line);
         }
         let mut row = 0;
         for ((start, tokens, number), &keys) in group.sequences().zip(group.keys) {

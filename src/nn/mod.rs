@@ -27,6 +27,7 @@ pub mod quantized;
 pub mod reference;
 pub mod relative;
 pub mod similarity;
+mod slices;
 pub mod weights;
 pub mod word_rows;
 

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use super::Dtype;
 use super::kernels::{self, Left, Out, Panels};
+use super::slices::add_scaled;
 
 /// Added to a vector's length, so that a vector of zeros is similar to nothing.
 const EPSILON: f32 = 1e-9;
@@ -199,10 +200,6 @@ struct Cosines {
     layout: Arc<MatrixLayout>,
 }
 
-fn add_scaled(to: &mut [f32], x: &[f32], by: f32) {
-    to.iter_mut().zip(x).for_each(|(to, x)| *to += by * x);
-}
-
 impl Cosines {
     /// Gradients of a pair's query rows and document rows.
     fn backward(&self, states: &[f32], h: usize, pair: usize, cosines: &[f32], grad: &[f32]) -> (Vec<f32>, Vec<f32>) {
@@ -219,15 +216,15 @@ impl Cosines {
             for (j, d) in documents.chunks_exact(h).enumerate() {
                 let (g, cosine) = (grad[i * n + j], cosines[i * n + j]);
                 let by = g * of_query[i] * of_document[j];
-                add_scaled(d_q, d, by);
-                add_scaled(&mut d_document[j * h..][..h], q, by);
+                add_scaled(d_q, by, d);
+                add_scaled(&mut d_document[j * h..][..h], by, q);
                 own += g * cosine;
                 along[j] += g * cosine;
             }
-            add_scaled(d_q, q, -own * of_query[i] * of_query[i]);
+            add_scaled(d_q, -own * of_query[i] * of_query[i], q);
         }
         for (j, d) in documents.chunks_exact(h).enumerate() {
-            add_scaled(&mut d_document[j * h..][..h], d, -along[j] * of_document[j] * of_document[j]);
+            add_scaled(&mut d_document[j * h..][..h], -along[j] * of_document[j] * of_document[j], d);
         }
         (d_query, d_document)
     }

@@ -24,6 +24,13 @@ pub struct Environment {
     pub system: String,
 }
 
+/// Bytes of memory that this process has: now (`VmRSS`), or the most that it had (`VmHWM`); `None` where the system does not say.
+pub fn memory(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    value.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
+}
+
 impl Environment {
     /// Looks around.
     pub fn here() -> Self {

@@ -8,7 +8,8 @@ use super::super::kernels::{self, Left, Out};
 use super::super::layer::{AFTER_FEED_FORWARD, Group, GroupActivations, Layer, Workspace};
 use super::super::layer_weights::Norm;
 use super::super::modern::Modern;
-use super::{BiasGrads, LayerOp, ParamRef, floats};
+use super::saved::BiasGrads;
+use super::{LayerOp, ParamRef, floats};
 
 impl LayerOp {
     /// What `group_backward` is to a layer of BERT.

@@ -15,7 +15,7 @@ use crate::models::bert::Config;
 use crate::train::objective::{Objective, Step};
 use crate::train::optimizer::AdamW;
 use crate::train::progress::Progress;
-use crate::train::{batches, optimizer};
+use crate::train::{batches, environment, optimizer};
 use crate::{Error, Result};
 
 /// Documents of a source that are read to measure.
@@ -214,18 +214,11 @@ pub fn plan(
         operations_per_token: of_token,
         gflops: of_token * tokens_per_second / 1e9,
         hours,
-        memory: peak_memory(),
+        memory: environment::memory("VmHWM"),
         // two checkpoints and two best ones at a time, and the model
         disk: parameters * (2 * 12 + 2 * 4 + 4),
         kwh,
         price: known.then(|| costs.iter().flatten().sum()),
         elsewhere: elsewhere.collect(),
     })
-}
-
-/// The most memory that this process has had, in bytes.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
 }

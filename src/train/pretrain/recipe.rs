@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Reading, Source, is_table};
+use crate::data::{Reading, Source, is_table, rebase};
 use crate::models::bert::{Config, Family};
 use crate::nn::Dtype;
 use crate::nn::hashed::Hashed;
@@ -449,9 +449,10 @@ impl PretrainRecipe {
         let model = self.model.init.iter_mut().chain(self.model.fresh.as_mut().map(|fresh| &mut fresh.tokenizer));
         let files = self.data.sources.iter_mut().flat_map(|source| &mut source.files);
         for path in model.chain(files) {
-            let there = folder.join(&path);
-            let here = std::path::absolute(&path).map_err(Error::io("resolve", path))?;
-            *path = if there.exists() || !here.exists() { there } else { here };
+            rebase(path, &folder);
+            if path.is_relative() {
+                *path = std::path::absolute(&*path).map_err(Error::io("resolve", path))?;
+            }
         }
         let sets = self.data.sources.iter_mut().filter_map(|source| source.from.as_mut());
         sets.chain(&mut self.data.exclude).for_each(|source| source.rebase(&folder));
