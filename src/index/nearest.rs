@@ -294,10 +294,10 @@ mod tests {
         let mut writer = VectorsWriter::create(&dir.join(VECTORS), Stored::F16)?;
         writer.push(vectors)?;
         writer.finish()?;
-        let told = std::cell::RefCell::new(Vec::new());
-        write(dir, nearest, &|done, all| told.borrow_mut().push((done, all)))?;
-        let (told, all) = (told.into_inner(), vectors.len() as u64);
-        assert!(nearest != Nearest::Lists || told.first() == Some(&(0, all)) && told.last() == Some(&(all, all)));
+        let reports = std::cell::RefCell::new(Vec::new());
+        write(dir, nearest, &|done, all| reports.borrow_mut().push((done, all)))?;
+        let (reports, all) = (reports.into_inner(), vectors.len() as u64);
+        assert!(nearest != Nearest::Lists || reports.first() == Some(&(0, all)) && reports.last() == Some(&(all, all)));
         DenseIndex::open(dir)
     }
 
