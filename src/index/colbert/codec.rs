@@ -268,30 +268,25 @@ impl Steps {
     }
 }
 
-/// A vector of its bytes and centroid, to length 1. `table` is [`Steps::table`], `each` values a byte.
-pub(super) fn decode(bytes: &[u8], centroid: &[f32], table: &[f32], each: usize, to: &mut [f32]) {
+/// A vector of its bytes and centroid; what it is to be multiplied by to get length 1 is given back. `table` is [`Steps::table`], `each` values a byte.
+pub(super) fn decode(bytes: &[u8], centroid: &[f32], table: &[f32], each: usize, to: &mut [f32]) -> f32 {
     match each {
-        2 => add_values::<2>(bytes, centroid, table, to),
-        _ => add_values::<4>(bytes, centroid, table, to),
+        2 => spread::<2>(bytes, table, to),
+        _ => spread::<4>(bytes, table, to),
     }
+    kernels::add(to, centroid);
     let length = kernels::squares(to).sqrt();
-    if length > 0.0 {
-        let by = 1.0 / length;
-        to.iter_mut().for_each(|x| *x *= by);
-    }
+    if length > 0.0 { 1.0 / length } else { 1.0 }
 }
 
-/// `to` becomes the sum of a centroid and the values of bytes, `N` a byte.
-fn add_values<const N: usize>(bytes: &[u8], centroid: &[f32], table: &[f32], to: &mut [f32]) {
-    let (values, (whole, rest)) = (table.as_chunks::<N>().0, to.as_chunks_mut::<N>());
-    let (centroids, centroid_rest) = centroid.as_chunks::<N>();
-    for ((to, c), byte) in whole.iter_mut().zip(centroids).zip(bytes) {
-        let x = &values[usize::from(*byte)];
-        *to = std::array::from_fn(|i| c[i] + x[i]);
+/// The values that some bytes stand for, `N` a byte; of the last one perhaps fewer.
+fn spread<const N: usize>(bytes: &[u8], table: &[f32], to: &mut [f32]) {
+    let Some(values) = table.as_chunks::<N>().0.first_chunk::<256>() else { return };
+    let (whole, rest) = to.as_chunks_mut::<N>();
+    whole.iter_mut().zip(bytes).for_each(|(to, byte)| *to = values[usize::from(*byte)]);
+    if let Some(byte) = bytes.get(whole.len()) {
+        rest.copy_from_slice(&values[usize::from(*byte)][..rest.len()]);
     }
-    // the last byte may stand for fewer
-    let last = bytes.last().map_or(&[][..], |byte| &values[usize::from(*byte)]);
-    rest.iter_mut().zip(centroid_rest).zip(last).for_each(|((to, c), x)| *to = c + x);
 }
 
 #[cfg(test)]
@@ -344,8 +339,8 @@ mod tests {
                 steps.encode(v, c, &mut bytes);
                 assert_eq!(bytes.len(), (dim * bits).div_ceil(8));
                 let mut back = vec![0.0; dim];
-                decode(&bytes, c, &table, 8 / bits, &mut back);
-                sum += back.iter().zip(v).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+                let by = decode(&bytes, c, &table, 8 / bits, &mut back);
+                sum += back.iter().zip(v).map(|(a, b)| (by * a - b).powi(2)).sum::<f32>();
             }
             sum / 200.0
         };

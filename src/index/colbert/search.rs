@@ -26,7 +26,7 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Self {
-        Effort { probes: 16, decoded: 1024 }
+        Effort { probes: 32, decoded: 1024 }
     }
 }
 
@@ -88,7 +88,7 @@ impl Numbers {
 }
 
 /// Documents that are scored by their centroids for each one that is decoded.
-const PER_DECODED: usize = 4;
+const PER_DECODED: usize = 8;
 /// Centroids that one thread looks at.
 const ROWS: usize = 4096;
 
@@ -157,6 +157,15 @@ fn order(a: &Hit, b: &Hit) -> std::cmp::Ordering {
 fn best(mut hits: Vec<Hit>, n: usize) -> impl Iterator<Item = Hit> {
     hits.select_nth_unstable_by(n, order);
     hits.into_iter().take(n)
+}
+
+/// A document as it is decoded, used again from document to document.
+#[derive(Default)]
+struct Scratch {
+    codes: Vec<u32>,
+    vectors: Vec<f32>,
+    /// What each vector is multiplied by.
+    scales: Vec<f32>,
 }
 
 /// An index of documents 0 to n - 1, mapped.
@@ -280,10 +289,13 @@ impl ColbertIndex {
         unpack(&self.lists.of::<u8>()[ends[centroid] as usize..ends[centroid + 1] as usize])
     }
 
-    fn code(&self, at: usize) -> usize {
+    /// The centroids of a document's vectors.
+    fn codes_of(&self, document: u32, to: &mut Vec<u32>) {
+        let rows = self.rows(document);
+        to.clear();
         match self.is_wide() {
-            true => self.codes.of::<u32>()[at] as usize,
-            false => usize::from(self.codes.of::<u16>()[at]),
+            true => to.extend_from_slice(&self.codes.of::<u32>()[rows]),
+            false => to.extend(self.codes.of::<u16>()[rows].iter().map(|code| u32::from(*code))),
         }
     }
     fn rows(&self, document: u32) -> std::ops::Range<usize> {
@@ -292,15 +304,25 @@ impl ColbertIndex {
     }
 
     /// Decoded vectors of a document, `[n, dim]`.
-    pub fn decoded(&self, document: u32, to: &mut Vec<f32>) {
+    pub fn decoded(&self, document: u32) -> Vec<f32> {
+        let mut scratch = Scratch::default();
+        self.decode(document, &mut scratch);
+        scratch.vectors
+    }
+
+    fn decode(&self, document: u32, scratch: &mut Scratch) {
         let (dim, each) = (self.layout.dim, 8 / self.layout.bits);
         let (rows, width) = (self.rows(document), self.steps.bytes(dim));
-        to.resize(rows.len() * dim, 0.0);
-        let (residuals, centroids) = (self.residuals.of::<u8>(), &self.centroids);
-        for (row, to) in rows.zip(to.chunks_exact_mut(dim)) {
-            let centroid = &centroids[self.code(row) * dim..][..dim];
-            decode(&residuals[row * width..][..width], centroid, &self.values, each, to);
+        let Scratch { codes, vectors, scales } = scratch;
+        self.codes_of(document, codes);
+        vectors.resize(rows.len() * dim, 0.0);
+        scales.clear();
+        let residuals = &self.residuals.of::<u8>()[rows.start * width..rows.end * width];
+        for ((code, bytes), to) in codes.iter().zip(residuals.chunks_exact(width)).zip(vectors.chunks_exact_mut(dim)) {
+            let centroid = &self.centroids[*code as usize * dim..][..dim];
+            scales.push(decode(bytes, centroid, &self.values, each, to));
         }
+        kernels::scale_rows(vectors, dim, rows.len(), dim, scales);
     }
 
     /// The `k` best documents for a query of vectors `[m, dim]`, best first; of equal scores the lower number first. Fewer where the lists that
@@ -325,11 +347,11 @@ impl ColbertIndex {
             true => best(self.by_centroids(&products, &candidates), wanted).map(|hit| hit.document).collect(),
         };
         let query = Query::new(query, dim);
-        let score = |scratch: &mut Vec<f32>, document: &u32| {
-            self.decoded(*document, scratch);
-            Hit { document: *document, score: query.score(scratch) }
+        let score = |scratch: &mut Scratch, document: &u32| {
+            self.decode(*document, scratch);
+            Hit { document: *document, score: query.score(&scratch.vectors) }
         };
-        let mut hits: Vec<Hit> = candidates.par_iter().map_init(Vec::new, score).collect();
+        let mut hits: Vec<Hit> = candidates.par_iter().map_init(Scratch::default, score).collect();
         hits.sort_unstable_by(order);
         hits.truncate(k);
         Ok(hits)
@@ -366,8 +388,7 @@ impl ColbertIndex {
     /// Scores by centroids alone.
     fn by_centroids(&self, products: &Products, candidates: &[u32]) -> Vec<Hit> {
         let score = |codes: &mut Vec<u32>, document: &u32| {
-            codes.clear();
-            codes.extend(self.rows(*document).map(|row| self.code(row) as u32));
+            self.codes_of(*document, codes);
             // neighbours often share a centroid, and twice the same is the same
             codes.dedup();
             let mut sum = 0f32;
@@ -383,8 +404,7 @@ impl ColbertIndex {
 
     /// What a query loses by coding: exact vectors `[n, dim]` of a document against its decoded ones, as a mean cosine. For reports.
     pub fn fidelity(&self, document: u32, exact: &[f32]) -> f32 {
-        let (dim, mut decoded) = (self.layout.dim, Vec::new());
-        self.decoded(document, &mut decoded);
+        let (dim, decoded) = (self.layout.dim, self.decoded(document));
         let pairs = exact.chunks_exact(dim).zip(decoded.chunks_exact(dim));
         let cosine = |(a, b): (&[f32], &[f32])| {
             let mut a = a.to_vec();
