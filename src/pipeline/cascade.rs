@@ -4,7 +4,7 @@
 //! stage that finds documents is always waited for. Pairs are scored a few at a time where there is a budget, a list of a duo at once.
 //! Documents that a later stage does not have (deleted from its store, or not in the collection) are dropped and counted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::plan::{Kind, PartPlan, Plan, StagePlan};
 use crate::bundle::Bundle;
 use crate::data::{ReadOptions, ReadReport, read_documents};
+use crate::index::fusion::{self, fuse};
 use crate::index::states::{Place, StateStore};
 use crate::index::{Bm25, Bm25Settings, Index, ModelOptions};
 use crate::nn::{Device, Dtype};
@@ -24,8 +25,6 @@ use crate::{Error, Input, Ranker, Result};
 
 /// Pairs that are scored before the clock is looked at.
 const PAIRS: usize = 64;
-/// The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
-const RANK: f32 = 60.0;
 
 /// A pipeline whose models, indexes and documents are loaded.
 pub struct Pipeline {
@@ -182,6 +181,11 @@ impl Pipeline {
             };
             // stable: what is equal stays in the order of the stage before
             hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+            if plan.fuse {
+                let there: HashSet<u32> = hits.iter().map(|hit| hit.document).collect();
+                let before = run.hits.iter().copied().filter(|hit| there.contains(&hit.document));
+                hits = fuse(&[&hits, &before.collect::<Vec<_>>()], &[], fusion::K, |a, b| a.cmp(&b));
+            }
             hits.truncate(plan.k);
             let (given, kept) = (run.hits.len(), hits.iter().map(|hit| hit.document).collect());
             run.stages.push(StageRun { time: began.elapsed(), given, gone, kept });
@@ -245,14 +249,11 @@ impl Finder {
                 Ok(hits)
             }
             Finder::Hybrid(parts) => {
-                let mut fused: HashMap<u32, f32> = HashMap::new();
-                for (finder, weight) in parts {
-                    for (rank, hit) in finder.hits(query, k, gone)?.iter().enumerate() {
-                        *fused.entry(hit.document).or_default() += weight / (RANK + 1.0 + rank as f32);
-                    }
-                }
-                let mut hits: Vec<Hit> = fused.into_iter().map(|(document, score)| Hit { document, score }).collect();
-                hits.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.document.cmp(&b.document)));
+                let lists: Vec<Vec<Hit>> =
+                    parts.iter().map(|(finder, _)| finder.hits(query, k, gone)).collect::<Result<_>>()?;
+                let lists: Vec<&[Hit]> = lists.iter().map(|list| &list[..]).collect();
+                let weights: Vec<f32> = parts.iter().map(|(_, weight)| *weight).collect();
+                let mut hits = fuse(&lists, &weights, fusion::K, |a, b| a.cmp(&b));
                 hits.truncate(k);
                 Ok(hits)
             }

@@ -20,7 +20,8 @@
 //! k = 10
 //! ```
 //!
-//! The first stage finds documents, the others put what the one before left in order and keep the best. Paths are relative to the file.
+//! The first stage finds documents, the others put what the one before left in order and keep the best; with `fuse = true` both orders count.
+//! Paths are relative to the file.
 
 use std::path::{Path, PathBuf};
 
@@ -60,6 +61,10 @@ pub struct StagePlan {
     /// An index on disk, for a stage that finds documents; without, one is made in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<PathBuf>,
+    /// Whether the order is that of this stage and of the one before it, fused by reciprocal ranks: a model that reads a pair does not know how rare
+    /// its words are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fuse: bool,
     /// What `hybrid` fuses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartPlan>,
@@ -204,6 +209,10 @@ impl Plan {
             return Err(Error::setting("stages", self.stages.len(), what));
         }
         for (number, stage) in self.stages.iter().enumerate() {
+            if stage.fuse {
+                let what = "match decides by a model's probability, not by ranks: leave it out";
+                return Err(Error::setting(format!("stages[{number}].fuse"), "true", what));
+            }
             if let Some(store) = &stage.store {
                 let what = "match reads no stored states: leave it out";
                 return Err(Error::setting(format!("stages[{number}].store"), store.display(), what));
@@ -243,6 +252,9 @@ impl Plan {
                     return refuse("kind", kind.to_string(), "finds documents, so it can only be the first stage");
                 }
                 _ => {}
+            }
+            if first && stage.fuse {
+                return refuse("fuse", "true".into(), "no stage comes before this one: leave it out");
             }
             if stage.k == 0 {
                 return refuse("k", "0".into(), "keep at least 1 document");
@@ -323,6 +335,7 @@ mod tests {
         refused(&format!("budget_ms = 5\n{two}"), "budget_ms = 5");
         refused("[[stages]]\nkind = 'bm25'", "stages = 1: pairs are decided");
         refused(&two.replace("'model'", "'yati'\nstore = 's'"), "stages[1].store = s");
+        refused(&two.replace("'model'", "'model'\nfuse = true"), "stages[1].fuse = true");
         let parts = "[[stages]]\nkind = 'hybrid'\nparts = [{ kind = 'bm25', index = 'i' }, { kind = 'bm25' }]\n";
         refused(&format!("{parts}[[stages]]\nkind = 'model'\nmodel = 'm'\n"), "parts[0].index");
     }
@@ -340,6 +353,7 @@ mod tests {
         refused(&stage("kind = 'duo'\nmodel = 'm'"), "stages[0].kind = duo: the first stage must find");
         refused(&(bm25.clone() + &bm25), "stages[1].kind = bm25: finds documents");
         refused(&stage("kind = 'bm25'\nk = 0"), "stages[0].k = 0");
+        refused(&stage("kind = 'bm25'\nfuse = true"), "stages[0].fuse = true: no stage comes before");
         refused(&(bm25.clone() + &stage("kind = 'cross_encoder'")), "stages[1].model = (not given)");
         refused(&stage("kind = 'colbert'\nmodel = 'm'"), "sverka index");
         refused(&stage("kind = 'hybrid'"), "give two or more");

@@ -10,9 +10,10 @@
 //! | `lists`, `list_ends` | the documents of each centroid as gaps, and the byte at which each list starts, u64 `[k + 1]` |
 //! | `colbert.json` | sizes, and what the bits stand for |
 //!
-//! At 96 values of 4 bits a vector takes 48 + 2 bytes, one or two in the lists, and its share of the centroids (3 of a million vectors). Files are mapped: a search reads the lists and codes of its candidates
-//! and the residuals of the best. Refused: `next-plaid`, whose codes of 8 bytes and merged copies make 133 bytes a token at 96 values, whose building
-//! keeps all vectors in memory, and whose threshold drops candidates unseen.
+//! At 96 values of 4 bits a vector takes 48 + 2 bytes, one or two in the lists, and its share of the centroids (3 of a million vectors). Files are
+//! mapped: a search reads the lists and codes of its candidates and the residuals of the best. Refused: `next-plaid`, whose codes of 8 bytes and merged
+//! copies make 126 bytes a token at 96 values (`benches/next_plaid`), whose building keeps all vectors in memory, and whose threshold drops candidates
+//! unseen.
 mod build;
 pub(super) mod codec;
 mod lists;

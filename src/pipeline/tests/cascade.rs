@@ -72,6 +72,23 @@ fn each_stage_orders_what_the_one_before_left_and_keeps_its_k() {
 }
 
 #[test]
+fn a_stage_that_fuses_orders_by_both_ranks() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path(), "cross_encoder", "");
+    let stage = "kind = 'cross_encoder'\nmodel = 'cross_encoder'";
+    let [alone, fused] = [stage.to_string(), format!("{stage}\nfuse = true\nk = 2")]
+        .map(|stage| run(&opened(dir.path(), &with(&[&stage])).unwrap(), "чай 100"));
+    let [found, scored] = &alone.stages[..] else { panic!("two stages: {alone:?}") };
+    assert_eq!(found.kept.len(), 3);
+    let rank = |order: &[u32], document: u32| order.iter().position(|at| *at == document).unwrap() as f32;
+    let score = |at: u32| [&found.kept, &scored.kept].map(|order| 1.0 / (61.0 + rank(order, at))).iter().sum::<f32>();
+    let mut order = found.kept.clone();
+    order.sort_by(|a, b| score(*b).total_cmp(&score(*a)).then(a.cmp(b)));
+    assert_eq!(fused.stages[1].kept, order[..2]);
+    assert!((fused.hits[0].score - score(order[0])).abs() < 1e-6);
+}
+
+#[test]
 fn stored_states_give_the_order_of_computed_ones_and_deleted_documents_are_dropped_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let yati = model(dir.path(), "yati", "split_at = 1");
