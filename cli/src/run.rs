@@ -33,6 +33,7 @@ A pipeline is a TOML file; paths in it are relative to it:
   model = \"runs/scifact-yati-1/model\"
   store = \"scifact.states\"                # of `sverka states build`; only yati
   k = 20
+  fuse = true                             # its order and that of the stage before, by reciprocal ranks
 
 Queries are a BEIR folder or its JSON lines, TREC's topics, a table, lines of an id, a tab and a text, or plain
 lines. Each query goes through the stages alone and is timed. With judgements the report says what share of
