@@ -124,8 +124,9 @@ impl Products {
                 for ((nearest, least), product) in nearest.iter_mut().zip(&mut least).zip(row) {
                     if product > least {
                         insert(nearest, n, (centroid, *product));
-                        *least =
-                            if nearest.len() < n { *least } else { nearest.last().map_or(f32::INFINITY, |(_, x)| *x) };
+                        if nearest.len() >= n {
+                            *least = nearest.last().map_or(f32::INFINITY, |(_, product)| *product);
+                        }
                     }
                 }
             }
