@@ -68,12 +68,12 @@ def sverka(program, model, seed, epochs, threads, lines, folder):
                "--epochs", epochs, "--min-count", s["min_count"], "--negatives", s["negatives"], "--sample", s["sample"],
                "--rate", MODELS[model], "--pieces", "{},{}".format(*s["pieces"]), "--buckets", s["buckets"], "--seed", seed,
                "--threads", threads, "--json", "-q"]
-    told = json.loads(subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout)
+    answer = json.loads(subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout)
     with open(out, encoding="utf-8") as file:
         next(file)
         rows = (line.rstrip().split(" ") for line in file)
         vectors = {row[0]: np.array(row[1:], dtype=np.float32) for row in rows}
-    return vectors, told["seconds"], told["kept_tokens"]
+    return vectors, answer["seconds"], answer["kept_tokens"]
 
 
 def gensim(model, seed, epochs, threads, lines, folder):

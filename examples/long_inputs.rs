@@ -44,7 +44,7 @@ fn measure(tokens: usize, windows: bool) -> sverka::Result<(f64, f64)> {
     let ids = (0..tokens as u32).map(|i| i * 7 % 1000).collect();
     let batch = Batch { ids, segments: vec![0; tokens], offsets: vec![0, tokens as u32], ..Batch::default() };
     let request = Request { start: Start::Tokens(&batch), layers: 0..LAYERS, rows: Rows::All, keep: &[] };
-    // the peak begins anew
+    // the peak is counted from here
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     let mebibytes = |name| memory(name).map_or(f64::NAN, |bytes| bytes as f64 / f64::from(1 << 20));
     let before = mebibytes("VmRSS");

@@ -152,10 +152,10 @@ impl Error {
         move |source| Error::Io { op, path, source }
     }
     /// The same error under a folder's final name, where it was met in one that is written next to it.
-    pub fn with_path(self, beside: &Path, to: &Path) -> Self {
+    pub fn with_path(self, temporary: &Path, to: &Path) -> Self {
         match self {
             Error::Io { op, path, source } => {
-                let path = path.strip_prefix(beside).map(|inner| to.join(inner)).unwrap_or(path);
+                let path = path.strip_prefix(temporary).map(|inner| to.join(inner)).unwrap_or(path);
                 Error::Io { op, path, source }
             }
             other => other,

@@ -124,7 +124,7 @@ fn floor(room: &str) -> Option<usize> {
 /// Every arrow of one file that its room may not draw.
 fn wrong_arrows(file: &str, code: &str, lifted: &BTreeMap<String, String>) -> Vec<String> {
     let room = file.strip_prefix("src/").unwrap_or(file).split(['/', '.']).next().unwrap_or_default();
-    let Some(own) = floor(room) else { return vec![format!("{file}: room {room} stands on no floor")] };
+    let Some(own) = floor(room) else { return vec![format!("{file}: room {room} is on no floor")] };
     let mut wrong = Vec::new();
     for name in crate_names(code) {
         let target = lifted.get(&name).unwrap_or(&name);
@@ -170,7 +170,7 @@ fn the_arrow_reader_sees_upward_arrows() {
         wrong("src/bundle.rs", "use crate::{\n    models::{self, bert},\n    train,\n};"),
         ["src/bundle.rs: bundle may not use train"]
     );
-    assert_eq!(wrong("src/shed/mod.rs", ""), ["src/shed/mod.rs: room shed stands on no floor"]);
+    assert_eq!(wrong("src/shed/mod.rs", ""), ["src/shed/mod.rs: room shed is on no floor"]);
 }
 
 #[test]

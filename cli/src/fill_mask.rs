@@ -42,10 +42,10 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     let texts = args.text.iter().zip(&filled);
     let json: Vec<_> = texts.clone().map(|(text, masks)| serde_json::json!({"text": text, "masks": masks})).collect();
     let line = |p: &Prediction| format!("  {:>6.2}%  {}", 100.0 * p.probability, output.strong(&p.token));
-    let told = texts.map(|(text, masks)| {
+    let shown = texts.map(|(text, masks)| {
         let masks = masks.iter().map(|mask| mask.iter().map(line).collect::<Vec<_>>().join("\n"));
         format!("{text}\n{}", masks.collect::<Vec<_>>().join("\n\n"))
     });
-    output.result(&serde_json::json!({ "texts": json }), &told.collect::<Vec<_>>().join("\n\n"))?;
+    output.result(&serde_json::json!({ "texts": json }), &shown.collect::<Vec<_>>().join("\n\n"))?;
     Ok(())
 }

@@ -22,7 +22,7 @@ Examples:
 A recipe says what the model begins with ([model] init = DIR, or [model.fresh] tokenizer, layers, hidden,
 heads, intermediate, positions), the sources and their weights ([[data.sources]] files or from, fields,
 document, weight), what is masked ([mask] share, masked, random, whole_words), whether pairs of texts are
-told apart ([next] positives, negatives, weight) and [train] steps, batch, lr and so on. Texts of any
+distinguished ([next] positives, negatives, weight) and [train] steps, batch, lr and so on. Texts of any
 test part stay out. The run's folder ends with `model`, a start for `train` that Python loads too.
 Exit code 3: the result is below the recipe's [expect].
 Ctrl-C (or SIGTERM) writes a checkpoint and ends with 130 (143); a second one ends at once.";

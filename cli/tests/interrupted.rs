@@ -212,7 +212,7 @@ fn a_match_that_is_stopped_or_killed_goes_on_to_the_same_bytes() {
         // of another option nothing can be used
         let other = [&matching("m.csv")[..], &["--top-k", "3"]].concat();
         let said = stderr_of(dir, &other);
-        assert!(said.contains("begun anew") && !dir.join("m.csv.work").exists(), "{said}");
+        assert!(said.contains("started over") && !dir.join("m.csv.work").exists(), "{said}");
         std::fs::remove_file(dir.join("m.csv")).unwrap();
     }
     signal_match_at(dir, "m.csv", 2, "-KILL");

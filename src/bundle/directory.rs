@@ -388,7 +388,7 @@ pub(super) fn config_value(config: &Config, weights: &Weights) -> Result<Value> 
     Ok(value)
 }
 
-/// The same for a bundle, marked as one, so that a torn one is told from a plain folder.
+/// The same for a bundle, marked as one, so that a torn one is not taken for a plain folder.
 pub(super) fn bundle_config(config: &Config, weights: &Weights) -> Result<String> {
     let mut value = config_value(config, weights)?;
     value[MARK] = "part of a bundle: see sverka.json".into();

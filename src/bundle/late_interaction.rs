@@ -1,4 +1,4 @@
-//! ColBERT's folders of other programs: what they say beside `config.json`, and where the linear layer is.
+//! ColBERT's folders of other programs: what they say besides `config.json`, and where the linear layer is.
 //!
 //! | written by | known by | linear layer | settings |
 //! | --- | --- | --- | --- |
@@ -51,7 +51,7 @@ fn words(from: &Value, key: &str) -> Option<Vec<String>> {
     Some(list.iter().filter_map(|word| word.as_str().map(str::to_string)).collect())
 }
 
-/// Reads what is in `dir` beside the network; the linear layer is added to `weights` where it has a file of its own. `None`: no ColBERT's folder.
+/// Reads what `dir` has besides the network; the linear layer is added to `weights` where it has a file of its own. `None`: no ColBERT's folder.
 ///
 /// # Errors
 /// A layer after the encoder that is more than one linear layer without bias and activation.

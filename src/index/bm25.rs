@@ -300,7 +300,7 @@ impl Retriever for Bm25 {
     }
 }
 
-/// What stands below the fraction `tf / (tf + k1 (1 - b + b length / average))`, by field and byte of length.
+/// The denominator of `tf / (tf + k1 (1 - b + b length / average))`, by field and byte of length.
 fn factors(header: &Header) -> [[f32; 256]; 2] {
     factors_of(&header.settings, [0, 1].map(|field| header.tokens[field] as f32 / header.rows as f32))
 }
@@ -311,7 +311,7 @@ fn factors_of(settings: &Bm25Settings, averages: [f32; 2]) -> [[f32; 256]; 2] {
     averages.map(|average| std::array::from_fn(|byte| k1 * (1.0 - b + b * length(byte as u8) as f32 / average)))
 }
 
-/// The length that a byte stands for: exact to 40, then in steps of an eighth and less (Lucene's `SmallFloat.byte4ToInt`).
+/// The length that a byte encodes: exact to 40, then in steps of an eighth and less (Lucene's `SmallFloat.byte4ToInt`).
 fn length(byte: u8) -> u32 {
     match byte {
         0..24 => byte.into(),

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 /// Scores of some lists of candidates, laid end to end.
 #[derive(Debug, Clone, Copy)]
 pub struct ScoredLists<'a> {
-    /// `[n]`, with a graph behind them.
+    /// `[n]`, with their graph.
     pub scores: &'a Tensor,
     /// How many candidates each list has, `[l]`; their sum is `n`.
     pub lengths: &'a [usize],

@@ -11,7 +11,7 @@
 //! query's length, so its states can be computed and stored before any query is known; the states of both, end to end, are what the joint
 //! model has there, to the bit. Words marked as shared, differing and so on depend on both texts: their segments are added where the two meet, as rows
 //! of the encoder's own segment table, and not below. Compression is a linear map to `compress` values a token and one back with LayerNorm.
-//! Before fine-tuning it can learn alone ([`Yati::attention_error`]): all else stands still, and attention above the split shall be what it is
+//! Before fine-tuning it can learn alone ([`Yati::attention_error`]): all else is frozen, and attention above the split shall be what it is
 //! without compression. In fine-tuning its error, the mean square between a state and what comes back, is a part of the loss. At `split_at =
 //! layers` query and document never meet, and the score says nothing of the document.
 
@@ -114,7 +114,7 @@ impl Yati {
         if self.0.compress.0 > 0 { self.0.compress.0 } else { hidden }
     }
 
-    /// The compression alone: what learns while all else stands still. Empty where nothing is compressed.
+    /// The compression alone: what learns while all else is frozen. Empty where nothing is compressed.
     pub fn compression(&self) -> Vec<Module> {
         let Some(at) = WIDTHS.iter().position(|width| *width == self.0.compress.0) else { return Vec::new() };
         let compress = Module::Affine { name: COMPRESS, outputs: &WIDTHS[at..=at], inputs: Inputs::STATE };
@@ -231,9 +231,9 @@ fn fill(lengths: &[u32], width: usize, one: &(dyn Fn(usize, &mut [f32]) + Sync))
     let mut rows = vec![0f32; lengths.iter().map(|d| *d as usize).sum::<usize>() * width];
     let (mut parts, mut rest) = (Vec::with_capacity(lengths.len()), &mut rows[..]);
     for d in lengths {
-        let (part, behind) = rest.split_at_mut(*d as usize * width);
+        let (part, after) = rest.split_at_mut(*d as usize * width);
         parts.push(part);
-        rest = behind;
+        rest = after;
     }
     use rayon::prelude::*;
     parts.into_par_iter().enumerate().for_each(|(i, part)| one(i, part));

@@ -306,7 +306,7 @@ mod tests {
         let hashed = Hashed { chunk: 16, rounds: 4, seed: 3 };
         let mut found = vec![false; half];
         for rotation in hashed.rotations(0, 2 * half, d) {
-            // the chunk before is seen, the one behind is not: either of the two may find the other
+            // the chunk before is seen, the one after is not: either of the two may find the other
             hashed.each(&Hashed::order(&rotation, &q, d), 2 * half, |query, seen| {
                 let other = (query + half) % (2 * half);
                 found[query % half] |= seen.iter().any(|part| part.contains(&other));

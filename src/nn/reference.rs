@@ -31,7 +31,7 @@ pub struct Reference {
     pub epsilon: f64,
 }
 
-/// What a forward pass keeps beside its states.
+/// What a forward pass keeps besides its states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Keep {
     /// Attention probabilities.

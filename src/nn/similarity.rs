@@ -107,7 +107,7 @@ pub enum TokenVectors {
 }
 
 impl TokenVectors {
-    /// Cosines of all pairs, `[cells]`, with a graph behind them where the vectors have one.
+    /// Cosines of all pairs, `[cells]`, with their graph where the vectors have one.
     ///
     /// # Errors
     /// What the tensor library refuses.

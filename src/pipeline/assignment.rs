@@ -1,5 +1,5 @@
 //! At most one match per record: among the accepted pairs, those with the largest sum of probabilities in which no record
-//! stands twice (maximum-weight bipartite matching; Kuhn, "The Hungarian method for the assignment problem", 1955).
+//! is used twice (maximum-weight bipartite matching; Kuhn, "The Hungarian method for the assignment problem", 1955).
 //!
 //! Accepted pairs fall into small islands that share no record, and each is solved by itself with `pathfinding`'s
 //! Kuhn-Munkres, which takes cubic time and a full matrix. Islands therefore never grow beyond [`LARGEST`] records: pairs join

@@ -1,7 +1,7 @@
 //! The folder next to an output in which `match` keeps what it has done: `m.csv.work` for `m.csv`.
 //!
 //! `plan.json` says of what the work is: fingerprints of the lists and the model, and every option that the parts depend on. A run that finds
-//! the same plan goes on; one that finds another begins anew. The lock keeps a second run out. When the output is there the folder is first
+//! the same plan goes on; one that finds another starts over. The lock keeps a second run out. When the output is there the folder is first
 //! renamed to a name that the next writer of the same output removes, so that a crash in the middle of its removal leaves nothing for long.
 
 use std::fs::{self, File, TryLockError};

@@ -84,8 +84,8 @@ pub fn augmented_pairs(
         let Some(changed) = changed else { continue };
         let mut sides = [record, &changed].map(|side| perturbed(side, other_record, rng, augment));
         let by_attribute = way == 1 && !coded;
-        let told = (by_attribute || rng.random_range(0..2) == 0) && attributed(&mut sides, !by_attribute, rng);
-        if told || !by_attribute {
+        let is_attributed = (by_attribute || rng.random_range(0..2) == 0) && attributed(&mut sides, !by_attribute, rng);
+        if is_attributed || !by_attribute {
             let [left, right] = sides;
             made.push((left, right, false));
         }

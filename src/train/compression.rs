@@ -1,4 +1,4 @@
-//! The compression of a split encoder as an objective of its own, before fine-tuning: all else stands still, and attention above the split shall be
+//! The compression of a split encoder as an objective of its own, before fine-tuning: all else is frozen, and attention above the split shall be
 //! what it is without compression (MacAvaney et al., "Efficient Document Re-Ranking for Transformers by Precomputing Term Representations", SIGIR 2020).
 //!
 //! The trainer sees six arrays and nothing of the encoder, so that decay and moments can't touch it. States below the split come from the fast encoder,
@@ -43,7 +43,7 @@ pub struct Start<'a> {
 /// Attention with compression against attention without.
 pub struct AttentionObjective<'a> {
     split: &'a Yati,
-    /// The whole model, which stands still.
+    /// The whole model, which is frozen.
     joint: &'a Net,
     above: Above,
     /// The compression.

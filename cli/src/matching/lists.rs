@@ -77,7 +77,7 @@ pub(super) fn run(
     let (work, state) = WorkFolder::open(&args.out, &plan)?;
     kept.set(Some(work.path()));
     if state == WorkState::Other {
-        output.note(format_args!("{}: of other lists, options or another model; begun anew", work.path().display()));
+        output.note(format_args!("{}: of other lists, options or another model; started over", work.path().display()));
     }
     let dir = work.lists();
     let is_kept = state == WorkState::Same && dir.is_dir();

@@ -17,7 +17,7 @@ fn init_then_train_then_use() {
     one_line(&run(&train, 2), &["run"]);
     run(&[&train[..], &["--resume"]].concat(), 0);
     run(&["eval", "run/model", "pairs"], 0);
-    let said = stderr(&run(&[&train[..4], &["--run", "told"]].concat(), 0));
+    let said = stderr(&run(&[&train[..4], &["--run", "dated"]].concat(), 0));
     assert!(said.contains("validation ap") && !said.contains(['\r', '\x1b']), "a bar without a terminal: {said:?}");
     one_line(&run(&["train", "shop.toml", "--set", "train.epoch=2"], 2), &["epoch"]);
     one_line(&run(&["train", "shop.toml", "--dtype", "int8", "--run", "r2"], 2), &["int8"]);

@@ -88,9 +88,9 @@ fn a_pipeline_writes_a_run_and_says_what_each_stage_took_and_lost() {
     assert!(indexed["stages"][0]["gone"].as_u64().unwrap() >= 1, "{indexed}");
     let slow = ran(dir, &["run", "p.toml", "queries.tsv", "--out", "run.trec", "--budget-ms", "0.0001"]);
     assert_eq!((&slow["over_budget"], &slow["stages"][1]["queries"]), (&2.into(), &1.into()), "{slow}");
-    let told = sverka(dir).args(["run", "p.toml", "queries.tsv", "--out", "r.trec", "--budget-ms", "0.0001"]).assert();
-    let told = stdout(&told.code(0));
-    assert!(told.contains("2 queries went past the budget: they have the order of their last full stage"), "{told}");
+    let late = sverka(dir).args(["run", "p.toml", "queries.tsv", "--out", "r.trec", "--budget-ms", "0.0001"]).assert();
+    let late = stdout(&late.code(0));
+    assert!(late.contains("2 queries went past the budget: they have the order of their last full stage"), "{late}");
 
     let refused = |arguments: &[&str], parts: &[&str]| {
         let said = stderr(&sverka(dir).args(arguments).assert().code(2));

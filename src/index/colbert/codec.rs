@@ -207,7 +207,7 @@ pub(super) struct Steps {
     pub(super) bits: usize,
     /// Where each step ends but for the last, in ascending order, `[2^bits - 1]`.
     pub(super) cuts: Vec<f32>,
-    /// The value that each step stands for, `[2^bits]`.
+    /// The value of each step, `[2^bits]`.
     pub(super) values: Vec<f32>,
 }
 
@@ -261,7 +261,7 @@ impl Steps {
         }
     }
 
-    /// The values that each byte stands for, `[256, 8 / bits]`.
+    /// The values of each byte, `[256, 8 / bits]`.
     pub(super) fn table(&self) -> Vec<f32> {
         let (each, mask) = (8 / self.bits, (1usize << self.bits) - 1);
         (0..256 * each).map(|i| self.values[(i / each) >> (i % each * self.bits) & mask]).collect()
@@ -279,7 +279,7 @@ pub(super) fn decode(bytes: &[u8], centroid: &[f32], table: &[f32], each: usize,
     if length > 0.0 { 1.0 / length } else { 1.0 }
 }
 
-/// The values that some bytes stand for, `N` a byte; of the last one perhaps fewer.
+/// The values of some bytes, `N` a byte; of the last one perhaps fewer.
 fn spread<const N: usize>(bytes: &[u8], table: &[f32], to: &mut [f32]) {
     let Some(values) = table.as_chunks::<N>().0.first_chunk::<256>() else { return };
     let (whole, rest) = to.as_chunks_mut::<N>();

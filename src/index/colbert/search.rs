@@ -174,7 +174,7 @@ pub struct ColbertIndex {
     dir: PathBuf,
     layout: Layout,
     steps: Steps,
-    /// What each byte of a residual stands for.
+    /// The values of each byte of a residual.
     values: Vec<f32>,
     /// `[k, dim]`.
     centroids: Vec<f32>,

@@ -55,7 +55,7 @@ pub fn estimate(encoder: &SplitEncoder, documents: &[Record], storage: RowStorag
     let lengths = encoder.lengths(&sample.iter().map(|record| Input::Record(record)).collect::<Vec<_>>())?;
     let mean = |sum: f64| sum / sample.len().max(1) as f64;
     let tokens_a_document = mean(lengths.iter().map(|t| f64::from(*t)).sum());
-    // a line of the documents' file has some twenty bytes beside the id
+    // a line of the documents' file has some twenty bytes besides the id
     let lines = mean(sample.iter().map(|record| record.id.len() as f64 + 27.0).sum());
     let bytes_a_document = tokens_a_document * storage.row_bytes(encoder.width()) as f64 + lines;
     let documents = documents.len() as u64;
@@ -176,8 +176,8 @@ impl StateWriter {
             let halves = encoder.encode_documents(&inputs)?;
             let mut rest = &halves.rows[..];
             for (at, length) in chunk.iter().zip(&halves.lengths) {
-                let (rows, behind) = rest.split_at(*length as usize * self.manifest.width);
-                rest = behind;
+                let (rows, after) = rest.split_at(*length as usize * self.manifest.width);
+                rest = after;
                 bytes.clear();
                 self.manifest.storage.encode(rows, self.manifest.width, &mut bytes);
                 if segment.is_none() {

@@ -15,7 +15,7 @@
 //! emulator reads is the very text that is assembled.
 //!
 //! A block's lanes (the steps left over, scales, bias) come after the tiles of the next block were begun, so that one can
-//! hide behind the other. Not measured yet, for want of a machine. To try there: left rows stored in the order of tiles, and
+//! overlap with the other. Not measured yet, for want of a machine. To try there: left rows stored in the order of tiles, and
 //! two panels at once below 17 rows, which have too few sums on their way to fill the unit.
 
 use std::mem::MaybeUninit;

@@ -28,8 +28,8 @@ impl SavedActivations {
         let mut rest = &mut self.all[..];
         let mut cut = |array: usize, counts: &[usize]| {
             let width = self.widths[array];
-            let (part, behind) = std::mem::take(&mut rest).split_at_mut(width * counts.iter().sum::<usize>());
-            rest = behind;
+            let (part, after) = std::mem::take(&mut rest).split_at_mut(width * counts.iter().sum::<usize>());
+            rest = after;
             parts(part, counts, width).into_iter()
         };
         let qkv = cut(0, tokens);

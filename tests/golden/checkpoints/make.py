@@ -300,7 +300,7 @@ def respell(folder, how):
 
 
 def share(folder, kept):
-    """Moves a file that another case has too under `shared/`; gives what stands for it."""
+    """Moves a file that another case has too under `shared/`; gives its name there."""
     links = {}
     for file in sorted(folder.iterdir()):
         if file.stat().st_size > 2000:
