@@ -70,6 +70,13 @@ pub struct Hit {
     pub score: f32,
 }
 
+impl Hit {
+    /// The order of answers: best first, of equal scores the lower number first.
+    pub fn best_first(a: &Hit, b: &Hit) -> std::cmp::Ordering {
+        b.score.total_cmp(&a.score).then(a.document.cmp(&b.document))
+    }
+}
+
 /// A first stage: finds candidates for a query in a collection.
 pub trait Retriever: Send + Sync {
     /// For each query the `k` best documents, best first; fewer where fewer have anything in common with it.

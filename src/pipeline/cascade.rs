@@ -230,12 +230,11 @@ impl Finder {
                 let scored = (0..documents.len()).into_par_iter();
                 let mut hits: Vec<Hit> =
                     scored.map(|document| Hit { document: document as u32, score: score(document) }).collect();
-                let order = |a: &Hit, b: &Hit| b.score.total_cmp(&a.score).then(a.document.cmp(&b.document));
                 if k < hits.len() {
-                    hits.select_nth_unstable_by(k, order);
+                    hits.select_nth_unstable_by(k, Hit::best_first);
                     hits.truncate(k);
                 }
-                hits.sort_unstable_by(order);
+                hits.sort_unstable_by(Hit::best_first);
                 Ok(hits)
             }
             Finder::Index(index, numbers) => {

@@ -150,13 +150,9 @@ fn insert(list: &mut Vec<(u32, f32)>, n: usize, new: (u32, f32)) {
     list.truncate(n);
 }
 
-fn order(a: &Hit, b: &Hit) -> std::cmp::Ordering {
-    b.score.total_cmp(&a.score).then(a.document.cmp(&b.document))
-}
-
 /// The `n` best of more hits, in no order.
 fn best(mut hits: Vec<Hit>, n: usize) -> impl Iterator<Item = Hit> {
-    hits.select_nth_unstable_by(n, order);
+    hits.select_nth_unstable_by(n, Hit::best_first);
     hits.into_iter().take(n)
 }
 
@@ -353,7 +349,7 @@ impl ColbertIndex {
             Hit { document: *document, score: query.score(&scratch.vectors) }
         };
         let mut hits: Vec<Hit> = candidates.par_iter().map_init(Scratch::default, score).collect();
-        hits.sort_unstable_by(order);
+        hits.sort_unstable_by(Hit::best_first);
         hits.truncate(k);
         Ok(hits)
     }

@@ -95,7 +95,7 @@ fn exact(documents: &MultiVectors, query: &[f32]) -> Vec<Hit> {
     let query = Query::new(query, documents.dim);
     let score = |at: usize| Hit { document: at as u32, score: query.score(documents.text(at)) };
     let mut hits: Vec<Hit> = (0..documents.len()).into_par_iter().map(score).collect();
-    hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.document.cmp(&b.document)));
+    hits.sort_by(Hit::best_first);
     hits.truncate(K);
     hits
 }
