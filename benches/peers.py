@@ -34,6 +34,10 @@ SERVING = {
 }
 ON_GPU = {"sverka": ["f32", "bf16"], "torch": ["f32", "bf16", "bf16-weights", "bf16-compiled"]}
 TRAINING = {"sverka": ["f32", "bf16"], "torch": ["f32", "bf16"]}
+# Workers that are programs of this repository.
+WORKERS = {"sverka": os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release/examples/bench_worker")}
+# What is prepared for all workers.
+WORK = os.path.join(ROOT, "target", "peers")
 STREAM = 32  # pairs of a batch
 # Nothing is cut but two tokens of the longest pair; at 128 a third would be, and batches of like lengths hide what padding costs.
 STREAM_TOKENS = 256
@@ -62,10 +66,7 @@ class Engine:
         count = str(threads)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
         env = dict(os.environ, TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1", SVERKA_BENCH_DEVICE=device, **{n: count for n in names})
-        if name == "sverka":
-            command = [os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release/examples/bench_worker")]
-        else:
-            command = [sys.executable, os.path.join(HERE, "peer_worker.py"), name]
+        command = [WORKERS[name]] if name in WORKERS else [sys.executable, os.path.join(HERE, "peer_worker.py"), name]
         self.name, self.loaded, self.texts = name, set(), None
         self.process = subprocess.Popen(
             command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -198,7 +199,7 @@ def chosen_rows(args, out):
 
 class Bench:
     def __init__(self, args):
-        self.args, self.work = args, os.path.join(ROOT, "target", "peers")
+        self.args = args
         self.engines, self.notes, self.hello = {}, [], {}
 
     def note(self, text):
@@ -219,9 +220,10 @@ class Bench:
 
     def folder(self, model):
         """The directory of a shape, prepared."""
-        folder = os.path.join(self.work, model)
+        folder = os.path.join(WORK, model)
         weights = {"minilm": self.args.weights, "model": self.args.model}.get(model)
-        job = {"name": model, "folder": folder, "weights": weights, "texts": self.args.texts, "export": self.args.device == "cpu"}
+        export = self.args.device == "cpu" and self.args.against != ["torch"]
+        job = {"name": model, "folder": folder, "weights": weights, "texts": self.args.texts, "export": export}
         threads = {"OMP_NUM_THREADS": str(self.args.threads)}
         done = subprocess.run(
             [sys.executable, os.path.join(HERE, "prepare.py")],
@@ -248,7 +250,7 @@ class Bench:
         if row.command.get("texts"):
             wanted = (row.command["texts"], row.command["max_tokens"])
             if worker.texts != wanted:
-                file = os.path.join(self.work, wanted[0] + ".jsonl")
+                file = os.path.join(WORK, wanted[0] + ".jsonl")
                 answer = worker.send(do="texts", file=file, model=folder, max_tokens=wanted[1])
                 if "error" in answer:
                     return self.note(f"{row.name} {engine}: {answer['error']}")
@@ -351,7 +353,8 @@ def arguments():
     return args
 
 
-def main():
+def prepared():
+    """What was asked for, with the texts, and the rows; the texts are written down for the workers."""
     args = arguments()
     if os.path.isdir(args.data):
         args.texts, args.test, args.train = (read_texts(args.data, part) for part in ("valid", "test", "train"))
@@ -361,11 +364,16 @@ def main():
     if args.list or not todo:
         names = " ".join(r.name for r in (todo or rows(argparse.Namespace(**vars(args) | {"rows": None, "quick": False}))))
         sys.exit(None if args.list and not print(names) else f"error: --rows {args.rows}: no such row; there are {names}")
-    began, bench = time.time(), Bench(args)
-    os.makedirs(bench.work, exist_ok=True)
+    os.makedirs(WORK, exist_ok=True)
     for part in ("test", "train"):
-        with open(os.path.join(bench.work, part + ".jsonl"), "w", encoding="utf-8") as file:
+        with open(os.path.join(WORK, part + ".jsonl"), "w", encoding="utf-8") as file:
             file.writelines(json.dumps(text) + "\n" for text in getattr(args, part))
+    return args, todo
+
+
+def main():
+    args, todo = prepared()
+    began, bench = time.time(), Bench(args)
     if not args.test:
         bench.note(f"no texts in {args.data}: the rows of the stream are left out")
     here = machine(args.threads, args.device)
@@ -401,7 +409,7 @@ def main():
         "claims": found,
         "notes": bench.notes,
     }
-    path = args.json or os.path.join(bench.work, "results.json")
+    path = args.json or os.path.join(WORK, "results.json")
     with open(path, "w") as file:
         json.dump(whole, file, indent=1)
     if args.plot:

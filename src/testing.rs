@@ -69,9 +69,9 @@ pub fn write_bundle(out: &Path, from: &Path, manifest: &Manifest) -> Result<()> 
     let mut checkpoint = Checkpoint::read(from)?;
     checkpoint.select(&*model, Purpose::Start)?;
     let Checkpoint { mut config, mut weights, .. } = checkpoint;
-    net::complete(&model.modules(), &config, &mut weights, 1);
     let rows = manifest.rendering.segment_count(model.reads().texts()).max(config.type_vocab_size);
     bundle::grow_segments(&mut config, &mut weights, rows, model.reads())?;
+    net::complete(&model.modules(), &config, &mut weights, 1);
     let contents =
         Contents { manifest, config: &config, weights: &weights, tokenizer_from: from, storage: Storage::F32 };
     bundle::save(out, &contents, false)

@@ -189,12 +189,12 @@ impl Checkpoint {
         let may_be_absent = match module {
             Module::Encoder { copy_of, .. } => copy_of.is_some(),
             Module::Words { prefix } => *prefix != PREFIX,
-            Module::Segments => false,
             Module::Pooler
             | Module::MaskedHead
             | Module::Restore { .. }
             | Module::Projection { .. }
             | Module::Affine { .. }
+            | Module::Marks { .. }
             | Module::TokenValues { .. }
             | Module::Values { .. } => true,
         };

@@ -8,6 +8,9 @@
 //! Refused: transliteration and look-alike letters of words without digits (brands differ more than they gain), imperial units
 //! (ounces of weight and of volume can't be distinguished), and thousands separators (a comma is a decimal one more often).
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use crate::text::lexicon::{index_unit, is_grammar, unit};
 use crate::text::normalize::{folded_chars, latin_code, stem};
 
@@ -28,37 +31,72 @@ enum Kind {
 /// Letters of one script, or a number with its decimal point.
 struct Run {
     kind: Kind,
-    text: String,
+    /// Its bytes in [`Runs::letters`].
+    bytes: Range<usize>,
+    /// Which of the groups between punctuation marks it is in.
+    group: usize,
+}
+
+/// The runs of a piece without spaces; its room is used again for the next piece.
+#[derive(Default)]
+struct Runs {
+    chars: Vec<char>,
+    letters: String,
+    runs: Vec<Run>,
 }
 
 /// The words of a text, as often as they occur in it.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
-    let mut before: Option<Run> = None;
-    for chunk in text.split_whitespace() {
-        let groups = groups(chunk);
-        let has_number = groups.iter().flatten().any(|run| run.kind == Kind::Number);
-        if groups.len() > 1 && has_number {
-            push_code(&mut words, groups.iter().flatten());
+    each_word(text, |word| words.push(word.to_string()));
+    words
+}
+
+fn each_word(text: &str, mut each: impl FnMut(&str)) {
+    let mut left = MOST_WORDS;
+    let mut push = |word: &str| {
+        if left > 0 {
+            left -= 1;
+            each(cut(word));
         }
-        for group in groups {
-            if group.len() > 1 {
-                push_code(&mut words, group.iter());
+        left > 0
+    };
+    // runs written together, an article code in Latin letters where they look alike
+    fn code(letters: &str) -> Cow<'_, str> {
+        latin_code(letters).map_or(Cow::Borrowed(letters), Cow::Owned)
+    }
+    // the run before, if it is a number
+    let mut number: Option<String> = None;
+    let (mut piece, mut has_room) = (Runs::default(), true);
+    for chunk in text.split_whitespace() {
+        piece.read(chunk);
+        let Runs { letters, runs, .. } = &piece;
+        let is_one_group = runs.first().map(|run| run.group) == runs.last().map(|run| run.group);
+        if !is_one_group && runs.iter().any(|run| run.kind == Kind::Number) {
+            push(&code(letters));
+        }
+        for group in runs.chunk_by(|a, b| a.group == b.group) {
+            if let [first, .., last] = group {
+                push(&code(&letters[first.bytes.start..last.bytes.end]));
             }
             for run in group {
-                push(&mut words, run.text.clone());
-                if let Some(number) = before.filter(|b| b.kind == Kind::Number) {
-                    words.extend(quantity(&number.text, &run.text));
+                let run_letters = &letters[run.bytes.clone()];
+                has_room = push(run_letters);
+                if let Some(quantity) = number.take().and_then(|number| quantity(&number, run_letters)) {
+                    push(&quantity);
                 }
-                before = Some(run);
+                number = (run.kind == Kind::Number).then(|| run_letters.to_string());
             }
         }
-        if words.len() >= MOST_WORDS {
-            words.truncate(MOST_WORDS);
+        if !has_room {
             break;
         }
     }
-    words
+}
+
+/// Its first characters.
+fn cut(word: &str) -> &str {
+    word.char_indices().nth(LONGEST_WORD).map_or(word, |(end, _)| &word[..end])
 }
 
 /// The trigrams of a text's [`words`] of three letters or more, each word with a mark where it starts.
@@ -67,25 +105,20 @@ pub fn trigrams(text: &str) -> Vec<String> {
 }
 
 fn trigrams_of(words: &[String]) -> Vec<String> {
-    let mut grams = Vec::new();
-    each_trigram(words, |gram| grams.push(gram.to_string()));
+    let (mut grams, mut starts) = (Vec::new(), Vec::new());
+    words.iter().for_each(|word| each_trigram(word, &mut starts, |gram| grams.push(gram.to_string())));
     grams
 }
 
-fn each_trigram(words: &[String], mut each: impl FnMut(&str)) {
-    // the mark and every letter of a word, and where each begins
-    let (mut marked, mut starts) = (String::new(), Vec::new());
-    for word in words {
-        marked.clear();
-        marked.push('^');
-        marked.push_str(word);
-        starts.clear();
-        starts.extend(marked.char_indices().map(|(start, _)| start));
-        starts.push(marked.len());
-        // a word of two letters is a word already
-        if starts.len() > 4 {
-            starts.windows(4).for_each(|at| each(&marked[at[0]..at[3]]));
-        }
+/// The trigrams of one word; `starts` is room for where its letters begin.
+fn each_trigram(word: &str, starts: &mut Vec<usize>, mut each: impl FnMut(&str)) {
+    starts.clear();
+    starts.extend(word.char_indices().map(|(start, _)| start));
+    starts.push(word.len());
+    // a word of two letters is a word already
+    if starts.len() > 3 {
+        each(&format!("^{}", &word[..starts[2]]));
+        starts.windows(4).for_each(|at| each(&word[at[0]..at[3]]));
     }
 }
 
@@ -118,8 +151,8 @@ pub fn stems(text: &str) -> Vec<String> {
             continue;
         }
         match word.chars().all(char::is_alphabetic) {
-            true => push(&mut words, stem(word)),
-            false => push(&mut words, word.to_string()),
+            true => words.push(cut(&stem(word)).to_string()),
+            false => words.push(cut(word).to_string()),
         }
     }
     words
@@ -143,15 +176,16 @@ pub(super) type TermHash = u64;
 impl Analysis {
     /// The terms of a document, of both fields.
     pub(super) fn of_document(self, text: &str) -> [Vec<TermHash>; 2] {
-        let hashed = |words: &[String]| words.iter().map(|word| hash(word, 0)).collect();
         match self {
             Analysis::Products => {
-                let words = words(text);
-                let mut grams = Vec::new();
-                each_trigram(&words, |gram| grams.push(hash(gram, 1)));
-                [hashed(&words), grams]
+                let (mut words, mut grams, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+                each_word(text, |word| {
+                    words.push(hash(word, 0));
+                    each_trigram(word, &mut starts, |gram| grams.push(hash(gram, 1)));
+                });
+                [words, grams]
             }
-            Analysis::Text => [hashed(&stems(text)), Vec::new()],
+            Analysis::Text => [stems(text).iter().map(|word| hash(word, 0)).collect(), Vec::new()],
         }
     }
 
@@ -186,59 +220,48 @@ fn hash(term: &str, field: u64) -> TermHash {
     ((h ^ (h >> 33)) & !1) | field
 }
 
-/// Runs written together, an article code in Latin letters where they look alike.
-fn push_code<'a>(words: &mut Vec<String>, runs: impl Iterator<Item = &'a Run>) {
-    let whole: String = runs.map(|run| run.text.as_str()).collect();
-    push(words, latin_code(&whole).unwrap_or(whole));
-}
-
-fn push(words: &mut Vec<String>, mut word: String) {
-    if let Some((end, _)) = word.char_indices().nth(LONGEST_WORD) {
-        word.truncate(end);
-    }
-    words.push(word);
-}
-
-/// The runs of a piece without spaces, grouped between its punctuation marks.
-fn groups(chunk: &str) -> Vec<Vec<Run>> {
-    let chars: Vec<char> = folded_chars(chunk).collect();
-    let (mut groups, mut group, mut i) = (Vec::new(), Vec::new(), 0);
-    while i < chars.len() {
-        let Some(kind) = kind(chars[i]) else {
-            if !group.is_empty() {
-                groups.push(std::mem::take(&mut group));
+impl Runs {
+    /// Reads a piece.
+    fn read(&mut self, chunk: &str) {
+        let Runs { chars, letters, runs } = self;
+        chars.clear();
+        letters.clear();
+        runs.clear();
+        chars.extend(folded_chars(chunk));
+        let (mut group, mut i) = (0, 0);
+        while i < chars.len() {
+            let Some(kind) = kind(chars[i]) else {
+                group += 1;
+                i += 1;
+                continue;
+            };
+            let (start, mut has_point) = (letters.len(), false);
+            while let Some(&c) = chars.get(i) {
+                let next_is_digit = || chars.get(i + 1).is_some_and(|&n| self::kind(n) == Some(Kind::Number));
+                if self::kind(c) == Some(kind) {
+                    letters.push(c);
+                } else if kind == Kind::Number && !has_point && matches!(c, '.' | ',') && next_is_digit() {
+                    letters.push('.');
+                    has_point = true;
+                } else {
+                    break;
+                }
+                i += 1;
             }
-            i += 1;
-            continue;
-        };
-        let (mut text, mut has_point) = (String::new(), false);
-        while let Some(&c) = chars.get(i) {
-            let next_is_digit = chars.get(i + 1).is_some_and(|&n| self::kind(n) == Some(Kind::Number));
-            if self::kind(c) == Some(kind) {
-                text.push(c);
-            } else if kind == Kind::Number && !has_point && matches!(c, '.' | ',') && next_is_digit {
-                text.push('.');
-                has_point = true;
-            } else {
-                break;
+            if has_point {
+                let number = &letters[start..];
+                let end = start + number.trim_end_matches('0').trim_end_matches('.').len();
+                letters.truncate(end);
             }
-            i += 1;
+            runs.push(Run { kind, bytes: start..letters.len(), group });
         }
-        if has_point {
-            text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
-        }
-        group.push(Run { kind, text });
     }
-    if !group.is_empty() {
-        groups.push(group);
-    }
-    groups
 }
 
 fn kind(c: char) -> Option<Kind> {
     match c {
-        _ if c.is_numeric() => Some(Kind::Number),
         '\u{400}'..='\u{52f}' => Some(Kind::Cyrillic),
+        _ if c.is_numeric() => Some(Kind::Number),
         _ if c.is_alphabetic() => Some(Kind::Letters),
         _ => None,
     }

@@ -144,16 +144,16 @@ impl Pass<'_> {
         Ok(self.net.packed(&module, |p| p.restores.get(name).cloned())?.rows(x))
     }
 
-    /// Adds to states `[t, h]` the segment that each token's mark is; 0 is none.
+    /// Adds to states `[t, h]` the row of each token's mark in the table of [`Module::Marks`]; 0 is none.
     ///
     /// # Errors
     /// A mark past the table.
-    pub fn mark(&self, states: Tensor, marks: &[u32]) -> Result<Tensor> {
+    pub fn mark(&self, name: &'static str, states: Tensor, marks: &[u32]) -> Result<Tensor> {
         if marks.iter().all(|mark| *mark == 0) {
             return Ok(states);
         }
         if let (Mode::Train { .. }, Some(trained)) = (self.mode, &self.net.trained) {
-            let table = trained.parameters.var(&format!("{PREFIX}{}", bert::SEGMENTS))?;
+            let table = trained.parameters.var(name)?;
             let rows = table.dim(0)?;
             check_marks(marks, rows)?;
             let mut which = vec![0f32; marks.len() * rows];
@@ -163,7 +163,7 @@ impl Pass<'_> {
             return Ok((states + which.matmul(&table)?)?);
         }
         let mut values = states.flatten_all()?.to_vec1::<f32>()?;
-        self.add_marks(&mut values, marks)?;
+        self.add_marks(name, &mut values, marks)?;
         Ok(Tensor::from_vec(values, states.shape(), &Cpu::Cpu)?)
     }
 
@@ -171,9 +171,9 @@ impl Pass<'_> {
     ///
     /// # Errors
     /// A mark past the table.
-    pub fn add_marks(&self, states: &mut [f32], marks: &[u32]) -> Result<()> {
+    pub fn add_marks(&self, name: &'static str, states: &mut [f32], marks: &[u32]) -> Result<()> {
         let h = self.hidden();
-        let table = self.net.packed(&Module::Segments, |p| p.values.get(bert::SEGMENTS).cloned())?;
+        let table = self.net.packed(&Module::Marks { name }, |p| p.values.get(name).cloned())?;
         check_marks(marks, table.len() / h)?;
         let marked = states.chunks_exact_mut(h).zip(marks).filter(|(_, mark)| **mark > 0);
         marked.for_each(|(state, mark)| kernels::add(state, &table[*mark as usize * h..][..h]));
@@ -184,6 +184,6 @@ impl Pass<'_> {
 fn check_marks(marks: &[u32], rows: usize) -> Result<()> {
     match marks.iter().find(|mark| **mark as usize >= rows) {
         None => Ok(()),
-        Some(mark) => Err(Error::setting("mark", mark, format!("past the table of {rows} segments"))),
+        Some(mark) => Err(Error::setting("mark", mark, format!("past the table of {rows} rows"))),
     }
 }

@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::bert::{self, Config};
 use crate::nn::{Array, Weights};
+use crate::text::MARKS;
 use crate::{Error, Result};
 
 /// One thing that a model is made of, with arrays of its own.
@@ -55,8 +56,12 @@ pub enum Module {
     /// BERT's head of masked tokens: a linear layer `[h, h]`, a LayerNorm, and the bias `[vocab_size]` of a decoder that is tied to the
     /// table of words of the encoder under BERT's own names.
     MaskedHead,
-    /// The encoder's table of segments, for states that get a segment late.
-    Segments,
+    /// What states get that were given their segment and are marked later, `[marks, h]`: a row a mark. Before it is trained a row is
+    /// what the mark's segment, in place of that of its text, would have changed in the embedding's output.
+    Marks {
+        /// Its name.
+        name: &'static str,
+    },
     /// From few values back to a state: a linear layer `[h, inputs]` and a LayerNorm, `{name}.dense` and `{name}.LayerNorm`.
     Restore {
         /// Its name.
@@ -114,9 +119,7 @@ impl Module {
                 arrays.push((bert::DECODER_BIAS.into(), vec![config.vocab_size]));
                 arrays
             }
-            Module::Segments => {
-                vec![(format!("{}{}", bert::PREFIX, bert::SEGMENTS), vec![config.type_vocab_size, config.hidden_size])]
-            }
+            Module::Marks { name } => vec![(name.to_string(), vec![MARKS, config.hidden_size])],
             Module::Restore { name, inputs } => {
                 let mut arrays = affine(&format!("{name}.dense"), config.hidden_size, *inputs);
                 arrays.extend(
@@ -168,13 +171,19 @@ pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed
         if let Module::Values { name, init } = module {
             weights.0.entry(name.to_string()).or_insert(Array::new(vec![init.len()], init.clone()));
         }
+        if let Module::Marks { name } = module
+            && !weights.0.contains_key(*name)
+        {
+            let marks = Array::new(vec![MARKS, config.hidden_size], marks_of_segments(config, weights));
+            weights.0.insert(name.to_string(), marks);
+        }
         let never_drawn = matches!(
             module,
             Module::Encoder { .. }
                 | Module::Words { .. }
                 | Module::Values { .. }
                 | Module::TokenValues { .. }
-                | Module::Segments
+                | Module::Marks { .. }
         );
         if never_drawn {
             continue;
@@ -184,6 +193,41 @@ pub fn complete(modules: &[Module], config: &Config, weights: &mut Weights, seed
             weights.0.entry(name).or_insert(Array::new(shape, data));
         }
     }
+}
+
+/// For each mark, what the embedding's output gains when a token's segment is the mark and not 0 or 1, which that of a plain word is: the
+/// difference of the two rows less its mean, times the norm's scale and over the deviation of what the norm gets. So the norm is taken as
+/// linear, and words and positions as of usual size. Zeros where the encoder has no such tables or rows.
+fn marks_of_segments(config: &Config, weights: &Weights) -> Vec<f32> {
+    let h = config.hidden_size;
+    let mut marks = vec![0.0; MARKS * h];
+    let table = |name: &str| weights.0.get(&format!("{}{name}", bert::PREFIX)).map(Array::values);
+    let names = &bert::EMBEDDING_NAMES;
+    let (Some(words), Some(segments), Some(positions), Some(gamma)) =
+        (table(names.words), table(names.segments), table(names.positions), table(names.norm.gamma))
+    else {
+        return marks;
+    };
+    if words.is_empty() || positions.is_empty() {
+        return marks;
+    }
+    let mean = |row: &[f32]| row.iter().sum::<f32>() / h as f32;
+    let mut variance = 0.0;
+    for (word, position) in words.chunks_exact(h).zip(positions.chunks_exact(h).cycle()) {
+        let sum: Vec<f32> = (0..h).map(|i| word[i] + position[i] + segments[i]).collect();
+        let mean = mean(&sum);
+        variance += f64::from(sum.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / h as f32);
+    }
+    let deviation = (variance / (words.len() / h) as f64 + f64::from(config.layer_norm_eps)).sqrt() as f32;
+    let rows = segments.len() / h;
+    for (mark, row) in marks.chunks_exact_mut(h).enumerate().take(rows).skip(2) {
+        let difference: Vec<f32> = (0..h).map(|i| segments[mark * h + i] - segments[mark % 2 * h + i]).collect();
+        let mean = mean(&difference);
+        for (i, value) in row.iter_mut().enumerate() {
+            *value = gamma[i] * (difference[i] - mean) / deviation;
+        }
+    }
+    marks
 }
 
 /// An encoder's arrays, none of them trained: matrices and tables from a normal distribution of `initializer_range`, biases 0, LayerNorms

@@ -77,11 +77,8 @@ impl Packed {
             Module::Words { prefix } => {
                 self.values.insert(prefix, from.kept(&format!("{prefix}{}", bert::WORDS))?);
             }
-            Module::Values { name, .. } | Module::TokenValues { name } => {
+            Module::Values { name, .. } | Module::TokenValues { name } | Module::Marks { name } => {
                 self.values.insert(name, from.kept(name)?);
-            }
-            Module::Segments => {
-                self.values.insert(bert::SEGMENTS, from.kept(&format!("{}{}", bert::PREFIX, bert::SEGMENTS))?);
             }
             Module::Restore { name, .. } => {
                 self.restores.insert(name, Arc::new(Restore::new(name, from, config.layer_norm_eps)?));

@@ -9,8 +9,8 @@
 //!
 //! Below the split it is the joint model under a mask, so it starts from any cross-encoder. A document's positions begin at `query_tokens`, whatever the
 //! query's length, so its states can be computed and stored before any query is known; the states of both, end to end, are what the joint
-//! model has there, to the bit. Words marked as shared, differing and so on depend on both texts: their segments are added where the two meet, as rows
-//! of the encoder's own segment table, and not below. Compression is a linear map to `compress` values a token and one back with LayerNorm.
+//! model has there, to the bit. Words marked as shared, differing and so on depend on both texts: they are marked where the two meet, and not below, by
+//! rows of a table that begins with what their segments did to the cross-encoder's embedding. Compression is a linear map to `compress` values a token and one back with LayerNorm.
 //! Before fine-tuning it can learn alone ([`Yati::attention_error`]): all else is frozen, and attention above the split shall be what it is
 //! without compression. In fine-tuning its error, the mean square between a state and what comes back, is a part of the loss. At `split_at =
 //! layers` query and document never meet, and the score says nothing of the document.
@@ -78,6 +78,7 @@ pub struct Yati(pub Config);
 
 const COMPRESS: &str = "yati.compress";
 const RESTORE: &str = "yati.restore";
+const MARKS: &str = "yati.marks";
 /// Tokens that are joined at once.
 const TOKENS: usize = 16 << 10;
 
@@ -131,7 +132,7 @@ impl Yati {
     pub fn attention_error(&self, joint: &Pass, above: &Above, compression: &Pass, batch: &Batch) -> Result<Tensor> {
         let at = self.split_at(joint.last_layer())?;
         let states = joint.layers(PREFIX, &batch.apart(), &[at])?.remove(0);
-        let marks = joint.mark(states.zeros_like()?, &batch.marks)?;
+        let marks = joint.mark(MARKS, states.zeros_like()?, &batch.marks)?;
         let back = compression.restore(RESTORE, self.0.compress.0, &compression.affine(COMPRESS, &states)?)?;
         let (plain, met) = ((&states + &marks)?, (back + marks)?);
         let mut errors = Vec::new();
@@ -153,7 +154,7 @@ impl Yati {
             met = pass.restore(RESTORE, self.0.compress.0, &pass.affine(COMPRESS, &states)?)?;
             lost = Some((&met - states.detach())?.sqr()?.mean_all()?);
         }
-        Ok((pass.mark(met, marks)?, lost))
+        Ok((pass.mark(MARKS, met, marks)?, lost))
     }
 
     /// Logits `[b]` of joint sequences by the masked joint model, and what compression lost.
@@ -217,7 +218,7 @@ impl Yati {
                 marks.extend((documents.marks)(first + i));
             }
             if marks.iter().any(|mark| *mark > 0) {
-                pass.add_marks(&mut states, &marks)?;
+                pass.add_marks(MARKS, &mut states, &marks)?;
             }
             let pooled = pass.pooler(&pass.upper(&states, &offsets, at)?)?;
             scores.extend(classified(pass, &pooled)?.to_vec1::<f32>()?);
@@ -242,7 +243,7 @@ fn fill(lengths: &[u32], width: usize, one: &(dyn Fn(usize, &mut [f32]) + Sync))
 
 impl Model for Yati {
     fn modules(&self) -> Vec<Module> {
-        let mut modules = vec![ENCODER, Module::Segments, Module::Pooler];
+        let mut modules = vec![ENCODER, Module::Marks { name: MARKS }, Module::Pooler];
         modules.push(Module::Affine { name: "classifier", outputs: &[1, 2], inputs: Inputs::STATE });
         modules.extend(self.compression());
         modules
@@ -275,8 +276,15 @@ impl Model for Yati {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{assert_gradient, pair_examples};
+    use super::super::bert;
+    use super::super::cross_encoder::{CrossEncoder, logits};
+    use super::super::tests::{assert_gradient_but, pair_examples};
+    use super::super::{Mode, Net};
     use super::*;
+    use crate::losses::Loss;
+    use crate::nn::{Array, Dtype};
+    use crate::testing::{self, config};
+    use crate::text::Encoding;
 
     #[test]
     fn gradients_equal_finite_differences_with_and_without_compression_and_marks() {
@@ -286,10 +294,46 @@ mod tests {
                 let mark = |at: usize| if marked && at % 3 == 1 { 2 } else { 0 };
                 text.marks = (0..text.ids.len()).map(mark).collect();
             }
-            let config = Config { split_at: Some(split_at), compress: Width(compress), ..Config::default() };
+            let config = Config { split_at: Some(split_at), compress: Width(compress), ..Default::default() };
             println!("split at {split_at}, compressed to {compress}, marked: {marked}");
-            assert_gradient(&Yati(config), &examples.iter().collect::<Vec<_>>());
+            // without marks their table does not learn
+            let constant: &[&str] = if marked { &[] } else { &[MARKS] };
+            assert_gradient_but(&Yati(config), &examples.iter().collect::<Vec<_>>(), Loss::Bce, constant);
         }
+    }
+
+    #[test]
+    fn marks_begin_with_what_segments_did_to_the_cross_encoder() {
+        let config = bert::Config { type_vocab_size: 10, ..config(50) };
+        let mut weights = testing::weights(&config, &CrossEncoder, 0.4, 7);
+        let table = weights.0.get_mut("bert.embeddings.token_type_embeddings.weight").unwrap();
+        // a mark moves a token, and does not replace it
+        *table = Array::new(table.shape.clone(), table.values().iter().map(|x| x / 2.0).collect());
+        let joint: Vec<Encoding> = (0..40)
+            .map(|i| Encoding {
+                ids: (0..12).map(|t| (i * 7 + t * 11) % 50).collect(),
+                segments: (0..12).map(|t| u32::from(t >= 6) + 2 * ((t * 5 + i) % 5)).collect(),
+                ..Encoding::default()
+            })
+            .collect();
+        let halves = |marked: bool| -> Batch {
+            let one = |joint: &Encoding| {
+                let mark = |segment: &u32| if marked && *segment >= 2 { *segment } else { 0 };
+                let marks = joint.segments.iter().map(mark).collect();
+                let segments = joint.segments.iter().map(|segment| segment % 2).collect();
+                Encoding { marks, segments, positions: (0..12).collect(), ..joint.clone() }
+            };
+            joint.iter().map(one).collect::<Vec<_>>().iter().collect()
+        };
+        let yati = Yati(Config { split_at: Some(0), ..Default::default() });
+        let net = |model: &dyn Model, weights| Net::training(config.clone(), &model.modules(), weights, Dtype::F32, 1);
+        let (split, whole) = (net(&yati, weights.clone()).unwrap(), net(&CrossEncoder, weights).unwrap());
+        let score =
+            |batch: &Batch| -> Vec<f32> { yati.forward(&split.pass(Mode::Infer), batch).unwrap().0.to_vec1().unwrap() };
+        let wanted: Vec<f32> = logits(&whole.pass(Mode::Infer), &joint.iter().collect()).unwrap().to_vec1().unwrap();
+        let off = |got: Vec<f32>| got.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).sum::<f32>();
+        let (marked, plain) = (off(score(&halves(true))), off(score(&halves(false))));
+        assert!(marked < 0.5 * plain, "off by {marked} with marks, {plain} without");
     }
 
     #[test]

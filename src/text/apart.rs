@@ -15,6 +15,8 @@ use crate::{Error, Result};
 
 /// Segments of plain, shared, near and differing words and shared codes of a query, and of a document.
 const SEGMENTS: [[u32; 5]; 2] = [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]];
+/// Marks that there are in [`Encoding::marks`], the two of plain words among them.
+pub const MARKS: usize = 10;
 
 impl TextEncoder {
     /// Gives the query's half so many tokens, special ones included; `None`: query and document are read together.

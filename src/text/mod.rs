@@ -28,6 +28,7 @@ mod units;
 mod vector;
 mod word;
 
+pub use apart::MARKS;
 pub use batch::{Batch, Encoding, TokenSpan};
 pub use encoder::{InPython, Piece, TextEncoder, TokenizedSide};
 pub use fields::FieldSelection;

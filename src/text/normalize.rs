@@ -35,7 +35,10 @@ pub(crate) fn folded(text: &str) -> String {
 
 /// [`folded`] after NFKC: full-width letters, ligatures and the like are plain ones.
 pub(crate) fn folded_chars(text: &str) -> impl Iterator<Item = char> {
-    fold(text.nfkc())
+    // most texts are in that form already, and finding out is cheaper than making it
+    let is_plain = text.is_ascii() || is_nfkc_quick(text.chars()) == IsNormalized::Yes;
+    let (plain, made) = if is_plain { (Some(text.chars()), None) } else { (None, Some(text.nfkc())) };
+    fold(plain.into_iter().flatten().chain(made.into_iter().flatten()))
 }
 
 /// [`folded_chars`] with single spaces between words and none around them.

@@ -55,6 +55,16 @@ pub struct Bm25Builder {
     lengths: Vec<u32>,
     norms: [Vec<u8>; 2],
     tokens: [u64; 2],
+    /// Rows that are analysed and not yet numbered: the next ones are analysed meanwhile.
+    waiting: Vec<Analysed>,
+}
+
+/// A row's terms.
+struct Analysed {
+    /// How many there are of each field.
+    lengths: [usize; 2],
+    /// Those of both fields, equal ones together.
+    hashes: Vec<TermHash>,
 }
 
 impl Bm25Builder {
@@ -75,6 +85,7 @@ impl Bm25Builder {
             lengths: Vec::new(),
             norms: [Vec::new(), Vec::new()],
             tokens: [0; 2],
+            waiting: Vec::new(),
         })
     }
 
@@ -96,28 +107,44 @@ impl Bm25Builder {
     /// # Errors
     /// Those of [`Bm25Builder::extend`].
     pub fn add(&mut self, texts: &[String]) -> Result<()> {
-        if (self.lengths.len() + texts.len()) as u64 >= u64::from(u32::MAX) {
+        let rows = self.lengths.len() + self.waiting.len() + texts.len();
+        if rows as u64 >= u64::from(u32::MAX) {
             let what = "an index has at most 4,294,967,294 documents; divide the collection";
-            return Err(Error::setting("documents", self.lengths.len() + texts.len(), what));
+            return Err(Error::setting("documents", rows, what));
         }
         let analysis = self.settings.analysis;
-        let analysed: Vec<[Vec<TermHash>; 2]> = texts.par_iter().map(|text| analysis.of_document(text)).collect();
-        let (mut terms, mut of_batch) = (Vec::new(), Vec::new());
-        for fields in analysed {
-            terms.clear();
-            for (field, hashes) in fields.into_iter().enumerate() {
-                self.norms[field].push(byte_of(hashes.len()));
-                self.tokens[field] += hashes.len() as u64;
-                for hash in hashes {
-                    let next = self.hashes.len() as u32;
-                    let term = *self.known.entry(hash).or_insert(next);
-                    if term == next {
-                        self.hashes.push(hash);
-                        self.frequencies.push(0);
-                        self.counts.push(0);
-                    }
-                    terms.push(term);
+        let analysed = |text: &String| {
+            let [mut hashes, trigrams] = analysis.of_document(text);
+            let lengths = [hashes.len(), trigrams.len()];
+            hashes.extend(trigrams);
+            hashes.sort_unstable();
+            Analysed { lengths, hashes }
+        };
+        let (next, numbered) = rayon::join(|| texts.par_iter().map(analysed).collect(), || self.number_waiting());
+        numbered?;
+        self.waiting = next;
+        Ok(())
+    }
+
+    /// Gives the terms of the rows that wait their numbers.
+    fn number_waiting(&mut self) -> Result<()> {
+        let mut of_batch = Vec::new();
+        for row in std::mem::take(&mut self.waiting) {
+            for (field, length) in row.lengths.into_iter().enumerate() {
+                self.norms[field].push(byte_of(length));
+                self.tokens[field] += length as u64;
+            }
+            for same in row.hashes.chunk_by(|a, b| a == b) {
+                let next = self.hashes.len() as u32;
+                let term = *self.known.entry(same[0]).or_insert(next);
+                if term == next {
+                    self.hashes.push(same[0]);
+                    self.frequencies.push(0);
+                    self.counts.push(0);
                 }
+                self.frequencies[term as usize] += 1;
+                self.counts[term as usize] += same.len() as u64;
+                of_batch.extend(std::iter::repeat_n(term, same.len()));
             }
             if self.hashes.len() >= u32::MAX as usize {
                 return Err(Error::setting(
@@ -126,13 +153,7 @@ impl Bm25Builder {
                     "too many different words; divide the collection",
                 ));
             }
-            terms.sort_unstable();
-            for same in terms.chunk_by(|a, b| a == b) {
-                self.frequencies[same[0] as usize] += 1;
-                self.counts[same[0] as usize] += same.len() as u64;
-            }
-            self.lengths.push(terms.len() as u32);
-            of_batch.extend_from_slice(&terms);
+            self.lengths.push(row.hashes.len() as u32);
         }
         self.unsorted.extend(&of_batch)
     }
@@ -141,8 +162,21 @@ impl Bm25Builder {
     ///
     /// # Errors
     /// The system's; an order of another number of rows.
-    pub fn finish(self, order: Option<&[u32]>) -> Result<Bm25> {
-        let Bm25Builder { dir, settings, known, hashes, frequencies, counts, unsorted, lengths, norms, tokens } = self;
+    pub fn finish(mut self, order: Option<&[u32]>) -> Result<Bm25> {
+        self.number_waiting()?;
+        let Bm25Builder {
+            dir,
+            settings,
+            known,
+            hashes,
+            frequencies,
+            counts,
+            unsorted,
+            lengths,
+            norms,
+            tokens,
+            waiting: _,
+        } = self;
         drop(known);
         let dir = dir.as_deref();
         let rows = lengths.len() as u32;
