@@ -94,6 +94,7 @@ fn crash(template: &Path, arguments: &[&str], out: &str, again: Option<&[&str]>,
         let status = run(dir.path(), arguments, Some(at)).status;
         if status.signal() != Some(9) {
             assert!(status.success(), "{status}");
+            println!("{arguments:?}: killed at every call, {stride} apart, of {at}");
             return at;
         }
         let left = tree(dir.path());
@@ -217,6 +218,7 @@ fn crash_index(template: &Path, arguments: &[&str], stride: usize) -> usize {
         };
         if done.status.signal() != Some(9) {
             assert!(done.status.success());
+            println!("{arguments:?}: killed at every call, {stride} apart, of {at}");
             return at;
         }
         let is_there = dir.path().join("i").exists();

@@ -149,7 +149,7 @@ impl Bm25 {
     /// Settings that mean nothing; more than 2^32 - 1 rows.
     pub fn of_records(records: &[Record], settings: &Bm25Settings, config: &TextConfig) -> Result<Self> {
         let mut builder = Bm25Builder::new(None, *settings)?;
-        builder.extend(records.iter().map(|record| plain_text(config, record.into())))?;
+        builder.extend(records.iter().map(|record| Ok(plain_text(config, record.into()))), |_| ())?;
         let mut order: Vec<u32> = (0..records.len() as u32).collect();
         order.sort_by(|a, b| records[*a as usize].id.cmp(&records[*b as usize].id));
         Ok(builder.finish(Some(&order))?.with_rendering(config))
@@ -159,9 +159,9 @@ impl Bm25 {
     ///
     /// # Errors
     /// More than 2^32 - 1 rows.
-    pub fn build(texts: impl Iterator<Item = String>) -> Result<Self> {
+    pub fn build(texts: impl Iterator<Item = String> + Send) -> Result<Self> {
         let mut builder = Bm25Builder::new(None, Bm25Settings::default())?;
-        builder.extend(texts)?;
+        builder.extend(texts.map(Ok), |_| ())?;
         builder.finish(None)
     }
 
@@ -170,9 +170,9 @@ impl Bm25 {
     ///
     /// # Errors
     /// Settings that mean nothing; more than 2^32 - 1 rows; the system's.
-    pub fn write(dir: &Path, texts: impl Iterator<Item = String>, settings: &Bm25Settings) -> Result<()> {
+    pub fn write(dir: &Path, texts: impl Iterator<Item = String> + Send, settings: &Bm25Settings) -> Result<()> {
         let mut builder = Bm25Builder::new(Some(dir), *settings)?;
-        builder.extend(texts)?;
+        builder.extend(texts.map(Ok), |_| ())?;
         builder.finish(None).map(drop)
     }
 

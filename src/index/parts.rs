@@ -17,8 +17,6 @@ use crate::{Error, Record, Result};
 
 /// Documents that are encoded at once.
 const ENCODED: usize = 256;
-/// Documents whose words are counted at once.
-const INDEXED: usize = 4096;
 
 /// A document that a new generation copies: generation and number.
 pub(super) type Origin = (usize, u32);
@@ -98,16 +96,13 @@ impl Source<'_> {
     fn write_bm25(&self, dir: &Path) -> Result<()> {
         let (config, total) = (plain_config(self.settings), self.documents.len() as u64);
         let mut builder = Bm25Builder::new(Some(dir), self.settings.bm25)?;
-        let (mut records, mut done) = (self.records(), 0);
-        loop {
-            let some: Vec<Record> = records.by_ref().take(INDEXED).collect::<Result<_>>()?;
-            if some.is_empty() {
-                return builder.finish(None).map(drop);
-            }
-            builder.add(&some.iter().map(|record| plain_text(&config, record.into())).collect::<Vec<_>>())?;
-            done += some.len() as u64;
+        let (documents, mut done) = (self.documents, 0);
+        let text = |document| Ok(plain_text(&config, (&documents.record(document)?).into()));
+        builder.extend((0..documents.len() as u32).map(text), |added| {
+            done += added;
             (self.progress)(done, total);
-        }
+        })?;
+        builder.finish(None).map(drop)
     }
 
     fn write_vectors(&self, path: &Path) -> Result<()> {

@@ -197,16 +197,8 @@ fn index(right: &StoredTable, config: &TextConfig, dir: &Path, output: &Output) 
     std::fs::create_dir(dir).map_err(Error::io("create", dir))?;
     let mut builder = Bm25Builder::new(Some(dir), Bm25Settings::default())?;
     let bar = output.bar(right.len() as u64, "indexing {bar:30} {pos}/{len} records, {per_sec}, {eta} left");
-    let mut texts = Vec::new();
-    for record in right.iter() {
-        texts.push(plain_text(config, (&record?).into()));
-        if texts.len() == 8192 {
-            builder.add(&texts)?;
-            bar.inc(texts.len() as u64);
-            texts.clear();
-        }
-    }
-    builder.add(&texts)?;
+    let texts = right.iter().map(|record| Ok(plain_text(config, (&record?).into())));
+    builder.extend(texts, |added| bar.inc(added))?;
     drop(builder.finish(Some(&right.by_id()?))?);
     bar.finish_and_clear();
     Ok(())

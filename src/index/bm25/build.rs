@@ -89,24 +89,27 @@ impl Bm25Builder {
         })
     }
 
-    /// Adds a row for each text.
+    /// Adds a row for each text. They are analysed on all cores while the next ones are read; `progress` hears of each batch how many there are.
     ///
     /// # Errors
-    /// More than 2^32 - 1 rows; the system's.
-    pub fn extend(&mut self, texts: impl Iterator<Item = String>) -> Result<()> {
-        let mut texts = texts.peekable();
-        while texts.peek().is_some() {
-            let batch: Vec<String> = texts.by_ref().take(BATCH).collect();
-            self.add(&batch)?;
+    /// More than 2^32 - 1 rows; those of the texts; the system's.
+    pub fn extend(
+        &mut self,
+        mut texts: impl Iterator<Item = Result<String>> + Send,
+        mut progress: impl FnMut(u64),
+    ) -> Result<()> {
+        let mut next = || texts.by_ref().take(BATCH).collect::<Result<Vec<String>>>();
+        let mut batch = next()?;
+        while !batch.is_empty() {
+            let (read, added) = rayon::join(&mut next, || self.add(&batch));
+            added?;
+            progress(batch.len() as u64);
+            batch = read?;
         }
         Ok(())
     }
 
-    /// Adds a row for each text; they are analysed on all cores.
-    ///
-    /// # Errors
-    /// Those of [`Bm25Builder::extend`].
-    pub fn add(&mut self, texts: &[String]) -> Result<()> {
+    fn add(&mut self, texts: &[String]) -> Result<()> {
         let rows = self.lengths.len() + self.waiting.len() + texts.len();
         if rows as u64 >= u64::from(u32::MAX) {
             let what = "an index has at most 4,294,967,294 documents; divide the collection";

@@ -163,7 +163,7 @@ fn the_best_rows_are_those_of_reading_every_row_whatever_the_blocks() {
     // three blocks, with words that all rows have and rows that are equal
     let texts = made(40_000);
     let mut builder = Bm25Builder::new(None, Bm25Settings::default()).unwrap();
-    builder.extend(texts.iter().cloned()).unwrap();
+    builder.extend(texts.iter().cloned().map(Ok), |_| ()).unwrap();
     let order: Vec<u32> = (0..40_000u32).map(|row| row * 7 % 40_000).collect();
     let index = builder.finish(Some(&order)).unwrap();
     let long = texts[..300].join(" ");
