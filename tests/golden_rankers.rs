@@ -3,11 +3,12 @@
 //! A ranker of pairs needs no code here: its `expected.json` has queries, documents and, for each of some settings, the score of every query with every
 //! document. Arrays of its head that the checkpoint lacks have the values of [`head`], there as here.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sverka::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Manifest, Purpose, Storage, WordStart};
-use sverka::models::{Module, Reads, dssm, net};
+use sverka::models::{Module, Reads, dssm, duo, net};
 use sverka::nn::{Array, Device, Dtype};
 use sverka::ranker::DualEncoder;
 use sverka::text::TextConfig;
@@ -137,19 +138,43 @@ struct Triples {
 #[derive(Deserialize)]
 struct TriplesCase {
     query: String,
-    scores: Vec<f32>,
+    /// By aggregation.
+    scores: BTreeMap<String, Vec<f32>>,
 }
 
 #[test]
 fn duo_scores_as_python_does() {
     let expected: Triples = read("duo");
     let dir = tempfile::tempdir().unwrap();
-    let bundle = bundle(&dir.path().join("model"), Architecture::Duo);
+    let bundle = bundle(&dir.path().join("model"), Architecture::Duo(Default::default()));
     assert!(bundle.is_listwise() && bundle.dual_encoder().is_none());
-    for TriplesCase { query, scores: wanted } in &expected.cases {
-        let scores = bundle.score(&[list(query, &expected.documents)]).unwrap().remove(0);
-        assert_near(query, &scores.iter().map(|s| s.value).collect::<Vec<_>>(), wanted);
+    let scored = |bundle: &Bundle, query: &str| -> Vec<f32> {
+        bundle.score(&[list(query, &expected.documents)]).unwrap().remove(0).iter().map(|s| s.value).collect()
+    };
+    for TriplesCase { query, scores } in &expected.cases {
+        assert_eq!(scores.len(), 7);
+        assert_near(query, &scored(&bundle, query), &scores["sum"]);
+        for (aggregation, wanted) in scores {
+            let config = toml::from_str(&format!("aggregation = '{aggregation}'")).unwrap();
+            assert_near(&format!("{query}, {aggregation}"), &scored(&bundle.clone().with_duo(config), query), wanted);
+        }
     }
+    // a budget of as many comparisons as there are is none, a smaller one changes scores
+    let under = |pairs: usize| bundle.clone().with_duo(duo::Config { pairs: Some(pairs), ..Default::default() });
+    let query = &expected.cases[0].query;
+    assert_eq!(scored(&under(12), query), scored(&bundle, query));
+    assert_ne!(scored(&under(4), query), scored(&bundle, query));
+    // manifests from before there were settings have the name alone
+    let path = bundle.dir().join("sverka.json");
+    let mut manifest: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    manifest["architecture"] = "duo".into();
+    manifest["version"] = 1.into();
+    manifest.as_object_mut().unwrap().remove("sha256");
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    assert_eq!(
+        Bundle::open(bundle.dir(), None, Device::Cpu).unwrap().manifest.architecture,
+        bundle.manifest.architecture
+    );
     let error = bundle.score(&[list("чай", &expected.documents[..1])]).unwrap_err();
     assert!(error.is_user_error() && error.to_string().contains("give at least 2"), "{error}");
     assert_eq!(bundle.score(&[list("чай", &[])]).unwrap(), [[]]);

@@ -18,7 +18,7 @@ pub enum Architecture {
     /// Two towers with numbers and categories.
     Detext(detext::Config),
     /// Two documents compared.
-    Duo,
+    Duo(duo::Config),
     /// Kernels over a similarity matrix.
     Knrm(knrm::Config),
     /// Kernels over similarities of n-grams.
@@ -46,7 +46,7 @@ impl Architecture {
             Architecture::CrossEncoder => Box::new(cross_encoder::CrossEncoder),
             Architecture::Dssm(config) => Box::new(dssm::Dssm(*config)),
             Architecture::Detext(config) => Box::new(detext::Detext { config: config.clone(), without: None }),
-            Architecture::Duo => Box::new(duo::Duo),
+            Architecture::Duo(config) => Box::new(duo::Duo(*config)),
             Architecture::Knrm(config) => Box::new(knrm::Knrm(*config)),
             Architecture::ConvKnrm(config) => Box::new(conv_knrm::ConvKnrm(*config)),
             Architecture::Pacrr(config) => Box::new(pacrr::Pacrr(*config)),
@@ -180,6 +180,7 @@ mod tests {
         refused("dssm", "poling = 'cls'", "poling");
         refused("dssm", "pooling = 'max'", "max");
         refused("dssm", "vectors = 'char_cnn'\nshared = false", "model.shared = false: convolutions over characters");
-        refused("duo", "pooling = 'cls'", "duo has no settings of its own");
+        refused("duo", "aggregation = 'median'", "median");
+        refused("cross_encoder", "pooling = 'cls'", "cross_encoder has no settings of its own");
     }
 }

@@ -132,6 +132,12 @@ impl Manifest {
         let missing = own.is_none();
         let changed = own.is_some_and(|own| own != checksums::of_json(&value));
         let version = value["version"].clone();
+        // a name alone has the settings that are usual
+        if let Some(name) = value["architecture"].as_str()
+            && let Ok(usual) = Architecture::named(name, &toml::Table::new()).map(serde_json::to_value)
+        {
+            value["architecture"] = usual.map_err(|e| Error::Internal { op: "manifest", what: e.to_string() })?;
+        }
         let manifest: Manifest = serde_json::from_value(value).map_err(|e| {
             let what = e.to_string();
             let key = what.split('`').nth(1).unwrap_or("JSON").to_string();

@@ -1,6 +1,7 @@
 //! Lists of records or texts to scores.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -12,7 +13,7 @@ use crate::{Error, Input, Ranker, Result};
 /// A model's arrays and what turns texts into its sequences.
 pub(super) struct Network {
     pub(super) model: Box<dyn Model>,
-    pub(super) net: Net,
+    pub(super) net: Arc<Net>,
 }
 
 /// Text to score.

@@ -43,7 +43,7 @@ pub use words::WordStart;
 pub use crate::nn::weights::Storage;
 
 use crate::models::bert::Config;
-use crate::models::{Net, Reads};
+use crate::models::{Net, Reads, duo};
 use crate::nn::weights::write_safetensors;
 use crate::nn::{Device, Dtype, Weights};
 use crate::ranker::{DualEncoder, LateEncoder, List, Score};
@@ -128,7 +128,8 @@ impl Bundle {
         let text = open_tokenizer(dir, &config, &manifest)?;
         let dtype = device.dtype(dtype, manifest.dtype);
         let net = Net::serving(config, &model.modules(), &weights, dtype, device)?;
-        let bundle = Bundle { dir: dir.into(), manifest, text, network: Arc::new(Network { model, net }), plain };
+        let bundle =
+            Bundle { dir: dir.into(), manifest, text, network: Arc::new(Network { model, net: Arc::new(net) }), plain };
         // weights of which each is a number may still give none
         let probe = List { query: Input::Text("a 1"), candidates: vec![Input::Text("b 2"), Input::Text("a 1")] };
         bundle.score(&[probe])?;
@@ -164,6 +165,15 @@ impl Bundle {
     /// For a table whose columns have other names than those of training; no name: all but the id, in order.
     pub fn with_fields(mut self, fields: Vec<String>) -> Self {
         self.text = self.text.with_fields(fields);
+        self
+    }
+    /// A duo that compares and counts otherwise than its manifest says. Any other model stays what it is.
+    pub fn with_duo(mut self, config: duo::Config) -> Self {
+        if let Architecture::Duo(_) = self.manifest.architecture {
+            self.manifest.architecture = Architecture::Duo(config);
+            let (model, net) = (self.manifest.architecture.model(), self.network.net.clone());
+            self.network = Arc::new(Network { model, net });
+        }
         self
     }
     /// Sizes of the network.

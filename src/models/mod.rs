@@ -31,6 +31,7 @@ pub mod masked_lm;
 mod modules;
 pub mod net;
 pub mod pacrr;
+pub mod tournament;
 pub mod yati;
 
 use candle_core::Tensor;

@@ -132,6 +132,7 @@ impl Pipeline {
         let mut others = Vec::new();
         for (number, stage) in plan.stages.iter().enumerate().skip(1) {
             let bundle = open(format!("stages[{number}].model"), stage.kind, &stage.model)?;
+            let bundle = stage.duo.into_iter().fold(bundle, Bundle::with_duo);
             let stored = match &stage.store {
                 Some(path) => {
                     let store = StateStore::open(path, &bundle.split_encoder()?)?;

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::models::duo;
 use crate::{Error, Result};
 
 /// A pipeline.
@@ -65,6 +66,9 @@ pub struct StagePlan {
     /// its words are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fuse: bool,
+    /// How a `duo` compares and counts, where it is not as its model says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duo: Option<duo::Config>,
     /// What `hybrid` fuses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartPlan>,
@@ -274,6 +278,9 @@ impl Plan {
             }
             if kind != Kind::Hybrid && !stage.parts.is_empty() {
                 return refuse("parts", stage.parts.len().to_string(), "only hybrid has parts");
+            }
+            if stage.duo.is_some() && kind != Kind::Duo {
+                return refuse("duo", kind.to_string(), "only duo compares documents with each other");
             }
             if stage.store.is_some() && kind != Kind::Yati {
                 return refuse("store", kind.to_string(), "only yati reads stored states");

@@ -36,9 +36,15 @@ pub(crate) fn folded(text: &str) -> String {
 /// [`folded`] after NFKC: full-width letters, ligatures and the like are plain ones.
 pub(crate) fn folded_chars(text: &str) -> impl Iterator<Item = char> {
     // most texts are in that form already, and finding out is cheaper than making it
-    let is_plain = text.is_ascii() || is_nfkc_quick(text.chars()) == IsNormalized::Yes;
-    let (plain, made) = if is_plain { (Some(text.chars()), None) } else { (None, Some(text.nfkc())) };
+    let (plain, made) = if is_composed(text) { (Some(text.chars()), None) } else { (None, Some(text.nfkc())) };
     fold(plain.into_iter().flatten().chain(made.into_iter().flatten()))
+}
+
+/// Whether NFKC would surely leave a text as it is.
+fn is_composed(text: &str) -> bool {
+    // the letters of most texts, without a look into the tables
+    let is_common = |c| matches!(c, '\0'..='\u{7f}' | 'А'..='я');
+    text.chars().all(is_common) || is_nfkc_quick(text.chars()) == IsNormalized::Yes
 }
 
 /// [`folded_chars`] with single spaces between words and none around them.
@@ -55,7 +61,7 @@ fn fold(characters: impl Iterator<Item = char>) -> impl Iterator<Item = char> {
 /// digits is a point, a times sign is `x`. Empty for pure punctuation.
 pub(super) fn word_form(word: &str) -> String {
     let mut form = String::with_capacity(word.len());
-    if word.is_ascii() || is_nfkc_quick(word.chars()) == IsNormalized::Yes {
+    if is_composed(word) {
         push_form(&mut form, word.chars());
     } else {
         push_form(&mut form, word.nfkc());

@@ -52,7 +52,7 @@ impl Chain {
         let open = |(number, stage): (usize, &StagePlan)| {
             let key = format!("stages[{number}].model");
             let bundle = open_stage(&key, stage.kind, stage.model.as_deref(), global.dtype, global.device)?;
-            Ok((bundle, stage.k))
+            Ok((stage.duo.into_iter().fold(bundle, Bundle::with_duo), stage.k))
         };
         let bundles = plan.stages.iter().enumerate().skip(1).map(open).collect::<Result<_>>()?;
         Ok(Chain { finder: plan.stages.first().cloned(), bundles, global: options })

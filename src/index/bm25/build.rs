@@ -46,10 +46,7 @@ pub struct Bm25Builder {
     dir: Option<PathBuf>,
     settings: Bm25Settings,
     known: HashMap<TermHash, u32, BuildHasherDefault<AsIs>>,
-    hashes: Vec<TermHash>,
-    /// In how many rows each term is, and how often in all.
-    frequencies: Vec<u32>,
-    counts: Vec<u64>,
+    terms: Vec<Term>,
     /// Each row's terms, by their order of appearance.
     unsorted: Sink<u32>,
     lengths: Vec<u32>,
@@ -57,6 +54,14 @@ pub struct Bm25Builder {
     tokens: [u64; 2],
     /// Rows that are analysed and not yet numbered: the next ones are analysed meanwhile.
     waiting: Vec<Analysed>,
+}
+
+/// What is known of a term.
+struct Term {
+    hash: TermHash,
+    /// In how many rows it is, and how often in all.
+    rows: u32,
+    count: u64,
 }
 
 /// A row's terms.
@@ -78,9 +83,7 @@ impl Bm25Builder {
             dir: dir.map(Path::to_path_buf),
             settings,
             known: HashMap::default(),
-            hashes: Vec::new(),
-            frequencies: Vec::new(),
-            counts: Vec::new(),
+            terms: Vec::new(),
             unsorted: Sink::new(dir, UNSORTED)?,
             lengths: Vec::new(),
             norms: [Vec::new(), Vec::new()],
@@ -138,23 +141,19 @@ impl Bm25Builder {
                 self.tokens[field] += length as u64;
             }
             for same in row.hashes.chunk_by(|a, b| a == b) {
-                let next = self.hashes.len() as u32;
+                let next = self.terms.len() as u32;
                 let term = *self.known.entry(same[0]).or_insert(next);
                 if term == next {
-                    self.hashes.push(same[0]);
-                    self.frequencies.push(0);
-                    self.counts.push(0);
+                    self.terms.push(Term { hash: same[0], rows: 0, count: 0 });
                 }
-                self.frequencies[term as usize] += 1;
-                self.counts[term as usize] += same.len() as u64;
+                let of_term = &mut self.terms[term as usize];
+                of_term.rows += 1;
+                of_term.count += same.len() as u64;
                 of_batch.extend(std::iter::repeat_n(term, same.len()));
             }
-            if self.hashes.len() >= u32::MAX as usize {
-                return Err(Error::setting(
-                    "terms",
-                    self.hashes.len(),
-                    "too many different words; divide the collection",
-                ));
+            if self.terms.len() >= u32::MAX as usize {
+                let what = "too many different words; divide the collection";
+                return Err(Error::setting("terms", self.terms.len(), what));
             }
             self.lengths.push(row.hashes.len() as u32);
         }
@@ -167,44 +166,31 @@ impl Bm25Builder {
     /// The system's; an order of another number of rows.
     pub fn finish(mut self, order: Option<&[u32]>) -> Result<Bm25> {
         self.number_waiting()?;
-        let Bm25Builder {
-            dir,
-            settings,
-            known,
-            hashes,
-            frequencies,
-            counts,
-            unsorted,
-            lengths,
-            norms,
-            tokens,
-            waiting: _,
-        } = self;
+        let Bm25Builder { dir, settings, known, terms, unsorted, lengths, norms, tokens, waiting: _ } = self;
         drop(known);
         let dir = dir.as_deref();
         let rows = lengths.len() as u32;
         let unsorted = unsorted.finish()?;
 
         // terms in order, without the postings of those that are in too many rows
-        let mut sorted: Vec<u32> = (0..hashes.len() as u32).collect();
-        sorted.par_sort_unstable_by_key(|term| hashes[*term as usize]);
+        let mut sorted: Vec<u32> = (0..terms.len() as u32).collect();
+        sorted.par_sort_unstable_by_key(|term| terms[*term as usize].hash);
         let most = (rows / 20).max(1000);
-        let is_kept = |term: usize| hashes[term] & 1 == 0 || frequencies[term] <= most;
-        let mut place = vec![NONE; hashes.len()];
-        let mut starts = Vec::with_capacity(hashes.len() + 1);
+        let is_kept = |term: &Term| term.hash & 1 == 0 || term.rows <= most;
+        let mut place = vec![NONE; terms.len()];
+        let mut starts = Vec::with_capacity(terms.len() + 1);
         let mut postings = 0;
         for (at, &term) in (0u32..).zip(&sorted) {
             starts.push(postings);
-            if is_kept(term as usize) {
+            if is_kept(&terms[term as usize]) {
                 place[term as usize] = at;
-                postings += counts[term as usize];
+                postings += terms[term as usize].count;
             }
         }
         starts.push(postings);
-        drop(counts);
-        let hashes = array(dir, "terms", sorted.iter().map(|term| hashes[*term as usize]))?;
-        let frequencies = array(dir, "frequencies", sorted.iter().map(|term| frequencies[*term as usize]))?;
-        drop(sorted);
+        let hashes = array(dir, "terms", sorted.iter().map(|term| terms[*term as usize].hash))?;
+        let frequencies = array(dir, "frequencies", sorted.iter().map(|term| terms[*term as usize].rows))?;
+        drop((sorted, terms));
 
         let header = Header {
             version: VERSION,
@@ -302,8 +288,19 @@ fn inverted(dir: Option<&Path>, index: &Bm25) -> Result<(Array<u32>, Array<f32>)
     while first < terms {
         let within = |at: usize| starts[at + 1] - starts[first] <= PASS;
         let last = (first + 1..terms).find(|at| !within(*at)).unwrap_or(terms);
-        let filled = fill(index, first..last);
         let base = starts[first];
+        // a part for each core, of about as many postings
+        let (cores, postings_of) = (rayon::current_num_threads() as u64, starts[last] - base);
+        let mut filled = vec![0u32; postings_of as usize];
+        let (mut parts, mut rest, mut from) = (Vec::new(), &mut filled[..], first);
+        for core in 1..=cores {
+            let end = base + postings_of * core / cores;
+            let to = if core == cores { last } else { from + starts[from..last].partition_point(|at| *at < end) };
+            let (part, after) = rest.split_at_mut((starts[to] - starts[from]) as usize);
+            parts.push((from..to, part));
+            (rest, from) = (after, to);
+        }
+        parts.into_par_iter().for_each(|(terms, part)| fill(index, terms, part));
         let top = |at: usize| {
             let of_term = &filled[(starts[at] - base) as usize..(starts[at + 1] - base) as usize];
             let field = (index.hashes[at] & 1) as usize;
@@ -322,12 +319,11 @@ fn inverted(dir: Option<&Path>, index: &Bm25) -> Result<(Array<u32>, Array<f32>)
     Ok((postings.finish()?, tops.finish()?))
 }
 
-/// The postings of some terms.
-fn fill(index: &Bm25, terms: Range<usize>) -> Vec<u32> {
+/// Writes the postings of some terms.
+fn fill(index: &Bm25, terms: Range<usize>, filled: &mut [u32]) {
     let starts: &[u64] = &index.starts;
     let base = starts[terms.start];
     let mut next: Vec<u32> = terms.clone().map(|at| (starts[at] - base) as u32).collect();
-    let mut filled = vec![0u32; (starts[terms.end] - base) as usize];
     for (row, bounds) in (0u32..).zip(index.row_starts.windows(2)) {
         let of_row = &index.row_terms[bounds[0] as usize..bounds[1] as usize];
         let from = of_row.partition_point(|at| (*at as usize) < terms.start);
@@ -337,5 +333,4 @@ fn fill(index: &Bm25, terms: Range<usize>) -> Vec<u32> {
             *next += 1;
         }
     }
-    filled
 }
