@@ -323,10 +323,14 @@ impl Recipe {
     fn rebase(&mut self, folder: &Path) -> Result<()> {
         let folder = std::path::absolute(folder.join(".")).map_err(Error::io("resolve", folder))?;
         self.model.take_vectors()?;
-        let teachers = self.data.sources.iter_mut().filter_map(|s| s.teacher.as_mut()).chain(&mut self.train.teacher);
+        let of_sources = self.data.sources.iter_mut().flat_map(|source| {
+            let miner = source.negatives.as_mut().and_then(|negatives| negatives.model.as_mut());
+            source.teacher.as_mut().into_iter().chain(miner)
+        });
+        let others = of_sources.chain(&mut self.train.teacher);
         let start = std::iter::once(&mut self.model.init).filter(|init| !init.as_os_str().is_empty());
         let fresh = self.model.fresh.iter_mut().map(|fresh| &mut fresh.tokenizer);
-        for path in start.chain(fresh).chain(teachers) {
+        for path in start.chain(fresh).chain(others) {
             let there = folder.join(&*path);
             *path =
                 if there.exists() { there } else { std::path::absolute(&*path).map_err(Error::io("resolve", path))? };
@@ -384,7 +388,11 @@ impl Recipe {
             }
         }
         for (i, source) in self.data.sources.iter().enumerate() {
-            let Negatives { hard, random } = source.negatives.unwrap_or(Negatives { hard: 0, random: 0 });
+            let Negatives { hard, random, ceiling, .. } = source.negatives.clone().unwrap_or_default();
+            if !(0.0..=1.0).contains(&ceiling) || ceiling == 0.0 {
+                let what = "is a share of a match's score: above 0, and 1 at most";
+                return Err(Error::setting(format!("data.sources.{i}.negatives.ceiling"), ceiling, what));
+            }
             for (name, value, least) in
                 [("repeat", source.repeat as usize, 1), ("negatives.hard", hard, 0), ("negatives.random", random, 0)]
             {

@@ -85,15 +85,31 @@ impl NamedSource {
 }
 
 /// Non-matches made for each match, from the right records of the same part. A true link is never one of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Negatives {
-    /// Taken from the top of BM25.
+    /// Taken from the top of BM25, or of a model in training's part.
     #[serde(default = "four")]
     pub hard: usize,
     /// Drawn at random.
     #[serde(default = "two")]
     pub random: usize,
+    /// A ranker that chooses the hard ones: two towers among all right records, another one among those that BM25 finds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
+    /// With `model`: what scores this share of a match's score or more may be a match that nobody linked, and is not taken.
+    #[serde(default = "ceiling")]
+    pub ceiling: f32,
+}
+
+impl Default for Negatives {
+    fn default() -> Self {
+        Negatives { hard: four(), random: two(), model: None, ceiling: ceiling() }
+    }
+}
+
+fn ceiling() -> f32 {
+    0.95
 }
 
 /// Shares of left records that go to validation and test where a set has no parts. All pairs of a left record stay
