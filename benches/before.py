@@ -23,13 +23,14 @@ def main():
     sys.argv += ["--against", "torch"]  # whose rows have training
     (args, rows), last, ratios = peers.prepared(), None, []
     bench = peers.Bench(args)
+    folders = {model: bench.folder(model) for model in dict.fromkeys(row.model for row in rows)}
     for row in rows:
         if last and (row.model, row.train) != last:
             bench.close()
         last = (row.model, row.train)
         settings = [setting for engine, setting, _ in row.contenders if engine == "sverka"]
         row.contenders = [(engine, setting, {}) for setting in settings for engine in ("before", "sverka", "before again")]
-        results = {(r["engine"], r["setting"]): median(r["rounds"]) for r in bench.row(row, bench.folder(row.model), None)}
+        results = {(r["engine"], r["setting"]): median(r["rounds"]) for r in bench.row(row, folders[row.model], None)}
         for setting in settings:
             ms, now, again = (results[engine, setting] for engine in ("before", "sverka", "before again"))
             ratios.append((ms / now, ms / again))

@@ -51,38 +51,34 @@ pub fn comparisons(n: usize, budget: Option<usize>) -> Vec<(usize, usize)> {
 impl Aggregation {
     /// One score for each of `n` candidates, from the probability that the first of each pair is the better one.
     pub fn scores(self, n: usize, pairs: &[(usize, usize)], won: &[f32]) -> Vec<f32> {
-        let first = |i: usize| pairs.iter().zip(won).filter(move |(pair, _)| pair.0 == i).map(|(_, p)| f64::from(*p));
-        let mean = |i: usize, of: &dyn Fn(f64) -> f64| {
-            let (count, sum) = first(i).fold((0.0, 0.0), |(n, sum), p| (n + 1.0, sum + of(p)));
-            sum / f64::max(count, 1.0)
-        };
-        let score = |i: usize| match self {
-            Aggregation::Sum => mean(i, &|p| p),
-            Aggregation::Binary => mean(i, &|p| f64::from(u8::from(p > 0.5))),
-            Aggregation::Min => first(i).fold(1.0, f64::min),
-            Aggregation::Max => first(i).fold(0.0, f64::max),
-            Aggregation::LogOdds => {
-                let odds = |p: f64| {
-                    let p = p.clamp(1e-7, 1.0 - 1e-7);
-                    (p / (1.0 - p)).ln()
-                };
-                1.0 / (1.0 + (-mean(i, &odds)).exp())
-            }
-            Aggregation::Copeland => {
-                let rivals = met(n, pairs, won);
-                let results = rivals[i].iter().filter(|(games, _)| *games > 0.0).map(|(games, won)| won / games);
-                let (count, sum) = results.fold((0.0, 0.0), |(n, sum), share| {
-                    (n + 1.0, sum + if (share - 0.5).abs() < 1e-9 { 0.5 } else { f64::from(u8::from(share > 0.5)) })
-                });
-                sum / f64::max(count, 1.0)
-            }
-            Aggregation::BradleyTerry => unreachable!("is of all at once"),
-        };
+        let mut of_first = vec![Vec::new(); n];
+        pairs.iter().zip(won).for_each(|(pair, p)| of_first[pair.0].push(f64::from(*p)));
+        let each = |score: &dyn Fn(&[f64]) -> f64| of_first.iter().map(|won| score(won) as f32).collect();
         match self {
+            Aggregation::Sum => each(&|won| mean(won.iter().copied())),
+            Aggregation::Binary => each(&|won| mean(won.iter().map(|p| f64::from(u8::from(*p > 0.5))))),
+            Aggregation::Min => each(&|won| won.iter().copied().fold(1.0, f64::min)),
+            Aggregation::Max => each(&|won| won.iter().copied().fold(0.0, f64::max)),
+            Aggregation::LogOdds => each(&|won| {
+                let odds = won.iter().map(|p| p.clamp(1e-7, 1.0 - 1e-7)).map(|p| (p / (1.0 - p)).ln());
+                1.0 / (1.0 + (-mean(odds)).exp())
+            }),
+            Aggregation::Copeland => met(n, pairs, won).iter().map(|rivals| beaten(rivals) as f32).collect(),
             Aggregation::BradleyTerry => strengths(&met(n, pairs, won)),
-            _ => (0..n).map(|i| score(i) as f32).collect(),
         }
     }
+}
+
+/// 0 of nothing.
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = values.fold((0.0, 0.0), |(n, sum), value| (n + 1.0, sum + value));
+    sum / f64::max(count, 1.0)
+}
+
+/// The share of the rivals it met that a candidate beats.
+fn beaten(rivals: &[(f64, f64)]) -> f64 {
+    let shares = rivals.iter().filter(|(games, _)| *games > 0.0).map(|(games, won)| won / games);
+    mean(shares.map(|share| if (share - 0.5).abs() < 1e-9 { 0.5 } else { f64::from(u8::from(share > 0.5)) }))
 }
 
 /// For each candidate and each rival: comparisons of the two, in either order, and how many of them it won.

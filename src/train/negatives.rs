@@ -16,6 +16,7 @@ use rand::seq::SliceRandom;
 use super::recipe::Negatives;
 use super::seed::generator;
 use crate::bundle::Bundle;
+use crate::calibrate::sigmoid;
 use crate::index::Bm25;
 use crate::nn::Device;
 use crate::ranker::{DualEncoder, Input, List};
@@ -106,28 +107,29 @@ fn mine(
         let place = lists.catalogue.binary_search(&pair.right);
         links.entry(pair.left).or_default().extend(place.ok());
     }
-    let towers = bundle.dual_encoder().map(|towers| {
-        let documents: Vec<Input> = (0..lists.catalogue.len()).map(right).collect();
-        towers.encode_documents(&documents).map(|documents| (towers, documents))
-    });
-    let towers = towers.transpose()?;
+    let queries: Vec<Input> = links.keys().map(|left| Input::Record(&lists.set.left[*left as usize])).collect();
+    let encoded = match bundle.dual_encoder() {
+        Some(towers) => {
+            let documents: Vec<Input> = (0..lists.catalogue.len()).map(right).collect();
+            Some((towers.encode_queries(&queries)?, towers.encode_documents(&documents)?))
+        }
+        None => None,
+    };
     let mut mined = BTreeMap::new();
-    for (left, links) in links {
-        let record = &lists.set.left[left as usize];
-        let query = Input::Record(record);
-        let mut scored: Vec<(usize, f32)> = match &towers {
-            Some((towers, documents)) => {
-                let query = towers.encode_queries(&[query])?;
-                (0..documents.len()).map(|place| (place, query.dot(0, documents, place))).collect()
+    for (at, (left, links)) in links.into_iter().enumerate() {
+        let mut scored: Vec<(usize, f32)> = match &encoded {
+            Some((queries, documents)) => {
+                (0..documents.len()).map(|place| (place, queries.dot(at, documents, place))).collect()
             }
             None => {
+                let (record, query) = (&lists.set.left[left as usize], queries[at]);
                 let found = lists.index.top(&(lists.text)(record), (10 * how.hard).max(50))?;
                 let found: BTreeSet<usize> = found.into_iter().map(|(row, _)| row as usize).collect();
                 let places: Vec<usize> = found.into_iter().chain(links.iter().copied()).collect();
                 let candidates = places.iter().map(|place| right(*place)).collect();
                 let scores = bundle.score(&[List { query, candidates }])?.remove(0);
                 // a share of a logit means nothing
-                places.into_iter().zip(scores).map(|(place, s)| (place, 1.0 / (1.0 + (-s.value).exp()))).collect()
+                places.into_iter().zip(scores).map(|(place, s)| (place, sigmoid(f64::from(s.value)) as f32)).collect()
             }
         };
         let of_links = scored.iter().filter(|(place, _)| links.contains(place)).map(|(_, score)| *score);
