@@ -28,11 +28,19 @@ fn read<T: for<'a> Deserialize<'a>>(name: &str) -> T {
 /// A bundle of an architecture over the RuBERT-style checkpoint, as training would begin with it; arrays of a second encoder are `0.9` times the first's.
 fn bundle(dir: &Path, architecture: Architecture) -> Bundle {
     let from = golden("bert/rubert");
-    bundle_from(dir, architecture, Checkpoint::read(&from).unwrap(), &from)
+    bundle_from(dir, architecture, Checkpoint::read(&from).unwrap(), (&from, MAX_TOKENS))
 }
 
-/// The same from another start, and the tokenizer in a folder.
-fn bundle_from(dir: &Path, architecture: Architecture, mut checkpoint: Checkpoint, from: &Path) -> Bundle {
+/// More tokens than any pair here has.
+const MAX_TOKENS: usize = 128;
+
+/// The same from another start, and the tokenizer in a folder, with the tokens of a pair.
+fn bundle_from(
+    dir: &Path,
+    architecture: Architecture,
+    mut checkpoint: Checkpoint,
+    (from, max_tokens): (&Path, usize),
+) -> Bundle {
     let model = architecture.model();
     checkpoint.select(&*model, Purpose::Start).unwrap();
     let Checkpoint { mut config, mut weights, .. } = checkpoint;
@@ -61,7 +69,7 @@ fn bundle_from(dir: &Path, architecture: Architecture, mut checkpoint: Checkpoin
             array.values_mut().iter_mut().for_each(|x| *x *= 0.9);
         }
     }
-    let rendering = TextConfig { max_tokens: 128, ..TextConfig::default() };
+    let rendering = TextConfig { max_tokens, ..TextConfig::default() };
     let manifest = Manifest { architecture, rendering, ..Manifest::default() };
     let contents = Contents {
         manifest: &manifest,
@@ -190,6 +198,8 @@ struct Pairs {
 #[derive(Deserialize)]
 struct PairsCase {
     settings: toml::Table,
+    /// Of a joint sequence; none: more than any pair has.
+    max_tokens: Option<usize>,
     scores: Vec<Vec<f32>>,
 }
 
@@ -201,9 +211,12 @@ fn rankers_of_pairs_score_as_python_does_together_and_one_by_one() {
     for name in Architecture::NAMES.into_iter().filter(|name| !own_tests.contains(name)) {
         let expected: Pairs = read(name);
         assert!(expected.cases.len() > 1, "{name}: numbers of one setting");
-        for PairsCase { settings, scores: wanted } in expected.cases {
+        for PairsCase { settings, max_tokens, scores: wanted } in expected.cases {
             let what = format!("{name} {}", settings.to_string().replace('\n', " "));
-            let bundle = bundle(&dir.path().join("model"), Architecture::named(name, &settings).unwrap());
+            let architecture = Architecture::named(name, &settings).unwrap();
+            let (model, from) = (dir.path().join("model"), golden("bert/rubert"));
+            let start = Checkpoint::read(&from).unwrap();
+            let bundle = bundle_from(&model, architecture, start, (&from, max_tokens.unwrap_or(MAX_TOKENS)));
             let lists: Vec<List> = expected.queries.iter().map(|query| list(query, &expected.documents)).collect();
             let scores = bundle.score(&lists).unwrap();
             for ((scores, wanted), query) in scores.iter().zip(&wanted).zip(&expected.queries) {
@@ -250,7 +263,7 @@ fn rankers_over_a_file_of_word_vectors_and_over_letter_trigrams_score_as_python_
         let from = dir.path().join("tokenizer");
         start.tokenizer.save(&from).unwrap();
         let architecture = Architecture::named(&model, &settings).unwrap();
-        let bundle = bundle_from(&dir.path().join("model"), architecture, start.checkpoint, &from);
+        let bundle = bundle_from(&dir.path().join("model"), architecture, start.checkpoint, (&from, MAX_TOKENS));
         let lists: Vec<List> = expected.queries.iter().map(|query| list(query, &expected.documents)).collect();
         for (scores, wanted) in bundle.score(&lists).unwrap().iter().zip(&wanted) {
             let scores = scores.iter().map(|s| s.value).collect::<Vec<_>>();

@@ -54,8 +54,8 @@ fn settings(family: &str) -> Vec<String> {
     let mut sets = vec![format!("model.architecture={family}")];
     let head = |rate: &str| format!("train.learning_rates={{ bert = 0.0, {family} = {rate} }}");
     match family {
-        "knrm" => sets.extend([head("10.0"), "train.lr=1e-3".into(), "train.class_balance=oversample".into()]),
-        "conv_knrm" | "pacrr" | "drmm" => sets.extend([head("1.0"), "train.lr=1e-3".into()]),
+        "knrm" | "drmm" => sets.extend([head("10.0"), "train.lr=1e-3".into(), "train.class_balance=oversample".into()]),
+        "conv_knrm" | "pacrr" => sets.extend([head("1.0"), "train.lr=1e-3".into()]),
         "cedr" => sets.push("train.learning_rates={ cedr = 20.0 }".into()),
         _ => {}
     }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{Model, cedr, colbert, conv_knrm, cross_encoder, detext, drmm, dssm, duo, knrm, pacrr, yati};
+use crate::models::{
+    Model, cedr, colbert, conv_knrm, cross_encoder, detext, drmm, dssm, duo, knrm, pacrr, parade, yati,
+};
 use crate::records::Record;
 use crate::{Error, Result};
 
@@ -13,6 +15,8 @@ pub enum Architecture {
     /// Query and document in one sequence.
     #[default]
     CrossEncoder,
+    /// A cross-encoder over the passages of a long document.
+    Parade(parade::Config),
     /// Two towers.
     Dssm(dssm::Config),
     /// Two towers with numbers and categories.
@@ -37,13 +41,26 @@ pub enum Architecture {
 
 impl Architecture {
     /// All names.
-    pub const NAMES: [&str; 11] =
-        ["cross_encoder", "dssm", "duo", "knrm", "drmm", "cedr", "conv_knrm", "pacrr", "detext", "yati", "colbert"];
+    pub const NAMES: [&str; 12] = [
+        "cross_encoder",
+        "dssm",
+        "duo",
+        "knrm",
+        "drmm",
+        "cedr",
+        "conv_knrm",
+        "pacrr",
+        "detext",
+        "yati",
+        "colbert",
+        "parade",
+    ];
 
     /// The model of this kind.
     pub fn model(&self) -> Box<dyn Model> {
         match self {
             Architecture::CrossEncoder => Box::new(cross_encoder::CrossEncoder),
+            Architecture::Parade(config) => Box::new(parade::Parade(*config)),
             Architecture::Dssm(config) => Box::new(dssm::Dssm(*config)),
             Architecture::Detext(config) => Box::new(detext::Detext { config: config.clone(), without: None }),
             Architecture::Duo(config) => Box::new(duo::Duo(*config)),

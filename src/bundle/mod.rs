@@ -279,9 +279,11 @@ fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<Te
         let remedy = format!("train it with model.segments = {needed} in the recipe, or text.one_segment = true");
         return Err(Error::model(&dir.join(directory::CONFIG), "type_vocab_size", what, remedy));
     }
-    let room = manifest.architecture.model().split().map(|split| split.query_room(rendering.max_tokens));
-    let mut tokenizer = TextEncoder::open(dir, rendering.clone())?.with_query_room(room)?;
-    if let Some(towers) = manifest.architecture.model().towers() {
+    let model = manifest.architecture.model();
+    let room = model.split().map(|split| split.query_room(rendering.max_tokens));
+    let mut tokenizer =
+        TextEncoder::open(dir, rendering.clone())?.with_query_room(room)?.with_passages(model.passages())?;
+    if let Some(towers) = model.towers() {
         if towers.query_length > config.max_position_embeddings {
             let what =
                 format!("is {}, and the model has {} positions", towers.query_length, config.max_position_embeddings);

@@ -8,8 +8,10 @@
 //! ```
 //!
 //! The defaults are the paper's: every state, that of the embedding included. The other form in use, a single matrix of 10 bins and a gate for each term, is
-//! `head = "drmm"`, `states = "last"`, `bins = 10`, `exact_bin = false`, `gating = "vector"`. Counts have no gradient: with histograms the encoder learns
+//! `head = "drmm"`, `states = "last"`, `bins = 10`, `exact_bin = false`, `gating = "vector"`. The paper reads a long document in `passages`. Counts have no gradient: with histograms the encoder learns
 //! through `[CLS]` and the gate. It starts from a fine-tuned cross-encoder, and its head wants a higher rate (`learning_rates = { cedr = 50.0 }`).
+
+use std::num::NonZeroUsize;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,7 @@ use super::net::{ENCODER, Inputs, Module, Pass};
 use crate::Result;
 use crate::nn::histogram::{Bins, Counting, LastBin};
 use crate::nn::kernel_pooling::Floor;
-use crate::text::Batch;
+use crate::text::{Batch, Passages};
 
 /// Its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,10 @@ pub struct Config {
     pub exact_bin: bool,
     /// What a query token weighs among histograms.
     pub gating: Gating,
+    /// Passages of a document at most: their tokens are one document, and `[CLS]` is the mean of theirs.
+    pub passages: NonZeroUsize,
+    /// Tokens that a passage shares with the one before.
+    pub overlap: usize,
 }
 
 /// What is made of the matrices.
@@ -82,7 +88,15 @@ impl From<BinCount> for usize {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { head: Head::Knrm, states: States::All, bins: BinCount(11), exact_bin: true, gating: Gating::None }
+        Config {
+            head: Head::Knrm,
+            states: States::All,
+            bins: BinCount(11),
+            exact_bin: true,
+            gating: Gating::None,
+            passages: NonZeroUsize::MIN,
+            overlap: 0,
+        }
     }
 }
 
@@ -129,6 +143,9 @@ impl PairModel for Cedr {
         }
         modules
     }
+    fn passages(&self) -> Option<Passages> {
+        Passages::new(self.0.passages, self.0.overlap)
+    }
     fn logits(&self, pass: &Pass, batch: &Batch) -> Result<Tensor> {
         let last = pass.last_layer();
         let keep: Vec<usize> = match self.0.states {
@@ -137,7 +154,7 @@ impl PairModel for Cedr {
         };
         let states = pass.layers(PREFIX, batch, &keep)?;
         let cls = first_tokens(batch, &states[states.len() - 1])?;
-        let matrices = Interaction::of_states(batch, states);
+        let matrices = Interaction::of_states(batch, states)?;
         match self.0.head {
             Head::Knrm => {
                 let kernels = matrices.kernels(&pass.values(MU)?, &pass.values(SIGMA)?, Floor::Added(1e-6), 1.0)?;

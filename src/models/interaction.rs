@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::bert::PREFIX;
 use super::net::{ENCODER, Module, Pass};
 use crate::Result;
+use crate::nn::groups;
 use crate::nn::histogram::{Bins, histograms};
 use crate::nn::kernel_pooling::{Floor, KernelPooling};
 use crate::nn::similarity::{MatrixLayout, PairRows, TokenVectors};
@@ -97,13 +98,31 @@ fn separated(batch: &Batch) -> (Batch, Vec<PairRows>) {
     (apart, pairs)
 }
 
-/// The first token's rows of states `[t, h]`, `[b, h]`.
+/// Query and document of pairs whose documents may be in passages, from where these are in their sequences: the tokens of each pair that count, one pair
+/// after the other, and where its two texts are among them.
+fn joined(batch: &Batch, sequences: &[PairRows]) -> (Vec<PairRows>, Vec<u32>) {
+    let (mut pairs, mut tokens) = (Vec::with_capacity(batch.pairs()), Vec::with_capacity(batch.tokens()));
+    let mut push = |rows: &Range<usize>| tokens.extend(rows.clone().map(|row| row as u32));
+    let mut end = 0;
+    for w in batch.passage_offsets().windows(2) {
+        let passages = &sequences[w[0] as usize..w[1] as usize];
+        let query = end..end + passages[0].query.len();
+        push(&passages[0].query);
+        passages.iter().for_each(|passage| push(&passage.document));
+        end = query.end + passages.iter().map(|passage| passage.document.len()).sum::<usize>();
+        pairs.push(PairRows { document: query.end..end, query });
+    }
+    (pairs, tokens)
+}
+
+/// The first token's rows of states `[t, h]`, `[pairs, h]`: of a document in passages, their mean.
 ///
 /// # Errors
 /// What the tensor library refuses.
 pub fn first_tokens(batch: &Batch, states: &Tensor) -> Result<Tensor> {
     let first = Tensor::from_slice(&batch.offsets[..batch.len()], batch.len(), &Device::Cpu)?;
-    Ok(states.index_select(&first, 0)?)
+    let first = states.index_select(&first, 0)?;
+    if batch.passages.is_empty() { Ok(first) } else { groups::mean(&first, batch.passage_offsets()) }
 }
 
 impl Interaction {
@@ -118,7 +137,7 @@ impl Interaction {
                 let layout = Arc::new(MatrixLayout::new(pair_rows(batch)));
                 Ok(Interaction { layout, ids: batch.ids.clone(), layers: vec![pass.words(PREFIX, batch)?] })
             }
-            VectorSource::Joint => Ok(Self::of_states(batch, pass.layers(PREFIX, batch, &last)?)),
+            VectorSource::Joint => Self::of_states(batch, pass.layers(PREFIX, batch, &last)?),
             VectorSource::Apart => {
                 let (apart, pairs) = separated(batch);
                 let layers = pass.layers(PREFIX, &apart, &last)?.into_iter().map(TokenVectors::States).collect();
@@ -126,10 +145,22 @@ impl Interaction {
             }
         }
     }
-    /// The matrices of joint sequences over states `[t, h]` of theirs, one matrix a state.
-    pub fn of_states(batch: &Batch, states: Vec<Tensor>) -> Self {
+    /// The matrices of joint sequences over states `[t, h]` of theirs, one matrix a state. Of a document in passages: those of its tokens in all
+    /// passages with the query's in the first.
+    ///
+    /// # Errors
+    /// What the tensor library refuses.
+    pub fn of_states(batch: &Batch, mut states: Vec<Tensor>) -> Result<Self> {
+        let (mut pairs, mut ids) = (pair_rows(batch), batch.ids.clone());
+        if !batch.passages.is_empty() {
+            let (joined, tokens) = joined(batch, &pairs);
+            ids = tokens.iter().map(|token| ids[*token as usize]).collect();
+            let rows = Tensor::new(tokens, &Device::Cpu)?;
+            states = states.iter().map(|s| Ok(s.index_select(&rows, 0)?)).collect::<Result<_>>()?;
+            pairs = joined;
+        }
         let layers = states.into_iter().map(TokenVectors::States).collect();
-        Interaction { layout: Arc::new(MatrixLayout::new(pair_rows(batch))), ids: batch.ids.clone(), layers }
+        Ok(Interaction { layout: Arc::new(MatrixLayout::new(pairs)), ids, layers })
     }
     /// Kernel pooling of every matrix, `[b, layers * k]`.
     ///
@@ -200,23 +231,14 @@ impl Interaction {
     /// # Errors
     /// What the tensor library refuses.
     pub fn sum(&self, values: &Tensor) -> Result<Tensor> {
-        let none = Tensor::zeros(self.layout.pairs.len(), values.dtype(), values.device())?;
-        Ok(none.index_add(&self.pair_of_query()?, values, 0)?)
+        groups::sum(values, &self.query_offsets())
     }
     /// The softmax over each query's tokens, `[query tokens]`.
     ///
     /// # Errors
     /// What the tensor library refuses.
     pub fn softmax(&self, values: &Tensor) -> Result<Tensor> {
-        let plain = values.to_vec1::<f32>()?;
-        let largest = (0..self.layout.pairs.len()).flat_map(|pair| {
-            let own = &plain[self.layout.query(pair)];
-            std::iter::repeat_n(own.iter().copied().fold(f32::MIN, f32::max), own.len())
-        });
-        // the largest value cancels out and needs no gradient
-        let exp = (values - Tensor::from_iter(largest, values.device())?)?.exp()?;
-        let sums = self.sum(&exp)?;
-        Ok((exp / sums.index_select(&self.pair_of_query()?, 0)?)?)
+        groups::softmax(values, &self.query_offsets())
     }
     /// The cosines of the last layer's matrices, `[cells]`, by pair, then query token, then document token.
     ///
@@ -308,6 +330,14 @@ impl Interaction {
         }
         Ok(Tensor::cat(&[values, &Tensor::zeros(1, values.dtype(), values.device())?], 0)?)
     }
+    /// Where each pair's query tokens start, and the end.
+    fn query_offsets(&self) -> Vec<u32> {
+        let ends = self.layout.pairs.iter().scan(0, |end, pair| {
+            *end += pair.query.len() as u32;
+            Some(*end)
+        });
+        std::iter::once(0).chain(ends).collect()
+    }
     fn pair_of_query(&self) -> Result<Tensor> {
         Ok(Tensor::from_vec(self.layout.pair_of_query(), self.query_tokens(), &Device::Cpu)?)
     }
@@ -344,9 +374,21 @@ mod tests {
         let encodings = [joint(&[10, 11], &[20]), joint(&[], &[20]), joint(&[10], &[])];
         let batch: Batch = encodings.iter().collect();
         let states = Tensor::zeros((batch.tokens(), 2), candle_core::DType::F32, &Device::Cpu).unwrap();
-        let interaction = Interaction::of_states(&batch, vec![states]);
+        let interaction = Interaction::of_states(&batch, vec![states]).unwrap();
         let values = Tensor::new(&[100f32, 100.0, -200.0], &Device::Cpu).unwrap();
         assert_eq!(interaction.softmax(&values).unwrap().to_vec1::<f32>().unwrap(), [0.5, 0.5, 1.0]);
         assert_eq!(interaction.sum(&values).unwrap().to_vec1::<f32>().unwrap(), [200.0, 0.0, -200.0]);
+    }
+
+    #[test]
+    fn passages_are_one_document_with_the_query_of_the_first() {
+        let long = Encoding { more: vec![joint(&[10], &[22]), joint(&[10], &[23])], ..joint(&[10], &[20, 21]) };
+        let batch: Batch = [&joint(&[11], &[30]), &long].into_iter().collect();
+        let states = Tensor::arange(0f32, batch.tokens() as f32, &Device::Cpu).unwrap().unsqueeze(1).unwrap();
+        let cls = first_tokens(&batch, &states).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(cls, [[0.0], [(5.0 + 11.0 + 16.0) / 3.0]]);
+        let interaction = Interaction::of_states(&batch, vec![states]).unwrap();
+        assert_eq!(interaction.ids, [11, 30, 10, 20, 21, 22, 23]);
+        assert_eq!(interaction.layout.pairs[1], PairRows { query: 2..3, document: 3..7 });
     }
 }

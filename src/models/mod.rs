@@ -3,6 +3,7 @@
 //! | model file | where they meet | document half computable beforehand | a score depends on |
 //! | --- | --- | --- | --- |
 //! | `cross_encoder` (mono) | at layer 0 | no | the pair |
+//! | `parade` | at layer 0, a long document in passages | no | the pair |
 //! | `duo` | at layer 0, two documents at a time | no | the whole list |
 //! | `yati` | after some layers | yes, below them | the pair |
 //! | `cedr` | at layer 0, and in a matrix of similar tokens after every layer | no | the pair |
@@ -31,6 +32,7 @@ pub mod masked_lm;
 mod modules;
 pub mod net;
 pub mod pacrr;
+pub mod parade;
 pub mod tournament;
 pub mod yati;
 
@@ -41,7 +43,7 @@ pub use net::{Inputs, Mode, Module, Net, Pass};
 
 use crate::losses::{Loss, ScoredLists};
 use crate::ranker::{MultiVectors, Vectors};
-use crate::text::{Batch, Encoding, TextEncoder, TokenizedSide, TowerConfig};
+use crate::text::{Batch, Encoding, Passages, TextEncoder, TokenizedSide, TowerConfig};
 use crate::{Error, Result};
 
 /// How a model's texts become sequences, and so what an example of its training is made of.
@@ -79,7 +81,7 @@ impl Example {
     }
     /// Tokens of all sequences.
     pub fn tokens(&self) -> usize {
-        self.texts.iter().map(|text| text.ids.len()).sum()
+        self.texts.iter().map(Encoding::tokens).sum()
     }
 }
 
@@ -133,11 +135,15 @@ pub struct TokenizedList<'a> {
 pub trait PairModel: Send + Sync {
     /// What it is made of.
     fn modules(&self) -> Vec<Module>;
-    /// Logits `[b]` of joint sequences.
+    /// Logits `[pairs]` of joint sequences.
     ///
     /// # Errors
     /// Ids, segments or lengths past the model's tables; a sequence without a token.
     fn logits(&self, pass: &Pass, batch: &Batch) -> Result<Tensor>;
+    /// How documents too long for one sequence are cut into several; `None`: they are truncated.
+    fn passages(&self) -> Option<Passages> {
+        None
+    }
 }
 
 impl<T: PairModel> Model for T {
@@ -152,6 +158,9 @@ impl<T: PairModel> Model for T {
     }
     fn score(&self, scorer: &Scorer, lists: &[TokenizedList]) -> Result<Vec<Vec<f32>>> {
         scorer.pairs(lists, |pass, batch| self.logits(pass, batch))
+    }
+    fn passages(&self) -> Option<Passages> {
+        PairModel::passages(self)
     }
 }
 
@@ -183,6 +192,10 @@ pub trait Model: Send + Sync {
     }
     /// How its texts are framed, if it reads them apart in a way of its own.
     fn towers(&self) -> Option<TowerConfig> {
+        None
+    }
+    /// How documents too long for one sequence are cut into several; `None`: they are truncated.
+    fn passages(&self) -> Option<Passages> {
         None
     }
     /// Whether it reads two texts to their ends.
@@ -238,8 +251,8 @@ impl Scorer<'_> {
         let mut out = Vec::with_capacity(sequences.len() * width);
         self.batches(sequences, |pass, batch| {
             let rows = forward(pass, batch)?.flatten_all()?.to_vec1::<f32>()?;
-            if rows.len() != batch.len() * width {
-                let (expected, got) = (format!("{} of {width} values", batch.len()), rows.len().to_string());
+            if rows.len() != batch.pairs() * width {
+                let (expected, got) = (format!("{} of {width} values", batch.pairs()), rows.len().to_string());
                 return Err(Error::Shape { op: "forward", expected, got });
             }
             out.extend(rows);
@@ -255,7 +268,7 @@ impl Scorer<'_> {
         let pass = self.net.pass(Mode::Infer);
         let mut batch = Batch::default();
         for sequence in sequences {
-            if !batch.is_empty() && batch.tokens() + sequence.ids.len() > TOKENS {
+            if !batch.is_empty() && batch.tokens() + sequence.tokens() > TOKENS {
                 each(&pass, &std::mem::take(&mut batch))?;
             }
             batch.push(sequence);

@@ -49,6 +49,8 @@ pub(super) struct Trained {
     pub(super) parameters: Parameters,
     /// Memory of training steps.
     pub(super) arena: Arc<Arena>,
+    /// Most tokens whose layers' values are kept for the backward pass; a larger batch is computed twice in parts.
+    cached: Option<usize>,
 }
 
 /// Modules packed for inference. In training they are made when a pass needs them and dropped when parameters change.
@@ -144,7 +146,7 @@ impl Net {
                 parameters.mark_sparse(&format!("{prefix}{}", bert::WORDS))?;
             }
         }
-        let trained = Some(Trained { parameters, arena: Arc::default() });
+        let trained = Some(Trained { parameters, arena: Arc::default(), cached: None });
         Ok(Net { config, dtype, trained, packed: Mutex::default() })
     }
 
@@ -167,6 +169,12 @@ impl Net {
         Ok(Net { config, dtype, trained: None, packed: Mutex::new(packed) })
     }
 
+    /// Lets last states of batches past so many tokens be computed in parts, and again in the backward pass: memory does not grow with the batch.
+    pub fn cache_gradients(&mut self, tokens: usize) {
+        if let Some(trained) = &mut self.trained {
+            trained.cached = Some(tokens);
+        }
+    }
     /// The encoder's settings.
     pub fn config(&self) -> &Config {
         &self.config
@@ -232,6 +240,9 @@ impl Pass<'_> {
     pub fn states(&self, prefix: &'static str, batch: &Batch, rows: Rows) -> Result<Tensor> {
         if let (Mode::Train { seed }, Some(trained)) = (self.mode, &self.net.trained) {
             let graph = bert::graph(&self.net.config, prefix, &trained.parameters, self.net.dtype)?;
+            if let Some(tokens) = trained.cached.filter(|tokens| *tokens < batch.tokens()) {
+                return graph.cached(batch, rows == Rows::First, seed, &trained.arena, tokens);
+            }
             let mut states = graph.states(batch, rows == Rows::First, seed, &trained.arena)?;
             return states.pop().ok_or(Error::Internal { op: "forward", what: "no states".into() });
         }

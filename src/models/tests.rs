@@ -44,17 +44,18 @@ fn scores(net: &Net, batch: &Batch) -> Result<Vec<f32>> {
     Ok(logits(&net.pass(Mode::Infer), batch)?.to_vec1()?)
 }
 
-fn batch(lengths: &[u32]) -> Batch {
+fn encodings(lengths: &[u32]) -> Vec<Encoding> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
-    let encodings: Vec<Encoding> = lengths
-        .iter()
-        .map(|&t| Encoding {
-            ids: (0..t).map(|_| rng.random_range(0..50)).collect(),
-            segments: (0..t).map(|i| i * 3 / t).collect(),
-            ..Encoding::default()
-        })
-        .collect();
-    encodings.iter().collect()
+    let of = |&t: &u32| Encoding {
+        ids: (0..t).map(|_| rng.random_range(0..50)).collect(),
+        segments: (0..t).map(|i| i * 3 / t).collect(),
+        ..Encoding::default()
+    };
+    lengths.iter().map(of).collect()
+}
+
+fn batch(lengths: &[u32]) -> Batch {
+    encodings(lengths).iter().collect()
 }
 
 fn loss(net: &Net, batch: &Batch) -> Tensor {
@@ -66,9 +67,12 @@ fn loss(net: &Net, batch: &Batch) -> Tensor {
 
 #[test]
 fn gradients_equal_finite_differences() {
-    for dropout in [0.0, 0.2] {
+    for (dropout, cached) in [(0.0, None), (0.2, None), (0.2, Some(30))] {
         let config = config(dropout);
         let mut net = training(&config, Dtype::F32).unwrap();
+        if let Some(tokens) = cached {
+            net.cache_gradients(tokens);
+        }
         // sequences of one token, of more than one block of queries, and in several groups
         let batch = batch(&[7, 1, 150, 20, 131]);
         let store = loss(&net, &batch).backward().unwrap();
@@ -97,6 +101,37 @@ fn gradients_equal_finite_differences() {
             let numeric = (at(step) - at(-step)) / (2.0 * f64::from(step));
             let error = (numeric - analytic).abs();
             assert!(error <= 0.02 * analytic.abs() + 0.02, "{name}, dropout {dropout}: {numeric} against {analytic}");
+        }
+    }
+}
+
+#[test]
+fn cached_gradients_are_those_of_the_whole_batch() {
+    let towers = dssm::Dssm(dssm::Config { pooling: dssm::Pooling::Mean, ..dssm::Config::default() });
+    let examples: Vec<Example> = encodings(&[3, 8, 13, 18, 3, 8, 13, 18, 5, 5, 1, 30])
+        .chunks(2)
+        .map(|pair| Example { texts: pair.to_vec(), target: 1.0, ..Example::default() })
+        .collect();
+    let examples: Vec<&Example> = examples.iter().collect();
+    let settings = LossSettings { weights: &[1.0 / 6.0; 6], label_smoothing: 0.0, loss: Loss::Bce };
+    let gradients = |cached: Option<usize>| {
+        let config = config(0.0);
+        let mut net = Net::training(config.clone(), &towers.modules(), weights(&config), Dtype::F32, 5).unwrap();
+        if let Some(tokens) = cached {
+            net.cache_gradients(tokens);
+        }
+        let loss = towers.loss(&net.pass(Mode::Train { seed: 9 }), &examples, &settings).unwrap();
+        net.parameters().accumulate_grads(&loss.backward().unwrap()).unwrap();
+        let all = net.parameters().list.iter().map(|p| p.grad.lock().unwrap().to_vec()).collect::<Vec<_>>().concat();
+        (loss.to_scalar::<f32>().unwrap(), all)
+    };
+    let (loss, whole) = gradients(None);
+    assert!(whole.iter().any(|g| g.abs() > 1e-3));
+    for tokens in [1, 25, 40] {
+        let (cached_loss, cached) = gradients(Some(tokens));
+        assert!((cached_loss - loss).abs() < 1e-6);
+        for (a, b) in whole.iter().zip(&cached) {
+            assert!((a - b).abs() <= 1e-5 + 1e-4 * a.abs(), "{tokens} tokens: {b}, at once {a}");
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::text::Batch;
 use crate::{Error, Result};
 
 /// The three tables `[rows, h]` and the norm of their sum.
+#[derive(Clone)]
 pub struct Embedding {
     /// Width, `h`.
     pub hidden: usize,

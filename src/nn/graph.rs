@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor, Var};
 
 use super::Dtype;
 use super::embedding::{Embedding, EmbeddingGrads, EmbeddingOp};
@@ -16,6 +16,7 @@ use crate::Result;
 use crate::text::Batch;
 
 /// An encoder's arrays in training, borrowed from the parameters for one graph.
+#[derive(Clone)]
 pub struct Graph {
     /// The input.
     pub embedding: Embedding,
@@ -58,6 +59,22 @@ impl Graph {
         Ok(states)
     }
 
+    /// The last states, `[t, h]` or `[b, h]`, by passes of at most so many tokens, each computed a second time in the backward pass: no more is kept
+    /// in between than these states (Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", RepL4NLP 2021).
+    pub fn cached(
+        self,
+        batch: &Batch,
+        first_only: bool,
+        seed: u64,
+        arena: &Arc<Arena>,
+        tokens: usize,
+    ) -> Result<Tensor> {
+        self.embedding.check(batch)?;
+        let parts = batch.parts(tokens);
+        let tie = Var::zeros((), candle_core::DType::F32, &Device::Cpu)?;
+        Ok(tie.apply_op1(Cached { graph: self, parts, first_only, seed, arena: arena.clone() })?)
+    }
+
     /// First tokens' last states, `[b, h]`, of a network whose layers below `at` see the sequences of `apart`, and the others those between `joint`
     /// offsets over the same tokens. `between` gets all states `[t, h]` after layer `at - 1` and gives what goes on.
     pub fn split(
@@ -91,6 +108,51 @@ impl Graph {
         }
         let first = Tensor::new(&joint[..joint.len() - 1], &Device::Cpu)?;
         Ok(between(x)?.index_select(&first, 0)?)
+    }
+}
+
+/// States by parts of a batch: its argument is a scalar variable that only ties it to the graph.
+struct Cached {
+    graph: Graph,
+    parts: Vec<Batch>,
+    first_only: bool,
+    seed: u64,
+    arena: Arc<Arena>,
+}
+
+impl Cached {
+    /// A part's states with their graph.
+    fn states(&self, part: usize) -> candle_core::Result<Tensor> {
+        let seed = self.seed.wrapping_add((part as u64).wrapping_mul(0xd1b5_4a32_d192_ed03));
+        let states = self.graph.clone().states(&self.parts[part], self.first_only, seed, &self.arena);
+        let last = states.map_err(candle_core::Error::wrap)?.pop();
+        last.ok_or_else(|| candle_core::Error::Msg("encoder: no states".into()))
+    }
+}
+
+impl CustomOp1 for Cached {
+    fn name(&self) -> &'static str {
+        "bert-cached"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let mut out = Vec::new();
+        for part in 0..self.parts.len() {
+            out.extend(self.states(part)?.flatten_all()?.to_vec1::<f32>()?);
+        }
+        let (h, values) = (self.graph.shape.hidden, out.len());
+        Ok((CpuStorage::F32(out), Shape::from((values / h, h))))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let mut start = 0;
+        for part in 0..self.parts.len() {
+            let states = self.states(part)?;
+            let rows = states.dim(0)?;
+            (states * grad.narrow(0, start, rows)?)?.sum_all()?.backward()?;
+            start += rows;
+        }
+        Ok(None)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod encoder_cpu;
 pub mod global;
 pub mod grad_buffer;
 pub mod graph;
+pub mod groups;
 pub mod hashed;
 pub mod histogram;
 pub mod int8;

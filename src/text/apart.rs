@@ -103,7 +103,7 @@ impl TextEncoder {
         if !document {
             push(encoding, &template.prefix, 0);
         }
-        push_side(encoding, u8::from(document), side, kept, &[], segments);
+        push_side(encoding, u8::from(document), side, 0..kept, &[], segments);
         push(encoding, if document { &template.suffix } else { &template.separator }, segments[0]);
         let first = if document { room as u32 } else { 0 };
         encoding.positions.extend(first..first + (encoding.ids.len() - start) as u32);

@@ -16,6 +16,15 @@ pub struct Encoding {
     pub marks: Vec<u32>,
     /// How many tokens truncation dropped.
     pub truncated: u32,
+    /// The other passages of a document that takes several sequences; this one is the first.
+    pub more: Vec<Encoding>,
+}
+
+impl Encoding {
+    /// Tokens of all passages.
+    pub fn tokens(&self) -> usize {
+        self.ids.len() + self.more.iter().map(|passage| passage.ids.len()).sum::<usize>()
+    }
 }
 
 /// Where one input text, or one field of it, is in its sequence: tokens `start..end`, counted from the sequence's first.
@@ -57,12 +66,14 @@ pub struct Batch {
     pub span_offsets: Vec<u32>,
     /// How many of each sequence's tokens are looked at, from its first on, `[b]`; empty: all.
     pub keys: Vec<u32>,
+    /// Sequences of each pair, where documents may be in passages; empty: one a pair.
+    pub passages: Vec<u32>,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        let (ids, segments, positions, marks, spans, keys) = Default::default();
-        Batch { ids, segments, offsets: vec![0], positions, marks, spans, span_offsets: vec![0], keys }
+        let (ids, segments, positions, marks, spans, keys, passages) = Default::default();
+        Batch { ids, segments, offsets: vec![0], positions, marks, spans, span_offsets: vec![0], keys, passages }
     }
 }
 
@@ -79,8 +90,34 @@ impl Batch {
     pub fn tokens(&self) -> usize {
         self.ids.len()
     }
-    /// Appends a sequence.
+    /// Number of texts or pairs: of sequences, but that all passages of a document are one.
+    pub fn pairs(&self) -> usize {
+        if self.passages.is_empty() { self.len() } else { self.passages.len() }
+    }
+    /// Where each pair's sequences start among all, and the end: `[pairs + 1]`.
+    pub fn passage_offsets(&self) -> Vec<u32> {
+        let mut offsets = vec![0];
+        match self.passages.is_empty() {
+            true => offsets.extend(1..=self.len() as u32),
+            false => offsets.extend(self.passages.iter().scan(0, |end, n| {
+                *end += n;
+                Some(*end)
+            })),
+        }
+        offsets
+    }
+    /// Appends a sequence, and those of its other passages.
     pub fn push(&mut self, encoding: &Encoding) {
+        if !encoding.more.is_empty() || !self.passages.is_empty() {
+            if self.passages.is_empty() {
+                self.passages = vec![1; self.len()];
+            }
+            self.passages.push(1 + encoding.more.len() as u32);
+        }
+        self.push_sequence(encoding);
+        encoding.more.iter().for_each(|passage| self.push_sequence(passage));
+    }
+    fn push_sequence(&mut self, encoding: &Encoding) {
         if !encoding.positions.is_empty() || !self.positions.is_empty() {
             self.count_positions();
             match encoding.positions.is_empty() {
@@ -129,6 +166,36 @@ impl Batch {
         halves.offsets.sort_unstable();
         halves
     }
+    /// The same sequences in batches of at most so many tokens, or of one sequence.
+    pub fn parts(&self, tokens: usize) -> Vec<Batch> {
+        let (mut parts, mut first) = (Vec::new(), 0);
+        for last in 0..self.len() {
+            let full = last + 1 == self.len() || (self.offsets[last + 2] - self.offsets[first]) as usize > tokens;
+            if full {
+                parts.push(self.part(first, last + 1));
+                first = last + 1;
+            }
+        }
+        parts
+    }
+    /// Some of the sequences.
+    fn part(&self, first: usize, end: usize) -> Batch {
+        let tokens = self.offsets[first] as usize..self.offsets[end] as usize;
+        let some = |values: &[u32]| values.get(tokens.clone()).unwrap_or_default().to_vec();
+        let from_zero = |ends: &[u32]| ends[first..=end].iter().map(|at| at - ends[first]).collect();
+        let spans = self.span_offsets[first] as usize..self.span_offsets[end] as usize;
+        Batch {
+            ids: some(&self.ids),
+            segments: some(&self.segments),
+            positions: some(&self.positions),
+            marks: some(&self.marks),
+            offsets: from_zero(&self.offsets),
+            spans: self.spans[spans].to_vec(),
+            span_offsets: from_zero(&self.span_offsets),
+            keys: self.keys.get(first..end).unwrap_or_default().to_vec(),
+            passages: Vec::new(),
+        }
+    }
     /// The spans of one sequence.
     pub fn spans(&self, sequence: usize) -> &[TokenSpan] {
         &self.spans[self.span_offsets[sequence] as usize..self.span_offsets[sequence + 1] as usize]
@@ -166,6 +233,26 @@ mod tests {
         assert_eq!(halves.offsets, [0, 2, 5, 8, 10]);
         assert_eq!(halves.positions, [0, 1, 2, 3, 4, 0, 1, 2, 0, 1], "as in the joint sequences");
         assert_eq!((halves.ids, halves.segments), (batch.ids, batch.segments));
+    }
+
+    #[test]
+    fn parts_are_the_sequences_in_turn() {
+        let pairs = [pair(2, 3), pair(3, 0), pair(0, 2), pair(9, 1), pair(1, 1)];
+        for tokens in [1, 5, 8, 10, 12, 100] {
+            let whole: Batch = pairs.iter().collect();
+            let parts = whole.parts(tokens);
+            assert!(parts.iter().all(|part| part.tokens() <= tokens || part.len() == 1));
+            let mut at = 0;
+            for part in &parts {
+                assert_eq!(*part, pairs[at..at + part.len()].iter().collect());
+                at += part.len();
+            }
+            assert_eq!(at, pairs.len());
+            if tokens == 8 {
+                assert_eq!(parts.iter().map(Batch::len).collect::<Vec<_>>(), [2, 1, 1, 1]);
+            }
+        }
+        assert!(Batch::default().parts(8).is_empty());
     }
 
     #[test]

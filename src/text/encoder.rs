@@ -10,6 +10,7 @@ use tokenizers::Encoding as Tokens;
 
 use super::files::{Files, unless_it_panics};
 use super::overlap::Words;
+use super::passages::Passages;
 use super::render::{TextConfig, render};
 use super::towers::Towers;
 use crate::ranker::Input;
@@ -29,6 +30,8 @@ pub struct TextEncoder {
     pub(super) config: TextConfig,
     /// Tokens of the query's half, where query and document are read apart first.
     pub(super) query_room: Option<usize>,
+    /// How documents too long for one sequence are cut; `None`: they are truncated.
+    pub(super) passages: Option<Passages>,
     /// How texts that are read apart are framed, if in a way of their own.
     pub(super) towers: Option<Arc<Towers>>,
 }
@@ -58,7 +61,7 @@ pub struct Piece {
 /// One side of a pair, tokenised once. Only good for the tokenizer that made it.
 #[derive(Debug, Clone, Default)]
 pub struct TokenizedSide {
-    /// The first `max_tokens` token ids, `[t]`.
+    /// The first token ids, `[t]`: `max_tokens`, or those of all passages.
     pub(super) ids: Vec<u32>,
     /// Each token's own segments, in the first text and in those after it; empty where no field has one.
     pub(super) own: Vec<[u32; 2]>,
@@ -118,7 +121,7 @@ impl TextEncoder {
                 format!("a pair takes {special} special tokens and one of each side; give at least {}", special + 2);
             return Err(Error::setting("text.max_tokens", rendering.max_tokens, what));
         }
-        Ok(TextEncoder { files: Arc::new(files), config: rendering, query_room: None, towers: None })
+        Ok(TextEncoder { files: Arc::new(files), config: rendering, query_room: None, passages: None, towers: None })
     }
 
     /// From files in memory.
@@ -239,7 +242,7 @@ impl TextEncoder {
                 prepared.unknown += 1;
                 prepared.unread += letters(chunk.get(from..to).unwrap_or_default().chars().filter(|c| !unlearnt(c)));
             }
-            let room = self.config.max_tokens - prepared.ids.len();
+            let room = self.longest() - prepared.ids.len();
             for (&id, &(from, to)) in tokens.get_ids().iter().zip(tokens.get_offsets()).take(room) {
                 prepared.ids.push(id);
                 // the last byte: a piece may begin with the space before its word

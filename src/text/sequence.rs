@@ -1,10 +1,10 @@
 //! One to three texts as one sequence: `[CLS] query [SEP] document [SEP]`, or whatever template the tokenizer's file asks for.
 //!
-//! Tokenized texts are truncated, joined and given segments ([`TextEncoder::join`]). Segments are BERT's whatever the model: 0 for the first
-//! text and the special tokens around it, 1 for the second and its end, 2 for the third; then fields of their own and shared words (see
-//! [`TextConfig`](super::TextConfig)).
-//!
-//! Refused: a window sliding over long texts (product texts say what matters first).
+//! Tokenized texts are truncated, or a document cut into [`passages`](super::passages), joined and given segments
+//! ([`TextEncoder::join`]). Segments are BERT's whatever the model: 0 for the first text and the special tokens around it, 1 for the
+//! second and its end, 2 for the third; then fields of their own and shared words (see [`TextConfig`](super::TextConfig)).
+
+use std::ops::Range;
 
 use super::batch::{Encoding, TokenSpan};
 use super::encoder::{TextEncoder, TokenizedSide};
@@ -28,6 +28,15 @@ impl TextEncoder {
         if let (Some(room), [query, document]) = (self.query_room, sides) {
             return self.halves_fit(query, document, room);
         }
+        if self.in_one(sides) {
+            return true;
+        }
+        let (Some(passages), [query, document]) = (self.passages, sides) else { return false };
+        self.passages_fit(query, document, passages)
+    }
+
+    /// Whether the texts fit one sequence.
+    fn in_one(&self, sides: &[&TokenizedSide]) -> bool {
         let tokens: usize = sides.iter().map(|side| side.total).sum();
         tokens + self.files.template.special(sides.len()) <= self.config.max_tokens
     }
@@ -37,22 +46,25 @@ impl TextEncoder {
         if let (Some(room), [query, document]) = (self.query_room, sides) {
             return self.join_halves(query, document, room);
         }
-        let (template, special) = (&self.files.template, self.files.template.special(sides.len()));
-        let room = self.config.max_tokens.saturating_sub(special);
+        if let (Some(passages), [query, document]) = (self.passages, sides)
+            && !self.in_one(sides)
+        {
+            return self.join_passages(query, document, passages);
+        }
+        let room = self.config.max_tokens.saturating_sub(self.files.template.special(sides.len()));
         let mut kept = [0; 3];
         let kept = &mut kept[..sides.len()];
         kept.iter_mut().zip(sides).for_each(|(kept, side)| *kept = side.total);
         truncate(kept, room);
-        let all: usize = sides.iter().map(|side| side.total).sum();
-        let tokens: usize = kept.iter().sum();
-        let mut encoding = Encoding {
-            ids: Vec::with_capacity(tokens + special),
-            segments: Vec::with_capacity(tokens + special),
-            spans: Vec::with_capacity(sides.len() + sides.iter().map(|side| side.fields()).sum::<usize>()),
-            truncated: (all - tokens) as u32,
-            ..Encoding::default()
-        };
-        let marks = match (self.config.overlap_segments, sides) {
+        let parts: Vec<_> = sides.iter().zip(&*kept).map(|(side, kept)| (*side, 0..*kept)).collect();
+        let mut encoding = self.sequence(&parts, &self.relations(sides));
+        encoding.truncated = sides.iter().zip(kept).map(|(side, kept)| (side.total - *kept) as u32).sum();
+        encoding
+    }
+
+    /// What the words of each text are to the others'.
+    pub(super) fn relations(&self, sides: &[&TokenizedSide]) -> [Vec<WordRelation>; 3] {
+        match (self.config.overlap_segments, sides) {
             (true, [query, document]) => {
                 let (query, document) = relations(&query.words, &document.words);
                 [query, document, Vec::new()]
@@ -63,18 +75,34 @@ impl TextEncoder {
                 [Vec::new(), marks(first), marks(second)]
             }
             _ => Default::default(),
+        }
+    }
+
+    /// Some tokens of each text in one sequence.
+    pub(super) fn sequence(
+        &self,
+        parts: &[(&TokenizedSide, Range<usize>)],
+        marks: &[Vec<WordRelation>; 3],
+    ) -> Encoding {
+        let template = &self.files.template;
+        let tokens = template.special(parts.len()) + parts.iter().map(|(_, range)| range.len()).sum::<usize>();
+        let mut encoding = Encoding {
+            ids: Vec::with_capacity(tokens),
+            segments: Vec::with_capacity(tokens),
+            spans: Vec::with_capacity(parts.len() + parts.iter().map(|(side, _)| side.fields()).sum::<usize>()),
+            ..Encoding::default()
         };
         push(&mut encoding, &template.prefix, 0);
-        for (number, (side, &kept)) in sides.iter().zip(kept.iter()).enumerate() {
+        for (number, (side, range)) in parts.iter().enumerate() {
             let segments = match (number, self.config.overlap_segments) {
                 (0, _) => [0, 2, 4, 6, 8],
                 (1, _) => [1, 3, 5, 7, 9],
                 (_, true) => [10, 11, 12, 13, 14],
                 (_, false) => [2; 5],
             };
-            push_side(&mut encoding, number as u8, side, kept, &marks[number], segments);
+            push_side(&mut encoding, number as u8, side, range.clone(), &marks[number], segments);
             // what follows the first text counts as its own, what follows the others as theirs
-            let last = number + 1 == sides.len();
+            let last = number + 1 == parts.len();
             let end = if last { &template.suffix } else { &template.separator };
             push(&mut encoding, end, segments[0]);
         }
@@ -128,32 +156,32 @@ pub(super) fn push(encoding: &mut Encoding, ids: &[u32], segment: u32) {
     encoding.segments.resize(encoding.ids.len(), segment);
 }
 
-/// Appends the first `kept` tokens of a text; `segments` are those of its plain, shared, near and differing words and its shared codes.
+/// Appends some tokens of a text; `segments` are those of its plain, shared, near and differing words and its shared codes.
 pub(super) fn push_side(
     encoding: &mut Encoding,
     input: u8,
     side: &TokenizedSide,
-    kept: usize,
+    range: Range<usize>,
     marks: &[WordRelation],
     segments: [u32; 5],
 ) {
     let start = encoding.ids.len();
-    push(encoding, &side.ids[..kept], segments[0]);
+    push(encoding, &side.ids[range.clone()], segments[0]);
     let (first, end) = (start as u32, encoding.ids.len() as u32);
     encoding.spans.push(TokenSpan { input, field: None, start: first, end });
     let mut from = first;
     for field in 0..side.fields() {
-        let to = side.fields.get(field).map_or(end, |&to| (first + to).min(end));
+        let to = side.fields.get(field).map_or(end, |&to| (first + to.saturating_sub(range.start as u32)).min(end));
         encoding.spans.push(TokenSpan { input, field: Some(field as u8), start: from, end: to });
         from = to;
     }
     let written = &mut encoding.segments[start..];
-    for (segment, &word) in written.iter_mut().zip(&side.word) {
+    for (segment, &word) in written.iter_mut().zip(side.word.get(range.clone()).unwrap_or_default()) {
         if let Some(&mark) = marks.get(word as usize) {
             *segment = segments[mark as usize];
         }
     }
-    for (segment, own) in written.iter_mut().zip(&side.own) {
+    for (segment, own) in written.iter_mut().zip(side.own.get(range).unwrap_or_default()) {
         let own = own[usize::from(input > 0)];
         if own != 0 {
             *segment = own;

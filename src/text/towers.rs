@@ -121,7 +121,7 @@ impl TextEncoder {
         let mut encoding = Encoding { truncated: (side.tokens() - kept) as u32, ..Encoding::default() };
         push(&mut encoding, &self.files.template.prefix, 0);
         push(&mut encoding, towers.markers[usize::from(document)].as_slice(), 0);
-        push_side(&mut encoding, u8::from(document), side, kept, &[], [0, 2, 4, 6, 8]);
+        push_side(&mut encoding, u8::from(document), side, 0..kept, &[], [0, 2, 4, 6, 8]);
         push(&mut encoding, &self.files.template.suffix, 0);
         let mut note = |input, start: usize, end: usize| {
             encoding.spans.push(TokenSpan { input, field: None, start: start as u32, end: end as u32 });

@@ -85,6 +85,9 @@ pub struct TrainSettings {
     /// Tokens that are in the network at once; limits memory, not results.
     #[serde(alias = "tokens")]
     pub max_tokens_per_pass: usize,
+    /// Of two towers, whose batch is each other's non-matches: what is past `max_tokens_per_pass` is computed in parts, twice.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cached_gradients: bool,
     /// Peak learning rate.
     pub lr: f64,
     /// Factors of the rate for parameters whose name begins with a key; the longest such key counts.
@@ -166,6 +169,7 @@ impl Default for TrainSettings {
             batch: 32,
             gradient_accumulation: 1,
             max_tokens_per_pass: 8192,
+            cached_gradients: false,
             lr: 5e-5,
             learning_rates: BTreeMap::new(),
             warmup: 0.1,
@@ -345,6 +349,10 @@ impl Recipe {
     fn check(&self) -> Result<()> {
         self.train.check()?;
         let model = self.model.architecture()?.model();
+        if self.train.cached_gradients && model.reads().is_divisible() {
+            let what = "is for towers (dssm, detext, colbert): batches of other models are divided as they are";
+            return Err(Error::setting("train.cached_gradients", true, what));
+        }
         if self.train.match_attention.is_some() && model.split().is_none_or(|split| split.compression().is_empty()) {
             let what = "is for a split encoder that compresses: architecture = \"yati\" and compress in [model]";
             return Err(Error::setting("train.match_attention", "(given)", what));

@@ -154,6 +154,9 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     let model = architecture.model();
     count_tokens(&model.modules(), &config, &mut weights, &corpus.train.records(), &tokenizer)?;
     let mut net = Net::training(config.clone(), &model.modules(), weights, recipe.train.dtype, recipe.train.seed)?;
+    if recipe.train.cached_gradients {
+        net.cache_gradients(recipe.train.max_tokens_per_pass);
+    }
     if !begun {
         begin(written, run_dir, &mut owner)?;
     }
@@ -327,7 +330,7 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
         Some(grown) => grown.encoder(recipe.text.clone())?,
         None => TextEncoder::open(from.tokenizer(), recipe.text.clone())?,
     };
-    let mut tokenizer = tokenizer.with_query_room(room)?;
+    let mut tokenizer = tokenizer.with_query_room(room)?.with_passages(model.passages())?;
     if let Some(towers) = model.towers() {
         tokenizer = tokenizer.with_towers(&towers)?;
     }

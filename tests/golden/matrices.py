@@ -47,18 +47,42 @@ def pair(query, document, vectors):
     return q, d, joint[:, 1 : 1 + len(q)], joint[:, 2 + len(q) : -1], joint[:, 0]
 
 
+@torch.no_grad()
+def passages(query, document, most, overlap, max_tokens=16):
+    """The same of joint sequences of at most `max_tokens`: for each passage of the document its states of query and document, and [CLS]. A query
+    keeps half of the room; passages are of equal length, as few as hold the document (in the authors' CEDR: ceil(d / ceil(d / room)))."""
+    q, d = ids_of(query), ids_of(document)
+    cls, sep = TOKENIZER.cls_token_id, TOKENIZER.sep_token_id
+    room = max_tokens - 3
+    cuts = [d]
+    if len(q) + len(d) > room:
+        q = q[: room // 2]
+        room -= len(q)
+        count = min(most, max(1, math.ceil((len(d) - overlap) / (room - overlap))))
+        d = d[: count * room - (count - 1) * overlap]
+        length = math.ceil((len(d) + (count - 1) * overlap) / count)
+        cuts = [d[i * (length - overlap) :][:length] for i in range(count)]
+    out = []
+    for cut in cuts:
+        ids, segments = [cls, *q, sep, *cut, sep], [0] * (len(q) + 2) + [1] * (len(cut) + 1)
+        got = BERT(input_ids=torch.tensor([ids]), token_type_ids=torch.tensor([segments]), output_hidden_states=True)
+        states = torch.stack([state[0] for state in got.hidden_states])
+        out.append((states[:, 1 : 1 + len(q)], states[:, 2 + len(q) : -1], states[:, 0]))
+    return q, out
+
+
 def cosines(q, d):
     """[.., query, document]"""
     unit = [x / (x.norm(dim=-1, keepdim=True) + 1e-9) for x in (q, d)]
     return unit[0] @ unit[1].transpose(-1, -2)
 
 
-def write(folder, settings, score):
-    """expected.json: for each of the settings the score of every query with every document."""
+def write(folder, settings, score, more=lambda setting: {}):
+    """expected.json: for each of the settings the score of every query with every document, and what else the setting has."""
     cases = []
     for setting in settings:
         scores = [[float(f"{score(q, d, setting):.8g}") for d in DOCUMENTS] for q in QUERIES]
-        cases.append({"settings": setting, "scores": scores})
+        cases.append({"settings": setting, "scores": scores, **more(setting)})
     lines = ",\n".join(json.dumps(c) for c in cases)
     texts = json.dumps({"queries": QUERIES, "documents": DOCUMENTS}, ensure_ascii=False)[1:-1]
     (folder / "expected.json").write_text("{" + texts + ', "cases": [\n' + lines + "\n]}\n", encoding="utf-8")

@@ -170,14 +170,16 @@ fn a_stopped_run_of_two_towers_or_of_a_duo_gives_the_same_model() {
     for (name, color) in [("train.txt", "red"), ("valid.txt", "green"), ("test.txt", "blue")] {
         folder.write(name, &queries(color));
     }
-    for architecture in ["dssm", "duo"] {
+    for (architecture, cached) in [("dssm", false), ("dssm", true), ("duo", false)] {
         let sets = [
             format!("model.architecture={architecture}"),
             "text.overlap_segments=false".into(),
             "train.epochs=2".into(),
+            format!("train.cached_gradients={cached}"),
+            "train.max_tokens_per_pass=24".into(),
         ];
         let recipe = Recipe::read(&folder.path("recipe.toml"), &sets).unwrap();
-        let [whole, parts] = ["whole", "parts"].map(|name| folder.path(&format!("{architecture}-{name}")));
+        let [whole, parts] = ["whole", "parts"].map(|name| folder.path(&format!("{architecture}-{cached}-{name}")));
         let outcome = train(&recipe, &whole, false, &Silent).unwrap();
         assert!(outcome.steps > 4, "{architecture}: {} steps", outcome.steps);
         train(&recipe, &parts, false, &StopAt(3)).unwrap_err();
@@ -187,7 +189,7 @@ fn a_stopped_run_of_two_towers_or_of_a_duo_gives_the_same_model() {
         let bundle = Bundle::open(&whole.join("model"), None, Device::Cpu).unwrap();
         assert_eq!(bundle.manifest.architecture.name(), architecture);
         drop(bundle);
-        let (small, model) = (folder.path(&format!("{architecture}-int8")), whole.join("model"));
+        let (small, model) = (folder.path(&format!("{architecture}-{cached}-int8")), whole.join("model"));
         let report = quantized(&folder, &model, &small).unwrap();
         assert!(report.quantized.sample_pairs > 0 && report.output_error <= report.output_error_unfitted);
         // near to what is packed at load, in shares of how far scores are apart
@@ -197,6 +199,13 @@ fn a_stopped_run_of_two_towers_or_of_a_duo_gives_the_same_model() {
         let apart = |a: &[f32]| a.iter().zip(&exact).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(apart(&stored) <= 0.1 * spread && apart(&loaded) <= 0.1 * spread, "{exact:?} {loaded:?} {stored:?}");
     }
+}
+
+#[test]
+fn gradients_are_cached_where_a_batch_can_not_be_divided() {
+    let folder = folder();
+    let error = Recipe::read(&folder.path("recipe.toml"), &["train.cached_gradients=true".into()]).unwrap_err();
+    assert!(error.is_user_error() && error.to_string().contains("train.cached_gradients"), "{error}");
 }
 
 fn scores_of(model: &Path, dtype: Dtype) -> Vec<f32> {

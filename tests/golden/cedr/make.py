@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from matrices import cosines, head, pair, write  # noqa: E402
+from matrices import cosines, head, passages, pair, write  # noqa: E402
 
 MU = torch.tensor([1.0, 0.9, 0.7, 0.5, 0.3, 0.1, -0.1, -0.3, -0.5, -0.7, -0.9])
 SIGMA = torch.tensor([0.001] + [0.1] * 10)
@@ -28,7 +28,13 @@ def histogram(row, bins, exact):
 
 @torch.no_grad()
 def score(query, document, settings):
-    q_ids, _, q, d, cls = pair(query, document, "joint")
+    if "passages" in settings:
+        # the paper's long documents: the query's states of the first passage, the document's of all, [CLS] averaged
+        q_ids, parts = passages(query, document, settings["passages"], settings.get("overlap", 0))
+        q, d = parts[0][0], torch.cat([part[1] for part in parts], 1)
+        cls = torch.stack([part[2] for part in parts]).mean(0)
+    else:
+        q_ids, _, q, d, cls = pair(query, document, "joint")
     if settings["states"] == "last":
         q, d = q[-1:], d[-1:]
     matrices, cls = cosines(q, d), cls[-1]
@@ -58,7 +64,9 @@ SETTINGS = [
     {"head": "drmm", "states": "all", "bins": 11, "exact_bin": True, "gating": "none"},
     {"head": "drmm", "states": "last", "bins": 10, "exact_bin": False, "gating": "vector"},
     {"head": "drmm", "states": "all", "bins": 11, "exact_bin": True, "gating": "idf"},
+    {"head": "knrm", "states": "all", "passages": 9},
+    {"head": "drmm", "states": "last", "bins": 10, "exact_bin": False, "gating": "vector", "passages": 2, "overlap": 3},
 ]
 
 if __name__ == "__main__":
-    write(Path(__file__).resolve().parent, SETTINGS, score)
+    write(Path(__file__).resolve().parent, SETTINGS, score, lambda s: {"max_tokens": 16} if "passages" in s else {})
