@@ -99,7 +99,7 @@ impl Network {
         &self.text
     }
 
-    /// One text, or two in one sequence.
+    /// One text, or two in one sequence; of a document in passages the first of them.
     ///
     /// # Errors
     /// Two texts for a model that reads each alone.
@@ -108,7 +108,7 @@ impl Network {
             let what = format!("a {} reads each text alone, so no token sees the other text", self.architecture);
             return Err(Error::model(&self.dir, "architecture", what, "give one text"));
         }
-        self.text.encode(inputs)
+        Ok(Encoding { more: Vec::new(), ..self.text.encode(inputs)? })
     }
 
     /// The tokens of a sequence as the vocabulary spells them.
