@@ -8,8 +8,9 @@
 //! ```
 //!
 //! The defaults are the paper's: every state, that of the embedding included. The other form in use, a single matrix of 10 bins and a gate for each term, is
-//! `head = "drmm"`, `states = "last"`, `bins = 10`, `exact_bin = false`, `gating = "vector"`. The paper reads a long document in `passages`. Counts have no gradient: with histograms the encoder learns
-//! through `[CLS]` and the gate. It starts from a fine-tuned cross-encoder, and its head wants a higher rate (`learning_rates = { cedr = 50.0 }`).
+//! `head = "drmm"`, `states = "last"`, `bins = 10`, `exact_bin = false`, `gating = "vector"`. The paper reads a long document in `passages`.
+//! Counts have no gradient: with histograms the encoder learns through `[CLS]` and the gate. It starts from a fine-tuned cross-encoder, and its
+//! head wants a higher rate (`learning_rates = { cedr = 50.0 }`).
 
 use std::num::NonZeroUsize;
 

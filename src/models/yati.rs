@@ -11,8 +11,8 @@
 //! query's length, so its states can be computed and stored before any query is known; the states of both, end to end, are what the joint
 //! model has there, to the bit. Words marked as shared, differing and so on depend on both texts: they are marked where the two meet, and not below, by
 //! rows of a table that begins with what their segments did to the cross-encoder's embedding. Compression is a linear map to `compress` values
-//! a token and one back with LayerNorm. Before fine-tuning it can learn alone ([`Yati::attention_error`]): all else is frozen, and attention above the split shall be what it is
-//! without compression. In fine-tuning its error, the mean square between a state and what comes back, is a part of the loss. At `split_at =
+//! a token and one back with LayerNorm. Before fine-tuning it can learn alone ([`Yati::attention_error`]): all else is frozen, and attention above
+//! the split shall be what it is without compression. In fine-tuning its error, the mean square between a state and what comes back, is a part of the loss. At `split_at =
 //! layers` query and document never meet, and the score says nothing of the document.
 
 use candle_core::Tensor;

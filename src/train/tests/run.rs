@@ -202,7 +202,7 @@ fn a_stopped_run_of_two_towers_or_of_a_duo_gives_the_same_model() {
 }
 
 #[test]
-fn gradients_are_cached_where_a_batch_can_not_be_divided() {
+fn cached_gradients_are_refused_where_a_batch_is_divided_anyway() {
     let folder = folder();
     let error = Recipe::read(&folder.path("recipe.toml"), &["train.cached_gradients=true".into()]).unwrap_err();
     assert!(error.is_user_error() && error.to_string().contains("train.cached_gradients"), "{error}");
