@@ -43,7 +43,7 @@ pub use words::WordStart;
 pub use crate::nn::weights::Storage;
 
 use crate::models::bert::Config;
-use crate::models::{Net, Reads, duo};
+use crate::models::{Net, Reads, duo, framed};
 use crate::nn::weights::write_safetensors;
 use crate::nn::{Device, Dtype, Weights};
 use crate::ranker::{DualEncoder, LateEncoder, List, Score};
@@ -280,17 +280,12 @@ fn open_tokenizer(dir: &Path, config: &Config, manifest: &Manifest) -> Result<Te
         return Err(Error::model(&dir.join(directory::CONFIG), "type_vocab_size", what, remedy));
     }
     let model = manifest.architecture.model();
-    let room = model.split().map(|split| split.query_room(rendering.max_tokens));
-    let mut tokenizer =
-        TextEncoder::open(dir, rendering.clone())?.with_query_room(room)?.with_passages(model.passages())?;
-    if let Some(towers) = model.towers() {
-        if towers.query_length > config.max_position_embeddings {
-            let what =
-                format!("is {}, and the model has {} positions", towers.query_length, config.max_position_embeddings);
-            return Err(wrong(manifest::NAME, "query_length", what));
-        }
-        tokenizer = tokenizer.with_towers(&towers)?;
+    if let Some(towers) = model.towers().filter(|towers| towers.query_length > config.max_position_embeddings) {
+        let what =
+            format!("is {}, and the model has {} positions", towers.query_length, config.max_position_embeddings);
+        return Err(wrong(manifest::NAME, "query_length", what));
     }
+    let tokenizer = framed(TextEncoder::open(dir, rendering.clone())?, &*model)?;
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("is {}, and the tokenizer has {} tokens", config.vocab_size, tokenizer.vocab_size());
         return Err(wrong(directory::CONFIG, "vocab_size", what));

@@ -207,6 +207,19 @@ pub trait Model: Send + Sync {
     }
 }
 
+/// A tokenizer that cuts and frames texts as a model reads them: in halves, in passages, or as towers.
+///
+/// # Errors
+/// Settings of the model that its sequences have no room for; a vocabulary without the model's markers.
+pub fn framed(text: TextEncoder, model: &dyn Model) -> Result<TextEncoder> {
+    let room = model.split().map(|split| split.query_room(text.rendering().max_tokens));
+    let text = text.with_query_room(room)?.with_passages(model.passages())?;
+    match model.towers() {
+        Some(towers) => text.with_towers(&towers),
+        None => Ok(text),
+    }
+}
+
 impl Reads {
     /// Texts in one sequence.
     pub fn texts(self) -> usize {

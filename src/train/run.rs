@@ -25,7 +25,7 @@ use crate::calibrate::{Calibration, Threshold, choose_threshold, sigmoid, too_fe
 use crate::eval::{self, Report};
 use crate::files::write_beside;
 use crate::models::bert::{self, Config};
-use crate::models::{Model, Module, Net, net};
+use crate::models::{Model, Module, Net, framed, net};
 use crate::nn::{Array, Parameters, Weights};
 use crate::records::Record;
 use crate::text::tokenizers::Grown;
@@ -325,15 +325,11 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
         let what = format!("the start has {} positions", config.max_position_embeddings);
         return Err(Error::setting("text.max_tokens", recipe.text.max_tokens, what));
     }
-    let room = model.split().map(|split| split.query_room(recipe.text.max_tokens));
     let tokenizer = match &grown {
         Some(grown) => grown.encoder(recipe.text.clone())?,
         None => TextEncoder::open(from.tokenizer(), recipe.text.clone())?,
     };
-    let mut tokenizer = tokenizer.with_query_room(room)?.with_passages(model.passages())?;
-    if let Some(towers) = model.towers() {
-        tokenizer = tokenizer.with_towers(&towers)?;
-    }
+    let tokenizer = framed(tokenizer, model)?;
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("the tokenizer has {} tokens, the embedding {}", tokenizer.vocab_size(), config.vocab_size);
         return Err(Error::model(from.tokenizer(), "vocab_size", what, "the two files do not belong together"));
