@@ -243,13 +243,15 @@ fn one_score_whatever_the_batch() {
         let scorer = serving(&config, &weights, dtype);
         let one = |i: usize| scores(&scorer, &[pick(i)].iter().collect()).unwrap()[0].to_bits();
         let every = || (0..40).map(one).collect::<Vec<u32>>();
-        let best = every();
-        for unit in kernels::units_to_test() {
+        let pool = |unit, threads| {
             let forced = move |_| kernels::force(Some(unit));
-            let pools =
-                [1, 3].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).start_handler(forced).build().unwrap());
+            rayon::ThreadPoolBuilder::new().num_threads(threads).start_handler(forced).build().unwrap()
+        };
+        let on_lanes = pool(kernels::Unit::Portable, 1).install(every);
+        for unit in kernels::units_to_test() {
+            let pools = [1, 3].map(|threads| pool(unit, threads));
             let tiles = dtype != Dtype::F32 && unit.lanes() != unit;
-            let alone = if tiles { pools[0].install(every) } else { best.clone() };
+            let alone = if tiles { pools[0].install(every) } else { on_lanes.clone() };
             let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
             for round in 0..1000 {
                 let chosen: Vec<usize> = (0..rng.random_range(1..8)).map(|_| rng.random_range(0..40)).collect();

@@ -2,10 +2,13 @@
 
 use std::cell::RefCell;
 
+use super::kernels;
 use super::layer::{Group, Workspace};
 
 /// Tokens of a group: enough to fill the kernels, few enough that a group's activations stay in the cache.
 const TOKENS: usize = 128;
+/// The same on tiles, which are through with a group sooner than the next weights arrive, on CPUs with twice the cache.
+const TOKENS_ON_TILES: usize = 256;
 
 /// A batch's sequences in groups of whole sequences.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +26,15 @@ impl Plan {
     /// Groups of about 128 tokens, as for four threads, so that two have as much to do as well. The same batch gives the same
     /// groups on any number of threads, which training's sums rely on.
     pub fn fixed(offsets: &[u32]) -> Self {
-        Self::balanced(offsets, 4)
+        Self::with_tokens(offsets, 4, TOKENS)
     }
     /// Groups for `threads` threads: as many for each, and small ones rather than idle threads.
     pub fn balanced(offsets: &[u32], threads: usize) -> Self {
+        Self::with_tokens(offsets, threads, if kernels::on_tiles() { TOKENS_ON_TILES } else { TOKENS })
+    }
+    fn with_tokens(offsets: &[u32], threads: usize, of_a_group: usize) -> Self {
         let tokens = offsets.last().map_or(0, |&t| t as usize);
-        let groups = tokens.div_ceil(TOKENS).next_multiple_of(threads.max(1));
+        let groups = tokens.div_ceil(of_a_group).next_multiple_of(threads.max(1));
         Self::with_groups(offsets, groups.min(tokens.div_ceil(24).max(1)))
     }
     fn with_groups(offsets: &[u32], groups: usize) -> Self {

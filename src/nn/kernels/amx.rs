@@ -19,7 +19,8 @@ macro_rules! tile_asm {
     };
 }
 
-// SAFETY: the text reads and writes what `Block` names and `Config` shapes, and no tile's value is used past its assembly.
+// SAFETY: the text reads and writes what `Block` names and `Config` shapes, and compiled code uses no tiles of its own, so
+// that their values stay from one piece of it to the next.
 unsafe impl Tiles for Silicon {
     #[inline(always)]
     unsafe fn configure(&mut self, config: &Config) {
@@ -27,16 +28,27 @@ unsafe impl Tiles for Silicon {
         unsafe { tile_asm!("ldtilecfg [{}]", in(reg) &raw const *config) }
     }
     #[inline(always)]
-    unsafe fn sums<const KIND: u8>(&mut self, block: &Block) {
+    unsafe fn begin(&mut self) {
+        // SAFETY: the caller has configured the tiles.
+        unsafe { tile_asm!(program!(begin)) }
+    }
+    #[inline(always)]
+    unsafe fn steps<const KIND: u8>(&mut self, block: &Block, first: usize, count: usize) {
+        let [left, below, panel] = block.at(first);
         macro_rules! go {
             ($dot:literal) => {
-                tile_asm!(program!($dot), left = inout(reg) block.left => _, below = inout(reg) block.below => _,
-                    panel = inout(reg) block.panel => _, count = inout(reg) block.count => _,
-                    stride = in(reg) block.stride, width = in(reg) block.width, sums = in(reg) block.sums)
+                tile_asm!(program!(steps $dot), left = inout(reg) left => _, below = inout(reg) below => _,
+                    panel = inout(reg) panel => _, count = inout(reg) count => _, next = in(reg) block.next,
+                    stride = in(reg) block.stride, width = in(reg) block.width)
             };
         }
         // SAFETY: the caller vouches for the pointers, and has configured the tiles.
         unsafe { if KIND == BF16 { go!("tdpbf16ps") } else { go!("tdpbusd") } }
+    }
+    #[inline(always)]
+    unsafe fn end(&mut self, block: &Block) {
+        // SAFETY: as in `steps`.
+        unsafe { tile_asm!(program!(end), width = in(reg) block.width, sums = in(reg) block.sums) }
     }
     #[inline(always)]
     unsafe fn release(&mut self) {

@@ -43,23 +43,33 @@ unsafe impl Tiles for Emulator {
         }
         (self.shapes, self.tiles) = (Some(shapes), Default::default());
     }
-    unsafe fn sums<const KIND: u8>(&mut self, block: &Block) {
+    unsafe fn begin(&mut self) {
+        // SAFETY: no address is in it.
+        unsafe { self.run(program!(begin), &mut []) }
+    }
+    unsafe fn steps<const KIND: u8>(&mut self, block: &Block, first: usize, count: usize) {
         let text = match KIND {
-            BF16 => program!("tdpbf16ps"),
-            INT8 => program!("tdpbusd"),
+            BF16 => program!(steps "tdpbf16ps"),
+            INT8 => program!(steps "tdpbusd"),
             _ => panic!("no tiles for f32"),
         };
+        let [left, below, panel] = block.at(first).map(|p| p.expose_provenance());
         let mut registers = [
-            ("{left}", block.left.expose_provenance()),
-            ("{below}", block.below.expose_provenance()),
-            ("{panel}", block.panel.expose_provenance()),
-            ("{count}", block.count),
+            ("{left}", left),
+            ("{below}", below),
+            ("{panel}", panel),
+            ("{count}", count),
+            ("{next}", block.next),
             ("{stride}", block.stride),
             ("{width}", block.width),
-            ("{sums}", block.sums.expose_provenance()),
         ];
         // SAFETY: the caller vouches for the pointers.
         unsafe { self.run(text, &mut registers) }
+    }
+    unsafe fn end(&mut self, block: &Block) {
+        let mut registers = [("{width}", block.width), ("{sums}", block.sums.expose_provenance())];
+        // SAFETY: as in `steps`.
+        unsafe { self.run(program!(end), &mut registers) }
     }
     unsafe fn release(&mut self) {
         (self.shapes, self.tiles) = (None, Default::default());
@@ -84,14 +94,15 @@ impl Emulator {
                 ("2:", _) => {}
                 ("tilezero", [t]) => self.zero(tile(t)),
                 // SAFETY: as the caller says.
-                ("tileloadd", [t, from]) => unsafe { self.load(tile(t), address(from, registers)) },
+                ("tileloadd" | "tileloaddt1", [t, from]) => unsafe { self.load(tile(t), address(from, registers)) },
                 // SAFETY: as the caller says.
                 ("tilestored", [to, t]) => unsafe { self.store(tile(t), address(to, registers)) },
                 ("tdpbf16ps", [c, a, b]) => self.dot::<BF16>(tile(c), tile(a), tile(b)),
                 ("tdpbusd", [c, a, b]) => self.dot::<INT8>(tile(c), tile(a), tile(b)),
                 ("add", [r, by]) => {
+                    let by = by.parse().unwrap_or_else(|_| *register(registers, by));
                     let r = register(registers, r);
-                    *r = r.wrapping_add(by.parse().unwrap());
+                    *r = r.wrapping_add(by);
                     zero = *r == 0;
                 }
                 ("dec", [r]) => {

@@ -1,7 +1,7 @@
 //! The one module with `unsafe`: kernels for this CPU's unit, chosen once, called through entries that check every length.
 //!
 //! A kernel is written once, generic over [`lanes::Lanes`]; a unit is a file that implements it. Units: AVX-512 with VNNI
-//! and BF16, AVX2 with FMA, and plain Rust; with the feature `amx` also tiles for products of bf16 and int8, next to AVX-512.
+//! and BF16, AVX2 with FMA, and plain Rust; AMX adds tiles for products of bf16 and int8 to AVX-512.
 //! `SVERKA_CPU=amx|avx512|avx2|portable` forces one. All sums have a fixed order, so results are the same bits on every
 //! unit, but for products of bf16 on tiles (int8 models have some in attention), whose order is another; tests compare them.
 
@@ -13,11 +13,11 @@ mod memory;
 mod portable;
 mod rows;
 mod spin_pool;
-#[cfg(all(feature = "amx", any(test, target_arch = "x86_64")))]
+#[cfg(any(test, target_arch = "x86_64"))]
 mod tiles;
 mod unit;
 
-#[cfg(all(feature = "amx", target_arch = "x86_64"))]
+#[cfg(target_arch = "x86_64")]
 mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -25,7 +25,7 @@ mod avx2;
 mod avx512;
 #[cfg(feature = "cuda")]
 pub mod cuda;
-#[cfg(all(feature = "amx", test))]
+#[cfg(test)]
 mod emulator;
 #[cfg(test)]
 mod tests;
@@ -40,6 +40,7 @@ pub(crate) use tests::units_to_test;
 pub use unit::Unit;
 #[cfg(test)]
 pub(crate) use unit::force;
+pub(crate) use unit::on_tiles;
 use unit::unit;
 
 use super::Dtype;
@@ -259,9 +260,9 @@ unsafe fn product_columns(
     }
     match unit() {
         _ if dtype == Dtype::F32 => run!(gemm::product[F32](p: &Product = p)),
-        #[cfg(all(feature = "amx", target_arch = "x86_64"))]
+        #[cfg(target_arch = "x86_64")]
         Unit::Amx => go!(amx),
-        #[cfg(all(feature = "amx", test))]
+        #[cfg(test)]
         Unit::Emulated => go!(emulator),
         _ => go!(gemm),
     }

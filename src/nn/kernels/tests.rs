@@ -1,5 +1,5 @@
 //! Every kernel against a naive one, over odd shapes, on every unit this CPU has, on buffers that end (and begin) against
-//! an unmapped page. A unit that the CPU lacks is skipped with a line that says so; tiles are emulated with the feature `amx`.
+//! an unmapped page. A unit that the CPU lacks is skipped with a line that says so; tiles are emulated too.
 
 use proptest::prelude::*;
 
@@ -56,19 +56,13 @@ impl<T> std::ops::DerefMut for Guarded<T> {
     }
 }
 
-/// The units of this CPU, and with the feature `amx` emulated tiles.
+/// The units of this CPU, and emulated tiles.
 pub(crate) fn units_to_test() -> Vec<Unit> {
     let has = Unit::available();
-    let known = [
-        Unit::Avx2,
-        Unit::Avx512,
-        #[cfg(feature = "amx")]
-        Unit::Amx,
-    ];
+    let known = [Unit::Avx2, Unit::Avx512, Unit::Amx];
     for unit in known.into_iter().filter(|unit| !has.contains(unit)) {
         eprintln!("skipped: this CPU has no {}", unit.name());
     }
-    #[cfg(feature = "amx")]
     let has = [has, vec![Unit::Emulated]].concat();
     has
 }

@@ -14,10 +14,9 @@ pub enum Unit {
     /// AVX-512 F, BW, DQ, VL, VNNI and BF16.
     Avx512,
     /// AMX tiles with BF16 and INT8, next to AVX-512.
-    #[cfg(feature = "amx")]
     Amx,
     /// Tiles in plain Rust, next to the best lanes.
-    #[cfg(all(feature = "amx", test))]
+    #[cfg(test)]
     Emulated,
 }
 
@@ -28,17 +27,16 @@ impl Unit {
             Unit::Portable => "portable",
             Unit::Avx2 => "avx2",
             Unit::Avx512 => "avx512",
-            #[cfg(feature = "amx")]
             Unit::Amx => "amx",
-            #[cfg(all(feature = "amx", test))]
+            #[cfg(test)]
             Unit::Emulated => "emulated tiles",
         }
     }
     /// The units this CPU has, best last.
     pub fn available() -> Vec<Unit> {
-        #[allow(unused_mut)] // for the feature
+        #[allow(unused_mut)] // for other processors
         let mut units = Unit::of_lanes();
-        #[cfg(all(feature = "amx", target_arch = "x86_64"))]
+        #[cfg(target_arch = "x86_64")]
         if units.contains(&Unit::Avx512) && super::amx::granted() {
             units.push(Unit::Amx);
         }
@@ -65,20 +63,16 @@ impl Unit {
         }
         units
     }
-    fn best_of_lanes() -> Unit {
-        Unit::of_lanes().pop().unwrap_or(Unit::Portable)
-    }
     /// The unit whose lanes do everything but products on tiles; itself where it has none.
     pub(crate) fn lanes(self) -> Unit {
         match self {
-            #[cfg(feature = "amx")]
             Unit::Amx => Unit::Avx512,
-            #[cfg(all(feature = "amx", test))]
-            Unit::Emulated => Unit::best_of_lanes(),
+            #[cfg(test)]
+            Unit::Emulated => Unit::of_lanes().pop().unwrap_or(Unit::Portable),
             unit => unit,
         }
     }
-    /// Chooses the unit: the one `SVERKA_CPU` names, else the best without tiles. Call it before the first kernel to report a
+    /// Chooses the unit: the one `SVERKA_CPU` names, else the best there is. Call it before the first kernel to report a
     /// bad name or an absent unit as an error.
     pub fn choose() -> Result<Unit> {
         if let Some(unit) = CHOSEN.get() {
@@ -92,8 +86,7 @@ impl Unit {
                     Error::setting("SVERKA_CPU", &name, format!("this CPU has no such unit; it has {}", has.join(", ")))
                 })?
             }
-            // AMX is not switched on before its tests ran on a machine that has it
-            _ => Unit::best_of_lanes(),
+            _ => Unit::available().pop().unwrap_or(Unit::Portable),
         };
         Ok(*CHOSEN.get_or_init(|| unit))
     }
@@ -123,4 +116,9 @@ pub(super) fn unit() -> Unit {
         Some(unit) => *unit,
         None => Unit::choose().unwrap_or(Unit::Portable),
     }
+}
+
+/// Whether products of bf16 and int8 are on tiles.
+pub(crate) fn on_tiles() -> bool {
+    unit() != unit().lanes()
 }
