@@ -61,6 +61,7 @@ unsafe impl Tiles for Silicon {
 /// As [`tiles::product`], after [`granted`].
 #[inline(always)]
 pub(super) unsafe fn product<L: Lanes, const KIND: u8>(p: &Product) {
+    // SAFETY: the caller's promise
     unsafe { tiles::product::<L, Silicon, KIND>(p) }
 }
 

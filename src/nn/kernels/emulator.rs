@@ -23,6 +23,7 @@ struct Emulator {
 /// As [`tiles::product`].
 #[inline(always)]
 pub(super) unsafe fn product<L: Lanes, const KIND: u8>(p: &Product) {
+    // SAFETY: the caller's promise
     unsafe { tiles::product::<L, Emulator, KIND>(p) }
 }
 

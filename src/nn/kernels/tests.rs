@@ -63,8 +63,7 @@ pub(crate) fn units_to_test() -> Vec<Unit> {
     for unit in known.into_iter().filter(|unit| !has.contains(unit)) {
         eprintln!("skipped: this CPU has no {}", unit.name());
     }
-    let has = [has, vec![Unit::Emulated]].concat();
-    has
+    [has, vec![Unit::Emulated]].concat()
 }
 
 /// Runs on each unit, in a pool whose threads all have it, and gives what each returned.

@@ -18,6 +18,11 @@
 //! they are first copied in the order of tiles (10 %). The lanes' part of a block (the steps left over, scales, bias) is done
 //! between the steps of the next block, and so the next panel is fetched little by little (5 %).
 
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each is the body of an unsafe fn, which hands its own contract on"
+)]
+
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
