@@ -6,7 +6,7 @@ use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 
 use super::gemm::{BF16, Product};
 use super::lanes::Lanes;
-use super::tiles::{self, Block, Config, Tiles, program};
+use super::tiles::{self, Config, Operands, STEP_BYTES, Sums, Tiles, program};
 
 #[derive(Default)]
 struct Silicon;
@@ -19,7 +19,7 @@ macro_rules! tile_asm {
     };
 }
 
-// SAFETY: the text reads and writes what `Block` names and `Config` shapes, and compiled code uses no tiles of its own, so
+// SAFETY: the text reads and writes what `Operands` names and `Config` shapes, and compiled code uses no tiles of its own, so
 // that their values stay from one piece of it to the next.
 unsafe impl Tiles for Silicon {
     #[inline(always)]
@@ -33,22 +33,21 @@ unsafe impl Tiles for Silicon {
         unsafe { tile_asm!(program!(begin)) }
     }
     #[inline(always)]
-    unsafe fn steps<const KIND: u8>(&mut self, block: &Block, first: usize, count: usize) {
-        let [left, below, panel] = block.at(first);
+    unsafe fn steps<const KIND: u8>(&mut self, operands: &Operands) {
+        let Operands { left, below, stride, panel } = *operands;
         macro_rules! go {
             ($dot:literal) => {
-                tile_asm!(program!(steps $dot), left = inout(reg) left => _, below = inout(reg) below => _,
-                    panel = inout(reg) panel => _, count = inout(reg) count => _, next = in(reg) block.next,
-                    stride = in(reg) block.stride, width = in(reg) block.width)
+                tile_asm!(program!(steps $dot), left = in(reg) left, below = in(reg) below, panel = in(reg) panel,
+                    stride = in(reg) stride, width = in(reg) STEP_BYTES)
             };
         }
         // SAFETY: the caller vouches for the pointers, and has configured the tiles.
         unsafe { if KIND == BF16 { go!("tdpbf16ps") } else { go!("tdpbusd") } }
     }
     #[inline(always)]
-    unsafe fn end(&mut self, block: &Block) {
+    unsafe fn end(&mut self, sums: *mut Sums) {
         // SAFETY: as in `steps`.
-        unsafe { tile_asm!(program!(end), width = in(reg) block.width, sums = in(reg) block.sums) }
+        unsafe { tile_asm!(program!(end), width = in(reg) STEP_BYTES, sums = in(reg) sums) }
     }
     #[inline(always)]
     unsafe fn release(&mut self) {

@@ -3,7 +3,7 @@
 use super::gemm::{BF16, INT8, Product};
 use super::lanes::Lanes;
 use super::portable::{flush, fma_flush};
-use super::tiles::{self, Block, Config, Tiles, program};
+use super::tiles::{self, Config, Operands, STEP_BYTES, Sums, Tiles, program};
 
 /// Rows and bytes in each.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -46,31 +46,27 @@ unsafe impl Tiles for Emulator {
     }
     unsafe fn begin(&mut self) {
         // SAFETY: no address is in it.
-        unsafe { self.run(program!(begin), &mut []) }
+        unsafe { self.run(program!(begin), &[]) }
     }
-    unsafe fn steps<const KIND: u8>(&mut self, block: &Block, first: usize, count: usize) {
+    unsafe fn steps<const KIND: u8>(&mut self, operands: &Operands) {
         let text = match KIND {
             BF16 => program!(steps "tdpbf16ps"),
             INT8 => program!(steps "tdpbusd"),
             _ => panic!("no tiles for f32"),
         };
-        let [left, below, panel] = block.at(first).map(|p| p.expose_provenance());
-        let mut registers = [
-            ("{left}", left),
-            ("{below}", below),
-            ("{panel}", panel),
-            ("{count}", count),
-            ("{next}", block.next),
-            ("{stride}", block.stride),
-            ("{width}", block.width),
+        let registers = [
+            ("{left}", operands.left.expose_provenance()),
+            ("{below}", operands.below.expose_provenance()),
+            ("{panel}", operands.panel.expose_provenance()),
+            ("{stride}", operands.stride),
+            ("{width}", STEP_BYTES),
         ];
         // SAFETY: the caller vouches for the pointers.
-        unsafe { self.run(text, &mut registers) }
+        unsafe { self.run(text, &registers) }
     }
-    unsafe fn end(&mut self, block: &Block) {
-        let mut registers = [("{width}", block.width), ("{sums}", block.sums.expose_provenance())];
+    unsafe fn end(&mut self, sums: *mut Sums) {
         // SAFETY: as in `steps`.
-        unsafe { self.run(program!(end), &mut registers) }
+        unsafe { self.run(program!(end), &[("{width}", STEP_BYTES), ("{sums}", sums.expose_provenance())]) }
     }
     unsafe fn release(&mut self) {
         (self.shapes, self.tiles) = (None, Default::default());
@@ -85,14 +81,11 @@ impl Drop for Emulator {
 
 impl Emulator {
     /// Runs lines of assembly.
-    unsafe fn run(&mut self, text: &str, registers: &mut [(&str, usize)]) {
-        let lines: Vec<&str> = text.lines().collect();
-        let (mut at, mut zero) = (0, false);
-        while at < lines.len() {
-            let (name, rest) = lines[at].split_once(' ').unwrap_or((lines[at], ""));
+    unsafe fn run(&mut self, text: &str, registers: &[(&str, usize)]) {
+        for line in text.lines() {
+            let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
             let operands: Vec<&str> = rest.split(", ").collect();
             match (name, &operands[..]) {
-                ("2:", _) => {}
                 ("tilezero", [t]) => self.zero(tile(t)),
                 // SAFETY: as the caller says.
                 ("tileloadd" | "tileloaddt1", [t, from]) => unsafe { self.load(tile(t), address(from, registers)) },
@@ -100,22 +93,8 @@ impl Emulator {
                 ("tilestored", [to, t]) => unsafe { self.store(tile(t), address(to, registers)) },
                 ("tdpbf16ps", [c, a, b]) => self.dot::<BF16>(tile(c), tile(a), tile(b)),
                 ("tdpbusd", [c, a, b]) => self.dot::<INT8>(tile(c), tile(a), tile(b)),
-                ("add", [r, by]) => {
-                    let by = by.parse().unwrap_or_else(|_| *register(registers, by));
-                    let r = register(registers, r);
-                    *r = r.wrapping_add(by);
-                    zero = *r == 0;
-                }
-                ("dec", [r]) => {
-                    let r = register(registers, r);
-                    *r = r.wrapping_sub(1);
-                    zero = *r == 0;
-                }
-                ("jnz", ["2b"]) if zero => {}
-                ("jnz", ["2b"]) => at = lines.iter().position(|line| *line == "2:").unwrap(),
-                _ => panic!("{}: no such instruction", lines[at]),
+                _ => panic!("{line}: no such instruction"),
             }
-            at += 1;
         }
     }
 
@@ -192,17 +171,14 @@ fn tile(name: &str) -> usize {
         .unwrap_or_else(|| panic!("{name}: no tile"))
 }
 
-fn register<'a>(registers: &'a mut [(&str, usize)], name: &str) -> &'a mut usize {
-    &mut registers.iter_mut().find(|r| r.0 == name).unwrap_or_else(|| panic!("{name}: no register")).1
-}
-
 /// `[base + index*1 + offset]`: where the first row is, and bytes to the next.
-fn address(text: &str, registers: &mut [(&str, usize)]) -> (usize, usize) {
+fn address(text: &str, registers: &[(&str, usize)]) -> (usize, usize) {
+    let register =
+        |name: &str| registers.iter().find(|r| r.0 == name).unwrap_or_else(|| panic!("{name}: no register")).1;
     let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap();
     let parts: Vec<&str> = inner.split(" + ").collect();
-    let base = *register(registers, parts[0]);
-    let stride = *register(registers, parts[1].strip_suffix("*1").unwrap());
-    (base + parts.get(2).map_or(0, |offset| offset.parse::<usize>().unwrap()), stride)
+    let stride = register(parts[1].strip_suffix("*1").unwrap());
+    (register(parts[0]) + parts.get(2).map_or(0, |offset| offset.parse::<usize>().unwrap()), stride)
 }
 
 /// Tiles of these shapes (rows, bytes).

@@ -5,18 +5,17 @@
 //! 128 bytes. A block of the result is 32 rows by the 32 columns of a panel: four tiles of sums, two of A and two of B, which
 //! is all there are.
 //!
-//! A sum takes the whole sixteens of its steps on tiles, then the steps left over on lanes, one by one, from what the tiles
-//! gave. So its order depends on the number of steps alone and a row has the same bits in any batch. Sums of int8 are exact
-//! and equal those of every unit; bf16's even and odd values have running sums of their own within sixteen steps, so its
-//! bits differ from the other units'.
+//! A sum takes its steps by sixteens, the last of them filled up with zeros on both sides. So its order depends on the number
+//! of steps alone and a row has the same bits in any batch. Sums of int8 are exact and equal those of every unit; bf16's even
+//! and odd values have running sums of their own within sixteen steps, so its bits differ from the other units'.
 //!
 //! The instructions are methods of [`Tiles`], because the tests run them on emulated tiles where the CPU has none. They are
 //! the text [`program`], which is assembled and which the emulator reads.
 //!
 //! What counts is where operands come from: a panel and 32 left rows of 384 values fill the first-level cache. So left rows are
 //! loaded with a hint to leave no copy there (`tileloaddt1`: 35 % faster on Emerald Rapids), and where many panels meet them,
-//! they are first copied in the order of tiles (10 %). The lanes' part of a block (the steps left over, scales, bias) is done
-//! between the steps of the next block, and so the next panel is fetched little by little (5 %).
+//! they are first copied in the order of tiles (10 %), and wherever there are zeros to fill in. The lanes' part of a block (scales,
+//! bias) is done between the steps of the next block, and so the next panel is fetched little by little (5 %).
 
 #![expect(
     clippy::undocumented_unsafe_blocks,
@@ -26,15 +25,14 @@
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
-use super::gemm::{self, ADD, BF16_OUT, Columns, Product, WIDTH, WRITE, dot, finish};
+use super::gemm::{self, ADD, BF16_OUT, Columns, Product, WIDTH, WRITE, finish};
 use super::lanes::Lanes;
+use super::memory::Buffer;
 
 /// Rows of a tile, and units in a row of it.
 const SIDE: usize = 16;
 /// Rows of a block.
 const ROWS: usize = 2 * SIDE;
-/// Words of a block's left side in sixteen steps.
-const LEFT: usize = ROWS * SIDE;
 /// Left rows that stay in the second-level cache while all panels pass by, in bytes: half of what CPUs with tiles have.
 const LEFT_BYTES: usize = 1 << 20;
 /// From so many panels on left rows are copied in the order of tiles.
@@ -68,27 +66,21 @@ impl Config {
 #[repr(C, align(64))]
 pub(super) struct Sums([[u32; WIDTH]; ROWS]);
 
-/// What [`program`] works on.
-pub(super) struct Block {
+/// Sixteen steps of a panel.
+#[repr(C, align(64))]
+struct Steps([[u32; WIDTH]; SIDE]);
+
+/// Bytes from one step of a panel, or row of sums, to the next.
+pub(super) const STEP_BYTES: usize = 4 * WIDTH;
+
+/// Where the operands of sixteen steps are.
+pub(super) struct Operands {
     /// The first row, and the first row of the lower half.
     pub left: *const u32,
     pub below: *const u32,
-    /// Bytes from one left row to the next, and from sixteen steps of a left row to the next sixteen.
+    /// Bytes from one left row to the next.
     pub stride: usize,
-    pub next: usize,
-    /// Bytes from one step of a panel (or row of sums) to the next.
-    pub width: usize,
     pub panel: *const u32,
-    pub sums: *mut Sums,
-}
-
-impl Block {
-    /// Where the operands of a sixteen of steps are: `left`, `below` and `panel`.
-    pub(super) fn at(&self, sixteen: usize) -> [*const u32; 3] {
-        let left = sixteen * self.next;
-        let panel = sixteen * SIDE * self.width;
-        [self.left.wrapping_byte_add(left), self.below.wrapping_byte_add(left), self.panel.wrapping_byte_add(panel)]
-    }
 }
 
 /// The instructions of tiles. Their state belongs to the thread, and nothing else in this program uses them.
@@ -100,23 +92,22 @@ pub(super) unsafe trait Tiles: Default {
     unsafe fn configure(&mut self, config: &Config);
     /// Begins a block: its sums are zero.
     unsafe fn begin(&mut self);
-    /// Adds sixteens of steps `first..first + count`, at least one, to the sums; reads the configured rows of `block`.
-    unsafe fn steps<const KIND: u8>(&mut self, block: &Block, first: usize, count: usize);
+    /// Adds sixteen steps to the sums; reads the configured rows.
+    unsafe fn steps<const KIND: u8>(&mut self, operands: &Operands);
     /// Writes the sums.
-    unsafe fn end(&mut self, block: &Block);
+    unsafe fn end(&mut self, sums: *mut Sums);
     /// Gives the tiles up: a thread that holds some is dearer to switch.
     unsafe fn release(&mut self);
 }
 
 /// The instructions of [`Tiles`], in Intel's syntax: the one that `steps` names adds A (second operand) times B (third) to the
-/// first. Registers are named as the fields of [`Block`].
+/// first. Registers are named as the fields of [`Operands`]; `width` is [`STEP_BYTES`].
 macro_rules! program {
     (begin) => {
         "tilezero tmm0\ntilezero tmm1\ntilezero tmm2\ntilezero tmm3"
     };
     (steps $dot:literal) => {
         concat!(
-            "2:\n",
             "tileloaddt1 tmm4, [{left} + {stride}*1]\n",
             "tileloadd tmm6, [{panel} + {width}*1]\n",
             "tileloadd tmm7, [{panel} + {width}*1 + 64]\n",
@@ -128,12 +119,7 @@ macro_rules! program {
             $dot,
             " tmm2, tmm5, tmm6\n",
             $dot,
-            " tmm3, tmm5, tmm7\n",
-            "add {left}, {next}\n",
-            "add {below}, {next}\n",
-            "add {panel}, 2048\n",
-            "dec {count}\n",
-            "jnz 2b",
+            " tmm3, tmm5, tmm7",
         )
     };
     (end) => {
@@ -149,7 +135,7 @@ pub(super) use program;
 
 thread_local! {
     /// Left rows in the order of tiles.
-    static COPY: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    static COPY: RefCell<Buffer<u32>> = RefCell::default();
 }
 
 /// [`gemm::product`] on tiles; bf16 or int8.
@@ -168,74 +154,67 @@ pub(super) unsafe fn product<L: Lanes, T: Tiles, const KIND: u8>(p: &Product) {
     }
 }
 
+/// Panels outside as in [`gemm::product`].
 #[inline(always)]
 unsafe fn blocks<L: Lanes, T: Tiles, const KIND: u8, const HOW: u8>(p: &Product) {
     unsafe {
-        let mut tiles = T::default();
-        let full = p.rows / ROWS * ROWS;
-        let mut copy = COPY.take();
-        for (first, last, rows) in [(0, full, ROWS), (full, p.rows, p.rows - full)] {
-            if first < last {
-                tiles.configure(&Config::of(rows));
-                strips::<L, T, KIND, HOW>(&mut tiles, p, first, last, rows, &mut copy);
-            }
-        }
-        tiles.release();
-        COPY.set(copy);
-    }
-}
-
-/// Rows `first..last` in blocks of `rows`, panels outside as in [`gemm::product`].
-#[inline(always)]
-unsafe fn strips<L: Lanes, T: Tiles, const KIND: u8, const HOW: u8>(
-    tiles: &mut T,
-    p: &Product,
-    first: usize,
-    last: usize,
-    rows: usize,
-    copy: &mut Vec<u32>,
-) {
-    unsafe {
         let stay = (LEFT_BYTES / (p.steps * 4) / ROWS).max(1) * ROWS;
-        let (panels, sixteens) = (p.cols.div_ceil(WIDTH), p.steps / SIDE);
-        let in_tiles = panels >= PANELS && rows == ROWS;
-        let words = if in_tiles { stay.min(last - first) / ROWS * sixteens * LEFT } else { 0 };
-        if copy.len() < words + SIDE {
-            copy.resize(words + SIDE, 0);
+        let (panels, sixteens, over) = (p.cols.div_ceil(WIDTH), p.steps.div_ceil(SIDE), p.steps % SIDE);
+        let in_tiles = over > 0 || (panels >= PANELS && p.rows >= ROWS);
+        let mut copy = COPY.take();
+        if in_tiles {
+            copy.reserve(stay.min(p.rows) * sixteens * SIDE);
         }
-        let copy = copy.as_mut_ptr().add(copy.as_ptr().align_offset(64));
+        let mut last_steps = MaybeUninit::<Steps>::uninit();
+        if over > 0 {
+            last_steps.write(Steps([[0; WIDTH]; SIDE]));
+        }
+        let (mut tiles, mut configured) = (T::default(), 0);
         let mut sums = [const { MaybeUninit::<Sums>::uninit() }; 2];
         let mut turn = 0;
         let mut before: Option<Rest<L::V>> = None;
-        let mut start = first;
-        while start < last {
+        // Of few panels the rows that fill no block come apart: another configuration costs more than another look at a panel.
+        let whole = if panels < PANELS { p.rows / ROWS * ROWS } else { p.rows };
+        let mut start = 0;
+        while start < p.rows {
+            let last = if start < whole { whole } else { p.rows };
             let end = (start + stay).min(last);
             if in_tiles {
-                in_order_of_tiles::<L>(p, start, end, copy);
+                in_order_of_tiles::<L>(p, start, end, copy.as_mut_ptr());
             }
             // each row fetches so many lines of the next panel
             let lines = (2 * p.steps).div_ceil(end - start);
             for panel in 0..panels {
+                let right = p.panels.add(panel * p.steps * WIDTH);
+                if over > 0 {
+                    let (from, to) = (right.add((p.steps - over) * WIDTH), last_steps.as_mut_ptr());
+                    std::ptr::copy_nonoverlapping(from, to.cast(), over * WIDTH);
+                }
                 let mut ahead = p.panels.wrapping_add((panel + 1) % panels * p.steps * WIDTH);
-                for row in (start..end).step_by(rows) {
-                    let (left, below, stride, next) = if in_tiles {
-                        let left = copy.add((row - start) * sixteens * SIDE).cast_const();
-                        (left, left.add(LEFT / 2), 64, 4 * LEFT)
+                for row in (start..end).step_by(ROWS) {
+                    let rows = (end - row).min(ROWS);
+                    if rows != configured {
+                        tiles.configure(&Config::of(rows));
+                        configured = rows;
+                    }
+                    // words from a row to the next, and from sixteen steps to the next
+                    let (left, stride, next) = if in_tiles {
+                        (copy.as_ptr().add((row - start) * sixteens * SIDE), SIDE, rows * SIDE)
                     } else {
-                        let left = p.left.add(row * p.stride);
-                        let below = if rows > SIDE { left.add(SIDE * p.stride) } else { left };
-                        (left, below, 4 * p.stride, 64)
+                        (p.left.add(row * p.stride), p.stride, SIDE)
                     };
-                    let right = p.panels.add(panel * p.steps * WIDTH);
-                    let sums = sums[turn].as_mut_ptr();
-                    let block = Block { left, below, stride, next, width: 4 * WIDTH, panel: right, sums };
-                    turn = 1 - turn;
+                    let below = if rows > SIDE { left.add(SIDE * stride) } else { left };
                     tiles.begin();
                     let mut done = 0;
                     for sixteen in 0..sixteens {
-                        tiles.steps::<KIND>(&block, sixteen, 1);
-                        let to = rows * (sixteen + 1) / sixteens;
+                        let panel = match sixteen + 1 == sixteens && over > 0 {
+                            false => right.add(sixteen * SIDE * WIDTH),
+                            true => last_steps.as_ptr().cast(),
+                        };
+                        let (left, below) = (left.add(sixteen * next), below.add(sixteen * next));
+                        tiles.steps::<KIND>(&Operands { left, below, stride: 4 * stride, panel });
                         if let Some(before) = &before {
+                            let to = before.rows * (sixteen + 1) / sixteens;
                             for i in done..to {
                                 for _ in 0..lines {
                                     L::prefetch(ahead);
@@ -243,29 +222,34 @@ unsafe fn strips<L: Lanes, T: Tiles, const KIND: u8, const HOW: u8>(
                                 }
                                 before.row::<L, KIND, HOW>(p, i);
                             }
+                            done = to;
                         }
-                        done = to;
                     }
-                    tiles.end(&block);
-                    before = Some(Rest::of::<L, KIND>(p, row, panel, sums));
+                    let sums = sums[turn].as_mut_ptr();
+                    turn = 1 - turn;
+                    tiles.end(sums);
+                    before = Some(Rest::of::<L, KIND>(p, (row, rows), panel, sums));
                 }
             }
             start = end;
         }
         if let Some(before) = before {
-            (0..rows).for_each(|i| before.row::<L, KIND, HOW>(p, i));
+            (0..before.rows).for_each(|i| before.row::<L, KIND, HOW>(p, i));
         }
+        tiles.release();
+        COPY.set(copy);
     }
 }
 
-/// Copies the whole sixteens of rows `start..end`, whole blocks, in the order of tiles: blocks, sixteens, rows, units.
+/// Copies rows `start..end` in the order of tiles: blocks, sixteens, rows, units; zeros past the last step.
 #[inline(always)]
 unsafe fn in_order_of_tiles<L: Lanes>(p: &Product, start: usize, end: usize, mut to: *mut u32) {
     unsafe {
         for block in (start..end).step_by(ROWS) {
-            for sixteen in 0..p.steps / SIDE {
-                for row in block..block + ROWS {
-                    L::store(to.cast(), L::load(p.left.add(row * p.stride + sixteen * SIDE).cast()));
+            for step in (0..p.steps).step_by(SIDE) {
+                let units = (p.steps - step).min(SIDE);
+                for row in block..end.min(block + ROWS) {
+                    L::store(to.cast(), L::load_n(p.left.add(row * p.stride + step).cast(), units));
                     to = to.add(SIDE);
                 }
             }
@@ -273,10 +257,10 @@ unsafe fn in_order_of_tiles<L: Lanes>(p: &Product, start: usize, end: usize, mut
     }
 }
 
-/// What a block has besides its tiles: the steps left over, and from sums to results.
+/// From a block's sums to its results.
 struct Rest<V> {
     row: usize,
-    right: *const u32,
+    rows: usize,
     sums: *const f32,
     first: Columns<V>,
     second: Option<Columns<V>>,
@@ -284,32 +268,28 @@ struct Rest<V> {
 
 impl<V: Copy> Rest<V> {
     #[inline(always)]
-    unsafe fn of<L: Lanes<V = V>, const KIND: u8>(p: &Product, row: usize, panel: usize, sums: *const Sums) -> Self {
+    unsafe fn of<L: Lanes<V = V>, const KIND: u8>(
+        p: &Product,
+        (row, rows): (usize, usize),
+        panel: usize,
+        sums: *const Sums,
+    ) -> Self {
         unsafe {
             let column = panel * WIDTH;
             let first = Columns::of::<L, KIND>(p, column);
             let second = (column + 16 < p.cols).then(|| Columns::of::<L, KIND>(p, column + 16));
-            Rest { row, right: p.panels.add(panel * p.steps * WIDTH), sums: sums.cast(), first, second }
+            Rest { row, rows, sums: sums.cast(), first, second }
         }
     }
 
     /// The `i`th row of the block.
     #[inline(always)]
-    #[allow(clippy::needless_range_loop)] // as in `gemm`
     unsafe fn row<L: Lanes<V = V>, const KIND: u8, const HOW: u8>(&self, p: &Product, i: usize) {
         unsafe {
-            let left = p.left.add((self.row + i) * p.stride);
             let line = self.sums.add(i * WIDTH);
-            let mut v = [L::load(line), L::load(line.add(16))];
-            for step in p.steps / SIDE * SIDE..p.steps {
-                let unit = L::splat_u32(left.add(step).read_unaligned());
-                for c in 0..2 {
-                    v[c] = dot::<L, KIND>(v[c], unit, L::load(self.right.add(step * WIDTH + c * 16).cast()));
-                }
-            }
-            finish::<L, KIND, HOW>(p, v[0], self.row + i, &self.first);
+            finish::<L, KIND, HOW>(p, L::load(line), self.row + i, &self.first);
             if let Some(second) = &self.second {
-                finish::<L, KIND, HOW>(p, v[1], self.row + i, second);
+                finish::<L, KIND, HOW>(p, L::load(line.add(16)), self.row + i, second);
             }
         }
     }
