@@ -187,7 +187,7 @@ unsafe fn tile<L: Lanes, const KIND: u8, const M: usize, const C: usize>(
 
 /// One step of a sum.
 #[inline(always)]
-pub(super) unsafe fn dot<L: Lanes, const KIND: u8>(sum: L::V, unit: L::V, columns: L::V) -> L::V {
+unsafe fn dot<L: Lanes, const KIND: u8>(sum: L::V, unit: L::V, columns: L::V) -> L::V {
     unsafe {
         match KIND {
             F32 => L::dot_f32(sum, unit, columns),
