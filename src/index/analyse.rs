@@ -96,6 +96,9 @@ fn each_word(text: &str, mut each: impl FnMut(&str)) {
 
 /// Its first characters.
 fn cut(word: &str) -> &str {
+    if word.len() <= LONGEST_WORD {
+        return word;
+    }
     word.char_indices().nth(LONGEST_WORD).map_or(word, |(end, _)| &word[..end])
 }
 
@@ -105,19 +108,29 @@ pub fn trigrams(text: &str) -> Vec<String> {
 }
 
 fn trigrams_of(words: &[String]) -> Vec<String> {
-    let (mut grams, mut starts) = (Vec::new(), Vec::new());
-    words.iter().for_each(|word| each_trigram(word, &mut starts, |gram| grams.push(gram.to_string())));
+    let (mut grams, mut room) = (Vec::new(), Room::default());
+    words.iter().for_each(|word| each_trigram(word, &mut room, |gram| grams.push(gram.to_string())));
     grams
 }
 
-/// The trigrams of one word; `starts` is room for where its letters begin.
-fn each_trigram(word: &str, starts: &mut Vec<usize>, mut each: impl FnMut(&str)) {
+/// Where a word's letters begin, and its first trigram: memory that the next word uses again.
+#[derive(Default)]
+struct Room {
+    starts: Vec<usize>,
+    first: String,
+}
+
+/// The trigrams of one word.
+fn each_trigram(word: &str, Room { starts, first }: &mut Room, mut each: impl FnMut(&str)) {
     starts.clear();
     starts.extend(word.char_indices().map(|(start, _)| start));
     starts.push(word.len());
     // a word of two letters is a word already
     if starts.len() > 3 {
-        each(&format!("^{}", &word[..starts[2]]));
+        first.clear();
+        first.push('^');
+        first.push_str(&word[..starts[2]]);
+        each(first);
         starts.windows(4).for_each(|at| each(&word[at[0]..at[3]]));
     }
 }
@@ -174,19 +187,24 @@ pub enum Analysis {
 pub(super) type TermHash = u64;
 
 impl Analysis {
-    /// The terms of a document, of both fields.
-    pub(super) fn of_document(self, text: &str) -> [Vec<TermHash>; 2] {
+    /// The terms of a document in the order of their numbers, and how many there are of each field.
+    pub(super) fn of_document(self, text: &str) -> (Vec<TermHash>, [usize; 2]) {
+        // about a trigram a letter, and a word for every few
+        let (mut terms, mut words, mut room) = (Vec::with_capacity(text.len() * 3 / 2), 0, Room::default());
         match self {
-            Analysis::Products => {
-                let (mut words, mut grams, mut starts) = (Vec::new(), Vec::new(), Vec::new());
-                each_word(text, |word| {
-                    words.push(hash(word, 0));
-                    each_trigram(word, &mut starts, |gram| grams.push(hash(gram, 1)));
-                });
-                [words, grams]
+            Analysis::Products => each_word(text, |word| {
+                words += 1;
+                terms.push(hash(word, 0));
+                each_trigram(word, &mut room, |gram| terms.push(hash(gram, 1)));
+            }),
+            Analysis::Text => {
+                terms.extend(stems(text).iter().map(|word| hash(word, 0)));
+                words = terms.len();
             }
-            Analysis::Text => [stems(text).iter().map(|word| hash(word, 0)).collect(), Vec::new()],
         }
+        terms.sort_unstable();
+        let lengths = [words, terms.len() - words];
+        (terms, lengths)
     }
 
     /// The terms of a query with how often each is there: words, then trigrams, both in the order of letters, which is the order in
@@ -331,8 +349,10 @@ mod tests {
 
     #[test]
     fn a_term_is_one_number_and_each_field_has_its_own() {
-        let [words, grams] = Analysis::Products.of_document("lamp lamp");
+        let (terms, lengths) = Analysis::Products.of_document("lamp lamp");
+        let (words, grams): (Vec<TermHash>, Vec<TermHash>) = terms.into_iter().partition(|hash| hash & 1 == 0);
         assert_eq!((words.len(), grams.len()), (2, 4 * 2 - 2));
+        assert_eq!(lengths, [2, 6]);
         assert_eq!(words[0], words[1]);
         let query = Analysis::Products.of_query("lamp lamp");
         assert_eq!(query[0], (words[0], 2));

@@ -45,8 +45,7 @@ impl Hasher for AsIs {
 pub struct Bm25Builder {
     dir: Option<PathBuf>,
     settings: Bm25Settings,
-    known: HashMap<TermHash, u32, BuildHasherDefault<AsIs>>,
-    terms: Vec<Term>,
+    terms: HashMap<TermHash, Term, BuildHasherDefault<AsIs>>,
     /// Each row's terms, by their order of appearance.
     unsorted: Sink<u32>,
     lengths: Vec<u32>,
@@ -57,8 +56,10 @@ pub struct Bm25Builder {
 }
 
 /// What is known of a term.
+#[derive(Clone, Copy)]
 struct Term {
-    hash: TermHash,
+    /// Its number in the order of appearance.
+    number: u32,
     /// In how many rows it is, and how often in all.
     rows: u32,
     count: u64,
@@ -82,8 +83,7 @@ impl Bm25Builder {
         Ok(Bm25Builder {
             dir: dir.map(Path::to_path_buf),
             settings,
-            known: HashMap::default(),
-            terms: Vec::new(),
+            terms: HashMap::default(),
             unsorted: Sink::new(dir, UNSORTED)?,
             lengths: Vec::new(),
             norms: [Vec::new(), Vec::new()],
@@ -120,10 +120,7 @@ impl Bm25Builder {
         }
         let analysis = self.settings.analysis;
         let analysed = |text: &String| {
-            let [mut hashes, trigrams] = analysis.of_document(text);
-            let lengths = [hashes.len(), trigrams.len()];
-            hashes.extend(trigrams);
-            hashes.sort_unstable();
+            let (hashes, lengths) = analysis.of_document(text);
             Analysed { lengths, hashes }
         };
         let (next, numbered) = rayon::join(|| texts.par_iter().map(analysed).collect(), || self.number_waiting());
@@ -141,15 +138,11 @@ impl Bm25Builder {
                 self.tokens[field] += length as u64;
             }
             for same in row.hashes.chunk_by(|a, b| a == b) {
-                let next = self.terms.len() as u32;
-                let term = *self.known.entry(same[0]).or_insert(next);
-                if term == next {
-                    self.terms.push(Term { hash: same[0], rows: 0, count: 0 });
-                }
-                let of_term = &mut self.terms[term as usize];
-                of_term.rows += 1;
-                of_term.count += same.len() as u64;
-                of_batch.extend(std::iter::repeat_n(term, same.len()));
+                let next = Term { number: self.terms.len() as u32, rows: 0, count: 0 };
+                let term = self.terms.entry(same[0]).or_insert(next);
+                term.rows += 1;
+                term.count += same.len() as u64;
+                of_batch.extend(std::iter::repeat_n(term.number, same.len()));
             }
             if self.terms.len() >= u32::MAX as usize {
                 let what = "too many different words; divide the collection";
@@ -166,31 +159,29 @@ impl Bm25Builder {
     /// The system's; an order of another number of rows.
     pub fn finish(mut self, order: Option<&[u32]>) -> Result<Bm25> {
         self.number_waiting()?;
-        let Bm25Builder { dir, settings, known, terms, unsorted, lengths, norms, tokens, waiting: _ } = self;
-        drop(known);
+        let Bm25Builder { dir, settings, terms, unsorted, lengths, norms, tokens, waiting: _ } = self;
         let dir = dir.as_deref();
         let rows = lengths.len() as u32;
         let unsorted = unsorted.finish()?;
 
         // terms in order, without the postings of those that are in too many rows
-        let mut sorted: Vec<u32> = (0..terms.len() as u32).collect();
-        sorted.par_sort_unstable_by_key(|term| terms[*term as usize].hash);
+        let mut sorted: Vec<(TermHash, Term)> = terms.into_iter().collect();
+        sorted.par_sort_unstable_by_key(|(hash, _)| *hash);
         let most = (rows / 20).max(1000);
-        let is_kept = |term: &Term| term.hash & 1 == 0 || term.rows <= most;
-        let mut place = vec![NONE; terms.len()];
-        let mut starts = Vec::with_capacity(terms.len() + 1);
+        let mut place = vec![NONE; sorted.len()];
+        let mut starts = Vec::with_capacity(sorted.len() + 1);
         let mut postings = 0;
-        for (at, &term) in (0u32..).zip(&sorted) {
+        for (at, (hash, term)) in (0u32..).zip(&sorted) {
             starts.push(postings);
-            if is_kept(&terms[term as usize]) {
-                place[term as usize] = at;
-                postings += terms[term as usize].count;
+            if hash & 1 == 0 || term.rows <= most {
+                place[term.number as usize] = at;
+                postings += term.count;
             }
         }
         starts.push(postings);
-        let hashes = array(dir, "terms", sorted.iter().map(|term| terms[*term as usize].hash))?;
-        let frequencies = array(dir, "frequencies", sorted.iter().map(|term| terms[*term as usize].rows))?;
-        drop((sorted, terms));
+        let hashes = array(dir, "terms", sorted.iter().map(|(hash, _)| *hash))?;
+        let frequencies = array(dir, "frequencies", sorted.iter().map(|(_, term)| term.rows))?;
+        drop(sorted);
 
         let header = Header {
             version: VERSION,
