@@ -72,6 +72,20 @@ fn packed(dtype: Dtype, x: &[f32], k: usize) -> Vec<u32> {
     out
 }
 
+/// Rows `[m, k]` become packed words in the memory that they are in: there may be as many of them as of masked tokens and words.
+fn pack_in_place(dtype: Dtype, x: &mut [f32], k: usize) -> &[u32] {
+    let (m, depth) = (x.len() / k, kernels::packed_len(dtype, k));
+    if dtype != Dtype::F32 {
+        let mut row = vec![0; depth];
+        for i in 0..m {
+            kernels::pack_rows(dtype, &x[i * k..][..k], k, 1, k, &mut row, &mut []);
+            // at the row's own place or before
+            x[i * depth..][..depth].copy_from_slice(bytemuck::cast_slice(&row));
+        }
+    }
+    &bytemuck::cast_slice(x)[..m * depth]
+}
+
 impl MaskedTokens {
     fn rows(&self) -> usize {
         self.targets.len()
@@ -168,13 +182,13 @@ impl CustomOp1 for MaskedTokens {
         }
         let mut bias = self.bias.grad.lock().expect("no panic holds a gradient");
         kernels::column_sums(&delta, bias.dense_mut());
-        let delta = packed(dtype, &delta, v);
+        let delta = pack_in_place(dtype, &mut delta, v);
         let x = packed(dtype, &arg.flatten_all()?.to_vec1::<f32>()?, h);
-        self.table_grad(&delta, &x);
+        self.table_grad(delta, &x);
         let mut decoder = Linear::default();
         decoder.pack_transposed(dtype, &[&self.table.value], v);
         let depth = kernels::packed_len(dtype, v);
-        let d_x = self.product(&delta, depth, h, |left, out| decoder.backward(left, out));
+        let d_x = self.product(delta, depth, h, |left, out| decoder.backward(left, out));
         Ok(Some(Tensor::from_vec(d_x, arg.shape(), arg.device())?))
     }
 }
