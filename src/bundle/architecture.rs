@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::models::{
-    Model, cedr, colbert, conv_knrm, cross_encoder, detext, drmm, dssm, duo, knrm, pacrr, parade, yati,
+    Model, cedr, character_bert, colbert, conv_knrm, cross_encoder, detext, drmm, dssm, duo, knrm, pacrr, parade, yati,
 };
 use crate::records::Record;
+use crate::text::TextEncoder;
 use crate::{Error, Result};
 
 /// A model's kind and its own settings, as `sverka.json` and a recipe's `[model]` say it.
@@ -15,6 +16,8 @@ pub enum Architecture {
     /// Query and document in one sequence.
     #[default]
     CrossEncoder,
+    /// A cross-encoder over words made of their characters.
+    CharacterBert(character_bert::Config),
     /// A cross-encoder over the passages of a long document.
     Parade(parade::Config),
     /// Two towers.
@@ -41,7 +44,7 @@ pub enum Architecture {
 
 impl Architecture {
     /// All names.
-    pub const NAMES: [&str; 12] = [
+    pub const NAMES: [&str; 13] = [
         "cross_encoder",
         "dssm",
         "duo",
@@ -54,12 +57,14 @@ impl Architecture {
         "yati",
         "colbert",
         "parade",
+        "character_bert",
     ];
 
     /// The model of this kind.
     pub fn model(&self) -> Box<dyn Model> {
         match self {
             Architecture::CrossEncoder => Box::new(cross_encoder::CrossEncoder),
+            Architecture::CharacterBert(config) => Box::new(character_bert::CharacterBert(*config)),
             Architecture::Parade(config) => Box::new(parade::Parade(*config)),
             Architecture::Dssm(config) => Box::new(dssm::Dssm(*config)),
             Architecture::Detext(config) => Box::new(detext::Detext { config: config.clone(), without: None }),
@@ -79,15 +84,19 @@ impl Architecture {
         if let Architecture::Detext(config) = self { config.inputs() } else { Vec::new() }
     }
 
-    /// With what training's records have in those columns.
+    /// With what training's records have in those columns, and the tokenizer's sign of a word's start where words are made of characters.
     ///
     /// # Errors
-    /// A column that is not there.
-    pub fn fitted(&self, records: &[&Record]) -> Result<Self> {
-        if let Architecture::Detext(config) = self {
-            return Ok(Architecture::Detext(config.fitted(records)?));
+    /// A column that is not there; a tokenizer without the sign.
+    pub fn fitted(&self, records: &[&Record], text: &TextEncoder) -> Result<Self> {
+        match self {
+            Architecture::Detext(config) => Ok(Architecture::Detext(config.fitted(records)?)),
+            Architecture::CharacterBert(character_bert::Config { word_start: None }) => {
+                let word_start = Some(text.word_start()?);
+                Ok(Architecture::CharacterBert(character_bert::Config { word_start }))
+            }
+            kind => Ok(kind.clone()),
         }
-        Ok(self.clone())
     }
 
     /// Pooling and similarity of two towers.
@@ -184,6 +193,16 @@ mod tests {
         let settings = toml::from_str("pooling = 'cls'").unwrap();
         let dssm = Architecture::named("dssm", &settings).unwrap();
         assert_eq!(dssm, Architecture::Dssm(Config { pooling: Pooling::Cls, ..Config::default() }));
+    }
+
+    #[test]
+    fn words_of_characters_need_a_tokenizer_with_their_sign() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert/rubert");
+        let text = TextEncoder::open(&dir, Default::default()).unwrap();
+        let given = |settings| Architecture::named("character_bert", &toml::from_str(settings).unwrap()).unwrap();
+        let error = given("").fitted(&[], &text).unwrap_err();
+        assert!(error.is_user_error() && error.to_string().contains("--kind char"), "{error}");
+        assert_eq!(given("word_start = 5").fitted(&[], &text).unwrap(), given("word_start = 5"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use attention::Attention;
 pub use layers::{EarlyExit, LayerProbe, LayerReport, LayerTexts, Surface, early_exit, layers, surface};
 pub use neurons::{Cell, Excited, Neurons, Query, neurons};
 
-use crate::bundle::{Checkpoint, text_encoder};
+use crate::bundle::{Architecture, Checkpoint, text_encoder};
 use crate::models::bert::{self, Config, Family, PREFIX};
 use crate::models::{Module, Reads};
 use crate::nn::encoder::Encoder;
@@ -59,6 +59,10 @@ impl Network {
         if let Some((name, shape)) = known.iter().find(|(n, s)| weights.0.get(n).is_none_or(|a| a.shape != *s)) {
             let what = format!("is missing, or has not the shape {shape:?} that config.json asks for");
             return Err(Error::model(dir, name, what, "weights and config.json are of two models: fetch both again"));
+        }
+        if matches!(architecture, Architecture::CharacterBert(_)) {
+            let what = "is character_bert: its layers see words, and maps here are of tokens";
+            return Err(Error::model(dir, "architecture", what, "give a model whose layers see tokens"));
         }
         for (key, there) in [
             ("attention_window", config.attention_window.is_some()),

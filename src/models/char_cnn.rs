@@ -1,15 +1,15 @@
-//! A text's vector by convolutions over its characters: the tower of [`dssm`](super::dssm) with `vectors = "char_cnn"` (Kim et al.,
-//! "Character-Aware Neural Language Models", AAAI 2016; a whole text as one, as in Shen et al., "A Latent Semantic Model with
-//! Convolutional-Pooling Structure for Information Retrieval", CIKM 2014).
+//! Vectors by convolutions over characters (Kim et al., "Character-Aware Neural Language Models", AAAI 2016): of words, below the layers of
+//! [`character_bert`](super::character_bert), or of a whole text (Shen et al., "A Latent Semantic Model with Convolutional-Pooling Structure
+//! for Information Retrieval", CIKM 2014), the tower of [`dssm`](super::dssm) with `vectors = "char_cnn"`.
 //!
 //! ```text
-//! vectors of characters  ->  convolutions over 1 to 6 characters, 25 filters for each of them, ReLU  ->  the largest value of the text, [525]
+//! vectors of characters  ->  convolutions over 1 to 6 characters, 25 filters for each of them, ReLU  ->  the largest value of the run, [525]
 //!                        ->  highway: g relu(W x) + (1 - g) x  ->  linear  ->  LayerNorm  ->  [h]
 //! ```
 //!
-//! A token is a character (`sverka tokenizer train --kind char`), so the whole table is some hundred rows and no code is unknown. `[CLS]` and
-//! `[SEP]` are the text's borders, and past its end are zeros. The gate `g` begins near 0.12 (a bias of -2, as in the paper): most passes.
-//! Refused: a convolution a word with a recurrent network above (a title has no grammar to speak of), and `tanh` in place of ReLU.
+//! A token is a character (`sverka tokenizer train --kind char`), so the whole table is some hundred rows and no code is unknown. A run is a
+//! word or a text; past its end are zeros. The gate `g` begins near 0.12 (a bias of -2, as in the paper): most passes.
+//! Refused: a recurrent network above, and `tanh` in place of ReLU.
 
 use candle_core::{Device, Tensor};
 
@@ -35,15 +35,13 @@ const GATE: &str = "char_cnn.highway_gate";
 const GATE_BIAS: f64 = -2.0;
 const OUT: &str = "char_cnn.out";
 
-/// What it is made of.
-pub(super) fn modules() -> Vec<Module> {
+/// What it is made of: the table of characters, and what is above vectors of characters as wide as a state, or of `narrow` values.
+pub(super) fn modules(narrow: Option<usize>) -> Vec<Module> {
     let mut modules = vec![Module::Words { prefix: PREFIX }];
     for (at, (name, filters)) in GRAMS.iter().enumerate() {
-        modules.push(Module::Affine {
-            name,
-            outputs: filters,
-            inputs: Inputs { states: at + 1, layers: 0, features: 0 },
-        });
+        let n = at + 1;
+        let inputs = narrow.map_or(Inputs { states: n, layers: 0, features: 0 }, |width| Inputs::features(n * width));
+        modules.push(Module::Affine { name, outputs: filters, inputs });
     }
     let [inputs] = FILTERS;
     for name in [CHANGED, GATE] {
@@ -53,20 +51,27 @@ pub(super) fn modules() -> Vec<Module> {
     modules
 }
 
-/// Vectors of texts, `[b, h]`.
+/// Vectors of characters, `[t, h]`.
 ///
 /// # Errors
-/// A sequence without a token, an id past the table.
-pub(super) fn vectors(pass: &Pass, batch: &Batch) -> Result<Tensor> {
-    if batch.offsets.windows(2).any(|text| text[0] == text[1]) {
+/// An id past the table.
+pub(super) fn characters(pass: &Pass, batch: &Batch) -> Result<Tensor> {
+    pass.words(PREFIX, batch)?.rows((0..batch.ids.len() as u32).collect())
+}
+
+/// Vectors `[n, h]` of `n` runs of characters `[t, width]`; run `i` is from `runs[i]` to `runs[i + 1]`.
+///
+/// # Errors
+/// A run without a character.
+pub(super) fn vectors(pass: &Pass, characters: &Tensor, runs: &[u32]) -> Result<Tensor> {
+    if runs.windows(2).any(|run| run[0] == run[1]) {
         let (expected, got) = ("tokens".to_string(), "a sequence without a token".to_string());
         return Err(Error::Shape { op: "char_cnn", expected, got });
     }
-    let rows = pass.words(PREFIX, batch)?.rows((0..batch.ids.len() as u32).collect())?;
-    let h = rows.dim(1)?;
-    let rows = Tensor::cat(&[&rows, &Tensor::zeros((1, h), rows.dtype(), rows.device())?], 0)?;
+    let none = Tensor::zeros((1, characters.dim(1)?), characters.dtype(), characters.device())?;
+    let rows = Tensor::cat(&[characters, &none], 0)?;
     let gram = |(at, (name, _)): (usize, &(&'static str, [usize; 1]))| -> Result<Tensor> {
-        largest(&pass.affine(name, &windows(&rows, batch, at + 1)?)?.relu()?, batch)
+        largest(&pass.affine(name, &windows(&rows, runs, at + 1)?)?.relu()?, runs)
     };
     let found = GRAMS.iter().enumerate().map(gram).collect::<Result<Vec<_>>>()?;
     let found = Tensor::cat(&found, 1)?;
@@ -76,27 +81,27 @@ pub(super) fn vectors(pass: &Pass, batch: &Batch) -> Result<Tensor> {
     pass.restore(OUT, FILTERS[0], &pass.dropout(&passed)?)
 }
 
-/// `n` vectors in a row from each token on, `[t, n * h]`; `rows` are those of all tokens and one of zeros, `[t + 1, h]`.
-fn windows(rows: &Tensor, batch: &Batch, n: usize) -> Result<Tensor> {
-    let (t, h) = (batch.ids.len(), rows.dim(1)?);
+/// `n` vectors in a row from each character on, `[t, n * width]`; `rows` are those of all characters and one of zeros, `[t + 1, width]`.
+fn windows(rows: &Tensor, runs: &[u32], n: usize) -> Result<Tensor> {
+    let (t, width) = (rows.dim(0)? - 1, rows.dim(1)?);
     let mut places = Vec::with_capacity(t * n);
-    for text in batch.offsets.windows(2) {
-        for at in text[0]..text[1] {
-            places.extend((at..at + n as u32).map(|at| if at < text[1] { at } else { t as u32 }));
+    for run in runs.windows(2) {
+        for at in run[0]..run[1] {
+            places.extend((at..at + n as u32).map(|at| if at < run[1] { at } else { t as u32 }));
         }
     }
-    Ok(rows.index_select(&Tensor::from_vec(places, t * n, &Device::Cpu)?, 0)?.reshape((t, n * h))?)
+    Ok(rows.index_select(&Tensor::from_vec(places, t * n, &Device::Cpu)?, 0)?.reshape((t, n * width))?)
 }
 
-/// The largest value of each column in each text, `[t, f]` to `[b, f]`; of equal ones the first has the gradient.
-fn largest(values: &Tensor, batch: &Batch) -> Result<Tensor> {
-    let (f, plain) = (values.dim(1)?, values.flatten_all()?.to_vec1::<f32>()?);
-    let mut places = Vec::with_capacity(batch.len() * f);
-    for text in batch.offsets.windows(2) {
+/// The largest value of each column in each run, `[t, f]` to `[n, f]`; of equal ones the first has the gradient.
+fn largest(values: &Tensor, runs: &[u32]) -> Result<Tensor> {
+    let (n, f, plain) = (runs.len() - 1, values.dim(1)?, values.flatten_all()?.to_vec1::<f32>()?);
+    let mut places = Vec::with_capacity(n * f);
+    for run in runs.windows(2) {
         for column in 0..f {
             let at = |row: u32| row * f as u32 + column as u32;
-            let mut best = at(text[0]);
-            for place in (text[0] + 1..text[1]).map(at) {
+            let mut best = at(run[0]);
+            for place in (run[0] + 1..run[1]).map(at) {
                 if plain[place as usize] > plain[best as usize] {
                     best = place;
                 }
@@ -104,8 +109,8 @@ fn largest(values: &Tensor, batch: &Batch) -> Result<Tensor> {
             places.push(best);
         }
     }
-    let places = Tensor::from_vec(places, batch.len() * f, &Device::Cpu)?;
-    Ok(values.flatten_all()?.index_select(&places, 0)?.reshape((batch.len(), f))?)
+    let places = Tensor::from_vec(places, n * f, &Device::Cpu)?;
+    Ok(values.flatten_all()?.index_select(&places, 0)?.reshape((n, f))?)
 }
 
 #[cfg(test)]
@@ -172,14 +177,18 @@ mod tests {
         let net = Net::training(config.clone(), &model.modules(), weights.clone(), Dtype::F32, 1).unwrap();
         let texts: Vec<Encoding> = golden.examples.iter().flatten().map(|ids| encoding(ids)).collect();
         let serving = Net::serving(config, &model.modules(), &weights, Dtype::F32, NnDevice::Cpu).unwrap();
-        let all = vectors(&serving.pass(Mode::Infer), &texts.iter().collect()).unwrap().to_vec2::<f32>().unwrap();
-        let trained = vectors(&net.pass(Mode::Train { seed: 1 }), &texts.iter().collect()).unwrap();
-        for (got, want) in [(&all, &golden.vectors), (&trained.to_vec2::<f32>().unwrap(), &golden.vectors)] {
-            got.iter().flatten().zip(want.iter().flatten()).for_each(|(got, want)| near(*got, *want, "vector"));
+        let of_texts = |pass: &Pass, batch: &Batch| {
+            vectors(pass, &characters(pass, batch).unwrap(), &batch.offsets).unwrap().to_vec2::<f32>().unwrap()
+        };
+        let all = of_texts(&serving.pass(Mode::Infer), &texts.iter().collect());
+        let trained = of_texts(&net.pass(Mode::Train { seed: 1 }), &texts.iter().collect());
+        for got in [&all, &trained] {
+            let wanted = golden.vectors.iter().flatten();
+            got.iter().flatten().zip(wanted).for_each(|(got, want)| near(*got, *want, "vector"));
         }
         for (i, text) in texts.iter().enumerate() {
-            let alone = vectors(&serving.pass(Mode::Infer), &[text.clone()].iter().collect()).unwrap();
-            assert_eq!(alone.to_vec2::<f32>().unwrap()[0], all[i], "the same bits whatever the batch");
+            let alone = of_texts(&serving.pass(Mode::Infer), &[text.clone()].iter().collect());
+            assert_eq!(alone[0], all[i], "the same bits whatever the batch");
         }
         let cosine = |a: &[f32], b: &[f32]| {
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();

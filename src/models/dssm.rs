@@ -117,7 +117,7 @@ impl Dssm {
             TextVectors::Encoder if document => vec![Module::Encoder { prefix, copy_of: Some(PREFIX) }],
             TextVectors::Encoder => vec![ENCODER],
             TextVectors::Static => vec![Module::Words { prefix }],
-            TextVectors::CharCnn => char_cnn::modules(),
+            TextVectors::CharCnn => char_cnn::modules(None),
             TextVectors::Trigrams => {
                 let [hidden, output] = TOWERS[usize::from(document)];
                 vec![
@@ -153,7 +153,7 @@ impl Dssm {
     fn forward(&self, pass: &Pass, batch: &Batch, document: bool) -> Result<Tensor> {
         let encoder = if document && !self.0.shared { DOCUMENT } else { PREFIX };
         let pooled = match (self.0.vectors, self.0.pooling) {
-            (TextVectors::CharCnn, _) => char_cnn::vectors(pass, batch)?,
+            (TextVectors::CharCnn, _) => char_cnn::vectors(pass, &char_cnn::characters(pass, batch)?, &batch.offsets)?,
             (TextVectors::Static | TextVectors::Trigrams, _) => self.of_words(pass, batch, encoder, document)?,
             (TextVectors::Encoder, Pooling::Cls) => pass.states(encoder, batch, Rows::First)?,
             (TextVectors::Encoder, Pooling::Mean) => pass.mean(&pass.states(encoder, batch, Rows::All)?, batch)?,

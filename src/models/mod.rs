@@ -3,6 +3,7 @@
 //! | model file | where they meet | document half computable beforehand | a score depends on |
 //! | --- | --- | --- | --- |
 //! | `cross_encoder` (mono) | at layer 0 | no | the pair |
+//! | `character_bert` | at layer 0, words made of characters | no | the pair |
 //! | `parade` | at layer 0, a long document in passages | no | the pair |
 //! | `duo` | at layer 0, two documents at a time | no | the whole list |
 //! | `yati` | after some layers | yes, below them | the pair |
@@ -18,6 +19,7 @@
 pub mod bert;
 pub mod cedr;
 mod char_cnn;
+pub mod character_bert;
 pub mod colbert;
 pub mod conv_knrm;
 pub mod cross_encoder;

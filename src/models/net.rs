@@ -233,6 +233,10 @@ impl Pass<'_> {
     pub fn hidden(&self) -> usize {
         self.net.config.hidden_size
     }
+    /// Spread of freshly drawn weights.
+    pub fn spread(&self) -> f64 {
+        f64::from(self.net.config.initializer_range)
+    }
     /// Last states of an encoder: `[b, h]` of first tokens, or `[t, h]` of all.
     ///
     /// # Errors
@@ -252,6 +256,29 @@ impl Pass<'_> {
         let states = encoder.run(&request)?.rows;
         let h = self.hidden();
         Ok(Tensor::from_vec(states, ((if rows == Rows::First { batch.len() } else { batch.tokens() }), h), &Cpu::Cpu)?)
+    }
+    /// First tokens' last states, `[b, h]`, of words' vectors `[t, h]` in place of rows of the table of words; the batch's ids are their numbers.
+    ///
+    /// # Errors
+    /// Ids, segments or lengths past the tables; a sequence without a token; an encoder on a GPU.
+    pub fn states_of_words(&self, prefix: &'static str, words: &Tensor, batch: &Batch) -> Result<Tensor> {
+        if let (Mode::Train { seed }, Some(trained)) = (self.mode, &self.net.trained) {
+            let graph = bert::graph(&self.net.config, prefix, &trained.parameters, self.net.dtype)?;
+            let mut states = graph.states_of(words, batch, true, seed, &trained.arena)?;
+            return states.pop().ok_or(Error::Internal { op: "forward", what: "no states".into() });
+        }
+        let module = Module::Encoder { prefix, copy_of: None };
+        let encoder = self.net.packed(&module, |p| p.encoders.get(prefix).cloned())?;
+        let Some(on_cpu) = encoder.on_cpu() else {
+            let what = "words made of characters are computed on a CPU only: leave --device out";
+            return Err(Error::setting("--device", "cuda", what));
+        };
+        let mut embedding = on_cpu.embedding.clone();
+        embedding.weights.words = Arc::new(words.flatten_all()?.to_vec1()?);
+        let states = embedding.states(batch)?;
+        let start = Start::States { states: &states, offsets: &batch.offsets };
+        let request = Request { start, layers: 0..encoder.layers(), rows: Rows::First, keep: &[] };
+        Ok(Tensor::from_vec(encoder.run(&request)?.rows, (batch.len(), self.hidden()), &Cpu::Cpu)?)
     }
     /// States of an encoder by number, `[t, h]` each: 0 is the embedding, `i + 1` comes after layer `i`.
     ///

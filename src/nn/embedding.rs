@@ -120,6 +120,18 @@ impl Embedding {
         }
         kernels::layer_norm(x, None, &norm.gamma, &norm.beta, self.eps, out, &mut rstd[..row], true);
     }
+    /// Serving: rows of a whole batch, `[t, h]`.
+    ///
+    /// # Errors
+    /// What [`check`] refuses.
+    pub fn states(&self, batch: &Batch) -> Result<Vec<f32>> {
+        self.check(batch)?;
+        let lengths: Vec<u32> = batch.offsets.windows(2).map(|w| w[1] - w[0]).collect();
+        let t = batch.tokens();
+        let (mut sum, mut out, mut rstd) = (vec![0.0; t * self.hidden], vec![0.0; t * self.hidden], vec![0.0; t]);
+        self.rows(batch, 0, &lengths, &mut sum, &mut out, &mut rstd);
+        Ok(out)
+    }
     /// Serving: rows of a group straight into `out [t, h]`.
     pub(super) fn group(&self, w: &mut Workspace, batch: &Batch, group: Group, out: &mut [f32]) {
         let t = group.tokens();
@@ -132,7 +144,8 @@ impl Embedding {
 /// The gradients.
 pub type EmbeddingGrads = EmbeddingWeights<Arc<Mutex<GradBuffer>>>;
 
-/// The sum as an operation: its argument is a scalar variable that only ties it to the graph.
+/// The sum as an operation. Its argument is a scalar variable that only ties it to the graph, or the words' vectors `[t, h]`, of which the
+/// embedding's table of words is a copy.
 pub struct EmbeddingOp {
     embedding: Embedding,
     batch: Batch,
@@ -178,7 +191,8 @@ impl CustomOp1 for EmbeddingOp {
         Ok((CpuStorage::F32(out), Shape::from((t, h))))
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, grad_res: &Tensor) -> candle_core::Result<Option<Tensor>> {
+    fn bwd(&self, words: &Tensor, _: &Tensor, grad_res: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let is_table = words.rank() == 0;
         let Some((normalized, rstd)) = self.saved.lock().expect("no panic holds the state").take() else {
             candle_core::bail!("bert-embedding: backward needs a forward pass before it, once")
         };
@@ -198,6 +212,7 @@ impl CustomOp1 for EmbeddingOp {
                 let g = &grad[token * h..][..h];
                 let id = self.batch.ids[token] as usize;
                 match &mut *word {
+                    _ if !is_table => {}
                     GradBuffer::SparseRows(word) => kernels::add(word.row_mut(id), g),
                     // a tied decoder touches every row anyway
                     whole => kernels::add(&mut whole.dense_mut()[id * h..][..h], g),
@@ -210,7 +225,7 @@ impl CustomOp1 for EmbeddingOp {
                 kernels::add(&mut position[at * h..][..h], g);
             }
         }
-        Ok(None)
+        if is_table { Ok(None) } else { Ok(Some(Tensor::from_vec(grad, words.shape(), words.device())?)) }
     }
 }
 

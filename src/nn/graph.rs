@@ -39,11 +39,36 @@ pub struct Graph {
 impl Graph {
     /// States after the embedding, `[t, h]`, and after each layer; the last is `[b, h]` where only first tokens are wanted.
     pub fn states(self, batch: &Batch, first_only: bool, seed: u64, arena: &Arc<Arena>) -> Result<Vec<Tensor>> {
+        let tie = Var::zeros((), candle_core::DType::F32, &Device::Cpu)?;
+        self.states_over(&tie, batch, first_only, seed, arena)
+    }
+
+    /// The same of words' vectors `[t, h]`, to which gradients go on; the batch's ids are their numbers.
+    pub fn states_of(
+        mut self,
+        words: &Tensor,
+        batch: &Batch,
+        first_only: bool,
+        seed: u64,
+        arena: &Arc<Arena>,
+    ) -> Result<Vec<Tensor>> {
+        self.embedding.weights.words = Arc::new(words.flatten_all()?.to_vec1()?);
+        self.states_over(words, batch, first_only, seed, arena)
+    }
+
+    /// States over the argument of [`EmbeddingOp`].
+    fn states_over(
+        self,
+        input: &Tensor,
+        batch: &Batch,
+        first_only: bool,
+        seed: u64,
+        arena: &Arc<Arena>,
+    ) -> Result<Vec<Tensor>> {
         self.embedding.check(batch)?;
         let plan = Arc::new(Plan::fixed(&batch.offsets).with_keys(&batch.keys));
-        let tie = Var::zeros((), candle_core::DType::F32, &Device::Cpu)?;
         let op = EmbeddingOp::new(self.embedding, batch.clone(), plan.clone(), seed, self.grads);
-        let mut states = vec![tie.apply_op1(op)?];
+        let mut states = vec![input.apply_op1(op)?];
         let last = self.layers.len().saturating_sub(1);
         let eps = self.shape.eps;
         for (i, params) in self.layers.into_iter().enumerate() {

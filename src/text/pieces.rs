@@ -68,6 +68,17 @@ impl TextEncoder {
             Error::model(&self.files.path, "[MASK]", what, remedy)
         })
     }
+    /// The token `▁`, which begins a word where tokens are characters.
+    ///
+    /// # Errors
+    /// A vocabulary without it.
+    pub fn word_start(&self) -> Result<u32> {
+        self.files.tokenizer.token_to_id("▁").ok_or_else(|| {
+            let what = "has no token ▁, which begins a word where tokens are characters";
+            let remedy = "train a tokenizer with `sverka tokenizer train FILES --kind char --out DIR`";
+            Error::model(&self.files.path, "▁", what, remedy)
+        })
+    }
     /// Ids of tokens that are no pieces of texts: never masked, and never put in another's place. In order.
     pub fn special_ids(&self) -> Vec<u32> {
         let template = &self.files.template;

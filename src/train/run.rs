@@ -150,7 +150,7 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
         let what = "validation needs matches and non-matches: give a source with both in a valid split, or data.split";
         return Err(Error::setting("data.sources", format!("{} validation pairs", labels.len()), what));
     }
-    let architecture = architecture.fitted(&corpus.train.records())?;
+    let architecture = architecture.fitted(&corpus.train.records(), &tokenizer)?;
     let model = architecture.model();
     count_tokens(&model.modules(), &config, &mut weights, &corpus.train.records(), &tokenizer)?;
     let mut net = Net::training(config.clone(), &model.modules(), weights, recipe.train.dtype, recipe.train.seed)?;
