@@ -32,7 +32,7 @@ query at 10, 100 and 1,000 candidates (from text to score), bytes stored of a do
 pub struct Args {
     /// The recipe (TOML) whose data, texts and training are used
     recipe: PathBuf,
-    /// The families [default: all, and boosting]
+    /// The families [default: all but character_bert, whose tokens are characters, and boosting]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     families: Vec<String>,
     /// Set a key of the recipe for every family; may be repeated
@@ -87,8 +87,12 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     })?;
     let mut families = args.families;
     if families.is_empty() {
-        // trees look at the fields of one source
-        let all = known.iter().filter(|name| **name != BOOSTING || labelled.sets.len() == 1);
+        let all = known.iter().filter(|name| match **name {
+            // trees look at the fields of one source
+            BOOSTING => labelled.sets.len() == 1,
+            // needs a start of its own
+            name => name != "character_bert",
+        });
         families = all.map(|name| name.to_string()).collect();
     } else if families.iter().any(|name| name == BOOSTING) && labelled.sets.len() != 1 {
         let what = "works on one source at a time; name it with --source, or leave boosting out";
