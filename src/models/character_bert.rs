@@ -8,7 +8,7 @@
 //!
 //! `sverka tokenizer train --kind char` makes the tokenizer: `▁` begins a word, and so does another segment than the character's before, which
 //! keeps marks of words in common apart. What is around texts (`[CLS]`, `[SEP]`) is a word of one token. Positions count words.
-//! The convolutions are those of Kim et al. ([`char_cnn`](super::char_cnn)), a quarter of CharacterBERT's filters. Vectors begin as small as rows of
+//! The convolutions are those of Kim et al. ([`char_cnn`]), a quarter of CharacterBERT's filters. Vectors begin as small as rows of
 //! BERT's tables, so that segments are heard. Refused: pre-training (a masked word has no row of a table to be found again).
 
 use candle_core::Tensor;
