@@ -189,14 +189,18 @@ pub(super) type TermHash = u64;
 impl Analysis {
     /// The terms of a document in the order of their numbers, and how many there are of each field.
     pub(super) fn of_document(self, text: &str) -> (Vec<TermHash>, [usize; 2]) {
-        // about a trigram a letter, and a word for every few
-        let (mut terms, mut words, mut room) = (Vec::with_capacity(text.len() * 3 / 2), 0, Room::default());
+        let (mut terms, mut words) = (Vec::new(), 0);
         match self {
-            Analysis::Products => each_word(text, |word| {
-                words += 1;
-                terms.push(hash(word, 0));
-                each_trigram(word, &mut room, |gram| terms.push(hash(gram, 1)));
-            }),
+            Analysis::Products => {
+                // about a trigram a letter, and a word for every few; a cell of megabytes is cut
+                terms.reserve((text.len() * 3 / 2).min(MOST_WORDS));
+                let mut room = Room::default();
+                each_word(text, |word| {
+                    words += 1;
+                    terms.push(hash(word, 0));
+                    each_trigram(word, &mut room, |gram| terms.push(hash(gram, 1)));
+                });
+            }
             Analysis::Text => {
                 terms.extend(stems(text).iter().map(|word| hash(word, 0)));
                 words = terms.len();
