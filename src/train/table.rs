@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::labelled::Labelled;
 use crate::bundle::Bundle;
 use crate::eval::report;
-use crate::ranker::{Input, List, Ranker};
+use crate::ranker::{DualEncoder, Input, LateEncoder, List, Ranker};
 use crate::{Error, Result};
 
 /// Numbers of candidates of a query that times are given for.
@@ -21,6 +21,8 @@ const RESAMPLES: usize = 1000;
 const QUERIES: usize = 3;
 /// A timing that took longer than this is not repeated, in seconds.
 const LONG: f64 = 2.0;
+/// Documents whose bytes are counted.
+const DOCUMENTS: usize = 100;
 
 /// One ranker's line.
 #[derive(Debug, Clone, Serialize)]
@@ -106,14 +108,26 @@ pub fn bundle_row(name: &str, labelled: &Labelled, bundle: &Bundle, progress: &d
     let decided: Vec<(f32, bool)> = scores.iter().map(|score| bundle.decide(score)).collect();
     let reader = labelled.sets.first().map_or_else(|| bundle.clone(), |set| set.reader(bundle));
     let row = row(name, labelled, &reader, &decided, bundle.threshold())?;
-    match bundle.dual_encoder().is_some() {
-        true => Ok(Row {
-            document_bytes: 4 * bundle.config().hidden_size as u64,
-            beforehand: "the document's vector",
-            ..row
-        }),
-        false => Ok(row),
-    }
+    let documents = labelled.sets.iter().flat_map(|set| &set.set.right).take(DOCUMENTS).map(Input::from).collect();
+    let (document_bytes, beforehand) = stored(&reader, documents)?;
+    Ok(Row { document_bytes, beforehand, ..row })
+}
+
+/// Bytes that are stored of a document, the mean of some, and what they are.
+fn stored(bundle: &Bundle, documents: Vec<Input>) -> Result<(u64, &'static str)> {
+    const F32: usize = 4;
+    const F16: usize = 2;
+    let (bytes, what) = if let Some(towers) = bundle.dual_encoder() {
+        (F32 * towers.encode_documents(&documents)?.values.len(), "the document's vector, f32")
+    } else if let Some(towers) = bundle.late_encoder() {
+        (F16 * towers.encode_documents(&documents)?.values.len(), "vectors of the document's tokens, f16")
+    } else if let Ok(halves) = bundle.split_encoder() {
+        let tokens = halves.lengths(&documents)?.into_iter().sum::<u32>() as usize;
+        (F16 * tokens * halves.width(), "states of the document's tokens, f16")
+    } else {
+        (0, "nothing")
+    };
+    Ok((bytes as u64 / documents.len().max(1) as u64, what))
 }
 
 /// The median milliseconds of a query with so many candidates, records of the set's right list in turn.
