@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The layers, from the bottom up. A module may use any lower layer and itself.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["records", "error"],
     &["ranker", "files"],
     &["text", "data"],
@@ -19,7 +19,8 @@ const FLOORS: [&[&str]; 12] = [
     &["bundle"],
     &["inspect"],
     &["index"],
-    &["train", "pipeline", "boost"],
+    &["boost"],
+    &["train", "pipeline"],
     &["testing"],
 ];
 const LONGEST: usize = 800;

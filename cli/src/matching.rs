@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
-use sverka::bundle::Bundle;
 use sverka::data::{self, MatchWriter, ReadOptions, read_folder_pairs};
 use sverka::index::{Bm25, Bm25Settings};
-use sverka::pipeline::{Labels, MatchOptions, MatchReport, Matching, Stage, run_match};
+use sverka::pipeline::{Labels, MatchOptions, MatchReport, Matching, Stage, StageModel, run_match};
 use sverka::text::{FieldSelection, TextConfig, differing_tokens, plain_text};
 use sverka::{Error, Match, Pair, Record, Result, Table};
 
@@ -42,8 +41,9 @@ was when the same command is given again.
 With --against the right list is the documents of an index: a few new records are matched without reading
 the list again. Index it with the --fields that the model compares, and candidates are the same.
 
-A pipeline is the file of `sverka run` without collection and budget_ms. Its first stage finds candidates
-(bm25; dense and hybrid with a model; or index = \"DIR\", then without RIGHT), the last one decides.";
+A pipeline is the file of `sverka run`, whose collection, budget_ms and stores are not used. Its first stage
+finds candidates (bm25; dense and hybrid with a model; or index = \"DIR\", then without RIGHT), the last one
+decides. The model, or the last stage's, may be the folder of a booster (`sverka boost train`).";
 
 /// Find the records of two lists that are the same thing (or the duplicates of one list)
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,7 @@ pub struct Args {
     /// The file of matches to be written
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The model's folder [default: SVERKA_MODEL, else models/matcher here, else the built-in matcher]
+    /// The folder of a model or of a booster [default: SVERKA_MODEL, else models/matcher here, else the built-in matcher]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Columns to compare [default: those of the model's training, else all but the id]
@@ -150,7 +150,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     if args.top_k == 0 {
         return Err(Error::setting("--top-k", 0, "give at least 1 candidate").into());
     }
-    let plan = chain::pipeline(&args)?;
+    let plan = chain::pipeline(&args, output)?;
     let first = plan.as_ref().map(|plan| &plan.stages[0]);
     let two_lists = args.right.is_some() || args.against.is_some() || first.is_some_and(|stage| stage.index.is_some());
     for (flag, is_given) in [("--one-to-one", args.one_to_one), ("--both-orders", args.both_orders)] {
@@ -240,11 +240,11 @@ fn duplicates(args: &Args, model: &Path, options: &MatchOptions, global: &Resolv
     crate::signals::end_without_a_trace("nothing is written");
     let mut lists = read(args, output)?;
     let mut writing = Writing::begin(args)?;
-    let bundle = Bundle::open(model, global.dtype, global.device)?;
-    let selection = selection(args, &bundle, &lists.left, None)?;
+    let model = StageModel::open(model, global.dtype, global.device)?;
+    let selection = selection(args, &model, &lists.left, None)?;
     selection.apply(&mut lists.left, None);
-    let bundle = bundle.with_fields(selection.fields);
-    let config = bundle.tokenizer().rendering().clone();
+    let config = model.rendering(selection.fields.clone());
+    let model = model.with_fields(&selection.fields);
     let bar = output.bar(0, "matching {bar:30} {pos}/{len} pairs, {per_sec}, {eta} left");
     let progress = |done: u64, total: u64| {
         bar.set_length(total);
@@ -254,8 +254,8 @@ fn duplicates(args: &Args, model: &Path, options: &MatchOptions, global: &Resolv
         left: &lists.left,
         right: None,
         retriever: &Bm25::of_records(&lists.left.records, &Bm25Settings::default(), &config)?,
-        stages: &[Stage { ranker: &bundle, keep: usize::MAX }],
-        decide: &|score| bundle.decide(score),
+        stages: &[Stage { ranker: &model, keep: usize::MAX }],
+        decide: &|score| model.decide(score),
         labels: lists.labels.as_ref(),
         options,
         progress: &progress,
@@ -267,11 +267,15 @@ fn duplicates(args: &Args, model: &Path, options: &MatchOptions, global: &Resolv
 }
 
 /// Which columns are read.
-fn selection(args: &Args, bundle: &Bundle, left: &Table, right: Option<&Table>) -> Result<FieldSelection> {
+fn selection(args: &Args, model: &StageModel, left: &Table, right: Option<&Table>) -> Result<FieldSelection> {
     match args.fields.as_slice() {
+        [first, ..] if model.bundle().is_none() => {
+            let what = "boosted trees look at the columns that they were trained on: leave it out";
+            Err(Error::setting("--fields", first, what))
+        }
         [] => {
             let right = right.map(|table| &table.columns[..]);
-            Ok(FieldSelection::resolve(&bundle.manifest.rendering.fields, &left.columns, right))
+            Ok(FieldSelection::resolve(&model.fields(), &left.columns, right))
         }
         wanted => FieldSelection::named(wanted, left, right),
     }

@@ -29,14 +29,14 @@ A pipeline is a TOML file; paths in it are relative to it:
   kind = \"bm25\"                           # or dense (model), hybrid (parts = [{ kind = ... }, ...])
   k = 1000                                # documents that are left after it
   [[stages]]
-  kind = \"yati\"                           # or cross_encoder, duo, dense, colbert, model (any bundle)
+  kind = \"yati\"                           # or cross_encoder, duo, dense, colbert, boosting, model (any)
   model = \"runs/scifact-yati-1/model\"
   store = \"scifact.states\"                # of `sverka states build`; only yati
   k = 20
   fuse = true                             # its order and that of the stage before, by reciprocal ranks
 
 Queries are a BEIR folder or its JSON lines, TREC's topics, a table, lines of an id, a tab and a text, or plain
-lines. Each query goes through the stages alone and is timed. With judgements the report says what share of
+lines. A later dense or colbert reads the documents' vectors in index = \"DIR\", if it is given. Each query goes through the stages alone and is timed. With judgements the report says what share of
 the relevant documents is left after each stage.";
 
 /// What is measured where nothing else is asked for.

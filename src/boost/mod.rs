@@ -297,6 +297,27 @@ impl Booster {
     pub fn names(&self) -> Vec<String> {
         self.features.names()
     }
+    /// Columns of records that it looks at; its rankers read those of their own training too.
+    pub fn fields(&self) -> Vec<String> {
+        let of_rankers = self.scorers.iter().flat_map(|scorer| scorer.bundle.manifest.rendering.fields.clone());
+        let mut fields: Vec<String> = self.features.fields.iter().map(|field| field.name.clone()).collect();
+        for field in of_rankers {
+            if !fields.contains(&field) {
+                fields.push(field);
+            }
+        }
+        fields
+    }
+    /// What its scores and decisions depend on.
+    ///
+    /// # Errors
+    /// Weights that can't be read.
+    pub fn fingerprint(&self) -> Result<serde_json::Value> {
+        let rankers = self.scorers.iter().map(|scorer| scorer.bundle.fingerprint()).collect::<Result<Vec<_>>>()?;
+        let manifest = serde_json::to_value(&self.manifest);
+        let manifest = manifest.map_err(|e| Error::Internal { op: "fingerprint", what: e.to_string() })?;
+        Ok(serde_json::json!([manifest, rankers]))
+    }
     /// The rankers whose scores it reads.
     pub fn scorers(&self) -> &[Scorer] {
         &self.scorers

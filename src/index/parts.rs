@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::Bm25;
 use super::bm25::Bm25Builder;
 use super::colbert::{ColbertIndex, Effort, write_colbert};
@@ -10,7 +12,8 @@ use super::maker::{Maker, needed};
 use super::manifest::{Method, Settings};
 use super::nearest::{self, DenseIndex, VECTORS};
 use super::strings::damaged;
-use super::vectors::VectorsWriter;
+use super::vectors::{VectorsWriter, dot};
+use crate::nn::maxsim::Query;
 use crate::ranker::{DualEncoder, Hit, Input, LateEncoder};
 use crate::text::{TextConfig, plain_text};
 use crate::{Error, Record, Result};
@@ -180,6 +183,24 @@ impl Searcher {
         match self {
             Searcher::Dense(_, files) => Some(files),
             Searcher::Bm25(..) | Searcher::Colbert(..) => None,
+        }
+    }
+
+    /// Scores of documents, each a generation and a number there, by what is stored of them; `None` where nothing is.
+    pub(super) fn scores(&self, query: Input, documents: &[Origin]) -> Result<Option<Vec<f32>>> {
+        match self {
+            Searcher::Bm25(..) => Ok(None),
+            Searcher::Dense(maker, files) => {
+                let query = encoder(maker)?.encode_queries(&[query])?;
+                let score = |(part, document): &Origin| dot(query.row(0), &files[*part].vectors.rows(&[*document]));
+                Ok(Some(documents.par_iter().map(score).collect()))
+            }
+            Searcher::Colbert(maker, indexes) => {
+                let vectors = late_encoder(maker)?.0.encode_queries(&[query])?;
+                let query = Query::new(vectors.text(0), vectors.dim);
+                let score = |(part, document): &Origin| query.score(&indexes[*part].decoded(*document));
+                Ok(Some(documents.par_iter().map(score).collect()))
+            }
         }
     }
 

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use super::documents::Documents;
 use super::fusion::fuse;
 use super::maker::Maker;
-use super::manifest::{IndexManifest, ModelTie};
-use super::parts::Searcher;
+use super::manifest::{IndexManifest, Method, ModelTie};
+use super::parts::{Origin, Searcher};
 use super::strings::damaged;
 use super::vectors::order;
 use crate::nn::{Device, Dtype};
@@ -175,9 +175,15 @@ impl Index {
         self.parts.last().map_or(0, |part| part.base + part.documents.len() as u32)
     }
 
-    fn part(&self, document: u32) -> (&Part, u32) {
+    /// The part of a document, and its number there.
+    fn place(&self, document: u32) -> Origin {
         let at = self.parts.partition_point(|part| part.base <= document) - 1;
-        (&self.parts[at], document - self.parts[at].base)
+        (at, document - self.parts[at].base)
+    }
+
+    fn part(&self, document: u32) -> (&Part, u32) {
+        let (at, document) = self.place(document);
+        (&self.parts[at], document)
     }
 
     /// A document's id.
@@ -236,6 +242,21 @@ impl Index {
             fused
         };
         Ok((0..queries.len()).map(of_query).collect())
+    }
+
+    /// Scores of some documents for a query by what one of the methods has stored of them: the dot product of their vectors, or MaxSim over decoded
+    /// vectors of tokens.
+    ///
+    /// # Errors
+    /// A method that the index does not have, or BM25, which stores nothing to be compared; what the model refuses.
+    ///
+    /// # Panics
+    /// A number that no document has.
+    pub fn scores(&self, method: Method, query: Input, documents: &[u32]) -> Result<Vec<f32>> {
+        let none = || Error::setting("index", self.dir.display(), format!("has no vectors of kind {}", method.name()));
+        let at = self.manifest.settings.methods.iter().position(|of| *of == method).ok_or_else(none)?;
+        let places: Vec<Origin> = documents.iter().map(|document| self.place(*document)).collect();
+        self.searchers[at].scores(query, &places)?.ok_or_else(none)
     }
 
     fn by_id(&self, a: u32, b: u32) -> std::cmp::Ordering {

@@ -5,18 +5,18 @@
 //! Documents that a later stage does not have (deleted from its store, or not in the collection) are dropped and counted.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use super::model::{StageModel, open_bundle};
 use super::plan::{Kind, PartPlan, Plan, StagePlan};
 use crate::bundle::Bundle;
 use crate::data::{ReadOptions, ReadReport, read_documents};
 use crate::index::fusion::{self, fuse};
 use crate::index::states::{Place, StateStore};
-use crate::index::{Bm25, Bm25Settings, Index, ModelOptions};
+use crate::index::{Bm25, Bm25Settings, Index, Method, ModelOptions};
 use crate::nn::{Device, Dtype};
 use crate::ranker::{DualEncoder, Hit, List, Retriever, Vectors};
 use crate::records::Record;
@@ -44,10 +44,13 @@ enum Finder {
 }
 
 /// Scores documents.
-struct Scorer {
-    bundle: Bundle,
-    /// The states, and where each document's are.
-    stored: Option<(StateStore, Vec<Option<Place>>)>,
+enum Scorer {
+    /// By their texts.
+    Texts(StageModel),
+    /// By their states, with where each document's are.
+    States(Box<Bundle>, StateStore, Vec<Option<Place>>),
+    /// By their vectors in an index, with the number of each document there.
+    Index(Box<Index>, Method, Vec<Option<u32>>),
 }
 
 /// What a stage did with a query.
@@ -94,8 +97,9 @@ impl Pipeline {
         }
         let open = |key: String, kind: Kind, path: &Option<std::path::PathBuf>| {
             path.iter().for_each(|path| say(&format!("opening {}", path.display())));
-            open_stage(&key, kind, path.as_deref(), dtype, device)
+            open_bundle(&key, kind, path.as_deref(), dtype, device)
         };
+        let options = ModelOptions { path: None, dtype, device };
         let ids = documents.iter().map(|document| document.id.clone()).zip(0u32..);
         let numbers: Arc<HashMap<String, u32>> = Arc::new(ids.collect());
         let finder = |key: &str, kind: Kind, model: &Option<std::path::PathBuf>, index: &Option<std::path::PathBuf>| {
@@ -131,17 +135,10 @@ impl Pipeline {
         };
         let mut others = Vec::new();
         for (number, stage) in plan.stages.iter().enumerate().skip(1) {
-            let bundle = open(format!("stages[{number}].model"), stage.kind, &stage.model)?;
-            let bundle = stage.duo.into_iter().fold(bundle, Bundle::with_duo);
-            let stored = match &stage.store {
-                Some(path) => {
-                    let store = StateStore::open(path, &bundle.split_encoder()?)?;
-                    let places = documents.iter().map(|document| store.find(&document.id)).collect();
-                    Some((store, places))
-                }
-                None => None,
-            };
-            others.push(Scorer { bundle, stored });
+            [&stage.index, &stage.model].into_iter().flatten().take(1).for_each(|path| {
+                say(&format!("opening {}", path.display()));
+            });
+            others.push(Scorer::open(stage, &format!("stages[{number}]"), &documents, &options)?);
         }
         Ok((Pipeline { plan, documents, first, others }, report))
     }
@@ -197,22 +194,6 @@ impl Pipeline {
     }
 }
 
-/// Opens a stage's model. `key` names it in errors.
-///
-/// # Errors
-/// None given; a folder that is no model, or one of another kind than the stage.
-pub fn open_stage(key: &str, kind: Kind, path: Option<&Path>, dtype: Option<Dtype>, device: Device) -> Result<Bundle> {
-    let path = path.ok_or_else(|| Error::setting(key, "(not given)", "give the model's folder"))?;
-    let bundle = Bundle::open(path, dtype, device)?;
-    let is = bundle.manifest.architecture.name();
-    match kind.architecture() {
-        Some(wanted) if wanted != is => {
-            Err(Error::setting(key, path.display(), format!("is a {is}, and {kind} wants a {wanted}")))
-        }
-        _ => Ok(bundle),
-    }
-}
-
 impl Finder {
     /// The best documents, and how many were found that the collection does not have.
     fn find(&self, query: Input, k: usize) -> Result<(Vec<Hit>, usize)> {
@@ -262,6 +243,41 @@ impl Finder {
 }
 
 impl Scorer {
+    fn open(stage: &StagePlan, key: &str, documents: &[Record], options: &ModelOptions) -> Result<Self> {
+        if let Some(path) = &stage.index {
+            let index = Index::open(path, &ModelOptions { path: stage.model.clone(), ..options.clone() })?;
+            let method = if stage.kind == Kind::Colbert { Method::Colbert } else { Method::Dense };
+            if !index.manifest().settings.methods.contains(&method) {
+                let what = format!(
+                    "is an index of kind {}, and the stage is {}",
+                    index.manifest().settings.kind(),
+                    stage.kind
+                );
+                return Err(Error::setting(format!("{key}.index"), path.display(), what));
+            }
+            let numbers = documents.iter().map(|document| index.find(&document.id)).collect::<Result<_>>()?;
+            return Ok(Scorer::Index(Box::new(index), method, numbers));
+        }
+        let model = StageModel::of_stage(&format!("{key}.model"), stage, options.dtype, options.device)?;
+        match (model, &stage.store) {
+            (StageModel::Bundle(bundle), Some(path)) => {
+                let store = StateStore::open(path, &bundle.split_encoder()?)?;
+                let places = documents.iter().map(|document| store.find(&document.id)).collect();
+                Ok(Scorer::States(bundle, store, places))
+            }
+            (model, _) => Ok(Scorer::Texts(model)),
+        }
+    }
+
+    /// Whether it knows a document.
+    fn has(&self, document: u32) -> bool {
+        match self {
+            Scorer::Texts(_) => true,
+            Scorer::States(_, _, places) => places[document as usize].is_some(),
+            Scorer::Index(_, _, numbers) => numbers[document as usize].is_some(),
+        }
+    }
+
     /// Scores hits, and how many of them it does not have; `None` where the budget was spent meanwhile.
     fn score(
         &self,
@@ -271,41 +287,49 @@ impl Scorer {
         timed: bool,
         spent: &dyn Fn() -> bool,
     ) -> Result<Option<(Vec<Hit>, usize)>> {
-        let listwise = self.bundle.is_listwise();
+        let listwise = matches!(self, Scorer::Texts(model) if model.is_listwise());
         if hits.is_empty() || (listwise && hits.len() < 2) {
             return Ok(Some((hits.to_vec(), 0))); // nothing to score, or to compare with
         }
         if spent() {
             return Ok(None);
         }
-        let mut scored: Vec<Hit> = Vec::with_capacity(hits.len());
+        let there: Vec<Hit> = hits.iter().copied().filter(|hit| self.has(hit.document)).collect();
+        let encoded = match self {
+            Scorer::States(bundle, ..) => Some(bundle.split_encoder()?.encode_query(query)?),
+            _ => None,
+        };
         let input = |hit: &Hit| Input::Record(&documents[hit.document as usize]);
-        let mut there = hits.to_vec();
-        if let Some((store, places)) = &self.stored {
-            there.retain(|hit| places[hit.document as usize].is_some());
-            let encoder = self.bundle.split_encoder()?;
-            let encoded = encoder.encode_query(query)?;
-            let size = if timed { PAIRS } else { there.len().max(1) };
-            for part in there.chunks(size) {
-                let found: Vec<Place> = part.iter().filter_map(|hit| places[hit.document as usize]).collect();
-                let lengths: Vec<u32> = found.iter().map(|place| store.length(*place)).collect();
-                let texts: Option<Vec<Input>> = encoder.needs_texts().then(|| part.iter().map(input).collect());
-                let fill = |i: usize, rows: &mut [f32]| store.fill(found[i], rows);
-                let scores = encoder.score(&encoded, &lengths, &fill, texts.as_deref())?;
-                scored.extend(part.iter().zip(scores).map(|(hit, score)| Hit { score, ..*hit }));
-                if spent() && scored.len() < there.len() {
-                    return Ok(None);
+        let scores_of = |part: &[Hit]| -> Result<Vec<f32>> {
+            match self {
+                Scorer::Texts(model) => {
+                    let list = List { query, candidates: part.iter().map(input).collect() };
+                    let scores = model.score(&[list])?.pop().unwrap_or_default();
+                    Ok(scores.into_iter().map(|score| score.value).collect())
+                }
+                Scorer::States(bundle, store, places) => {
+                    let none = || Error::Internal { op: "run", what: "a query without its states".into() };
+                    let (encoder, encoded) = (bundle.split_encoder()?, encoded.as_ref().ok_or_else(none)?);
+                    let found: Vec<Place> = part.iter().filter_map(|hit| places[hit.document as usize]).collect();
+                    let lengths: Vec<u32> = found.iter().map(|place| store.length(*place)).collect();
+                    let texts: Option<Vec<Input>> = encoder.needs_texts().then(|| part.iter().map(input).collect());
+                    let fill = |i: usize, rows: &mut [f32]| store.fill(found[i], rows);
+                    encoder.score(encoded, &lengths, &fill, texts.as_deref())
+                }
+                Scorer::Index(index, method, numbers) => {
+                    let found: Vec<u32> = part.iter().filter_map(|hit| numbers[hit.document as usize]).collect();
+                    index.scores(*method, query, &found)
                 }
             }
-        } else {
-            let size = if timed && !listwise { PAIRS } else { there.len().max(1) };
-            for part in there.chunks(size) {
-                let list = List { query, candidates: part.iter().map(input).collect() };
-                let scores = self.bundle.score(&[list])?.pop().unwrap_or_default();
-                scored.extend(part.iter().zip(scores).map(|(hit, score)| Hit { score: score.value, ..*hit }));
-                if spent() && scored.len() < there.len() {
-                    return Ok(None);
-                }
+        };
+        // a list of a duo is scored at once, and stored vectors take no time
+        let whole = !timed || listwise || matches!(self, Scorer::Index(..));
+        let size = if whole { there.len().max(1) } else { PAIRS };
+        let mut scored: Vec<Hit> = Vec::with_capacity(there.len());
+        for part in there.chunks(size) {
+            scored.extend(part.iter().zip(scores_of(part)?).map(|(hit, score)| Hit { score, ..*hit }));
+            if spent() && scored.len() < there.len() {
+                return Ok(None);
             }
         }
         if scored.iter().any(|hit| !hit.score.is_finite()) {

@@ -20,6 +20,7 @@
 pub mod assignment;
 pub mod candidates;
 pub mod cascade;
+pub mod model;
 pub mod parts;
 pub mod plan;
 pub mod quality;
@@ -28,8 +29,8 @@ pub mod rows;
 pub mod stages;
 pub mod work;
 
-pub use cascade::open_stage;
 pub use cascade::{Pipeline, QueryRun, StageRun};
+pub use model::StageModel;
 pub use parts::{ListMatching, PART, parts_done, run_lists};
 pub use plan::Plan;
 pub use quality::{Labels, MatchQuality, Shares};

@@ -59,7 +59,8 @@ pub struct StagePlan {
     /// States of the documents ([`crate::index::states`]), for `yati`; without, they are computed for each query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<PathBuf>,
-    /// An index on disk, for a stage that finds documents; without, one is made in memory.
+    /// An index on disk. For a stage that finds documents: without, one is made in memory. For a later `dense` or `colbert`: the documents'
+    /// vectors; without, they are computed for each query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<PathBuf>,
     /// Whether the order is that of this stage and of the one before it, fused by reciprocal ranks: a model that reads a pair does not know how rare
@@ -117,7 +118,9 @@ pub enum Kind {
     Yati,
     /// Compares documents with each other.
     Duo,
-    /// Scores pairs by a bundle of any kind.
+    /// Boosted trees over a pair's features and rankers' scores.
+    Boosting,
+    /// Scores pairs by a model of any kind.
     Model,
 }
 
@@ -138,7 +141,7 @@ impl Kind {
             Kind::CrossEncoder => Some("cross_encoder"),
             Kind::Yati => Some("yati"),
             Kind::Duo => Some("duo"),
-            Kind::Bm25 | Kind::Hybrid | Kind::Model => None,
+            Kind::Bm25 | Kind::Hybrid | Kind::Boosting | Kind::Model => None,
         }
     }
 }
@@ -153,6 +156,7 @@ impl std::fmt::Display for Kind {
             Kind::CrossEncoder => "cross_encoder",
             Kind::Yati => "yati",
             Kind::Duo => "duo",
+            Kind::Boosting => "boosting",
             Kind::Model => "model",
         })
     }
@@ -196,18 +200,20 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Refuses what `match` of two lists has no use for: a collection, a budget, stored states, and stages that nothing is decided by.
+    /// Settings that `match` of two lists does without: it has the right list for a collection, does all stages for each record, and reads a document's
+    /// text where `run` reads its states, to the same scores.
+    pub fn unused_for_lists(&self) -> Vec<&'static str> {
+        let stored = self.stages.iter().any(|stage| stage.store.is_some());
+        let given =
+            [("collection", self.collection.is_some()), ("budget_ms", self.budget_ms.is_some()), ("store", stored)];
+        given.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
+    }
+
+    /// Refuses what has no meaning in `match` of two lists, and stages that nothing is decided by.
     ///
     /// # Errors
     /// The setting and the remedy.
     pub fn check_for_lists(&self) -> Result<()> {
-        if let Some(collection) = &self.collection {
-            let what = "match has the right list for a collection: leave it out";
-            return Err(Error::setting("collection", collection.display(), what));
-        }
-        if let Some(budget) = self.budget_ms {
-            return Err(Error::setting("budget_ms", budget, "match does all stages for each record: leave it out"));
-        }
         if self.stages.len() < 2 {
             let what = "pairs are decided by the last stage's model: add a stage, as kind = \"cross_encoder\"";
             return Err(Error::setting("stages", self.stages.len(), what));
@@ -217,9 +223,9 @@ impl Plan {
                 let what = "match decides by a model's probability, not by ranks: leave it out";
                 return Err(Error::setting(format!("stages[{number}].fuse"), "true", what));
             }
-            if let Some(store) = &stage.store {
-                let what = "match reads no stored states: leave it out";
-                return Err(Error::setting(format!("stages[{number}].store"), store.display(), what));
+            if let (Some(index), true) = (&stage.index, number > 0) {
+                let what = "match scores records by a model: give it as `model`, and leave the index out";
+                return Err(Error::setting(format!("stages[{number}].index"), index.display(), what));
             }
         }
         match self.stages[0].parts.iter().position(|part| part.index.is_some()) {
@@ -267,7 +273,7 @@ impl Plan {
                 true => Ok(()),
                 false => refuse(key, "(not given)".into(), wanted),
             };
-            if kind.scores() && !(first && stage.index.is_some()) {
+            if kind.scores() && stage.index.is_none() {
                 has(stage.model.is_some(), "model", "give the model's folder")?;
             }
             if first && kind == Kind::Colbert {
@@ -285,8 +291,8 @@ impl Plan {
             if stage.store.is_some() && kind != Kind::Yati {
                 return refuse("store", kind.to_string(), "only yati reads stored states");
             }
-            if stage.index.is_some() && !first {
-                return refuse("index", kind.to_string(), "only the first stage looks into an index");
+            if stage.index.is_some() && !kind.finds() {
+                return refuse("index", kind.to_string(), "reads no index: only bm25, dense, colbert and hybrid do");
             }
             for (at, part) in stage.parts.iter().enumerate() {
                 let key = format!("parts[{at}]");
@@ -338,10 +344,12 @@ mod tests {
         };
         let two = "[[stages]]\nkind = 'bm25'\n[[stages]]\nkind = 'model'\nmodel = 'm'\n";
         Plan::parse(two).unwrap().check_for_lists().unwrap();
-        refused(&format!("collection = 'docs'\n{two}"), "collection = docs: match has the right list");
-        refused(&format!("budget_ms = 5\n{two}"), "budget_ms = 5");
+        let stored = two.replace("'model'", "'yati'\nstore = 's'");
+        let same = Plan::parse(&format!("collection = 'docs'\nbudget_ms = 5\n{stored}")).unwrap();
+        same.check_for_lists().unwrap();
+        assert_eq!(same.unused_for_lists(), ["collection", "budget_ms", "store"]);
         refused("[[stages]]\nkind = 'bm25'", "stages = 1: pairs are decided");
-        refused(&two.replace("'model'", "'yati'\nstore = 's'"), "stages[1].store = s");
+        refused(&two.replace("'model'", "'colbert'\nindex = 'i'"), "stages[1].index = i");
         refused(&two.replace("'model'", "'model'\nfuse = true"), "stages[1].fuse = true");
         let parts = "[[stages]]\nkind = 'hybrid'\nparts = [{ kind = 'bm25', index = 'i' }, { kind = 'bm25' }]\n";
         refused(&format!("{parts}[[stages]]\nkind = 'model'\nmodel = 'm'\n"), "parts[0].index");
@@ -366,7 +374,9 @@ mod tests {
         refused(&stage("kind = 'hybrid'"), "give two or more");
         refused(&stage("kind = 'hybrid'\nparts = [{ kind = 'bm25' }, { kind = 'duo' }]"), "stages[0].parts[1] = duo");
         refused(&(bm25.clone() + &stage("kind = 'duo'\nmodel = 'm'\nstore = 's'")), "only yati");
-        refused(&(bm25.clone() + &stage("kind = 'boosting'\nmodel = 'm'")), "line = 5");
+        refused(&(bm25.clone() + &stage("kind = 'boosted'\nmodel = 'm'")), "line = 5");
+        refused(&(bm25.clone() + &stage("kind = 'boosting'")), "stages[1].model = (not given)");
+        refused(&(bm25.clone() + &stage("kind = 'duo'\nmodel = 'm'\nindex = 'i'")), "stages[1].index = duo");
         refused(&(bm25 + "kk = 3"), "kk");
     }
 }

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use sverka::bundle::Bundle;
 use sverka::data::StoredTable;
 use sverka::index::{self, Index, Method, ModelOptions, Settings};
 use sverka::pipeline::plan::{Kind, StagePlan};
-use sverka::pipeline::{IndexedList, Plan, RowIndex, Stage, open_stage};
+use sverka::pipeline::{IndexedList, Plan, RowIndex, Stage, StageModel};
 use sverka::{Error, Record, Result};
 
 use super::Args;
@@ -19,12 +18,12 @@ const INDEX: &str = "index";
 /// The models, first to last, with how many candidates each leaves; and the stage that finds them, if a pipeline says so.
 pub(super) struct Chain {
     finder: Option<StagePlan>,
-    bundles: Vec<(Bundle, usize)>,
+    models: Vec<(StageModel, usize)>,
     global: ModelOptions,
 }
 
 /// The pipeline that was given, fit for two lists.
-pub(super) fn pipeline(args: &Args) -> Result<Option<Plan>> {
+pub(super) fn pipeline(args: &Args, output: &Output) -> Result<Option<Plan>> {
     let Some(path) = &args.pipeline else { return Ok(None) };
     let plan = Plan::read(path)?;
     let in_file = |error| match error {
@@ -34,6 +33,10 @@ pub(super) fn pipeline(args: &Args) -> Result<Option<Plan>> {
         other => other,
     };
     plan.check_for_lists().map_err(in_file)?;
+    let unused = plan.unused_for_lists();
+    if !unused.is_empty() {
+        output.note(format_args!("{}: match makes no use of {}", path.display(), unused.join(", ")));
+    }
     let first = &plan.stages[0];
     if let (Some(index), true) = (&first.index, args.right.is_some() || args.against.is_some()) {
         let what = "the right list is this index's documents: leave RIGHT and --against out";
@@ -46,41 +49,37 @@ impl Chain {
     pub(super) fn open(plan: Option<&Plan>, model: &Path, global: &Resolved) -> Result<Self> {
         let options = ModelOptions { path: None, dtype: global.dtype, device: global.device };
         let Some(plan) = plan else {
-            let bundle = Bundle::open(model, global.dtype, global.device)?;
-            return Ok(Chain { finder: None, bundles: vec![(bundle, usize::MAX)], global: options });
+            let model = StageModel::open(model, global.dtype, global.device)?;
+            return Ok(Chain { finder: None, models: vec![(model, usize::MAX)], global: options });
         };
         let open = |(number, stage): (usize, &StagePlan)| {
             let key = format!("stages[{number}].model");
-            let bundle = open_stage(&key, stage.kind, stage.model.as_deref(), global.dtype, global.device)?;
-            Ok((stage.duo.into_iter().fold(bundle, Bundle::with_duo), stage.k))
+            Ok((StageModel::of_stage(&key, stage, global.dtype, global.device)?, stage.k))
         };
-        let bundles = plan.stages.iter().enumerate().skip(1).map(open).collect::<Result<_>>()?;
-        Ok(Chain { finder: plan.stages.first().cloned(), bundles, global: options })
+        let models = plan.stages.iter().enumerate().skip(1).map(open).collect::<Result<_>>()?;
+        Ok(Chain { finder: plan.stages.first().cloned(), models, global: options })
     }
 
     /// The model that decides.
-    pub(super) fn last(&self) -> &Bundle {
-        &self.bundles[self.bundles.len() - 1].0
+    pub(super) fn last(&self) -> &StageModel {
+        &self.models[self.models.len() - 1].0
     }
 
     /// The models, reading these fields.
     pub(super) fn with_fields(self, fields: &[String]) -> Self {
-        let bundles = self.bundles.into_iter().map(|(bundle, keep)| (bundle.with_fields(fields.to_vec()), keep));
-        Chain { bundles: bundles.collect(), ..self }
+        let models = self.models.into_iter().map(|(model, keep)| (model.with_fields(fields), keep));
+        Chain { models: models.collect(), ..self }
     }
 
     pub(super) fn stages(&self) -> Vec<Stage<'_>> {
-        self.bundles.iter().map(|(bundle, keep)| Stage { ranker: bundle, keep: *keep }).collect()
+        self.models.iter().map(|(model, keep)| Stage { ranker: model, keep: *keep }).collect()
     }
 
     /// What the models are, for the plan of the work.
     pub(super) fn fingerprint(&self) -> Result<Vec<serde_json::Value>> {
         let failed = |e: serde_json::Error| Error::Internal { op: "plan", what: e.to_string() };
-        let of = |(bundle, keep): &(Bundle, usize)| {
-            let manifest = serde_json::to_value(&bundle.manifest).map_err(failed)?;
-            Ok(serde_json::json!([manifest, bundle.weights_sha256()?, keep]))
-        };
-        let mut all = self.bundles.iter().map(of).collect::<Result<Vec<_>>>()?;
+        let of = |(model, keep): &(StageModel, usize)| Ok(serde_json::json!([model.fingerprint()?, keep]));
+        let mut all = self.models.iter().map(of).collect::<Result<Vec<_>>>()?;
         all.push(serde_json::to_value(&self.finder).map_err(failed)?);
         Ok(all)
     }

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use sverka::bundle::Bundle;
 use sverka::data::{StoredTable, store_records, store_table};
 use sverka::files::NewFolder;
 use sverka::index::{Bm25, Bm25Settings, bm25::Bm25Builder};
 use sverka::pipeline::{
-    IndexedList, ListMatching, MatchOptions, Rows, WorkFolder, WorkState, fingerprint, parts_done, run_lists,
+    IndexedList, ListMatching, MatchOptions, Rows, StageModel, WorkFolder, WorkState, fingerprint, parts_done,
+    run_lists,
 };
 use sverka::ranker::Retriever;
 use sverka::text::{FieldSelection, TextConfig, plain_text};
@@ -229,8 +229,8 @@ fn open(args: &Args, chain: Chain, against: Option<IndexedList>, dir: &Path) -> 
 }
 
 /// The columns that are compared, and how they are rendered.
-fn shown(args: &Args, bundle: &Bundle, left: &Table, right: &Table) -> Result<(FieldSelection, TextConfig)> {
-    let selection = selection(args, bundle, left, Some(right))?;
-    let bundle = bundle.clone().with_fields(selection.fields.clone());
-    Ok((selection, bundle.tokenizer().rendering().clone()))
+fn shown(args: &Args, model: &StageModel, left: &Table, right: &Table) -> Result<(FieldSelection, TextConfig)> {
+    let selection = selection(args, model, left, Some(right))?;
+    let config = model.rendering(selection.fields.clone());
+    Ok((selection, config))
 }

@@ -48,6 +48,39 @@ fn trees_over_a_models_scores_are_trained_measured_and_scored() {
 }
 
 #[test]
+fn a_booster_decides_in_match_and_is_a_stage_of_a_pipeline() {
+    let dir = folder();
+    lists(dir.path());
+    let run = |arguments: &[&str]| sverka(dir.path()).args(arguments).args(["--json"]).assert();
+    run(&["boost", "train", "pairs", "--model", "model", "--out", "booster", "--rounds", "20"]).code(0);
+    let found = |arguments: &[&str]| -> Vec<Value> {
+        run(&[&["match", "left.csv", "right.csv", "--all", "--out", "m.jsonl"], arguments].concat()).code(0);
+        std::fs::read_to_string(dir.path().join("m.jsonl")).unwrap().lines().map(json).collect()
+    };
+    let alone = found(&["--model", "booster", "--top-k", "3"]);
+    let stages = "[[stages]]\nkind = 'bm25'\nk = 3\n[[stages]]\nkind = 'boosting'\nmodel = 'booster'\n";
+    write(&dir.path().join("p.toml"), format!("collection = 'right.csv'\n{stages}"));
+    assert_eq!(found(&["--pipeline", "p.toml"]), alone);
+    // of a pair as of lists
+    let pair = "{\"left\":{\"name\":\"a\"},\"right\":{\"name\":\"a\"}}\n";
+    let score = sverka(dir.path()).args(["boost", "score", "booster", "-"]).write_stdin(pair).assert().code(0);
+    assert!(json(stdout(&score).trim())["probability"].is_f64() && alone.iter().all(|m| m["probability"].is_f64()));
+    write(&dir.path().join("queries.tsv"), "1\tsony camera black\n");
+    let report = json(&stdout(&run(&["run", "p.toml", "queries.tsv", "--out", "run.trec"]).code(0)));
+    assert_eq!(report["stages"][1]["kind"], "boosting");
+    sverka(dir.path()).args(["match", "left.csv", "--model", "booster", "--out", "d.csv"]).assert().code(0);
+
+    let refused = |arguments: &[&str], part: &str| {
+        let said = stderr(&sverka(dir.path()).args(arguments).assert().code(2));
+        assert!(said.contains(part), "{said}");
+    };
+    let two = ["match", "left.csv", "right.csv", "--out", "n.csv"];
+    refused(&[&two[..], &["--model", "booster", "--fields", "name"]].concat(), "trained on: leave it out");
+    write(&dir.path().join("p.toml"), stages.replace("booster", "model"));
+    refused(&[&two[..], &["--pipeline", "p.toml"]].concat(), "wants a folder of `sverka boost train`");
+}
+
+#[test]
 fn a_table_trains_what_is_missing_and_keeps_what_is_there() {
     let dir = folder();
     let recipe = "name = \"t\"\nmodel.init = \"model\"\n[[data.sources]]\nname = \"pairs\"\n\
@@ -55,7 +88,8 @@ fn a_table_trains_what_is_missing_and_keeps_what_is_there() {
                   [train]\nepochs = 1\n";
     write(&dir.path().join("t.toml"), recipe);
     let table = || -> Value {
-        let arguments = ["table", "t.toml", "--families", "dssm,colbert,yati,pacrr,boosting", "--out", "runs", "--json"];
+        let arguments =
+            ["table", "t.toml", "--families", "dssm,colbert,yati,pacrr,boosting", "--out", "runs", "--json"];
         json(&stdout(&sverka(dir.path()).args(arguments).assert().code(0)))
     };
     let first = table();

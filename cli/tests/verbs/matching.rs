@@ -292,7 +292,10 @@ fn match_by_a_pipeline() {
         parts.iter().for_each(|part| assert!(said.contains(part), "{said}"));
     };
     let both = ["left.csv", "right.csv"];
-    refused(&format!("collection = 'c'\n{bm25}{scored}"), &both, &["p.toml", "match has the right list"]);
+    // the file that `run` takes, too
+    let same = by(&format!("collection = 'right.csv'\nbudget_ms = 9\n{bm25}{scored}"), &both).code(0);
+    assert!(stderr(&same).contains("p.toml: match makes no use of collection, budget_ms"), "{}", stderr(&same));
+    assert_eq!(found(), first_two);
     refused(bm25, &both, &["pairs are decided by the last stage"]);
     refused(&indexed, &both, &["leave RIGHT and --against out"]);
     refused(&format!("{bm25}{scored}"), &["left.csv"], &["--pipeline", "needs two lists"]);

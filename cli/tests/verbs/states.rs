@@ -97,8 +97,8 @@ fn a_pipeline_writes_a_run_and_says_what_each_stage_took_and_lost() {
         assert!(parts.iter().all(|part| said.contains(part)), "{said}");
     };
     refused(&["run", "p.toml", "queries.tsv"], &["give a run to write"]);
-    write(&dir.join("bad.toml"), "collection = \"right.csv\"\n[[stages]]\nkind = \"boosting\"\n");
-    refused(&["run", "bad.toml", "queries.tsv", "--out", "r"], &["bad.toml", "line = 3", "boosting"]);
+    write(&dir.join("bad.toml"), "collection = \"right.csv\"\n[[stages]]\nkind = \"boosted\"\n");
+    refused(&["run", "bad.toml", "queries.tsv", "--out", "r"], &["bad.toml", "line = 3", "boosted"]);
     write(&dir.join("duo.toml"), "collection = \"right.csv\"\n[[stages]]\nkind = \"duo\"\nmodel = \"model\"\n");
     refused(&["run", "duo.toml", "queries.tsv", "--out", "r"], &["the first stage must find documents"]);
 }

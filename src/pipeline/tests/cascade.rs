@@ -111,6 +111,40 @@ fn stored_states_give_the_order_of_computed_ones_and_deleted_documents_are_dropp
 }
 
 #[test]
+fn stored_vectors_order_documents_as_computed_ones_do_and_those_without_are_dropped_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    for (kind, name) in [(Method::Dense, "dssm"), (Method::Colbert, "colbert")] {
+        model(dir.path(), name, "");
+        let stage = format!("kind = '{}'", kind.name());
+        let computed = opened(dir.path(), &with(&[&format!("{stage}\nmodel = '{name}'")])).unwrap();
+        let (out, options) = (dir.path().join(kind.name()), ModelOptions::default());
+        let options = ModelOptions { path: Some(dir.path().join(name)), dtype: Some(Dtype::F32), ..options };
+        let but_one = computed.documents().iter().filter(|document| document.id != "e").cloned().collect();
+        let index = |documents| {
+            build_index(&out, documents, &Settings::new(&[kind]), &options, true, &|_, _| {}).unwrap();
+            opened(dir.path(), &with(&[&format!("{stage}\nindex = '{}'", kind.name())])).unwrap()
+        };
+        let stored = index(computed.documents().to_vec());
+        let [wanted, got] = [&computed, &stored].map(|pipeline| run(pipeline, "чай монитор"));
+        assert_eq!((got.hits.len(), got.stages[1].gone), (5, 0));
+        for hit in &wanted.hits {
+            let same = got.hits.iter().find(|other| other.document == hit.document).unwrap();
+            // values in f16, or codes of 4 bits
+            let off = (hit.score - same.score).abs() / hit.score.abs().max(1.0);
+            assert!(off < if kind == Method::Dense { 1e-3 } else { 0.15 }, "{name}: {hit:?}, {same:?}");
+        }
+        drop(stored);
+        let without = index(but_one);
+        let ran = run(&without, "чай монитор");
+        assert_eq!((ran.stages[1].given, ran.stages[1].gone, ran.hits.len()), (5, 1, 4));
+        let other = if kind == Method::Dense { "colbert" } else { "dense" };
+        let wrong = opened(dir.path(), &with(&[&format!("kind = '{other}'\nindex = '{}'", kind.name())]));
+        let said = wrong.err().unwrap().to_string();
+        assert!(said.contains(&format!("is an index of kind {}, and the stage is {other}", kind.name())), "{said}");
+    }
+}
+
+#[test]
 fn a_collection_and_a_table_are_found_by_the_settings_of_their_kind_as_in_an_index_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     let prose = "{\"_id\": \"a\", \"text\": \"Walking dogs\"}\n{\"_id\": \"b\", \"text\": \"walks of a dog, dogs, dogs\"}\n\
