@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use sverka::bundle::Bundle;
 use sverka::data::{WordVectors, read_beir, read_squad};
 use sverka::index::{Bm25Settings, ColbertSettings, Comparison, MeanVectors, Way, compare};
@@ -17,17 +18,20 @@ Examples:
   sverka index compare ../shared/data/scifact --kind bm25 --kind dense:weights/minilm
   sverka index compare ../shared/data/xquad/xquad.en.json --split all --kind bm25 --kind dense:words.vec
   sverka index compare ../shared/data/scifact --kind bm25 --kind colbert:runs/scifact-colbert/model --json
+  sverka index compare ../shared/data/scifact ../shared/data/xquad/xquad.{en,ru}.json --kind bm25 --kind dense:weights/e5-small
 
 Vectors are searched exactly, a ColBERT through its index. Times are of one query, its encoding included; building
 includes the encoding of the documents. Static vectors (.vec, .bin) count as the mean of a text's words. JSON keys:
-documents queries ways (name ndcg_at_10 recall_at_100 p50_ms p95_ms bytes_per_document build_seconds).";
+documents queries ways (name ndcg_at_10 recall_at_100 p50_ms p95_ms bytes_per_document build_seconds); of several DATA
+a list of these, each with its data, as collections.";
 
 /// Compare ways of finding documents: quality, time a query, bytes a document, time of building
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct Args {
-    /// A BEIR folder (corpus.jsonl, queries.jsonl, qrels/) or SQuAD's JSON
-    data: PathBuf,
+    /// BEIR folders (corpus.jsonl, queries.jsonl, qrels/) or SQuAD's JSON
+    #[arg(required = true)]
+    data: Vec<PathBuf>,
     /// What is compared: bm25, dense:MODEL (two towers, a sentence encoder, or a file of word vectors), colbert:MODEL
     #[arg(long = "kind", required = true, value_name = "KIND[:MODEL]")]
     kinds: Vec<String>,
@@ -75,23 +79,51 @@ impl Model {
     }
 }
 
+/// A collection, and what was measured on it.
+#[derive(Serialize)]
+struct Compared {
+    data: PathBuf,
+    #[serde(flatten)]
+    comparison: Comparison,
+}
+
+#[derive(Serialize)]
+struct Collections {
+    collections: Vec<Compared>,
+}
+
 pub(super) fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     if args.queries == 0 {
         return Err(Error::setting("--queries", 0, "give at least 1 query").into());
     }
     let models = args.kinds.iter().map(|kind| Model::open(kind, global)).collect::<Result<Vec<_>>>()?;
-    let (mut collection, report) = match args.data.is_dir() {
-        true => read_beir(&args.data)?,
-        false => read_squad(&[(&args.data, None)])?,
+    crate::signals::end_without_a_trace("nothing is written");
+    let compared = |data: &PathBuf| {
+        let comparison = compare_on(data, &args, &models, output)?;
+        Ok(Compared { data: data.clone(), comparison })
     };
-    crate::tables::report(output, &args.data, &report);
+    let mut all = args.data.iter().map(compared).collect::<Result<Vec<_>>>()?;
+    let text = all.iter().map(|one| render(&one.data, &one.comparison, output)).collect::<Vec<_>>().join("\n");
+    match all.len() {
+        1 => output.result(&all.remove(0).comparison, &text)?,
+        _ => output.result(&Collections { collections: all }, &text)?,
+    }
+    Ok(())
+}
+
+/// All ways on one collection.
+fn compare_on(data: &Path, args: &Args, models: &[Model], output: &Output) -> Result<Comparison> {
+    let (mut collection, report) = match data.is_dir() {
+        true => read_beir(data)?,
+        false => read_squad(&[(data, None)])?,
+    };
+    crate::tables::report(output, data, &report);
     if let Some(limit) = args.limit {
         collection.documents.truncate(limit);
     }
     // SQuAD's JSON says of no split
     let split = args.split.split().filter(|_| collection.judgements.iter().any(|(_, split)| split.is_some()));
     let judgements = collection.of_split(split);
-    crate::signals::end_without_a_trace("nothing is written");
     let dense: Vec<_> = models
         .iter()
         .map(|model| if let Model::Towers(bundle) = model { bundle.dual_encoder() } else { None })
@@ -121,13 +153,13 @@ pub(super) fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     };
     let comparison = compare(&ways, &collection, &judgements, args.queries, &progress)?;
     bar.finish_and_clear();
-    output.result(&comparison, &render(&comparison, output))?;
-    Ok(())
+    Ok(comparison)
 }
 
-fn render(comparison: &Comparison, output: &Output) -> String {
+fn render(data: &Path, comparison: &Comparison, output: &Output) -> String {
     let documents = counted(comparison.documents, "document", "documents");
-    let mut text = output.strong(format!("{documents}, {} queries\n\n", grouped(comparison.queries)));
+    let queries = grouped(comparison.queries);
+    let mut text = output.strong(format!("{}: {documents}, {queries} queries\n\n", data.display()));
     let width = comparison.ways.iter().map(|way| way.name.chars().count()).max().unwrap_or(0).max(4);
     text += &format!("  {:width$}  nDCG@10   R@100   ms p50   p95  bytes a document  built in\n", "kind");
     for way in &comparison.ways {

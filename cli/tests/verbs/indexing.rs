@@ -157,6 +157,9 @@ fn ways_of_finding_are_compared_on_a_collection() {
     }
     let table = stdout(&run(&arguments).code(0));
     assert!(kinds.iter().all(|kind| table.contains(kind)) && table.contains("nDCG@10"), "{table}");
+    let two = json(&stdout(&run(&["data", "--kind", "bm25", "--json"]).code(0)));
+    let [first, second] = [0, 1].map(|at| two["collections"][at].clone());
+    assert_eq!((&first["data"], &first["ways"][0]["ndcg_at_10"]), (&"data".into(), &second["ways"][0]["ndcg_at_10"]));
     for (kind, part) in [
         ("bm26", "give bm25, dense:MODEL or colbert:MODEL"),
         ("dense", "name the model"),
