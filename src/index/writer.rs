@@ -60,13 +60,15 @@ pub fn build_index(
     let tie = maker.as_ref().map(tie).transpose()?;
     let maker = maker.map(|maker| maker.with_fields(&settings.fields));
     let documents = sorted(documents)?;
+    let count = documents.len() as u64;
     let write = |out: &Path, name: &str| -> Result<Generation> {
         fs::create_dir_all(out).map_err(Error::io("create", out))?;
-        let stored = write_documents(out, documents.iter().map(Ok))?;
+        // from here on they are read from the disk
+        let stored = write_documents(out, documents.into_iter().map(Ok))?;
         write_methods(out, settings, maker.as_ref(), stored.as_ref(), None, progress)?;
-        Generation::of_folder(out, name.into(), documents.len() as u32)
+        Generation::of_folder(out, name.into(), count as u32)
     };
-    let (settings, count) = (settings.clone(), documents.len() as u64);
+    let settings = settings.clone();
     let manifest = |generation: Generation| IndexManifest {
         version: VERSION,
         settings,

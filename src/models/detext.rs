@@ -10,7 +10,8 @@
 //!
 //! Text meets after the last layer, so a document's half can be computed before any query is known. A number that a record lacks is known as missing; so is a
 //! category, and one that training did not see has a row of its own. In training an input may be left out by chance (`modality_dropout`), so that none is
-//! relied upon alone. Training is the softmax over the documents of a batch, as of two towers.
+//! relied upon alone. All text fields of a record are one text of one tower, as everywhere here: a tower a field is a pass a field, and fields of a word or two
+//! say nothing alone. Training is the softmax over the documents of a batch, as of two towers.
 
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
