@@ -4,16 +4,18 @@ mod require;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
-use sverka::bundle::{Bundle, Checkpoint, Contents, Export, Manifest, Purpose, Storage, export, save};
+use sverka::bundle::{Architecture, Bundle, Checkpoint, Contents, Export, Manifest, Purpose, Storage, export, save};
+use sverka::index::states::{Place, RowStorage, StateStore, StateWriter};
 use sverka::models::bert;
 use sverka::models::cross_encoder::{CrossEncoder, logits};
 use sverka::models::{Mode, Model, Net};
 use sverka::nn::encoder::{Request, Rows, Start};
 use sverka::nn::{Device, Dtype};
 use sverka::text::{Batch, TextConfig, TextEncoder};
-use sverka::{Input, List, Ranker};
+use sverka::{Input, List, Ranker, Record, testing};
 
 #[derive(Deserialize)]
 struct Expected {
@@ -183,6 +185,44 @@ fn a_longformer_without_a_head_is_no_sentence_encoder() {
     let folder = folder(dir.path(), "longformer", &expected.cases["longformer"]);
     let error = Bundle::open_encoder(&folder, None, Device::Cpu).err().unwrap();
     assert!(error.is_user_error() && error.to_string().contains("no global token in Python"), "{error}");
+}
+
+#[test]
+fn a_split_encoder_of_any_family_scores_stored_states_as_the_joint_model_does() {
+    let (expected, dir) = (expected(), tempfile::tempdir().unwrap());
+    for name in ["mpnet", "roberta", "xlm-roberta", "distilbert", "modernbert"] {
+        let from = folder(dir.path(), name, &expected.cases[name]);
+        let settings = "split_at = 1\nquery_tokens = 20".parse().unwrap();
+        let architecture = Architecture::named("yati", &settings).unwrap();
+        let rendering = TextConfig { max_tokens: 48, ..TextConfig::default() };
+        let out = dir.path().join(format!("{name}-split"));
+        testing::write_bundle(&out, &from, &Manifest { architecture, rendering, ..Manifest::default() }).unwrap();
+        let bundle = Bundle::open(&out, Some(Dtype::F32), Device::Cpu).unwrap();
+        let columns: Arc<[String]> = Arc::new(["text".into()]);
+        let record = |(at, [_, text]): (usize, &[String; 2])| Record {
+            id: at.to_string(),
+            columns: columns.clone(),
+            values: vec![text.clone()],
+        };
+        let documents: Vec<Record> = expected.pairs.iter().enumerate().map(record).collect();
+        let encoder = bundle.split_encoder().unwrap();
+        let store = dir.path().join(format!("{name}-store"));
+        let mut writer = StateWriter::build(&store, &encoder, RowStorage::F32).unwrap();
+        writer.add(&encoder, bundle.tokenizer().rendering(), &documents, &|_, _| {}).unwrap();
+        writer.complete().unwrap();
+        let store = StateStore::open(&store, &encoder).unwrap();
+        let places: Vec<Place> = documents.iter().map(|document| store.find(&document.id).unwrap()).collect();
+        let lengths: Vec<u32> = places.iter().map(|place| store.length(*place)).collect();
+        for [query, _] in expected.pairs.iter().take(5) {
+            let list = List { query: Input::Text(query), candidates: documents.iter().map(Input::Record).collect() };
+            let joint = bundle.score(&[list]).unwrap().remove(0);
+            let query = encoder.encode_query(Input::Text(query)).unwrap();
+            let stored = encoder.score(&query, &lengths, &|i, rows| store.fill(places[i], rows), None).unwrap();
+            for (stored, joint) in stored.iter().zip(&joint) {
+                assert_eq!(stored.to_bits(), joint.value.to_bits(), "{name}: {stored}, joint {}", joint.value);
+            }
+        }
+    }
 }
 
 #[test]
