@@ -26,6 +26,7 @@ Examples:
   sverka index ../shared/data/scifact --out scifact.index
   sverka index products.csv --kind hybrid --model weights/minilm --fields name --out shop.index
   sverka index products.csv --kind dense --model words.vec --out words.index
+  sverka index ../shared/data/scifact --kind colbert --model runs/scifact-colbert/model --pool 2 --out tokens.index
   sverka index update shop.index --add new.csv --delete gone.txt
   sverka index compact shop.index
   sverka index compare ../shared/data/scifact --kind bm25 --kind dense:weights/minilm
@@ -34,7 +35,7 @@ Examples:
 DATA is a BEIR folder, BEIR's or any JSON lines, SQuAD's JSON, or a table (CSV, TSV, Parquet). An index is
 a folder. Each commit is one rename: whatever happens, the last commit stays, and searches go on. More than
 200,000 vectors are divided into lists, of which a query reads the nearest; how much of the exact search that
-finds is measured and reported.";
+finds is measured and reported. What a ColBERT's settings lose and take `sverka tune` says.";
 
 const UPDATE: &str = "\
 Example:
@@ -105,6 +106,12 @@ struct Build {
     /// For colbert: bits of a value, 2 or 4
     #[arg(long, value_name = "BITS", default_value_t = 4)]
     bits: usize,
+    /// For colbert: centroids; 0: 16 times the square root of the number of vectors, 65,000 at most
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    centroids: usize,
+    /// For colbert: one vector is kept of so many of a document, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pool: usize,
     /// For hybrid: what each way of searching weighs in the fusion of ranks [default: 1,1]
     #[arg(long, value_name = "BM25,DENSE", value_delimiter = ',', allow_negative_numbers = true)]
     weights: Vec<f32>,
@@ -292,7 +299,8 @@ fn build(args: Build, global: &Resolved, output: &Output) -> Result<(PathBuf, In
         None => Bm25Settings::of(&documents),
     };
     let bm25 = Bm25Settings { k1: args.k1.unwrap_or(of.k1), b: args.b.unwrap_or(of.b), ..of };
-    let colbert = ColbertSettings { bits: args.bits, ..ColbertSettings::default() };
+    let (bits, centroids, pool_factor) = (args.bits, args.centroids, args.pool);
+    let colbert = ColbertSettings { bits, centroids, pool_factor, ..ColbertSettings::default() };
     let (fields, weights, rrf_k) = (args.fields, args.weights, args.rrf_k);
     let settings = Settings { bm25, colbert, fields, vectors, nearest, weights, rrf_k, ..Settings::new(methods) };
     let bar = Bar::new(output, "indexing");
@@ -426,6 +434,12 @@ pub fn describe(path: PathBuf, output: &Output) -> Outcome {
     if manifest.settings.methods.contains(&Method::Bm25) {
         let Bm25Settings { k1, b, analysis } = manifest.settings.bm25;
         line("bm25", format!("k1 {k1}, b {b}, of {}", format!("{analysis:?}").to_lowercase()));
+    }
+    if manifest.settings.methods.contains(&Method::Colbert) {
+        let ColbertSettings { bits, centroids, pool_factor, .. } = manifest.settings.colbert;
+        let centroids =
+            if centroids == 0 { "centroids by themselves".into() } else { format!("{centroids} centroids") };
+        line("colbert", format!("{bits} bits a value, {centroids}, one vector kept of {pool_factor}"));
     }
     let fields = &manifest.settings.fields;
     line("fields", if fields.is_empty() { "all but the id, or those of the model".into() } else { fields.join(", ") });

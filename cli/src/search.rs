@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sverka::data::{read_queries_of_any_kind, write_run};
 use sverka::eval::{Measure, measure_run};
-use sverka::index::Index;
+use sverka::index::colbert::Effort;
+use sverka::index::{Index, Method};
 use sverka::records::Run;
 use sverka::text::{TextConfig, plain_text};
 use sverka::{Error, Hit, Input, Record, Result};
@@ -24,6 +25,7 @@ Examples:
   sverka search shop.index lamp
   sverka search scifact.index --queries ../shared/data/scifact -k 100 --out run.trec
   sverka search scifact.index --queries ../shared/data/scifact --qrels ../shared/data/scifact
+  sverka search tokens.index lamp --probes 8 --decoded 256
 
 Queries are a BEIR folder or its JSON lines, TREC's topics, SQuAD's JSON, a table, lines of an id, a tab and
 a text, or plain lines. --out is a TREC run (gzipped if it ends in .gz). With --qrels each judged query is
@@ -62,6 +64,12 @@ pub struct Args {
     split: SplitArg,
     #[command(flatten)]
     measures: MeasureArgs,
+    /// Where a ColBERT is searched: centroids whose lists are read for each token of a query [default: 32]
+    #[arg(long, value_name = "N")]
+    probes: Option<usize>,
+    /// Where a ColBERT is searched: documents scored by their decoded vectors, at least [default: 1024]
+    #[arg(long, value_name = "N")]
+    decoded: Option<usize>,
     /// The model's folder, where it was moved since the index was built
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
@@ -75,11 +83,30 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         return Err(Error::setting("-k", k, "give at least 1 document").into());
     }
     let index = Index::open(&args.index, &crate::index::options(args.model.clone(), global))?;
+    let effort = effort(&args, &index)?;
+    let index = index.with_effort(effort);
     match (&args.query, &args.queries) {
         (Some(query), _) => one(&index, query, k, output),
         (None, Some(_)) => many(&args, &index, k, output),
         (None, None) => Err(Error::setting("--queries", "(not given)", "give a query, or a file of queries").into()),
     }
+}
+
+/// How thoroughly a ColBERT's vectors are searched.
+fn effort(args: &Args, index: &Index) -> Result<Effort> {
+    let settings = &index.manifest().settings;
+    for (flag, value) in [("--probes", args.probes), ("--decoded", args.decoded)] {
+        let Some(value) = value else { continue };
+        if !settings.methods.contains(&Method::Colbert) {
+            let what = format!("is for an index with colbert, and this one is {}: leave it out", settings.kind());
+            return Err(Error::setting(flag, value, what));
+        }
+        if value == 0 {
+            return Err(Error::setting(flag, value, "give a number of at least 1"));
+        }
+    }
+    let usual = Effort::default();
+    Ok(Effort { probes: args.probes.unwrap_or(usual.probes), decoded: args.decoded.unwrap_or(usual.decoded) })
 }
 
 #[derive(Serialize)]

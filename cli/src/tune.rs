@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sverka::bundle::Bundle;
 use sverka::data::read_beir;
-use sverka::index::colbert::{Quality, Tuning, TuningReport, tune_colbert};
+use sverka::index::colbert::{ByLength, Quality, Tuning, TuningReport, tune_colbert};
 use sverka::records::Split;
 use sverka::{Error, Result};
 
@@ -17,8 +17,9 @@ Examples:
   sverka tune runs/scifact-colbert/model ../shared/data/scifact
   sverka tune runs/scifact-colbert/model ../shared/data/scifact --bits 4 --probes 8,32 --pool 1,2 --json
 
-of exact is the share of the 100 best documents by exact scores that the index finds too. Times are of one query, without its
-encoding. JSON keys: documents vectors dim queries encoded_per_second exact tried.";
+of exact is the share of the 100 best documents by exact scores that the index finds too, of all and of each third of the collection by
+the vectors of a document. Times are of one query, without its encoding. `sverka index` takes the same --bits, --pool and --centroids,
+`sverka search` the same --probes and --decoded. JSON keys: documents vectors dim lengths queries encoded_per_second exact tried.";
 
 /// Measure what a ColBERT's index loses, and its time and size, on a collection with judgements
 #[derive(Debug, clap::Args)]
@@ -123,6 +124,22 @@ fn render(report: &TuningReport, output: &Output) -> String {
         text += &format!(
             "  {bits:4}  {pool:4}  {centroids:9}  {probes:6}  {decoded:7}  {exact:8.3}  {}  {bytes:13.1}  {built:14.0}\n",
             quality(&t.quality)
+        );
+    }
+    let [middle, long] = report.lengths;
+    text += &format!(
+        "\n  of exact by vectors of a document: short (fewer than {}), middle, long ({} and more)\n",
+        grouped(middle),
+        grouped(long)
+    );
+    text += "  bits  pool  centroids  probes  decoded   short  middle    long\n";
+    let share = |share: Option<f64>| share.map_or("-".into(), |share| format!("{share:.3}"));
+    for t in &report.tried {
+        let (bits, pool, centroids, probes, decoded) = (t.bits, t.pool_factor, t.centroids, t.probes, t.decoded);
+        let ByLength { short, middle, long } = t.recall_by_length;
+        let [short, middle, long] = [short, middle, long].map(share);
+        text += &format!(
+            "  {bits:4}  {pool:4}  {centroids:9}  {probes:6}  {decoded:7}  {short:>6}  {middle:>6}  {long:>6}\n"
         );
     }
     text

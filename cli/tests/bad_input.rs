@@ -299,15 +299,6 @@ fn outputs_that_exist_or_cannot_be() {
     assert_eq!(names(&dir.path().join("there")), ["letter.txt"]);
 }
 
-/// Runs `sverka` where no file may grow beyond `blocks`, which fails a write as a full disk does.
-#[cfg(target_os = "linux")]
-fn with_little_room(dir: &Path, blocks: u32, arguments: &[&str]) -> Assert {
-    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-    let mut command = assert_cmd::Command::new("sh");
-    command.current_dir(dir).args(["-c", &script]).arg(assert_cmd::cargo::cargo_bin("sverka"));
-    command.args(arguments).env("SVERKA_MODEL", "model").assert()
-}
-
 #[test]
 #[cfg(target_os = "linux")]
 fn no_disk_space() {

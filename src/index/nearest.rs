@@ -329,6 +329,13 @@ mod tests {
             assert!(DenseIndex::open(&dir.path().join("b")).is_err(), "{name}");
             std::fs::write(&path, &bytes).unwrap();
         }
+        let path = dir.path().join("b").join(HEADER);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("\"version\":1", "\"version\":9,\"more\":0")).unwrap();
+        let error = DenseIndex::open(&dir.path().join("b")).err().unwrap();
+        let said = error.to_string();
+        assert!(error.is_user_error() && said.contains(&*path.to_string_lossy()), "{said}");
+        assert!(said.contains("lists of version 9, not 1") && said.contains("build the index again"), "{said}");
     }
 
     #[test]

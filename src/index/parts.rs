@@ -204,8 +204,9 @@ impl Searcher {
         }
     }
 
-    /// For each generation and query the best documents, as many as `k` says of the generation.
-    pub(super) fn search(&self, queries: &[Input], k: &[usize]) -> Result<Vec<Vec<Vec<Hit>>>> {
+    /// For each generation and query the best documents, as many as `k` says of the generation. Generations are searched at the same time;
+    /// each is by itself, so that does not change what is found.
+    pub(super) fn search(&self, queries: &[Input], k: &[usize], effort: Effort) -> Result<Vec<Vec<Vec<Hit>>>> {
         match self {
             Searcher::Bm25(config, indexes) => {
                 let texts: Vec<String> = queries.iter().map(|query| plain_text(config, *query)).collect();
@@ -215,18 +216,18 @@ impl Searcher {
                     };
                     Ok(index.top_all(&texts, *k)?.into_iter().map(hits).collect())
                 };
-                indexes.iter().zip(k).map(of).collect()
+                indexes.par_iter().zip(k).map(of).collect()
             }
             Searcher::Dense(maker, files) => {
                 let vectors = encoder(maker)?.encode_queries(queries)?;
-                files.iter().zip(k).map(|(file, k)| file.top(&vectors, *k)).collect()
+                files.par_iter().zip(k).map(|(file, k)| file.top(&vectors, *k)).collect()
             }
             Searcher::Colbert(maker, indexes) => {
                 let vectors = late_encoder(maker)?.0.encode_queries(queries)?;
                 let search = |(index, k): (&ColbertIndex, &usize)| {
-                    (0..vectors.len()).map(|at| index.search(vectors.text(at), *k, Effort::default())).collect()
+                    (0..vectors.len()).map(|at| index.search(vectors.text(at), *k, effort)).collect()
                 };
-                indexes.iter().zip(k).map(search).collect()
+                indexes.par_iter().zip(k).map(search).collect()
             }
         }
     }

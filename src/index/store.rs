@@ -16,6 +16,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use super::colbert::Effort;
 use super::documents::Documents;
 use super::fusion::fuse;
 use super::maker::Maker;
@@ -53,6 +54,7 @@ pub struct Index {
     maker: Option<Maker>,
     pub(super) parts: Vec<Part>,
     searchers: Vec<Searcher>,
+    effort: Effort,
 }
 
 /// One generation with documents.
@@ -139,7 +141,12 @@ impl Index {
             folders.iter().map(PathBuf::as_path).zip(parts.iter().map(|p| &p.documents)).collect();
         let open = |method: &_| Searcher::open(*method, &manifest.settings, maker.as_ref(), &of);
         let searchers = manifest.settings.methods.iter().map(open).collect::<Result<_>>()?;
-        Ok(Index { dir: dir.into(), manifest, maker, parts, searchers })
+        Ok(Index { dir: dir.into(), manifest, maker, parts, searchers, effort: Effort::default() })
+    }
+
+    /// The same index, whose vectors of tokens are searched as thoroughly as this says. The other methods have no effort.
+    pub fn with_effort(self, effort: Effort) -> Self {
+        Index { effort, ..self }
     }
 
     /// What it consists of.
@@ -267,7 +274,7 @@ impl Index {
     fn search_by(&self, searcher: &Searcher, queries: &[Input], k: usize) -> Result<Vec<Vec<Hit>>> {
         let depth = |part: &Part| k.saturating_add(part.hidden_count).min(part.documents.len());
         let depths: Vec<usize> = self.parts.iter().map(depth).collect();
-        let mut found = searcher.search(queries, &depths)?;
+        let mut found = searcher.search(queries, &depths, self.effort)?;
         let merged = |query: usize| {
             let mut hits: Vec<Hit> = Vec::new();
             for (part, found) in self.parts.iter().zip(&mut found) {

@@ -15,6 +15,15 @@ pub fn sverka(dir: &Path) -> Command {
     command
 }
 
+/// Runs `sverka` where no file may grow beyond `blocks` of 512 bytes, which fails a write as a full disk does.
+#[cfg(unix)]
+pub fn with_little_room(dir: &Path, blocks: u32, arguments: &[&str]) -> Assert {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    command.current_dir(dir).args(["-c", &script]).arg(assert_cmd::cargo::cargo_bin("sverka"));
+    command.args(arguments).env("SVERKA_MODEL", "model").assert()
+}
+
 pub fn stdout(assert: &Assert) -> String {
     String::from_utf8(assert.get_output().stdout.clone()).unwrap()
 }

@@ -111,20 +111,140 @@ fn a_full_disk_leaves_the_last_commit() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     lists(dir);
-    sverka(dir).args(["index", "right.csv", "--out", "i"]).assert().code(0);
-    let before = ids(dir, &["i", "camera lamp tv"]);
-    let rows: String = (0..3000).map(|i| format!("n{i},camera lamp tv {i},5\n")).collect();
+    towers(dir);
+    model_of(dir, "colbert", "late");
+    let rows: String = (0..300).map(|i| format!("n{i},camera lamp tv {i},5\n")).collect();
     write(&dir.join("many.csv"), format!("id,name,price\n{rows}"));
-    // no file may be longer than 16 blocks, which fails a write as a full disk does
-    let script = "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"";
-    for arguments in [&["index", "update", "i", "--add", "many.csv"][..], &["index", "many.csv", "--out", "j"]] {
-        let mut command = assert_cmd::Command::new("sh");
-        command.current_dir(dir).arg("-c").arg(script).arg(assert_cmd::cargo::cargo_bin("sverka")).args(arguments);
-        one_line(&command.assert().code(2), &["write ", "free some space"]);
+    // room for no documents; for these, but not for what finds them
+    for (name, kind, blocks, file) in [
+        ("documents", &["--kind", "bm25"][..], 16, "records"),
+        ("words", &["--kind", "bm25"], 24, "bm25/"),
+        ("vectors", &["--kind", "dense", "--model", "towers", "--vectors", "f32"], 48, "dense/vectors"),
+        ("tokens", &["--kind", "colbert", "--model", "late"], 48, "colbert/vectors.part"),
+    ] {
+        let (index, other) = (&*format!("{name}.index"), &*format!("{name}.other"));
+        let refused = |arguments: &[&str], generation: &str| {
+            let place = format!("write {generation}/{file}");
+            one_line(&with_little_room(dir, blocks, arguments).code(2), &[&place, "free some space"]);
+        };
+        let found = || ids(dir, &[index, "camera lamp tv"]);
+        done(dir, &[&["index", "right.csv", "--out", index][..], kind].concat());
+        let before = found();
+        refused(&["index", "update", index, "--add", "many.csv"], &format!("{index}/gen-2"));
+        refused(&[&["index", "many.csv", "--out", other][..], kind].concat(), &format!("{other}/gen-1"));
+        assert!(!dir.join(other).exists());
+        assert_eq!(names(&dir.join(index)), ["gen-1", "lock", "sverka-index.json"]);
+        assert_eq!(found(), before, "{name}: after an update without room");
+
+        done(dir, &["index", "update", index, "--add", "many.csv"]);
+        let before = found();
+        refused(&["index", "compact", index], &format!("{index}/gen-3"));
+        assert_eq!(names(&dir.join(index)), ["gen-1", "gen-2", "lock", "sverka-index.json"]);
+        assert_eq!(found(), before, "{name}: after a compaction without room");
+        assert_eq!(done(dir, &["index", "check", index])["documents"], 305);
+        let compacted = done(dir, &["index", "compact", index]);
+        assert_eq!((&compacted["generations"], &compacted["documents"]), (&1.into(), &305.into()), "{name}");
     }
-    assert_eq!(names(&dir.join("i")), ["gen-1", "lock", "sverka-index.json"]);
-    assert!(names(dir).iter().all(|name| !name.ends_with(".part") && name != "j"));
-    assert_eq!(ids(dir, &["i", "camera lamp tv"]), before);
+    assert!(names(dir).iter().all(|name| !name.ends_with(".part")));
+}
+
+/// A BEIR folder `dir/data`: texts and queries with their ids, and one document that is right for a query.
+fn beir(dir: &Path, documents: &[(&str, &str)], queries: &[(&str, &str)], judged: &[(&str, &str)]) {
+    let data = dir.join("data");
+    std::fs::create_dir_all(data.join("qrels")).unwrap();
+    let line = |(id, text): &(&str, &str)| format!("{{\"_id\":\"{id}\",\"title\":\"\",\"text\":\"{text}\"}}\n");
+    let lines = |texts: &[(&str, &str)]| texts.iter().map(line).collect::<String>();
+    write(&data.join("corpus.jsonl"), lines(documents));
+    write(&data.join("queries.jsonl"), lines(queries));
+    let judged: String = judged.iter().map(|(query, document)| format!("{query}\t{document}\t1\n")).collect();
+    write(&data.join("qrels/test.tsv"), format!("query-id\tcorpus-id\tscore\n{judged}"));
+}
+
+/// Twelve documents of one to twelve words, and two judged queries.
+fn beir_of_lengths(dir: &Path) {
+    let words: Vec<&str> = "sony camera black lamp white tv canon toner printer red blue inch".split(' ').collect();
+    let text = |at: usize| (0..=at).map(|i| words[(at + 5 * i) % 12]).collect::<Vec<_>>().join(" ");
+    let documents: Vec<(String, String)> = (0..12).map(|at| (format!("d{at}"), text(at))).collect();
+    let documents: Vec<(&str, &str)> = documents.iter().map(|(id, text)| (&**id, &**text)).collect();
+    beir(dir, &documents, &[("1", "white lamp"), ("2", "camera"), ("3", "red")], &[("1", "d3"), ("2", "d1")]);
+}
+
+#[test]
+fn what_a_colbert_loses_is_measured_by_settings_and_length() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    model(dir);
+    model_of(dir, "colbert", "late");
+    beir_of_lengths(dir);
+    let tune = ["tune", "late", "data", "--bits", "2,4", "--pool", "1,2", "--probes", "1,4,1000"];
+    let report = done(dir, &tune);
+    let number = |value: &serde_json::Value| value.as_f64().unwrap_or_else(|| panic!("{value}: {report}"));
+    assert_eq!([&report["documents"], &report["queries"], &report["dim"]], [12, 2, 128]);
+    assert!(number(&report["vectors"]) > 12.0 && number(&report["encoded_per_second"]) > 0.0, "{report}");
+    assert!(number(&report["lengths"][0]) < number(&report["lengths"][1]), "{report}");
+    assert_eq!(report["exact"]["recall_at_100"], 1.0, "all twelve are among the hundred best");
+    let tried = report["tried"].as_array().unwrap();
+    assert_eq!(tried.len(), 12);
+    for of_probes in tried.chunks(3) {
+        let recall: Vec<f64> = of_probes.iter().map(|of| number(&of["recall_of_exact"])).collect();
+        assert!(recall[0] >= 0.0 && recall.is_sorted(), "more probes find no fewer: {recall:?}");
+        assert_eq!(recall[2], 1.0, "all lists are read, and all documents of them decoded");
+        for of in of_probes {
+            let third = |name: &str| number(&of["recall_by_length"][name]);
+            let [short, middle, long] = ["short", "middle", "long"].map(third);
+            let mean = (short + middle + long) / 3.0;
+            assert!((mean - number(&of["recall_of_exact"])).abs() < 1e-9, "thirds of four documents each: {of}");
+            assert!(number(&of["p95_ms"]) >= number(&of["p50_ms"]) && number(&of["built_per_second"]) > 0.0, "{of}");
+        }
+    }
+    let bytes = |at: usize| number(&tried[at]["bytes_per_token"]);
+    assert!(
+        bytes(0) < bytes(3) && bytes(6) < bytes(0),
+        "2 bits take less than 4, and half of the vectors less than all"
+    );
+    let table = stdout(&sverka(dir).args(tune).assert().code(0));
+    assert!(table.contains("of exact by vectors of a document: short (fewer than "), "{table}");
+    let refused = |arguments: &[&str], parts: &[&str]| one_line(&sverka(dir).args(arguments).assert().code(2), parts);
+    refused(&["tune", "late", "data", "--probes", "8,0"], &["--probes", "at least 1"]);
+    refused(&["tune", "model", "data"], &["is no ColBERT"]);
+}
+
+#[test]
+fn a_colbert_is_indexed_and_searched_with_the_settings_that_tune_tries() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    lists(dir);
+    model(dir);
+    model_of(dir, "colbert", "late");
+    beir_of_lengths(dir);
+    let index = |out: &str, more: &[&str]| {
+        done(dir, &[&["index", "data", "--kind", "colbert", "--model", "late", "--out", out][..], more].concat())
+    };
+    let (usual, small) = (index("usual", &[]), index("small", &["--bits", "2", "--centroids", "5", "--pool", "2"]));
+    assert!(small["bytes"].as_u64() < usual["bytes"].as_u64(), "{small} {usual}");
+    let layout = json(&std::fs::read_to_string(dir.join("small/gen-1/colbert/colbert.json")).unwrap());
+    assert_eq!([&layout["bits"], &layout["centroids"], &layout["pool_factor"]], [2, 5, 2]);
+    let said = stdout(&sverka(dir).args(["info", "small"]).assert().code(0));
+    assert!(said.contains("2 bits a value, 5 centroids, one vector kept of 2"), "{said}");
+    for index in ["usual", "small"] {
+        let all = ids(dir, &[index, "lamp", "-k", "20", "--probes", "1000"]);
+        assert_eq!(all.len(), 12, "all lists are read: {all:?}");
+        assert_eq!(ids(dir, &[index, "lamp", "-k", "3", "--probes", "1000", "--decoded", "12"]), all[..3]);
+        assert_eq!(ids(dir, &[index, "lamp", "-k", "1", "--probes", "1", "--decoded", "1"]).len(), 1);
+    }
+    sverka(dir).args(["index", "right.csv", "--out", "words"]).assert().code(0);
+    let refused = |arguments: &[&str], parts: &[&str]| one_line(&sverka(dir).args(arguments).assert().code(2), parts);
+    refused(&["search", "words", "lamp", "--probes", "8"], &["--probes = 8", "this one is bm25", "leave it out"]);
+    refused(&["search", "words", "lamp", "--decoded", "8"], &["--decoded = 8", "this one is bm25"]);
+    refused(&["search", "usual", "lamp", "--decoded", "0"], &["--decoded = 0", "at least 1"]);
+    for (flag, value, part) in [
+        ("--pool", "65", "pool_factor = 65: must be 1 to 64"),
+        ("--bits", "3", "bits = 3: must be 2 or 4"),
+        ("--centroids", "20000000", "centroids = 20000000: must be at most"),
+    ] {
+        refused(&["index", "right.csv", "--kind", "colbert", "--model", "late", "--out", "x", flag, value], &[part]);
+    }
+    assert!(!dir.join("x").exists());
 }
 
 #[test]
@@ -134,13 +254,9 @@ fn ways_of_finding_are_compared_on_a_collection() {
     model_of(dir.path(), "dssm", "towers");
     model_of(dir.path(), "colbert", "late");
     write(&dir.path().join("words.vec"), "3 2\nlamp 1 0\ncamera 0 1\nwhite 1 1\n");
-    let data = dir.path().join("data");
-    std::fs::create_dir_all(data.join("qrels")).unwrap();
-    let line = |(id, text): (&str, &str)| format!("{{\"_id\":\"{id}\",\"title\":\"\",\"text\":\"{text}\"}}\n");
     let texts = [("a", "sony camera black"), ("b", "lamp 60 w white"), ("c", "lg tv 42 inch"), ("d", "canon toner")];
-    write(&data.join("corpus.jsonl"), texts.map(line).concat());
-    write(&data.join("queries.jsonl"), [("1", "white lamp"), ("2", "camera"), ("3", "red")].map(line).concat());
-    write(&data.join("qrels/test.tsv"), "query-id\tcorpus-id\tscore\n1\tb\t1\n2\ta\t1\n");
+    let queries = [("1", "white lamp"), ("2", "camera"), ("3", "red")];
+    beir(dir.path(), &texts, &queries, &[("1", "b"), ("2", "a")]);
     let kinds = ["bm25", "dense:towers", "dense:words.vec", "colbert:late"];
     let arguments: Vec<&str> = kinds.iter().flat_map(|kind| ["--kind", kind]).collect();
     let run = |more: &[&str]| sverka(dir.path()).args(["index", "compare", "data"]).args(more).assert();

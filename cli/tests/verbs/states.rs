@@ -53,6 +53,38 @@ fn states_are_built_changed_compacted_and_checked() {
     refused(&["states", "check", "store"], &["cut short"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_the_documents_that_were_stored() {
+    let dir = folder_of_states();
+    let dir = dir.path();
+    let rows: String = (0..300).map(|i| format!("n{i},camera lamp tv {i},5\n")).collect();
+    write(&dir.join("many.csv"), format!("id,name,price\n{rows}"));
+    let refused = |arguments: &[&str], place: &str| {
+        let assert = with_little_room(dir, 48, &[arguments, &["-q"]].concat()).code(2);
+        one_line(&assert, &[place, "free some space"]);
+    };
+    let documents = || ran(dir, &["states", "check", "store"])["documents"].clone();
+    let there = |store: &str| names(&dir.join(store));
+    let append = ["states", "append", "split", "many.csv", "--out", "store"];
+    let build = ["states", "build", "split", "many.csv", "--out", "other"];
+    ran(dir, &["states", "build", "split", "right.csv", "--out", "store"]);
+    refused(&append, "write store/seg-2/rows");
+    assert_eq!(there("store"), ["lock", "seg-1", "sverka-states.json"]);
+    assert_eq!(documents(), 5);
+    refused(&build, "write other/seg-1/rows");
+    assert_eq!(there("other"), ["lock", "sverka-states.json"]);
+    // with room the same commands do what they should have done
+    assert_eq!(ran(dir, &append)["documents"], 305);
+    assert_eq!(ran(dir, &build)["documents"], 300);
+    refused(&["states", "compact", "store"], "write store/seg-3/rows");
+    assert_eq!(there("store"), ["lock", "seg-1", "seg-2", "sverka-states.json"]);
+    assert_eq!(documents(), 305);
+    ran(dir, &["states", "compact", "store"]);
+    assert_eq!(there("store"), ["lock", "seg-3", "sverka-states.json"]);
+    assert_eq!(documents(), 305);
+}
+
 #[test]
 fn a_pipeline_writes_a_run_and_says_what_each_stage_took_and_lost() {
     let dir = folder_of_states();

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use super::answers::Quality;
 pub use build::ColbertBuilder;
 pub use search::{ColbertIndex, ColbertSearch, Effort};
-pub use tuning::{Tried, Tuning, TuningReport, tune_colbert};
+pub use tuning::{ByLength, Tried, Tuning, TuningReport, tune_colbert};
 
 use crate::ranker::{Input, LateEncoder};
 use crate::{Error, Result};

@@ -119,3 +119,20 @@ fn files_that_are_cut_short_or_changed_are_refused() {
     }
     assert!(ColbertIndex::open(dir.path()).is_ok());
 }
+
+#[test]
+fn an_index_of_another_version_names_its_file_and_the_remedy() {
+    let (dir, few) = (tempfile::tempdir().unwrap(), documents(5, 3));
+    drop(build(dir.path(), &few, ColbertSettings::default()).unwrap());
+    let path = dir.path().join(NAME);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"version\": 2"), "{text}");
+    // a later one may have keys that this one does not know
+    for other in ["\"version\": 1", "\"version\": 3, \"more\": []", "\"version\": \"2\""] {
+        std::fs::write(&path, text.replace("\"version\": 2", other)).unwrap();
+        let error = ColbertIndex::open(dir.path()).err().unwrap();
+        let said = error.to_string();
+        assert!(error.is_user_error() && said.contains(&*path.to_string_lossy()), "{said}");
+        assert!(said.contains("and this Sverka reads 2") && said.contains("build the index again"), "{said}");
+    }
+}

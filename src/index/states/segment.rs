@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -91,6 +91,8 @@ impl Segment {
 pub(super) struct NewSegment {
     name: String,
     folder: NewFolder,
+    /// Where it will be: errors name this.
+    place: PathBuf,
     rows: BufWriter<File>,
     digest: Sha256,
     bytes: u64,
@@ -101,16 +103,17 @@ pub(super) struct NewSegment {
 impl NewSegment {
     pub(super) fn create(dir: &Path, number: u64) -> Result<Self> {
         let name = format!("seg-{number}");
-        let folder = NewFolder::create(&dir.join(&name))?;
-        let path = folder.path().join(ROWS);
-        let rows = BufWriter::new(File::create(&path).map_err(Error::io("create", &path))?);
+        let place = dir.join(&name);
+        let folder = NewFolder::create(&place)?;
+        let rows = File::create(folder.path().join(ROWS)).map_err(Error::io("create", &place.join(ROWS)))?;
+        let rows = BufWriter::new(rows);
         let (digest, bytes, lines, documents) = Default::default();
-        Ok(NewSegment { name, folder, rows, digest, bytes, lines, documents })
+        Ok(NewSegment { name, folder, place, rows, digest, bytes, lines, documents })
     }
 
     /// Adds a document's rows, as stored.
     pub(super) fn push(&mut self, id: &str, length: u32, text: &str, rows: &[u8]) -> Result<()> {
-        self.rows.write_all(rows).map_err(Error::io("write", &self.folder.path().join(ROWS)))?;
+        self.rows.write_all(rows).map_err(Error::io("write", &self.place.join(ROWS)))?;
         self.digest.update(rows);
         self.bytes += rows.len() as u64;
         let failed = |e: serde_json::Error| Error::Internal { op: "write documents", what: e.to_string() };
@@ -130,10 +133,10 @@ impl NewSegment {
 
     /// Gives it its name.
     pub(super) fn finish(self) -> Result<Entry> {
-        let path = self.folder.path().join(ROWS);
-        self.rows.into_inner().map_err(|e| Error::io("write", &path)(e.into_error()))?;
-        let path = self.folder.path().join(DOCUMENTS);
-        std::fs::write(&path, &self.lines).map_err(Error::io("write", &path))?;
+        let place = |name: &str| self.place.join(name);
+        self.rows.into_inner().map_err(|e| Error::io("write", &place(ROWS))(e.into_error()))?;
+        let written = std::fs::write(self.folder.path().join(DOCUMENTS), &self.lines);
+        written.map_err(Error::io("write", &place(DOCUMENTS)))?;
         self.folder.commit()?;
         Ok(Entry {
             name: self.name,
