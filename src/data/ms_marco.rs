@@ -104,20 +104,25 @@ pub fn read_triples(path: &Path, most: usize) -> Result<(Vec<Triple>, ReadReport
         if triples.len() >= most {
             return Ok(());
         }
-        let [query, positive, negative] = match *columns {
-            [list] if list.starts_with('[') => {
-                let ids: Vec<serde_json::Value> = serde_json::from_str(list).unwrap_or_default();
-                let text = |id: &serde_json::Value| id.as_str().map_or_else(|| id.to_string(), str::to_string);
-                let ids: Vec<String> = ids.iter().map(text).collect();
-                <[String; 3]>::try_from(ids).map_err(|_| {
-                    Error::data(path, Some(line), "no list of three ids", "write [query, positive, negative]")
-                })?
-            }
-            [query, positive, negative] => [query, positive, negative].map(str::to_string),
-            _ => return Err(wrong_count(path, line, columns.len(), "3 (query positive negative)")),
-        };
-        triples.push(Triple { query, positive, negative });
+        triples.push(triple_of(path, line, columns)?);
         Ok(())
     })?;
     Ok((triples, report))
+}
+
+/// The triple of a line.
+pub(super) fn triple_of(path: &Path, line: u64, columns: &[&str]) -> Result<Triple> {
+    let [query, positive, negative] = match *columns {
+        [list] if list.starts_with('[') => {
+            let ids: Vec<serde_json::Value> = serde_json::from_str(list).unwrap_or_default();
+            let text = |id: &serde_json::Value| id.as_str().map_or_else(|| id.to_string(), str::to_string);
+            let ids: Vec<String> = ids.iter().map(text).collect();
+            <[String; 3]>::try_from(ids).map_err(|_| {
+                Error::data(path, Some(line), "no list of three ids", "write [query, positive, negative]")
+            })?
+        }
+        [query, positive, negative] => [query, positive, negative].map(str::to_string),
+        _ => return Err(wrong_count(path, line, columns.len(), "3 (query positive negative)")),
+    };
+    Ok(Triple { query, positive, negative })
 }

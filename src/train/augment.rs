@@ -8,7 +8,8 @@
 //! sides of a made pair, match or not, are written in these ways, so that only the difference gives its label away.
 //!
 //! Real pairs are thinned ([`word_dropout`]) in the spirit of MixDA (Miao et al., Snippext, WWW 2020; Li et al., Ditto, VLDB
-//! 2021): a match may lose any plain word; of a mismatch only words that both sides have, or it could become a match.
+//! 2021): a match may lose any plain word; of a mismatch only words that both sides have, or it could become a match. They may lose
+//! a whole field and have spans of words exchanged, too ([`field_dropout`], [`span_swap`]).
 //!
 //! Where a record has an article code, the code alone is what is changed: two shops that state the same code mean the same thing,
 //! however little else they share, and such records lose up to half of their words.
@@ -22,6 +23,7 @@
 
 mod attributes;
 mod editable;
+mod fields;
 mod fillers;
 mod words;
 
@@ -30,9 +32,10 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use self::editable::EditableRecord;
+pub use self::fields::{field_dropout, span_swap};
 use crate::records::Record;
 
-/// How many pairs are made, and how much real ones are thinned.
+/// How many pairs are made, and how much real ones are changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
@@ -43,6 +46,10 @@ pub struct Augment {
     /// Share of real pairs' sides that lose words.
     #[serde(alias = "thin")]
     pub word_dropout: f64,
+    /// Share of real pairs' sides that lose a whole field.
+    pub field_dropout: f64,
+    /// Share of real pairs' sides in which two neighbouring spans of a field's words are exchanged.
+    pub span_swap: f64,
     /// Only the first so many words of a record are changed, so that truncation does not hide what makes the difference.
     #[serde(alias = "words")]
     pub max_words: usize,
@@ -50,7 +57,14 @@ pub struct Augment {
 
 impl Default for Augment {
     fn default() -> Self {
-        Augment { negatives: 0.5, positives: 0.5, word_dropout: 0.2, max_words: 24 }
+        Augment { negatives: 0.5, positives: 0.5, word_dropout: 0.2, field_dropout: 0.0, span_swap: 0.0, max_words: 24 }
+    }
+}
+
+impl Augment {
+    /// Whether a real pair may come otherwise than it was read.
+    pub(super) fn changes_real_pairs(&self) -> bool {
+        [self.word_dropout, self.field_dropout, self.span_swap].iter().any(|share| *share > 0.0)
     }
 }
 
@@ -208,8 +222,15 @@ mod tests {
         (0..200).flat_map(|seed| augmented_pairs(record, &other, &[], &mut rng(seed), augment)).collect()
     }
 
-    const NEGATIVES: Augment = Augment { negatives: 1.0, positives: 0.0, word_dropout: 0.0, max_words: 24 };
-    const POSITIVES: Augment = Augment { negatives: 0.0, positives: 1.0, word_dropout: 1.0, max_words: 24 };
+    const NEGATIVES: Augment = Augment {
+        negatives: 1.0,
+        positives: 0.0,
+        word_dropout: 0.0,
+        field_dropout: 0.0,
+        span_swap: 0.0,
+        max_words: 24,
+    };
+    const POSITIVES: Augment = Augment { negatives: 0.0, positives: 1.0, word_dropout: 1.0, ..NEGATIVES };
 
     #[test]
     fn only_the_difference_tells_the_label() {

@@ -5,8 +5,13 @@
 //! in Karpukhin et al., "Dense Passage Retrieval", EMNLP 2020). A true link is never made a non-match, nor is a record
 //! that reads the same as a true link's.
 //!
-//! In training's part a model may choose in place of BM25. What it finds nearly as good as a true link may be one that nobody linked, so
+//! In training's part a file may name the hard ones: what another program found, or triples. They may be any right records
+//! of the set, since who made the file has chosen.
+//!
+//! Or a model may choose in place of BM25. What it finds nearly as good as a true link may be one that nobody linked, so
 //! there is a ceiling, a share of the link's score (TopK-PercPos of Moreira et al., "NV-Retriever", arXiv 2407.15831).
+
+mod list;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -25,6 +30,9 @@ use crate::text::{TextConfig, plain_text};
 use crate::{Error, Ranker, Result};
 
 /// Adds non-matches to every split of a set, drawn from the split's seed; gives their number.
+///
+/// # Errors
+/// What the model or the file of hard ones refuses.
 pub fn make(set: &mut PairSet, how: &Negatives, config: &TextConfig, seed: impl Fn(Split) -> u64) -> Result<u64> {
     let text = |record: &Record| plain_text(config, Input::Record(record));
     let mut known: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
@@ -42,34 +50,37 @@ pub fn make(set: &mut PairSet, how: &Negatives, config: &TextConfig, seed: impl 
         let index = Bm25::build(texts.iter().cloned())?;
         let mut of_left: BTreeMap<u32, usize> = BTreeMap::new();
         matches.iter().for_each(|p| *of_left.entry(p.left).or_default() += 1);
-        let mined = match &how.model {
-            Some(model) if part == Split::Train => {
+        let chosen_for = match (&how.model, &how.list) {
+            (Some(model), _) if part == Split::Train => {
                 let lists = Lists { set, catalogue: &catalogue, index: &index, text: &text };
                 mine(model, how, config, &lists, &matches)?
             }
+            (None, Some(list)) if part == Split::Train => list::read(list, set, &matches)?,
             _ => BTreeMap::new(),
         };
         for (&left, &links) in &of_left {
             let known = &known[&left];
             let same: HashSet<String> = known.iter().map(|&row| text(&set.right[row as usize])).collect();
-            let free = |&place: &usize| !known.contains(&catalogue[place]) && !same.contains(&texts[place]);
+            let free = |row: &u32, text: &String| !known.contains(row) && !same.contains(text);
             let (hard, random) = (how.hard * links, how.random * links);
             let depth = hard + known.len() + texts.iter().filter(|t| same.contains(*t)).count();
-            let found = match mined.get(&left) {
-                Some(places) => places.clone(),
+            let found = match chosen_for.get(&left) {
+                Some(rows) => rows.clone(),
                 None if hard == 0 => Vec::new(),
                 None => {
                     let top = index.top(&text(&set.left[left as usize]), depth)?;
-                    top.into_iter().map(|(row, _)| row as usize).collect()
+                    top.into_iter().map(|(place, _)| catalogue[place as usize]).collect()
                 }
             };
-            let mut chosen: Vec<usize> = found.into_iter().filter(free).take(hard).collect();
-            let mut rest: Vec<usize> = (0..catalogue.len()).filter(free).filter(|p| !chosen.contains(p)).collect();
+            let is_free = |row: &u32| free(row, &text(&set.right[*row as usize]));
+            let mut chosen: Vec<u32> = found.into_iter().filter(is_free).take(hard).collect();
+            let rest = catalogue.iter().zip(&texts).filter(|(row, text)| free(row, text) && !chosen.contains(row));
+            let mut rest: Vec<u32> = rest.map(|(row, _)| *row).collect();
             rest.shuffle(&mut generator(&[seed(part), part as u64, left.into()]));
             // where too few are found, chance fills up
             let missing = hard - chosen.len();
             chosen.extend(rest.into_iter().take(random + missing));
-            let pair = |place| Pair { left, right: catalogue[place], grade: Some(0.0), split: Some(part) };
+            let pair = |right| Pair { left, right, grade: Some(0.0), split: Some(part) };
             made.extend(chosen.into_iter().map(pair));
         }
     }
@@ -88,14 +99,14 @@ struct Lists<'a> {
     text: &'a dyn Fn(&Record) -> String,
 }
 
-/// For each left row the places of the catalogue that a model finds most like a match, best first, below the ceiling.
+/// For each left row the rows of the catalogue that a model finds most like a match, best first, below the ceiling.
 fn mine(
     model: &Path,
     how: &Negatives,
     config: &TextConfig,
     lists: &Lists,
     matches: &[&Pair],
-) -> Result<BTreeMap<u32, Vec<usize>>> {
+) -> Result<BTreeMap<u32, Vec<u32>>> {
     let bundle = Bundle::open(model, None, Device::Cpu)?.with_fields(config.fields.clone());
     if bundle.is_listwise() {
         let what = "compares candidates with each other: give a model whose score is of one pair";
@@ -136,7 +147,7 @@ fn mine(
         let limit = how.ceiling * of_links.fold(f32::INFINITY, f32::min);
         scored.retain(|(_, score)| *score < limit);
         scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        mined.insert(left, scored.into_iter().map(|(place, _)| place).collect());
+        mined.insert(left, scored.into_iter().map(|(place, _)| lists.catalogue[place]).collect());
     }
     Ok(mined)
 }

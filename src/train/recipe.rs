@@ -8,6 +8,7 @@
 mod data;
 pub(super) mod keys;
 mod model;
+mod paths;
 #[cfg(test)]
 mod tests;
 
@@ -117,8 +118,10 @@ pub struct TrainSettings {
     /// What is minimized: `bce` or `focal` of each pair; of a query's candidates `hinge`, `ranknet`, `softmax`, `list_mle` or `lambda`; with a teacher
     /// `mse`, `margin_mse` or `kl`; of two towers' vectors `triplet` or `sup_con` (two towers' own softmax over the batch is called `bce`).
     pub loss: Loss,
-    /// A model whose scores of the training pairs a loss learns from; a source's file of scores goes first.
-    pub teacher: Option<PathBuf>,
+    /// A model whose scores of the training pairs a loss learns from, or a list of models, whose mean it learns from; a source's file of scores goes
+    /// first.
+    #[serde(with = "paths", skip_serializing_if = "Vec::is_empty")]
+    pub teacher: Vec<PathBuf>,
     /// Documents of a list, for a loss over lists: a match and non-matches of its query.
     pub list_size: usize,
     /// Label smoothing `s`: targets become `s / 2` and `1 - s / 2`.
@@ -183,7 +186,7 @@ impl Default for TrainSettings {
             class_balance: ClassBalance::None,
             positive_share: 0.5,
             loss: Loss::Bce,
-            teacher: None,
+            teacher: Vec::new(),
             list_size: 5,
             label_smoothing: 0.0,
             swap_probability: 0.0,
@@ -328,8 +331,8 @@ impl Recipe {
         let folder = std::path::absolute(folder.join(".")).map_err(Error::io("resolve", folder))?;
         self.model.take_vectors()?;
         let of_sources = self.data.sources.iter_mut().flat_map(|source| {
-            let miner = source.negatives.as_mut().and_then(|negatives| negatives.model.as_mut());
-            source.teacher.as_mut().into_iter().chain(miner)
+            let of_negatives = source.negatives.iter_mut().flat_map(|how| how.model.iter_mut().chain(&mut how.list));
+            source.teacher.iter_mut().chain(of_negatives)
         });
         let others = of_sources.chain(&mut self.train.teacher);
         let start = std::iter::once(&mut self.model.init).filter(|init| !init.as_os_str().is_empty());
@@ -387,16 +390,25 @@ impl Recipe {
         if self.text.max_tokens == 0 {
             return Err(Error::setting("text.max_tokens", 0, "must be at least 1"));
         }
-        if let Some(Augment { negatives, positives, word_dropout, .. }) = self.augment {
-            let most =
-                [("negatives", negatives, 100.0), ("positives", positives, 100.0), ("word_dropout", word_dropout, 1.0)];
+        if let Some(Augment { negatives, positives, word_dropout, field_dropout, span_swap, .. }) = self.augment {
+            let most = [
+                ("negatives", negatives, 100.0),
+                ("positives", positives, 100.0),
+                ("word_dropout", word_dropout, 1.0),
+                ("field_dropout", field_dropout, 1.0),
+                ("span_swap", span_swap, 1.0),
+            ];
             if let Some((name, value, most)) = most.into_iter().find(|(_, value, most)| !(0.0..=*most).contains(value))
             {
                 return Err(Error::setting(format!("augment.{name}"), value, format!("must be 0 to {most}")));
             }
         }
         for (i, source) in self.data.sources.iter().enumerate() {
-            let Negatives { hard, random, ceiling, .. } = source.negatives.clone().unwrap_or_default();
+            let Negatives { hard, random, ceiling, model, list } = source.negatives.clone().unwrap_or_default();
+            if let Some(list) = list.filter(|_| model.is_some()) {
+                let what = "names the hard non-matches, which model would choose: give one of both";
+                return Err(Error::setting(format!("data.sources.{i}.negatives.list"), list.display(), what));
+            }
             if !(0.0..=1.0).contains(&ceiling) || ceiling == 0.0 {
                 let what = "is a share of a match's score: above 0, and 1 at most";
                 return Err(Error::setting(format!("data.sources.{i}.negatives.ceiling"), ceiling, what));
@@ -420,7 +432,7 @@ impl Recipe {
         if !(share > 0.0 && share <= 1.0) {
             return Err(Error::setting("data.label_fraction", share, "must be above 0 and up to 1"));
         }
-        let teachers = self.train.teacher.is_some() || self.data.sources.iter().any(|s| s.teacher.is_some());
+        let teachers = !self.train.teacher.is_empty() || self.data.sources.iter().any(|s| s.teacher.is_some());
         if self.train.loss.wants_teacher() != teachers {
             let name = toml::Value::try_from(self.train.loss).map(|name| name.to_string()).unwrap_or_default();
             let what = match teachers {

@@ -1,13 +1,14 @@
-//! The training examples of an epoch: which pairs come, swapped or with words left out, which pairs are made from records, and for models that
+//! The training examples of an epoch: which pairs come, swapped or changed, which pairs are made from records, and for models that
 //! read more than pairs, which documents are compared.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::augment::{Augment, augmented_pairs, word_dropout};
+use super::augment::{Augment, augmented_pairs, field_dropout, span_swap, word_dropout};
 use super::recipe::{NamedSource, Recipe};
 use super::seed::{Purpose, generator};
 use super::sources::LoadedSource;
@@ -92,6 +93,27 @@ fn partners(pairs: &[Pair], right: bool) -> BTreeMap<u32, BTreeSet<u32>> {
     partners
 }
 
+/// A real pair with words, then fields left out, then spans exchanged; each change has a generator of its own.
+fn changed(
+    left: &Record,
+    right: &Record,
+    label: bool,
+    rng: impl Fn(Purpose) -> ChaCha8Rng,
+    augment: &Augment,
+) -> (Record, Record) {
+    let (mut left, mut right) = (left.clone(), right.clone());
+    if augment.word_dropout > 0.0 {
+        (left, right) = word_dropout(&left, &right, label, &mut rng(Purpose::WordDropout), augment);
+    }
+    if augment.field_dropout > 0.0 {
+        (left, right) = field_dropout(&left, &right, label, &mut rng(Purpose::FieldDropout), augment);
+    }
+    if augment.span_swap > 0.0 {
+        (left, right) = span_swap(&left, &right, label, &mut rng(Purpose::SpanSwap), augment);
+    }
+    (left, right)
+}
+
 impl Sampler {
     pub(super) fn new(recipe: &Recipe, reads: Reads) -> Self {
         Sampler {
@@ -135,7 +157,7 @@ impl Sampler {
             places.extend(rows.into_iter().zip(self.sides.len() as u32..));
             self.sides.extend(sides);
         }
-        if settings.deduplicated && self.augment.is_some() {
+        if settings.deduplicated && self.augment.as_ref().is_some_and(|augment| augment.negatives > 0.0) {
             for (side, places) in places.iter().enumerate() {
                 self.find_siblings(places, &partners(train, side == 1))?;
             }
@@ -294,7 +316,7 @@ impl Sampler {
         self.swap > 0.0 && rng.random_bool(self.swap.clamp(0.0, 1.0))
     }
 
-    /// All pairs that were read, some swapped or with words left out, and the made ones.
+    /// All pairs that were read, some swapped or changed, and the made ones.
     fn pairs(&self, epoch: u64) -> Result<Vec<Example>> {
         let target = |label: bool| f32::from(u8::from(label));
         let drawn = self.drawn(epoch);
@@ -303,9 +325,9 @@ impl Sampler {
             let (left, right) = (self.side(item.left), self.side(item.right));
             let (left, right) = if self.is_swapped(epoch, Purpose::Swap, i) { (right, left) } else { (left, right) };
             let encoding = match &self.augment {
-                Some(augment) if augment.word_dropout > 0.0 => {
-                    let mut rng = generator(&[self.seed, epoch, Purpose::WordDropout as u64, i as u64]);
-                    let (l, r) = word_dropout(&left.record, &right.record, item.label, &mut rng, augment);
+                Some(augment) if augment.changes_real_pairs() => {
+                    let rng = |purpose: Purpose| generator(&[self.seed, epoch, purpose as u64, i as u64]);
+                    let (l, r) = changed(&left.record, &right.record, item.label, rng, augment);
                     self.text(left).encode(&[Input::Record(&l), Input::Record(&r)])?
                 }
                 _ => self.text(left).join(&[&left.tokens, &right.tokens]),

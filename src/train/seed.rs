@@ -38,6 +38,10 @@ pub enum Purpose {
     Contrast = 9,
     /// Which labels are learnt, where only a share of them is.
     Labels = 10,
+    /// Fields that a labelled pair loses.
+    FieldDropout = 11,
+    /// Spans of a labelled pair that are exchanged.
+    SpanSwap = 12,
     /// Texts that pre-training draws in a pass over its sources.
     Texts = 20,
     /// The second text of a pair in pre-training, and whether it is the next one.

@@ -1,12 +1,13 @@
-//! A teacher's scores of training pairs: from a file that is with the data, or from a model that scores them once.
+//! A teacher's scores of training pairs: from a file that is with the data, or from models that score them once.
 //!
 //! A file has a row a pair: `left_id`, `right_id` and a score in any order, or, without ids, a score for each pair of the source in its order (what
-//! `sverka score` writes, or the source's own file with a column `teacher`). A model's scores are kept in the run folder, so that a run that goes on does not
-//! make them again.
+//! `sverka score` writes, or the source's own file with a column `teacher`). Of several models the mean of the raw scores counts, as in the ensembles of
+//! Hofstätter et al. (arXiv 2010.02666): they should be of one kind, since a logit and a cosine have no scale in common. Models' scores are kept in the run
+//! folder, so that a run that goes on does not make them again.
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,10 +29,12 @@ const CACHE: &str = "teacher.json";
 /// Scores of pairs by their rows.
 pub type Taught = HashMap<(u32, u32), f32>;
 
-/// What a model made of all training pairs, in their order.
+/// What models made of all training pairs, in their order.
 #[derive(Serialize, Deserialize)]
 struct Cache {
-    weights_sha256: String,
+    /// Checksums of the models' weights, in the recipe's order; none in files of before, whose scores are made again.
+    #[serde(default)]
+    models: Vec<String>,
     scores: Vec<f32>,
 }
 
@@ -88,13 +91,16 @@ pub fn read_scores(path: &Path, set: &PairSet) -> Result<Taught> {
     Ok(taught)
 }
 
-/// The model that a recipe names as its teacher.
+/// The models that a recipe names as its teacher.
 #[derive(Default)]
 pub struct Teacher {
-    bundle: Option<Bundle>,
+    models: Vec<Bundle>,
+    /// The run folder's scores, as far as they are of these models.
     cached: Option<Vec<f32>>,
+    /// All scores up to now, cached or not.
     made: Vec<f32>,
-    used: usize,
+    /// Whether some of them are not in the run folder.
+    is_new: bool,
 }
 
 impl Teacher {
@@ -103,8 +109,11 @@ impl Teacher {
     /// # Errors
     /// What [`Bundle::open`] refuses; a damaged file of scores.
     pub fn open(recipe: &Recipe, run_dir: Option<&Path>) -> Result<Self> {
-        let Some(dir) = &recipe.train.teacher else { return Ok(Teacher::default()) };
-        let bundle = Bundle::open(dir, None, Device::Cpu)?;
+        if recipe.train.teacher.is_empty() {
+            return Ok(Teacher::default());
+        }
+        let open = |dir: &PathBuf| Bundle::open(dir, None, Device::Cpu);
+        let models = recipe.train.teacher.iter().map(open).collect::<Result<Vec<_>>>()?;
         let path = run_dir.map(|dir| dir.join(CACHE)).filter(|path| path.exists());
         let cached = match path {
             None => None,
@@ -113,28 +122,30 @@ impl Teacher {
                 let damaged =
                     |e: serde_json::Error| Error::data(&path, None, e.to_string(), "delete it: it is made again");
                 let cache: Cache = serde_json::from_slice(&bytes).map_err(damaged)?;
-                (cache.weights_sha256 == bundle.weights_sha256()?).then_some(cache.scores)
+                (cache.models == checksums(&models)?).then_some(cache.scores)
             }
         };
-        Ok(Teacher { bundle: Some(bundle), cached, ..Teacher::default() })
+        Ok(Teacher { models, cached, ..Teacher::default() })
     }
 
-    /// The scores of some training pairs of a source: those of its file, and for others the model's.
+    /// The scores of some training pairs of a source: those of its file, and for others the models' mean.
     ///
     /// # Errors
-    /// What the model refuses; scores of another number of pairs in the run folder.
+    /// What a model refuses.
     pub fn scores(&mut self, source: &LoadedSource, pairs: &[Pair]) -> Result<Taught> {
         let mut taught = source.taught.clone();
-        let Some(bundle) = &self.bundle else { return Ok(taught) };
+        if self.models.is_empty() {
+            return Ok(taught);
+        }
         let places: Vec<(u32, u32)> = pairs.iter().map(|pair| (pair.left, pair.right)).collect();
-        let scores = match self.cached.as_ref().and_then(|all| all.get(self.used..self.used + places.len())) {
+        let used = self.made.len();
+        let scores = match self.cached.as_ref().and_then(|all| all.get(used..used + places.len())) {
             Some(scores) => scores.to_vec(),
             None => {
-                let scores = score_rows(bundle, &source.set.left, &source.set.right, &places, &|_, _| {})?;
-                scores.into_iter().map(|score| score.value).collect()
+                self.is_new = true;
+                self.mean(source, &places)?
             }
         };
-        self.used += places.len();
         places.into_iter().zip(&scores).for_each(|(place, score)| {
             taught.entry(place).or_insert(*score);
         });
@@ -142,15 +153,32 @@ impl Teacher {
         Ok(taught)
     }
 
-    /// Keeps the model's scores in a run folder.
+    /// The mean of the models' scores of each pair.
+    fn mean(&self, source: &LoadedSource, places: &[(u32, u32)]) -> Result<Vec<f32>> {
+        let mut sums = vec![0.0f64; places.len()];
+        for model in &self.models {
+            let scores = score_rows(model, &source.set.left, &source.set.right, places, &|_, _| {})?;
+            sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum += f64::from(score.value));
+        }
+        Ok(sums.into_iter().map(|sum| (sum / self.models.len() as f64) as f32).collect())
+    }
+
+    /// Keeps the models' scores in a run folder, in place of those of other models.
     ///
     /// # Errors
     /// The system's.
     pub fn keep(&self, run_dir: &Path) -> Result<()> {
+        if !self.is_new {
+            return Ok(());
+        }
         let path = run_dir.join(CACHE);
-        let Some(bundle) = self.bundle.as_ref().filter(|_| !path.exists()) else { return Ok(()) };
-        let cache = Cache { weights_sha256: bundle.weights_sha256()?, scores: self.made.clone() };
+        let cache = Cache { models: checksums(&self.models)?, scores: self.made.clone() };
         let text = serde_json::to_vec(&cache).map_err(|e| Error::Internal { op: "write json", what: e.to_string() })?;
         write_beside(&path, |file| file.write_all(&text).map_err(Error::io("write", &path)))
     }
+}
+
+/// What tells one list of models from another.
+fn checksums(models: &[Bundle]) -> Result<Vec<String>> {
+    models.iter().map(Bundle::weights_sha256).collect()
 }

@@ -15,9 +15,9 @@ use crate::text::normalize::folded;
 /// A record as words that can be changed.
 pub(super) struct EditableRecord {
     /// The words of each value.
-    values: Vec<Vec<String>>,
+    pub(super) values: Vec<Vec<String>>,
     /// Fields whose name says price.
-    price: Vec<bool>,
+    pub(super) price: Vec<bool>,
     /// How many words of the record may be changed.
     words: usize,
 }
@@ -28,11 +28,11 @@ fn amount_of(word: &str) -> Option<f64> {
 }
 
 /// Place of a word: value and index in it.
-type At = (usize, usize);
+pub(super) type At = (usize, usize);
 
 /// What a word distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Number,
     Unit,
     Color,
@@ -71,7 +71,8 @@ impl EditableRecord {
         all.take(self.words).filter(|&at| self.kind(at) == kind).collect()
     }
 
-    fn kind(&self, (value, index): At) -> Kind {
+    /// What the word at a place distinguishes.
+    pub(super) fn kind(&self, (value, index): At) -> Kind {
         let words = &self.values[value];
         let raw = words[index].as_str();
         let word = folded(core(raw));

@@ -57,7 +57,7 @@ fn a_model_chooses_the_likest_below_the_ceiling_and_in_training_alone() {
         let path = dir.path().join(format!("{} {ceiling}", architecture.name()));
         testing::write_bundle(&path, &from, &Manifest { architecture, ..Manifest::default() }).unwrap();
         let bundle = Bundle::open(&path, None, Device::Cpu).unwrap();
-        let mine = Negatives { hard: 2, random: 0, model: Some(path), ceiling };
+        let mine = Negatives { hard: 2, random: 0, model: Some(path), ceiling, list: None };
         let plain = Negatives { model: None, ..mine.clone() };
         let [by_model, by_words] = [mine, plain].map(|how| {
             let mut set = linked();
@@ -95,4 +95,65 @@ fn a_model_chooses_the_likest_below_the_ceiling_and_in_training_alone() {
         }
     }
     assert!(as_chosen > 4 && at_the_ceiling > 4, "{as_chosen} chosen, {at_the_ceiling} at the ceiling");
+}
+
+/// What is made of a list's text: non-matches of training and of test by left row, in order.
+fn listed(text: &str, hard: usize) -> Result<[BTreeMap<u32, Vec<u32>>; 2]> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hard");
+    std::fs::write(&path, text).unwrap();
+    let how = Negatives { hard, random: 0, list: Some(path), ..Negatives::default() };
+    let mut set = linked();
+    make(&mut set, &how, &TextConfig::default(), |_| 5)?;
+    Ok([Split::Train, Split::Test].map(|part| {
+        let mut made: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for pair in set.pairs.iter().filter(|p| p.split == Some(part) && !p.is_match()) {
+            made.entry(pair.left).or_default().push(pair.right);
+        }
+        made
+    }))
+}
+
+#[test]
+fn a_run_names_the_hard_ones_of_training_and_chance_fills_up() {
+    // in no order; left 2 is row 2; row 17 is a record of the test part; row 20 reads as the match of left 0; left 16 is for test
+    let run = "2 Q0 5 9 1 x\n2 Q0 17 2 8.5 x\n2 Q0 2 1 9 x\n2 Q0 7 3 9.5 x\n0 Q0 20 1 3 x\n0 Q0 4 2 2 x\n0 Q0 6 3 1 x\n\
+               16 Q0 1 1 1 x\n4 Q0 9 1 1 x\n4 Q0 lost 2 0.5 x\nnobody Q0 1 1 1 x\n";
+    let [train, test] = listed(run, 2).unwrap();
+    assert_eq!((&train[&2][..], &train[&0][..]), (&[7, 17][..], &[4, 6][..]));
+    assert_eq!((train[&4][0], train[&4].len()), (9, 2), "one is named, chance adds the other");
+    // two links: twice as many
+    assert_eq!((train[&3].len(), train[&1].len()), (2, 4));
+    assert!(
+        train[&3].iter().all(|row| *row != 3 && (*row < 15 || *row == 20)),
+        "chance draws from the part's records: {train:?}"
+    );
+    let mut by_words = linked();
+    let plain = Negatives { hard: 2, random: 0, ..Negatives::default() };
+    make(&mut by_words, &plain, &TextConfig::default(), |_| 5).unwrap();
+    for (left, rows) in test {
+        let of = by_words.pairs.iter().filter(|p| p.left == left && !p.is_match());
+        assert_eq!(of.map(|p| p.right).collect::<Vec<_>>(), rows, "BM25 chooses those of the test part");
+    }
+}
+
+#[test]
+fn triples_name_the_hard_ones_in_their_order() {
+    // a second time the same; a first document that is no match; a match as the second one
+    let triples =
+        "2\t2\t9\n1\t1\t5\n2\t2\t8\n2\t2\t9\n2\t2\t7\n1\t20\t6\n1\t1\t20\n1\t1\t7\n1\t1\t8\n1\t1\t9\n3\t9\t8\n";
+    let [train, _] = listed(triples, 2).unwrap();
+    assert_eq!((&train[&2][..], &train[&1][..]), (&[9, 8][..], &[5, 6, 7, 8][..]));
+    assert!(train.values().all(|rows| rows.len() >= 2));
+    let whole: u32 = listed("3\t3\t8\n", 1).unwrap()[0][&3][0];
+    assert_eq!(whole, 8);
+}
+
+#[test]
+fn a_list_of_strange_ids_is_refused() {
+    for text in ["q1 Q0 d1 1 0.5 x\n", "2 Q0 d1 1 0.5 x\n", "a query\ta text\tanother\n", "2\t7\t1\n2\t8\t2\n"] {
+        let error = listed(text, 2).err().unwrap();
+        let said = error.to_string();
+        assert!(error.is_user_error() && said.contains("hard: each of its") && said.contains("own records"), "{said}");
+    }
 }

@@ -84,11 +84,11 @@ impl NamedSource {
     }
 }
 
-/// Non-matches made for each match, from the right records of the same part. A true link is never one of them.
+/// Non-matches made for each match, from the right records of the same part, or those that a list names. A true link is never one of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Negatives {
-    /// Taken from the top of BM25, or of a model in training's part.
+    /// Taken from the top of BM25, or in training's part from a model's or a file's.
     #[serde(default = "four")]
     pub hard: usize,
     /// Drawn at random.
@@ -100,11 +100,14 @@ pub struct Negatives {
     /// With `model`: what scores this share of a match's score or more may be a match that nobody linked, and is not taken.
     #[serde(default = "ceiling")]
     pub ceiling: f32,
+    /// A file that names the hard ones of training's part by ids: a run of TREC, or triples `query positive negative`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<PathBuf>,
 }
 
 impl Default for Negatives {
     fn default() -> Self {
-        Negatives { hard: four(), random: two(), model: None, ceiling: ceiling() }
+        Negatives { hard: four(), random: two(), model: None, ceiling: ceiling(), list: None }
     }
 }
 

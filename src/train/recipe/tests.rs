@@ -104,10 +104,36 @@ fn numbers_and_names_out_of_bounds_are_refused_by_key() {
     refused("data.sources.0.negatives.hard=99999999999", "negatives");
     refused("augment.negatives=1e12", "augment.negatives");
     refused("augment.word_dropout=-1.0", "augment.word_dropout");
+    refused("augment.field_dropout=1.5", "augment.field_dropout");
+    refused("augment.span_swap=-0.1", "augment.span_swap");
+    refused("train.teacher=3", "a path, or a list of paths");
     refused("text.max_tokens=0", "text.max_tokens");
     refused("train.learning_rates.head=-1.0", "train.learning_rates.head = -1");
     refused("model.architecture=colbart", "cross_encoder, dssm, duo");
     refused("model.pooling=cls", "cross_encoder has no settings of its own");
+}
+
+#[test]
+fn teachers_are_one_path_or_several_and_a_list_of_non_matches_goes_without_a_model() {
+    let of = |teacher: &str| read(TEXT, &["train.loss=mse", teacher]).unwrap();
+    let [one, two] = [of("train.teacher=some/model"), of("train.teacher=[\"some/model\", \"other\"]")];
+    assert_eq!((one.train.teacher.len(), two.train.teacher.len()), (1, 2));
+    let paths = one.train.teacher.iter().chain(&two.train.teacher);
+    assert!(paths.clone().all(|path| path.is_absolute()));
+    assert_eq!(paths.filter(|path| path.ends_with("some/model")).count(), 2);
+    let written = |recipe: &Recipe| toml::from_str::<toml::Table>(&recipe.resolved().unwrap()).unwrap();
+    assert!(written(&one)["train"]["teacher"].is_str() && written(&two)["train"]["teacher"].is_array());
+    for recipe in [one, two] {
+        assert_eq!(toml::from_str::<Recipe>(&recipe.resolved().unwrap()).unwrap(), recipe);
+    }
+    let none = read(TEXT, &[]).unwrap();
+    assert!(none.train.teacher.is_empty() && !none.resolved().unwrap().contains("teacher"));
+
+    let list = "data.sources.0.negatives.list=hard.run";
+    let negatives = read(TEXT, &[list]).unwrap().data.sources.remove(0).negatives.unwrap();
+    assert!(negatives.list.is_some_and(|path| path.is_absolute() && path.ends_with("hard.run")));
+    let error = read(TEXT, &[list, "data.sources.0.negatives.model=m"]).unwrap_err();
+    assert!(error.is_user_error() && error.to_string().contains("data.sources.0.negatives.list = "), "{error}");
 }
 
 #[test]
@@ -172,6 +198,8 @@ fn the_page_about_recipes_names_every_key_and_its_default() {
     let all = TEXT
         .replace("init = \"weights\"", "init = \"weights\"\nsegments = 6\nlayers = [0]")
         .replace("negatives =", "fields = [\"name\"]\nmax_pairs = 1\nnegatives =")
+        .replace("hard = 3", "hard = 3, model = \"m\", list = \"x.run\"")
+        .replace("epochs = 3", "epochs = 3\nteacher = [\"a\", \"b\"]")
         + "dropout = 0.1\nema_decay = 0.9\nearly_stopping = 1\nvalidate_every = 1\n[text]\nsegments.price = 2\n\
            [expect]\nf1.shop = 0.5\nhardware = \"x\"\nminutes = 1.0\n";
     let optional = keys(&all);

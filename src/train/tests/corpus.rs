@@ -150,6 +150,56 @@ fn made_pairs_change_with_the_epoch_and_not_with_the_run() {
 }
 
 #[test]
+fn real_pairs_alone_are_changed_where_nothing_is_made() {
+    let folder = two_sets();
+    let line = |left: &str, right: &str, label: u8| {
+        format!("COL title VAL {left} COL brand VAL acme\tCOL title VAL {right} COL brand VAL acme\t{label}\n")
+    };
+    let train = line("red floor cleaner x", "red floor cleaner", 1) + &line("blue glass by", "green floor l", 0);
+    folder.write("small/train.txt", &train);
+    let texts = |augment: &str, n: u64| -> Vec<String> {
+        let corpus =
+            folder.corpus(&format!("augment = {{ negatives = 0, positives = 0, {augment} }}\n{SMALL}")).unwrap();
+        let examples = epoch(&corpus, n);
+        assert_eq!(examples.iter().map(|e| e.target).collect::<Vec<_>>(), [1.0, 0.0], "nothing is made");
+        examples.iter().map(|e| words(&e.texts[0].ids)).collect()
+    };
+    let whole = texts("word_dropout = 0.0", 0);
+    assert_eq!(whole[1], "[CLS] blue glass by acme [SEP] green floor l acme [SEP]");
+    let both = "word_dropout = 0.0, field_dropout = 1.0, span_swap = 1.0";
+    let (mut matches, mut rest) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+    for n in 0..30 {
+        let changed = texts(both, n);
+        assert_eq!(changed, texts(both, n), "an epoch is a function of its number");
+        // the brand is what the two of a non-match share: only that may go
+        let sides = changed[1].trim_start_matches("[CLS] ").split(" [SEP]").map(|side| {
+            let mut words: Vec<&str> = side.split_whitespace().collect();
+            words.sort_unstable();
+            words
+        });
+        assert_eq!(sides.take(2).collect::<Vec<_>>(), [["blue", "by", "glass"], ["floor", "green", "l"]]);
+        // a field is gone from each side of a match, and the other is not
+        let titles = changed[0].matches("cleaner").count();
+        assert!(matches!((titles, changed[0].matches("acme").count()), (2, 0) | (0, 2)), "{changed:?}");
+        matches.insert(changed[0].clone());
+        rest.insert(changed[1].clone());
+    }
+    assert!(matches.len() > 3 && rest.len() > 3, "{matches:?} {rest:?}");
+    // each change has draws of its own: words go as they went before there were others
+    let sorted = |text: &String| {
+        let mut words: Vec<String> = text.split(' ').map(str::to_string).collect();
+        words.sort_unstable();
+        words
+    };
+    let dropped: Vec<Vec<String>> = (0..20).map(|n| texts("word_dropout = 1.0", n)).collect();
+    let swapped: Vec<Vec<String>> = (0..20).map(|n| texts("word_dropout = 1.0, span_swap = 1.0", n)).collect();
+    assert!(dropped.iter().all(|texts| texts[0] != whole[0]) && dropped != swapped);
+    for (dropped, swapped) in dropped.iter().flatten().zip(swapped.iter().flatten()) {
+        assert_eq!(sorted(dropped), sorted(swapped));
+    }
+}
+
+#[test]
 fn neighbors_of_a_list_without_duplicates_are_non_matches() {
     let folder = Folder::new();
     folder.write("left.csv", "id,name\n1,red by x\n2,red by l\n3,red by acme\n");

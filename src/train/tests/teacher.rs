@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::corpus::{Folder, lines, words};
-use crate::bundle::Manifest;
+use super::corpus::{Folder, WORDS, lines, words};
+use crate::bundle::{Architecture, Bundle, Manifest};
 use crate::models::Reads;
+use crate::models::bert::Config;
+use crate::nn::Device;
+use crate::records::{Pair, Split};
 use crate::testing;
 use crate::text::TextConfig;
 use crate::train::corpus::Corpus;
+use crate::train::sources::LoadedSource;
+use crate::train::teacher::Teacher;
 use crate::train::{Recipe, Silent, train};
 
 const SET: &str = r#"
@@ -137,4 +142,70 @@ fn a_teachers_scores_are_kept_in_the_run_folder_and_not_made_again() {
     std::fs::remove_file(folder.path("run/metrics.json")).unwrap();
     let again = train(&recipe, &folder.path("run"), true, &Silent).unwrap();
     assert_eq!((again.test, std::fs::read_to_string(&kept).unwrap()), (outcome.test, text));
+}
+
+/// A cross-encoder of random weights in a folder, in place of one that is there.
+fn write_teacher(folder: &Folder, name: &str, seed: u64) {
+    let config = Config { max_position_embeddings: 32, ..testing::config(WORDS.len()) };
+    let weights = testing::weights(&config, &*Architecture::default().model(), 0.3, seed);
+    let start = format!("start of {name}");
+    folder.write(&format!("{start}/vocab.txt"), &WORDS.join("\n"));
+    testing::write_checkpoint(&folder.path(&start), &config, &weights).unwrap();
+    let _ = std::fs::remove_dir_all(folder.path(name));
+    let rendering = TextConfig { max_tokens: 24, ..TextConfig::default() };
+    let manifest = Manifest { rendering, ..Manifest::default() };
+    testing::write_bundle(&folder.path(name), &folder.path(&start), &manifest).unwrap();
+}
+
+/// Several models teach their mean, and the run folder's scores are those of these models or made again.
+#[test]
+fn the_mean_of_several_teachers_counts_and_a_change_of_any_is_noticed() {
+    let folder = super::run::folder();
+    [("a", 6), ("b", 7)].into_iter().for_each(|(name, seed)| write_teacher(&folder, name, seed));
+    let run = folder.path("kept");
+    std::fs::create_dir_all(&run).unwrap();
+    let scores = |teacher: &str| -> Vec<f32> {
+        let sets = ["train.loss=mse".to_string(), format!("train.teacher={teacher}")];
+        let recipe = Recipe::read(&folder.path("recipe.toml"), &sets).unwrap();
+        let source = LoadedSource::read(&recipe, 0).unwrap();
+        let is_learnt = |pair: &&Pair| pair.split == Some(Split::Train);
+        let pairs: Vec<Pair> = source.set.pairs.iter().filter(is_learnt).copied().collect();
+        let mut teacher = Teacher::open(&recipe, Some(&run)).unwrap();
+        let taught = teacher.scores(&source, &pairs).unwrap();
+        teacher.keep(&run).unwrap();
+        pairs.iter().map(|pair| taught[&(pair.left, pair.right)]).collect()
+    };
+    let (a, b, both) = (scores("a"), scores("b"), scores("[\"a\", \"b\"]"));
+    assert!(a.len() > 20 && a.iter().zip(&b).any(|(a, b)| (a - b).abs() > 1e-3), "{a:?} {b:?}");
+    for ((a, b), mean) in a.iter().zip(&b).zip(&both) {
+        assert_eq!(*mean, ((f64::from(*a) + f64::from(*b)) / 2.0) as f32);
+    }
+
+    // scores in the folder are taken as they are, until they are of other models
+    let file = run.join("teacher.json");
+    let spoil = || {
+        let mut kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        let all = kept["scores"].as_array_mut().unwrap();
+        assert_eq!(all.len(), a.len());
+        all.iter_mut().for_each(|score| *score = 9.0.into());
+        std::fs::write(&file, kept.to_string()).unwrap();
+    };
+    let spoilt = vec![9.0; a.len()];
+    spoil();
+    assert_eq!(scores("[\"a\", \"b\"]"), spoilt);
+    assert_eq!(scores("b"), b);
+    assert_eq!(scores("[\"a\", \"b\"]"), both);
+    spoil();
+    write_teacher(&folder, "b", 8);
+    let changed = scores("[\"a\", \"b\"]");
+    assert!(changed != spoilt && changed != both);
+    assert_eq!(scores("[\"a\", \"b\"]"), changed);
+
+    // a file of before, which knew one model alone
+    let checksum = Bundle::open(&folder.path("a"), None, Device::Cpu).unwrap().weights_sha256().unwrap();
+    let before = serde_json::json!({ "weights_sha256": checksum, "scores": spoilt });
+    std::fs::write(&file, before.to_string()).unwrap();
+    assert_eq!(scores("a"), a);
+    spoil();
+    assert_eq!(scores("a"), spoilt, "made again, they are kept in the new form");
 }
