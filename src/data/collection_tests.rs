@@ -124,9 +124,19 @@ fn ms_marcos_files_and_triples() {
     let again = folder.path("again.tsv.gz");
     write_queries(&again, &[query("1", "a\tb\nc")]).unwrap();
     assert_eq!(read_queries(&again).unwrap().0, [query("1", "a b c")]);
+    for collection in [&collection, &documents] {
+        let (read, _) = read_ms_marco(collection, &[&queries], &[]).unwrap();
+        let written = folder.path("written.tsv");
+        write_documents(&written, &read.documents).unwrap();
+        assert_eq!(read_ms_marco(&written, &[&queries], &[]).unwrap().0.documents, read.documents);
+        std::fs::remove_file(written).unwrap();
+    }
     let triple = |q: &str, p: &str, n: &str| Triple { query: q.into(), positive: p.into(), negative: n.into() };
     let triples = folder.write("triples.tsv", "a q\tyes\tno\nb q\tja\tnein\n");
     assert_eq!(read_triples(&triples, 1).unwrap().0, [triple("a q", "yes", "no")]);
+    let written = folder.path("written.tsv");
+    write_triples(&written, &[triple("a\tq", "yes", "no")]).unwrap();
+    assert_eq!(read_triples(&written, 9).unwrap().0, [triple("a q", "yes", "no")]);
     let ids = folder.write("ids.jsonl", "[1, \"2\", 3]\n");
     assert_eq!(read_triples(&ids, 9).unwrap().0, [triple("1", "2", "3")]);
     fails(read_triples(&folder.write("bad.jsonl", "[1, 2]\n"), 9), &["bad.jsonl:1", "three ids"]);

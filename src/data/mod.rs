@@ -73,7 +73,7 @@ pub use deepmatcher::read_folder_pairs;
 pub use detect::{detect, guess_links};
 pub use features::write_features;
 pub use hard_negatives::each_hard_negative;
-pub use ms_marco::{Triple, read_ms_marco, read_queries, read_triples, write_queries};
+pub use ms_marco::{Triple, read_ms_marco, read_queries, read_triples, write_documents, write_queries, write_triples};
 pub use query_texts::read_query_texts;
 pub use reading::Reading;
 pub use ready_vectors::{VectorFile, VectorPaths};

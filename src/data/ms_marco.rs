@@ -89,8 +89,34 @@ pub fn read_queries(path: &Path) -> Result<(Vec<Query>, ReadReport)> {
 /// # Errors
 /// A name that is a folder's; the system's.
 pub fn write_queries(path: &Path, queries: &[Query]) -> Result<()> {
-    let flat = |text: &str| text.replace(['\t', '\n', '\r'], " ");
     write_text(path, |out| queries.iter().try_for_each(|query| writeln!(out, "{}\t{}", query.id, flat(&query.text))))
+}
+
+/// Writes a collection: lines `id`, tab, text; of documents with a title and a text `id`, url (empty), title, body. Tabs and line ends of a value become
+/// spaces.
+///
+/// # Errors
+/// A name that is a folder's; the system's.
+pub fn write_documents(path: &Path, documents: &[Record]) -> Result<()> {
+    let line = |document: &Record| match &document.values[..] {
+        [title, text] => format!("{}\t\t{}\t{}", document.id, flat(title), flat(text)),
+        values => format!("{}\t{}", document.id, flat(&values.join(" "))),
+    };
+    write_text(path, |out| documents.iter().try_for_each(|document| writeln!(out, "{}", line(document))))
+}
+
+/// Writes triples, three texts or ids between tabs a line.
+///
+/// # Errors
+/// A name that is a folder's; the system's.
+pub fn write_triples(path: &Path, triples: &[Triple]) -> Result<()> {
+    let line = |triple: &Triple| [&triple.query, &triple.positive, &triple.negative].map(|text| flat(text)).join("\t");
+    write_text(path, |out| triples.iter().try_for_each(|triple| writeln!(out, "{}", line(triple))))
+}
+
+/// A text in one cell of a line.
+fn flat(text: &str) -> String {
+    text.replace(['\t', '\n', '\r'], " ")
 }
 
 /// Reads triples, at most `most` of them: three texts between tabs, or a JSON list `[query, positive, negative]` of ids a
