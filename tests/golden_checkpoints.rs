@@ -452,6 +452,7 @@ fn modules_that_are_no_head_of_the_network_are_named_and_training_may_begin() {
             change("4_Dense/config.json", activation, json!("torch.nn.modules.activation.Sigmoid")),
             "4_Dense has the activation",
         ),
+        (change("2_Dense/config.json", "out_features", json!(8)), "2_Dense has 8 outputs"),
         (change("4_Dense/config.json", "out_features", json!(2)), "4_Dense has 2 outputs"),
         (with_bias, "2_Dense has a bias"),
         (change("config.json", "norm_eps", json!(1e-6)), "3_LayerNorm adds 1e-5"),

@@ -113,7 +113,8 @@ fn head(dir: &Path, modules: &[Module], config: &Config) -> Result<Result<(Class
         Ok(Pooling::Mean) => ClassifierPooling::Mean,
         Err(modes) => return Ok(Err(format!("{} is {modes}; known are cls and mean", pooling.folder))),
     };
-    for (module, activation, output) in [(dense, "GELU", VECTOR), (last, "Identity", SCORES)] {
+    let h = config.hidden_size;
+    for (module, activation, output) in [(dense, "GELU", (VECTOR, h)), (last, "Identity", (SCORES, 1))] {
         if let Some(what) = other_dense(&dir.join(&module.folder), activation, output)? {
             return Ok(Err(format!("{} {what}", module.folder)));
         }
@@ -123,7 +124,6 @@ fn head(dir: &Path, modules: &[Module], config: &Config) -> Result<Result<(Class
             format!("{} adds {EPSILON:e} to a variance, and norm_eps is {:e}", norm.folder, config.layer_norm_eps);
         return Ok(Err(what));
     }
-    let h = config.hidden_size;
     let arrays_of = |module: &Module| -> Result<(PathBuf, Weights)> {
         let path = dir.join(&module.folder).join(WEIGHTS);
         Ok((path.clone(), read_safetensors(&path)?))
@@ -159,7 +159,7 @@ fn head(dir: &Path, modules: &[Module], config: &Config) -> Result<Result<(Class
 }
 
 /// In what a linear layer is another than the one that is known in its place, by its settings.
-fn other_dense(folder: &Path, activation: &str, output: &str) -> Result<Option<String>> {
+fn other_dense(folder: &Path, activation: &str, (output, width): (&str, usize)) -> Result<Option<String>> {
     let settings = read_json(&folder.join(CONFIG))?.unwrap_or_default();
     let text = |key: &str, or: &str| settings[key].as_str().unwrap_or(or).to_string();
     // without a key it is Tanh in Python
@@ -173,8 +173,8 @@ fn other_dense(folder: &Path, activation: &str, output: &str) -> Result<Option<S
         () if from != VECTOR || to != output => {
             Some(format!("goes from {from} to {to}; known there is from {VECTOR} to {output}"))
         }
-        () if output == SCORES && settings["out_features"] != 1 => {
-            Some(format!("has {} outputs; a matcher has one", settings["out_features"]))
+        () if settings["out_features"] != width => {
+            Some(format!("has {} outputs; known there is {width}", settings["out_features"]))
         }
         () => None,
     })
