@@ -81,24 +81,29 @@ fn every_form_scores_as_in_python() {
 fn a_bundle_made_of_a_form_reads_as_it_did() {
     let (expected, dir) = (expected(), tempfile::tempdir().unwrap());
     for (name, case) in &expected.cases {
-        let from = folder(dir.path(), name, case);
-        let plain = Bundle::open(&from, None, Device::Cpu).unwrap();
-        let mut checkpoint = Checkpoint::read(&from).unwrap();
-        checkpoint.select(&*checkpoint.architecture().model(), Purpose::Score).unwrap();
-        let manifest = Manifest { rendering: plain.manifest.rendering.clone(), ..Manifest::default() };
-        let (config, weights) = (&checkpoint.config, &checkpoint.weights);
-        let contents = Contents { manifest: &manifest, config, weights, tokenizer_from: &from, storage: Storage::F32 };
-        let out = dir.path().join(format!("{name}-bundle"));
-        save(&out, &contents, false).unwrap();
-        assert_close(name, &scores(&out, &expected.pairs), &case.scores);
-        // and its export is a plain folder that reads so again
-        let exported = dir.path().join(format!("{name}-exported"));
-        assert_eq!(export(&out, &exported, Export::default()).unwrap(), Vec::<String>::new());
-        assert_close(name, &scores(&exported, &expected.pairs), &case.scores);
-        plain.write_manifest().unwrap();
-        assert!(!Bundle::open(&from, None, Device::Cpu).unwrap().is_plain());
-        assert_close(name, &scores(&from, &expected.pairs), &case.scores);
+        assert_kept(name, &folder(dir.path(), name, case), &expected.pairs, &case.scores);
     }
+}
+
+/// A plain folder's scores are those of the bundle made of it, of that one's export, and of the folder as a bundle.
+fn assert_kept(name: &str, from: &Path, pairs: &[[String; 2]], wanted: &[f32]) {
+    let beside = |what: &str| from.with_file_name(format!("{name}-{what}"));
+    let plain = Bundle::open(from, None, Device::Cpu).unwrap();
+    let mut checkpoint = Checkpoint::read(from).unwrap();
+    checkpoint.select(&*checkpoint.architecture().model(), Purpose::Score).unwrap();
+    let manifest = Manifest { rendering: plain.manifest.rendering.clone(), ..Manifest::default() };
+    let (config, weights) = (&checkpoint.config, &checkpoint.weights);
+    let contents = Contents { manifest: &manifest, config, weights, tokenizer_from: from, storage: Storage::F32 };
+    let out = beside("bundle");
+    save(&out, &contents, false).unwrap();
+    assert_close(name, &scores(&out, pairs), wanted);
+    // and its export is a plain folder that reads so again
+    let exported = beside("exported");
+    assert_eq!(export(&out, &exported, Export::default()).unwrap(), Vec::<String>::new());
+    assert_close(name, &scores(&exported, pairs), wanted);
+    plain.write_manifest().unwrap();
+    assert!(!Bundle::open(from, None, Device::Cpu).unwrap().is_plain());
+    assert_close(name, &scores(from, pairs), wanted);
 }
 
 /// A case's network after the backward pass of the sum of all logits.
@@ -278,7 +283,7 @@ fn the_real_mpnet_has_the_states_of_transformers() {
 #[test]
 fn smaller_precisions_stay_near() {
     let (expected, dir) = (expected(), tempfile::tempdir().unwrap());
-    for name in ["mpnet", "roberta", "xlm-roberta", "distilbert"] {
+    for name in ["mpnet", "roberta", "xlm-roberta", "distilbert", "modernbert", "longformer"] {
         let from = folder(dir.path(), name, &expected.cases[name]);
         for (dtype, most) in [(Dtype::Bf16, 0.05), (Dtype::Int8, 0.3)] {
             let bundle = Bundle::open(&from, Some(dtype), Device::Cpu).unwrap();
@@ -409,4 +414,104 @@ fn what_python_can_not_score_is_exported_with_a_note_or_not_at_all() {
         lacking.len() == 1 && card.contains("not those it has in Sverka") && card.contains("text.ditto_markers"),
         "{card}"
     );
+}
+
+/// `tests/golden/modular`, copied.
+fn modular(dir: &Path) -> PathBuf {
+    let (from, to) = (golden().with_file_name("modular").join("model"), dir.join("modular"));
+    for folder in ["", "1_Pooling", "2_Dense", "3_LayerNorm", "4_Dense"] {
+        std::fs::create_dir_all(to.join(folder)).unwrap();
+        for entry in std::fs::read_dir(from.join(folder)).unwrap().map(Result::unwrap).filter(|e| e.path().is_file()) {
+            std::fs::copy(entry.path(), to.join(folder).join(entry.file_name())).unwrap();
+        }
+    }
+    to
+}
+
+#[test]
+fn a_head_in_modules_scores_as_in_torch() {
+    #[derive(Deserialize)]
+    struct Scores {
+        cls: Vec<f32>,
+        mean: Vec<f32>,
+    }
+    let (pairs, path) = (expected().pairs, golden().with_file_name("modular").join("expected.json"));
+    let wanted: Scores = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    // the mean as older versions write it; by both keys the new one counts
+    let older =
+        r#"{"word_embedding_dimension": 16, "pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true}"#;
+    let both = r#"{"pooling_mode": ["mean"], "pooling_mode_cls_token": true}"#;
+    for (name, pooling, wanted) in
+        [("cls", None, &wanted.cls), ("mean", Some(older), &wanted.mean), ("mean of both", Some(both), &wanted.mean)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = modular(dir.path());
+        if let Some(pooling) = pooling {
+            std::fs::write(folder.join("1_Pooling/config.json"), pooling).unwrap();
+        }
+        assert_close(name, &scores(&folder, &pairs), wanted);
+        assert_kept(name, &folder, &pairs, wanted);
+        // now a bundle, which knows its head's files
+        std::fs::copy(folder.join("3_LayerNorm/model.safetensors"), folder.join("4_Dense/model.safetensors")).unwrap();
+        let error = Bundle::open(&folder, None, Device::Cpu).err().unwrap().to_string();
+        assert!(error.contains("SHA-256"), "{error}");
+    }
+}
+
+#[test]
+fn modules_that_are_no_head_of_the_network_are_named_and_training_may_begin() {
+    use serde_json::json;
+    type Change = Box<dyn Fn(&Path)>;
+    let change = |file: &'static str, key: &'static str, value: serde_json::Value| -> Change {
+        Box::new(move |dir: &Path| edit(&dir.join(file), key, value.clone()))
+    };
+    let listed = |change: fn(&mut Vec<serde_json::Value>)| -> Change {
+        Box::new(move |dir: &Path| {
+            let path = dir.join("modules.json");
+            let mut list = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            change(&mut list);
+            std::fs::write(path, json!(list).to_string()).unwrap();
+        })
+    };
+    let activation = "activation_function";
+    let with_bias: Change = Box::new(|dir: &Path| {
+        let path = dir.join("2_Dense/model.safetensors");
+        let mut arrays = sverka::nn::weights::read_safetensors(&path).unwrap();
+        arrays.0.insert("linear.bias".into(), sverka::nn::Array::new(vec![16], vec![0.5; 16]));
+        sverka::nn::weights::write_safetensors(&path, &arrays, Storage::F32).unwrap();
+    });
+    for (change, words) in [
+        (change("1_Pooling/config.json", "pooling_mode", json!("max")), "1_Pooling is max"),
+        (change("1_Pooling/config.json", "pooling_mode", json!(["cls", "mean"])), "1_Pooling is cls, mean"),
+        (
+            change("2_Dense/config.json", activation, json!("torch.nn.modules.activation.Tanh")),
+            "2_Dense has the activation",
+        ),
+        (change("2_Dense/config.json", "use_residual", json!(true)), "2_Dense adds its input"),
+        (
+            change("4_Dense/config.json", activation, json!("torch.nn.modules.activation.Sigmoid")),
+            "4_Dense has the activation",
+        ),
+        (change("2_Dense/config.json", "out_features", json!(8)), "2_Dense has 8 outputs"),
+        (change("4_Dense/config.json", "out_features", json!(2)), "4_Dense has 2 outputs"),
+        (with_bias, "2_Dense has a bias"),
+        (change("config.json", "norm_eps", json!(1e-6)), "3_LayerNorm adds 1e-5"),
+        (
+            listed(|list| list.swap(2, 3)),
+            "module 2 is a sentence_transformers.sentence_transformer.modules.layer_norm.LayerNorm",
+        ),
+        (
+            listed(|list| list.insert(2, list[2].clone())),
+            "module 3 is a sentence_transformers.base.modules.dense.Dense",
+        ),
+        (listed(|list| list.truncate(3)), "ends without a LayerNorm"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = modular(dir.path());
+        change(&folder);
+        let Err(error) = Bundle::open(&folder, None, Device::Cpu) else { panic!("{words}: it was opened") };
+        assert!(error.is_user_error() && !error.to_string().contains('\n'), "{error}");
+        assert!(error.to_string().contains(&format!("modules.json: type: {words}")), "{words}: {error}");
+        Checkpoint::read(&folder).unwrap().select(&CrossEncoder, Purpose::Start).unwrap();
+    }
 }

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sverka::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Manifest, Purpose, Storage, WordStart};
-use sverka::models::{Module, Reads, dssm, duo, net};
+use sverka::models::{Module, Reads, detext, dssm, duo, net};
 use sverka::nn::{Array, Device, Dtype};
 use sverka::ranker::DualEncoder;
 use sverka::text::TextConfig;
-use sverka::{Input, List, Ranker};
+use sverka::{Input, List, Ranker, Record};
 
 /// How far a score may be from Python's, and from a large one in relation to it.
 const TOLERANCE: f32 = 1e-4;
@@ -28,18 +28,22 @@ fn read<T: for<'a> Deserialize<'a>>(name: &str) -> T {
 /// A bundle of an architecture over the RuBERT-style checkpoint, as training would begin with it; arrays of a second encoder are `0.9` times the first's.
 fn bundle(dir: &Path, architecture: Architecture) -> Bundle {
     let from = golden("bert/rubert");
-    bundle_from(dir, architecture, Checkpoint::read(&from).unwrap(), (&from, MAX_TOKENS))
+    bundle_from(dir, architecture, Checkpoint::read(&from).unwrap(), (&from, rendering(MAX_TOKENS)))
 }
 
 /// More tokens than any pair here has.
 const MAX_TOKENS: usize = 128;
 
-/// The same from another start, and the tokenizer in a folder, with the tokens of a pair.
+fn rendering(max_tokens: usize) -> TextConfig {
+    TextConfig { max_tokens, ..TextConfig::default() }
+}
+
+/// The same from another start, and the tokenizer in a folder, with how texts are read.
 fn bundle_from(
     dir: &Path,
     architecture: Architecture,
     mut checkpoint: Checkpoint,
-    (from, max_tokens): (&Path, usize),
+    (from, rendering): (&Path, TextConfig),
 ) -> Bundle {
     let model = architecture.model();
     checkpoint.select(&*model, Purpose::Start).unwrap();
@@ -69,7 +73,6 @@ fn bundle_from(
             array.values_mut().iter_mut().for_each(|x| *x *= 0.9);
         }
     }
-    let rendering = TextConfig { max_tokens, ..TextConfig::default() };
     let manifest = Manifest { architecture, rendering, ..Manifest::default() };
     let contents = Contents {
         manifest: &manifest,
@@ -216,7 +219,7 @@ fn rankers_of_pairs_score_as_python_does_together_and_one_by_one() {
             let architecture = Architecture::named(name, &settings).unwrap();
             let (model, from) = (dir.path().join("model"), golden("bert/rubert"));
             let start = Checkpoint::read(&from).unwrap();
-            let bundle = bundle_from(&model, architecture, start, (&from, max_tokens.unwrap_or(MAX_TOKENS)));
+            let bundle = bundle_from(&model, architecture, start, (&from, rendering(max_tokens.unwrap_or(MAX_TOKENS))));
             let lists: Vec<List> = expected.queries.iter().map(|query| list(query, &expected.documents)).collect();
             let scores = bundle.score(&lists).unwrap();
             for ((scores, wanted), query) in scores.iter().zip(&wanted).zip(&expected.queries) {
@@ -227,6 +230,70 @@ fn rankers_of_pairs_score_as_python_does_together_and_one_by_one() {
                     assert_eq!(alone[0].value.to_bits(), value.to_bits(), "{what}: the same bits alone");
                 }
             }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Records {
+    columns: Vec<String>,
+    train: Vec<Vec<String>>,
+    queries: Vec<Vec<String>>,
+    documents: Vec<Vec<String>>,
+    cases: Vec<RecordsCase>,
+}
+
+#[derive(Deserialize)]
+struct RecordsCase {
+    settings: toml::Table,
+    /// What training finds in the columns.
+    known: Vec<detext::Known>,
+    scores: Vec<Vec<f32>>,
+}
+
+#[test]
+fn detext_scores_numbers_categories_and_vectors_of_records_as_python_does() {
+    let text = std::fs::read_to_string(golden("detext").join("records.json")).unwrap();
+    let expected: Records = serde_json::from_str(&text).unwrap();
+    let records = |rows: &[Vec<String>]| -> Vec<Record> {
+        let record = |values: &Vec<String>| Record {
+            id: "1".into(),
+            columns: expected.columns.clone().into(),
+            values: values.clone(),
+        };
+        rows.iter().map(record).collect()
+    };
+    let [train, queries, documents] =
+        [&expected.train, &expected.queries, &expected.documents].map(|rows| records(rows));
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(expected.cases.len(), 2);
+    for RecordsCase { settings, known, scores: wanted } in &expected.cases {
+        let named = Architecture::named("detext", settings).unwrap();
+        let Architecture::Detext(config) = named else { panic!("{named:?}") };
+        let config = config.fitted(&train.iter().collect::<Vec<_>>()).unwrap();
+        assert_eq!(config.known.len(), known.len());
+        for (found, wanted) in config.known.iter().zip(known) {
+            match (found, wanted) {
+                (
+                    detext::Known::Number { mean, deviation },
+                    detext::Known::Number { mean: other, deviation: wanted },
+                ) => assert!(
+                    (mean - other).abs() < 1e-9 && (deviation - wanted).abs() < 1e-9,
+                    "{found:?}, Python {other} {wanted}"
+                ),
+                _ => assert_eq!(found, wanted),
+            }
+        }
+        let reading = TextConfig { fields: vec!["name".into()], inputs: config.inputs(), ..rendering(MAX_TOKENS) };
+        let from = golden("bert/rubert");
+        let start = Checkpoint::read(&from).unwrap();
+        let bundle = bundle_from(&dir.path().join("model"), Architecture::Detext(config), start, (&from, reading));
+        let list =
+            |query| List { query: Input::Record(query), candidates: documents.iter().map(Input::Record).collect() };
+        let scores = bundle.score(&queries.iter().map(list).collect::<Vec<_>>()).unwrap();
+        assert_eq!((scores.len(), wanted.len()), (queries.len(), queries.len()));
+        for ((scores, wanted), query) in scores.iter().zip(wanted).zip(&queries) {
+            assert_near(&format!("{settings} {query:?}"), &scores.iter().map(|s| s.value).collect::<Vec<_>>(), wanted);
         }
     }
 }
@@ -263,7 +330,8 @@ fn rankers_over_a_file_of_word_vectors_and_over_letter_trigrams_score_as_python_
         let from = dir.path().join("tokenizer");
         start.tokenizer.save(&from).unwrap();
         let architecture = Architecture::named(&model, &settings).unwrap();
-        let bundle = bundle_from(&dir.path().join("model"), architecture, start.checkpoint, (&from, MAX_TOKENS));
+        let bundle =
+            bundle_from(&dir.path().join("model"), architecture, start.checkpoint, (&from, rendering(MAX_TOKENS)));
         let lists: Vec<List> = expected.queries.iter().map(|query| list(query, &expected.documents)).collect();
         for (scores, wanted) in bundle.score(&lists).unwrap().iter().zip(&wanted) {
             let scores = scores.iter().map(|s| s.value).collect::<Vec<_>>();

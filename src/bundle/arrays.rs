@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::modular;
 use crate::models::bert::{Family, WORDS};
 use crate::nn::Weights;
 use crate::nn::weights::read_safetensors;
@@ -35,11 +36,18 @@ pub(super) fn weights_path(dir: &Path) -> PathBuf {
     if !whole.exists() && index.exists() { index } else { whole }
 }
 
-/// All files with arrays, in a fixed order.
+/// All files with arrays, in a fixed order: the network's, and those of a head in modules.
 ///
 /// # Errors
 /// No such file: what is there in its place, and what to do with it. A damaged index; a shard that is not there.
 pub(super) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = network_files(dir)?;
+    files.extend(modular::files(dir)?);
+    Ok(files)
+}
+
+/// [`weight_files`] of the network alone.
+fn network_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let path = weights_path(dir);
     if path.ends_with(INDEX) {
         return Ok(shards(dir, &path)?.into_keys().collect());
@@ -96,7 +104,7 @@ fn shards(dir: &Path, path: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>
 /// Reads all arrays.
 ///
 /// # Errors
-/// What [`weight_files`] and [`read_safetensors`] refuse; a shard without an array that the index puts there; an array that is there twice.
+/// What [`network_files`] and [`read_safetensors`] refuse; a shard without an array that the index puts there; an array that is there twice.
 pub(super) fn read_arrays(dir: &Path, family: Family) -> Result<Weights> {
     let path = weights_path(dir);
     let mut found = Weights::default();
@@ -112,7 +120,7 @@ pub(super) fn read_arrays(dir: &Path, family: Family) -> Result<Weights> {
             found.0.extend(arrays.0);
         }
     } else {
-        weight_files(dir)?;
+        network_files(dir)?;
         found = read_safetensors(&path)?;
     }
     let outer = outer_prefix(&found, family);

@@ -15,7 +15,7 @@
 //! take is an error in a model that is to score, and a note in a start.
 //!
 //! Names may have a wrapper's prefix (`module.`, `model.`), and arrays may be in shards ([`super::arrays`]). What a classifier's labels
-//! mean is read from all files that say so ([`super::labels`]).
+//! mean is read from all files that say so ([`super::labels`]), and a head may be in modules of its own ([`super::modular`]).
 //!
 //! Refused: `pytorch_model.bin` (a pickle runs code).
 
@@ -29,7 +29,7 @@ use super::arrays::{WEIGHTS, read_arrays, weight_files, weights_path};
 use super::labels::{self, Refusal};
 use super::late_interaction::{self, Found};
 use super::manifest::{self, Manifest};
-use super::{Architecture, checksums, family};
+use super::{Architecture, checksums, family, modular};
 use crate::models::bert::{Config, LAYER, PREFIX};
 use crate::models::{Model, Module, net};
 use crate::nn::Weights;
@@ -106,6 +106,9 @@ impl Checkpoint {
             weights.0.retain(|name, _| !name.starts_with("bert.pooler."));
         }
         let mut refusal = labels::order(&value, &mut weights);
+        if late.is_none() {
+            refusal = refusal.or(modular::read(dir, &mut config, &mut weights)?);
+        }
         if manifest.is_none() && refusal.is_none() && late.is_none() {
             refusal = labels::cross_encoder(dir, &value)?;
         }

@@ -123,7 +123,7 @@ fn reverse(array: &mut Array) {
     }
 }
 
-/// What sentence-transformers' CrossEncoder does besides the network, where that can't be done here.
+/// What sentence-transformers' CrossEncoder does besides its modules ([`super::modular`]), where that can't be done here.
 pub(super) fn cross_encoder(dir: &Path, config: &Value) -> Result<Refusal> {
     let modules = read_json(&dir.join("modules.json"))?.unwrap_or_default();
     let own = read_json(&dir.join("config_sentence_transformers.json"))?.unwrap_or_default();
@@ -138,17 +138,10 @@ pub(super) fn cross_encoder(dir: &Path, config: &Value) -> Result<Refusal> {
         let what = format!("is {name}: scores would not be logits; known are Sigmoid and Identity");
         return Ok(Some((CONFIG, "activation_fn", what, "set it to torch.nn.modules.activation.Sigmoid")));
     }
-    if own.is_object() {
-        let kinds: Vec<&str> = modules.as_array().into_iter().flatten().filter_map(|m| m["type"].as_str()).collect();
-        if let Some(other) = kinds.iter().find(|kind| !kind.ends_with(".Transformer")) {
-            let what = format!("has a {other}; a cross-encoder is a Transformer alone");
-            return Ok(Some(("modules.json", "type", what, "give a model whose classifier is the network's own")));
-        }
-        if let Some(name) = own.get("default_prompt_name").and_then(Value::as_str) {
-            let what = format!("is {name}: a text would be put before each query");
-            let remedy = "set it to null and write the prompt into the texts";
-            return Ok(Some(("config_sentence_transformers.json", "default_prompt_name", what, remedy)));
-        }
+    if let Some(name) = own.get("default_prompt_name").and_then(Value::as_str) {
+        let what = format!("is {name}: a text would be put before each query");
+        let remedy = "set it to null and write the prompt into the texts";
+        return Ok(Some(("config_sentence_transformers.json", "default_prompt_name", what, remedy)));
     }
     Ok(None)
 }

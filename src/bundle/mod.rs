@@ -22,6 +22,7 @@ mod language_model;
 mod late_interaction;
 mod manifest;
 mod matcher;
+mod modular;
 mod recalibrate;
 mod sentence;
 mod split;

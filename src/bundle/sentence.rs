@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Architecture;
-use super::directory::read_json;
+use super::directory::{CONFIG, read_json};
 use crate::models::dssm::{Config, Pooling, Similarity};
 use crate::{Error, Result};
 
@@ -34,15 +34,9 @@ fn towers(dir: &Path) -> Result<Config> {
         match of("type").rsplit('.').next().unwrap_or_default() {
             "Transformer" | "Normalize" => {}
             "Pooling" => {
-                let path = dir.join(of("path")).join("config.json");
-                let settings = read_json(&path)?.unwrap_or_default();
-                let modes = settings.as_object().into_iter().flatten();
-                let modes = modes.filter(|(key, on)| key.starts_with("pooling_mode_") && **on == Value::Bool(true));
-                config.pooling = match modes.map(|(key, _)| key.as_str()).collect::<Vec<_>>()[..] {
-                    ["pooling_mode_mean_tokens"] => Pooling::Mean,
-                    ["pooling_mode_cls_token"] => Pooling::Cls,
-                    ref others => return Err(unknown(&path, "pooling_mode", format!("is {}", others.join(", ")))),
-                };
+                let folder = dir.join(of("path"));
+                config.pooling = pooling(&folder)?
+                    .map_err(|modes| unknown(&folder.join(CONFIG), "pooling_mode", format!("is {modes}")))?;
             }
             other => return Err(unknown(&path, "type", format!("{other} is not known"))),
         }
@@ -52,4 +46,28 @@ fn towers(dir: &Path) -> Result<Config> {
         config.similarity = Similarity::Dot;
     }
     Ok(config)
+}
+
+/// What a Pooling module makes of a text's states, by `pooling_mode` or, as older versions write it, by a key for each mode; else the modes
+/// that are not known here.
+///
+/// # Errors
+/// A damaged file.
+pub(super) fn pooling(folder: &Path) -> Result<Result<Pooling, String>> {
+    let settings = read_json(&folder.join(CONFIG))?.unwrap_or_default();
+    let older = || {
+        let keys = settings.as_object().into_iter().flatten();
+        let on = keys.filter(|(key, on)| key.starts_with("pooling_mode_") && **on == Value::Bool(true));
+        on.map(|(key, _)| key.as_str()).collect()
+    };
+    let modes: Vec<&str> = match settings.get("pooling_mode") {
+        None | Some(Value::Null) => older(),
+        Some(Value::Array(modes)) => modes.iter().filter_map(Value::as_str).collect(),
+        Some(mode) => mode.as_str().into_iter().collect(),
+    };
+    Ok(match modes.as_slice() {
+        ["mean" | "pooling_mode_mean_tokens"] => Ok(Pooling::Mean),
+        ["cls" | "pooling_mode_cls_token"] => Ok(Pooling::Cls),
+        others => Err(others.join(", ")),
+    })
 }

@@ -1,6 +1,6 @@
 //! Parquet through the crate's row interface: one row at a time, one row group's pages in memory. The crate was written
 //! for files that are whole: a damaged one can make it panic, so calls into it are fenced and a panic becomes the error
-//! that it should have been.
+//! that it should have been. A list becomes the cell that the same list in a line of JSON becomes: ready vectors are read from both.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,7 +43,18 @@ fn shown(field: &Field) -> String {
         Field::Date(days) if days.unsigned_abs() > 90_000_000 => days.to_string(),
         Field::TimestampMillis(t) if t.unsigned_abs() > 8_000_000_000_000_000 => t.to_string(),
         Field::TimestampMicros(t) if t.unsigned_abs() > 8_000_000_000_000_000_000 => t.to_string(),
+        Field::ListInternal(list) => format!("[{}]", list.elements().iter().map(element).collect::<Vec<_>>().join(",")),
         other => other.to_string(),
+    }
+}
+
+/// A list's value as JSON has it; a number as in a cell of its own, and not with the exponent that the crate gives those below zero.
+fn element(field: &Field) -> String {
+    match field {
+        Field::Float(x) => x.to_string(),
+        Field::Double(x) => x.to_string(),
+        Field::Str(text) => serde_json::Value::from(text.as_str()).to_string(),
+        other => shown(other),
     }
 }
 

@@ -80,6 +80,27 @@ fn parquet_as_pandas_writes_it() {
 }
 
 #[test]
+fn lists_of_parquet_are_the_cells_that_json_gives() {
+    let folder = Folder::new();
+    // the lists of make_parquet.py
+    let lists = ["[0.5, -1.25, 2]", "[3, 0.0000001, 123456]", "[]", "null"];
+    let line = |(i, list): (usize, &&str)| {
+        format!(
+            "{{\"id\": {}, \"picture\": {list}, \"sound\": {list}, \"name\": \"{}\"}}\n",
+            i + 1,
+            ["a", "b", "c", "d"][i]
+        )
+    };
+    let of_json = table(&folder.write("t.jsonl", lists.iter().enumerate().map(line).collect::<String>()));
+    let of_parquet = table(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/vectors.parquet"));
+    assert_eq!(&of_parquet.columns[..], ["picture", "sound", "name"]);
+    assert_eq!(of_parquet.records[0].values, ["[0.5,-1.25,2]", "[0.5,-1.25,2]", "a"]);
+    assert_eq!(of_parquet.records[3].get("picture"), Some(""), "no list is no value");
+    assert_eq!(of_parquet.records, of_json.records);
+    assert_eq!(of_json.records.len(), lists.len());
+}
+
+#[test]
 fn windows_1251_and_utf_16_are_converted() {
     let folder = Folder::new();
     let text = "id,name\n1,Антисептик невымываемый 5 литров\n2,Клей обойный\n";

@@ -80,6 +80,10 @@ pub(super) fn read_settings(value: &mut Value) {
             value[key] = default;
         }
     }
+    // "sans_pos" or "absolute": transformers reads neither, positions are rotary
+    if let Some(map) = value.as_object_mut() {
+        map.remove("position_embedding_type");
+    }
 }
 
 /// Settings as ModernBERT calls them.
