@@ -391,14 +391,15 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Copies the files of a model's folder.
+/// Copies a model's folder, with those in it (sentence-transformers' modules).
 fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to).map_err(Error::io("create", to))?;
     for entry in std::fs::read_dir(from).map_err(Error::io("read", from))? {
         let path = entry.map_err(Error::io("read", from))?.path();
-        if path.is_file() {
-            let out = to.join(path.file_name().unwrap_or_default());
-            std::fs::copy(&path, &out).map_err(Error::io("copy", &path))?;
+        let out = to.join(path.file_name().unwrap_or_default());
+        match path.is_dir() {
+            true => copy(&path, &out)?,
+            false => drop(std::fs::copy(&path, &out).map_err(Error::io("copy", &path))?),
         }
     }
     Ok(())

@@ -134,6 +134,11 @@ impl Checkpoint {
     /// An array that is missing or has another shape than `config.json` says; to score, an array that the model does not take, and a
     /// head that is not there.
     pub fn select(&mut self, model: &dyn Model, purpose: Purpose) -> Result<Vec<String>> {
+        if model.split().is_some() && self.config.modern.is_some() {
+            let what = "modernbert: its layers count positions themselves, and those of a split encoder's document begin at a fixed one";
+            let remedy = "start from a BERT, MPNet, RoBERTa, XLM-R or DistilBERT";
+            return Err(Error::model(&self.dir.join("config.json"), "model_type", what, remedy));
+        }
         self.select_modules(&model.modules(), purpose)
     }
 

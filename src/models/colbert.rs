@@ -204,6 +204,8 @@ mod tests {
             texts: vec![query(a), document(a), text(&[1, a + 5, 2], vec![])],
             target: 1.0,
             grades: grades.clone(),
+            // of a cross-encoder
+            teacher: vec![1.5, -0.5],
             ..Example::default()
         };
         vec![example(10), example(20), example(30)]
@@ -213,7 +215,7 @@ mod tests {
     fn gradients_equal_finite_differences_over_a_batch_and_over_lists() {
         let model = Colbert(Config { dim: 6, ..Config::default() });
         let examples = examples();
-        for loss in [Loss::Bce, Loss::Softmax] {
+        for loss in [Loss::Bce, Loss::Softmax, Loss::Kl, Loss::MarginMse] {
             assert_gradient_of(&model, &examples.iter().collect::<Vec<_>>(), loss);
         }
     }

@@ -117,12 +117,12 @@ fn stored_vectors_order_documents_as_computed_ones_do_and_those_without_are_drop
         model(dir.path(), name, "");
         let stage = format!("kind = '{}'", kind.name());
         let computed = opened(dir.path(), &with(&[&format!("{stage}\nmodel = '{name}'")])).unwrap();
-        let (out, options) = (dir.path().join(kind.name()), ModelOptions::default());
+        let (out, options) = (dir.path().join(format!("{name}.index")), ModelOptions::default());
         let options = ModelOptions { path: Some(dir.path().join(name)), dtype: Some(Dtype::F32), ..options };
         let but_one = computed.documents().iter().filter(|document| document.id != "e").cloned().collect();
         let index = |documents| {
             build_index(&out, documents, &Settings::new(&[kind]), &options, true, &|_, _| {}).unwrap();
-            opened(dir.path(), &with(&[&format!("{stage}\nindex = '{}'", kind.name())])).unwrap()
+            opened(dir.path(), &with(&[&format!("{stage}\nindex = '{name}.index'")])).unwrap()
         };
         let stored = index(computed.documents().to_vec());
         let [wanted, got] = [&computed, &stored].map(|pipeline| run(pipeline, "чай монитор"));
@@ -138,7 +138,7 @@ fn stored_vectors_order_documents_as_computed_ones_do_and_those_without_are_drop
         let ran = run(&without, "чай монитор");
         assert_eq!((ran.stages[1].given, ran.stages[1].gone, ran.hits.len()), (5, 1, 4));
         let other = if kind == Method::Dense { "colbert" } else { "dense" };
-        let wrong = opened(dir.path(), &with(&[&format!("kind = '{other}'\nindex = '{}'", kind.name())]));
+        let wrong = opened(dir.path(), &with(&[&format!("kind = '{other}'\nindex = '{name}.index'")]));
         let said = wrong.err().unwrap().to_string();
         assert!(said.contains(&format!("is an index of kind {}, and the stage is {other}", kind.name())), "{said}");
     }
