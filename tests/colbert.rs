@@ -1,5 +1,7 @@
 //! ColBERT's folders of Stanford, PyLate and sentence-transformers: their scores, and what is written for Python.
 
+mod require;
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -41,6 +43,36 @@ fn folders_of_three_programs_score_as_there_and_after_export_with_the_same_bits(
         let out = dir.path().join(name);
         assert!(bundle::export(&golden(name), &out, Export::default()).unwrap().is_empty(), "nothing is lacking");
         assert_eq!(scores(&out, &expected), got, "{name}: written and read again");
+    }
+}
+
+/// Needs a Python with sentence-transformers 6 or PyLate: `python3`, or the one that `SVERKA_PYTHON` names.
+#[test]
+fn python_gives_the_scores_of_what_is_exported() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["stanford", "pylate", "st"] {
+        let out = dir.path().join(name);
+        bundle::export(&golden(name), &out, Export::default()).unwrap();
+        let python = std::env::var_os("SVERKA_PYTHON").unwrap_or("python3".into());
+        let check = std::process::Command::new(python).arg(golden("make.py")).arg("check").arg(&out).output();
+        let check = match check {
+            Ok(check) if check.status.code() == Some(77) => {
+                return require::skipped(
+                    "python",
+                    "Python has neither sentence-transformers 6 nor PyLate; set SVERKA_PYTHON",
+                );
+            }
+            Ok(check) => check,
+            Err(e) => return require::skipped("python", &format!("no Python ({e}); set SVERKA_PYTHON")),
+        };
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+        let theirs: Vec<Vec<f32>> = serde_json::from_slice(&check.stdout).unwrap();
+        let text = std::fs::read_to_string(golden(name).join("scores.json")).unwrap();
+        let ours = scores(&out, &serde_json::from_str(&text).unwrap());
+        assert_eq!(theirs.iter().flatten().count(), ours.iter().flatten().count());
+        for (ours, theirs) in ours.iter().flatten().zip(theirs.iter().flatten()) {
+            assert!((ours - theirs).abs() < 1e-4 * theirs.abs(), "{name}: {ours}, Python {theirs}");
+        }
     }
 }
 
