@@ -4,7 +4,7 @@
 //!
 //! Heads are drawn: only times are looked at. Documents are cut to 30 and to 250 tokens; queries are short. Each figure is the median of some
 //! rounds, which go through all systems in turn, so that a busy machine is busy for all of them. The joint model's last layer computes the row of
-//! `[CLS]` only, as the split encoder's does; what that is worth is seen beside the same encoder with every row.
+//! `[CLS]` only, as the split encoder's does; the same encoder with every row says what that is worth.
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

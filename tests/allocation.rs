@@ -72,11 +72,13 @@ fn peak_of_step(dtype: Dtype, vocabulary: usize, masked: usize) -> usize {
         net.parameters().accumulate_grads(&loss.backward().unwrap()).unwrap();
     };
     step();
-    let profiler = dhat::Profiler::builder().testing().build();
-    step();
-    let peak = dhat::HeapStats::get().max_bytes;
-    drop(profiler);
-    peak
+    // a thread allocates what it keeps for itself when it first has such work, in whichever step that is: the smallest peak has none of it
+    let peak = |_| {
+        let _profiler = dhat::Profiler::builder().testing().build();
+        step();
+        dhat::HeapStats::get().max_bytes
+    };
+    (0..5).map(peak).min().unwrap()
 }
 
 #[test]

@@ -87,18 +87,18 @@ fn a_bundle_made_of_a_form_reads_as_it_did() {
 
 /// A plain folder's scores are those of the bundle made of it, of that one's export, and of the folder as a bundle.
 fn assert_kept(name: &str, from: &Path, pairs: &[[String; 2]], wanted: &[f32]) {
-    let beside = |what: &str| from.with_file_name(format!("{name}-{what}"));
+    let next_to = |what: &str| from.with_file_name(format!("{name}-{what}"));
     let plain = Bundle::open(from, None, Device::Cpu).unwrap();
     let mut checkpoint = Checkpoint::read(from).unwrap();
     checkpoint.select(&*checkpoint.architecture().model(), Purpose::Score).unwrap();
     let manifest = Manifest { rendering: plain.manifest.rendering.clone(), ..Manifest::default() };
     let (config, weights) = (&checkpoint.config, &checkpoint.weights);
     let contents = Contents { manifest: &manifest, config, weights, tokenizer_from: from, storage: Storage::F32 };
-    let out = beside("bundle");
+    let out = next_to("bundle");
     save(&out, &contents, false).unwrap();
     assert_close(name, &scores(&out, pairs), wanted);
     // and its export is a plain folder that reads so again
-    let exported = beside("exported");
+    let exported = next_to("exported");
     assert_eq!(export(&out, &exported, Export::default()).unwrap(), Vec::<String>::new());
     assert_close(name, &scores(&exported, pairs), wanted);
     plain.write_manifest().unwrap();

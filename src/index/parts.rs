@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Bm25;
 use super::bm25::Bm25Builder;
-use super::colbert::{ColbertIndex, Effort, write_colbert};
+use super::colbert::{ColbertIndex, Effort, Scratch, write_colbert};
 use super::documents::Documents;
 use super::maker::{Maker, needed};
 use super::manifest::{Method, Settings};
@@ -198,8 +198,9 @@ impl Searcher {
             Searcher::Colbert(maker, indexes) => {
                 let vectors = late_encoder(maker)?.0.encode_queries(&[query])?;
                 let query = Query::new(vectors.text(0), vectors.dim);
-                let score = |(part, document): &Origin| query.score(&indexes[*part].decoded(*document));
-                Ok(Some(documents.par_iter().map(score).collect()))
+                let score =
+                    |scratch: &mut Scratch, (part, document): &Origin| indexes[*part].score(&query, *document, scratch);
+                Ok(Some(documents.par_iter().map_init(Scratch::default, score).collect()))
             }
         }
     }

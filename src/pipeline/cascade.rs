@@ -53,6 +53,9 @@ enum Scorer {
     Index(Box<Index>, Method, Vec<Option<u32>>),
 }
 
+/// Scores of some documents for a query.
+type ScoresOf<'a> = Box<dyn Fn(&[Hit]) -> Result<Vec<f32>> + 'a>;
+
 /// What a stage did with a query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageRun {
@@ -135,9 +138,9 @@ impl Pipeline {
         };
         let mut others = Vec::new();
         for (number, stage) in plan.stages.iter().enumerate().skip(1) {
-            [&stage.index, &stage.model].into_iter().flatten().take(1).for_each(|path| {
+            if let Some(path) = stage.index.as_ref().or(stage.model.as_ref()) {
                 say(&format!("opening {}", path.display()));
-            });
+            }
             others.push(Scorer::open(stage, &format!("stages[{number}]"), &documents, &options)?);
         }
         Ok((Pipeline { plan, documents, first, others }, report))
@@ -295,32 +298,28 @@ impl Scorer {
             return Ok(None);
         }
         let there: Vec<Hit> = hits.iter().copied().filter(|hit| self.has(hit.document)).collect();
-        let encoded = match self {
-            Scorer::States(bundle, ..) => Some(bundle.split_encoder()?.encode_query(query)?),
-            _ => None,
-        };
         let input = |hit: &Hit| Input::Record(&documents[hit.document as usize]);
-        let scores_of = |part: &[Hit]| -> Result<Vec<f32>> {
-            match self {
-                Scorer::Texts(model) => {
-                    let list = List { query, candidates: part.iter().map(input).collect() };
-                    let scores = model.score(&[list])?.pop().unwrap_or_default();
-                    Ok(scores.into_iter().map(|score| score.value).collect())
-                }
-                Scorer::States(bundle, store, places) => {
-                    let none = || Error::Internal { op: "run", what: "a query without its states".into() };
-                    let (encoder, encoded) = (bundle.split_encoder()?, encoded.as_ref().ok_or_else(none)?);
+        let scores_of: ScoresOf = match self {
+            Scorer::Texts(model) => Box::new(move |part| {
+                let list = List { query, candidates: part.iter().map(input).collect() };
+                let scores = model.score(&[list])?.pop().unwrap_or_default();
+                Ok(scores.into_iter().map(|score| score.value).collect())
+            }),
+            Scorer::States(bundle, store, places) => {
+                let encoder = bundle.split_encoder()?;
+                let encoded = encoder.encode_query(query)?;
+                Box::new(move |part| {
                     let found: Vec<Place> = part.iter().filter_map(|hit| places[hit.document as usize]).collect();
                     let lengths: Vec<u32> = found.iter().map(|place| store.length(*place)).collect();
                     let texts: Option<Vec<Input>> = encoder.needs_texts().then(|| part.iter().map(input).collect());
                     let fill = |i: usize, rows: &mut [f32]| store.fill(found[i], rows);
-                    encoder.score(encoded, &lengths, &fill, texts.as_deref())
-                }
-                Scorer::Index(index, method, numbers) => {
-                    let found: Vec<u32> = part.iter().filter_map(|hit| numbers[hit.document as usize]).collect();
-                    index.scores(*method, query, &found)
-                }
+                    encoder.score(&encoded, &lengths, &fill, texts.as_deref())
+                })
             }
+            Scorer::Index(index, method, numbers) => Box::new(move |part| {
+                let found: Vec<u32> = part.iter().filter_map(|hit| numbers[hit.document as usize]).collect();
+                index.scores(*method, query, &found)
+            }),
         };
         // a list of a duo is scored at once, and stored vectors take no time
         let whole = !timed || listwise || matches!(self, Scorer::Index(..));

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::answers::Quality;
 pub use build::ColbertBuilder;
+pub(super) use search::Scratch;
 pub use search::{ColbertIndex, ColbertSearch, Effort};
 pub use tuning::{ByLength, Tried, Tuning, TuningReport, tune_colbert};
 

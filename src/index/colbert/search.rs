@@ -158,7 +158,7 @@ fn best(mut hits: Vec<Hit>, n: usize) -> impl Iterator<Item = Hit> {
 
 /// A document as it is decoded, used again from document to document.
 #[derive(Default)]
-struct Scratch {
+pub(in crate::index) struct Scratch {
     codes: Vec<u32>,
     vectors: Vec<f32>,
     /// What each vector is multiplied by.
@@ -307,6 +307,12 @@ impl ColbertIndex {
         scratch.vectors
     }
 
+    /// MaxSim of a document by its decoded vectors; `scratch` is used again from call to call.
+    pub(in crate::index) fn score(&self, query: &Query, document: u32, scratch: &mut Scratch) -> f32 {
+        self.decode(document, scratch);
+        query.score(&scratch.vectors)
+    }
+
     fn decode(&self, document: u32, scratch: &mut Scratch) {
         let (dim, each) = (self.layout.dim, 8 / self.layout.bits);
         let (rows, width) = (self.rows(document), self.steps.bytes(dim));
@@ -344,9 +350,9 @@ impl ColbertIndex {
             true => best(self.by_centroids(&products, &candidates), wanted).map(|hit| hit.document).collect(),
         };
         let query = Query::new(query, dim);
-        let score = |scratch: &mut Scratch, document: &u32| {
-            self.decode(*document, scratch);
-            Hit { document: *document, score: query.score(&scratch.vectors) }
+        let score = |scratch: &mut Scratch, document: &u32| Hit {
+            document: *document,
+            score: self.score(&query, *document, scratch),
         };
         let mut hits: Vec<Hit> = candidates.par_iter().map_init(Scratch::default, score).collect();
         hits.sort_unstable_by(Hit::best_first);

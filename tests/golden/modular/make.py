@@ -2,7 +2,7 @@
 """A tiny random reranker in sentence-transformers' modules (Transformer, Pooling, Dense, LayerNorm, Dense), as version 5.5 saves it, and its
 scores for 50 pairs, with the pooling of `1_Pooling` and with the mean.
 
-    python make.py        (torch, transformers; writes the folder `model` and expected.json beside itself)
+    python make.py        (torch, transformers; writes the folder `model` and expected.json next to itself)
 
 The modules after the network are computed here by hand, as their sources have them. Pairs and tokenizer are those of ../checkpoints.
 """
