@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{Bm25, Bm25Settings, HEADER, Header, VERSION, byte_of, factors};
+use super::{Bm25, Bm25Settings, HEADER, Header, VERSION, byte_of, factors, lengths_of};
 use crate::index::analyse::TermHash;
 use crate::index::array::{Array, Sink};
 use crate::text::TextConfig;
@@ -198,6 +198,7 @@ impl Bm25Builder {
             let path = dir.join(UNSORTED);
             std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
+        let norms = array(dir, "norms", norms.into_iter().flatten())?;
         let mut index = Bm25 {
             factors: factors(&header),
             header,
@@ -208,7 +209,8 @@ impl Bm25Builder {
             postings: Array::Memory(Vec::new()),
             row_starts,
             row_terms,
-            norms: array(dir, "norms", norms.into_iter().flatten())?,
+            lengths: lengths_of(&norms),
+            norms,
             ties: Array::Memory(Vec::new()),
             config: TextConfig::default(),
             whole: None,
