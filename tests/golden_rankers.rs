@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sverka::bundle::{self, Architecture, Bundle, Checkpoint, Contents, Manifest, Purpose, Storage, WordStart};
-use sverka::models::{Module, Reads, detext, dssm, duo, net};
+use sverka::models::{Module, Projection, Reads, detext, dssm, duo, net};
 use sverka::nn::{Array, Device, Dtype};
 use sverka::ranker::DualEncoder;
 use sverka::text::TextConfig;
@@ -53,7 +53,7 @@ fn bundle_from(
     }
     for module in model.modules() {
         let (Module::Affine { name, .. }
-        | Module::Projection { name, .. }
+        | Module::Projection(Projection { name, .. })
         | Module::Restore { name, .. }
         | Module::TokenValues { name }) = module
         else {

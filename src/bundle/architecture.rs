@@ -1,7 +1,10 @@
 //! Which architectures there are: the only `match` on them.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
+use super::{Checkpoint, sentence};
 use crate::models::{
     Model, cedr, character_bert, colbert, conv_knrm, cross_encoder, detext, drmm, dssm, duo, knrm, pacrr, parade, yati,
 };
@@ -66,7 +69,7 @@ impl Architecture {
             Architecture::CrossEncoder => Box::new(cross_encoder::CrossEncoder),
             Architecture::CharacterBert(config) => Box::new(character_bert::CharacterBert(*config)),
             Architecture::Parade(config) => Box::new(parade::Parade(*config)),
-            Architecture::Dssm(config) => Box::new(dssm::Dssm(*config)),
+            Architecture::Dssm(config) => Box::new(dssm::Dssm(config.clone())),
             Architecture::Detext(config) => Box::new(detext::Detext { config: config.clone(), without: None }),
             Architecture::Duo(config) => Box::new(duo::Duo(*config)),
             Architecture::Knrm(config) => Box::new(knrm::Knrm(*config)),
@@ -99,12 +102,27 @@ impl Architecture {
         }
     }
 
-    /// Pooling and similarity of two towers.
-    pub(super) fn towers(&self) -> Option<(dssm::Pooling, dssm::Similarity)> {
+    /// With the linear layers that the start in `dir` has after its pooling, where towers over an encoder name none; their arrays are added to
+    /// the start's.
+    ///
+    /// # Errors
+    /// A layer that is not known here, or whose arrays do not fit.
+    pub fn begun_with(self, dir: &Path, start: &mut Checkpoint) -> Result<Self> {
+        let Architecture::Dssm(mut config) = self else { return Ok(self) };
+        if config.vectors == dssm::TextVectors::Encoder {
+            let found = match &start.manifest {
+                Some(manifest) => manifest.architecture.towers().map(|towers| towers.dense.clone()).unwrap_or_default(),
+                None => sentence::dense(dir, &start.config, &mut start.weights)?,
+            };
+            config.dense = if config.dense.is_empty() { found } else { config.dense };
+        }
+        Ok(Architecture::Dssm(config))
+    }
+
+    /// Settings of two towers over an encoder.
+    pub(super) fn towers(&self) -> Option<&dssm::Config> {
         match self {
-            Architecture::Dssm(config) if config.vectors == dssm::TextVectors::Encoder => {
-                Some((config.pooling, config.similarity))
-            }
+            Architecture::Dssm(config) if config.vectors == dssm::TextVectors::Encoder => Some(config),
             _ => None,
         }
     }
@@ -160,6 +178,10 @@ impl Architecture {
             Error::setting(key, settings.to_string().trim().replace('\n', ", "), what)
         })?;
         match kind {
+            Architecture::Dssm(config) if config.vectors != dssm::TextVectors::Encoder && !config.dense.is_empty() => {
+                let what = "linear layers follow the pooling of an encoder: leave vectors or dense out";
+                Err(Error::setting("model.dense", format!("{} layers", config.dense.projections().count()), what))
+            }
             Architecture::Dssm(config) if config.vectors == dssm::TextVectors::CharCnn && !config.shared => {
                 Err(one_tower("shared"))
             }
@@ -217,6 +239,15 @@ mod tests {
         refused("dssm", "pooling = 'max'", "max");
         refused("dssm", "vectors = 'char_cnn'\nshared = false", "model.shared = false: convolutions over characters");
         refused("duo", "aggregation = 'median'", "median");
+        let layer = "{ outputs = 8, bias = true, activation = 'tanh' }";
+        refused("dssm", &format!("dense = [{layer}, {layer}, {layer}, {layer}, {layer}]"), "known are up to 4");
+        refused(
+            "dssm",
+            &format!("vectors = 'static'\ndense = [{layer}]"),
+            "linear layers follow the pooling of an encoder",
+        );
+        refused("dssm", &format!("dense = [{}]", layer.replace('8', "0")), "dense");
+        refused("dssm", &format!("dense = [{}]", layer.replace("tanh", "silu")), "silu");
         refused("cross_encoder", "pooling = 'cls'", "cross_encoder has no settings of its own");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::modular;
+use super::{modular, sentence};
 use crate::models::bert::{Family, WORDS};
 use crate::nn::Weights;
 use crate::nn::weights::read_safetensors;
@@ -36,13 +36,14 @@ pub(super) fn weights_path(dir: &Path) -> PathBuf {
     if !whole.exists() && index.exists() { index } else { whole }
 }
 
-/// All files with arrays, in a fixed order: the network's, and those of a head in modules.
+/// All files with arrays, in a fixed order: the network's, and those of a head or of linear layers in modules.
 ///
 /// # Errors
 /// No such file: what is there in its place, and what to do with it. A damaged index; a shard that is not there.
 pub(super) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = network_files(dir)?;
+    let mut files = network_files(&crate::text::folder_of_network(dir))?;
     files.extend(modular::files(dir)?);
+    files.extend(sentence::files(dir)?);
     Ok(files)
 }
 

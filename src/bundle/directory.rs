@@ -91,7 +91,7 @@ impl Checkpoint {
             None => refuse_torn_bundle(dir, &value)?,
             Some(manifest) => {
                 checksums::check_files(dir, &manifest.files)?;
-                check_weights(dir, manifest)?;
+                check_weights(whole, manifest)?;
             }
         }
         let mut weights = read_arrays(dir, config.family)?;
@@ -107,7 +107,7 @@ impl Checkpoint {
         }
         let mut refusal = labels::order(&value, &mut weights);
         if late.is_none() {
-            refusal = refusal.or(modular::read(dir, &mut config, &mut weights)?);
+            refusal = refusal.or(modular::read(whole, &mut config, &mut weights)?);
         }
         if manifest.is_none() && refusal.is_none() && late.is_none() {
             refusal = labels::cross_encoder(dir, &value)?;
@@ -200,7 +200,7 @@ impl Checkpoint {
             Module::Pooler
             | Module::MaskedHead
             | Module::Restore { .. }
-            | Module::Projection { .. }
+            | Module::Projection(_)
             | Module::Affine { .. }
             | Module::Marks { .. }
             | Module::TokenValues { .. }
@@ -234,7 +234,7 @@ impl Checkpoint {
         for module in modules {
             let (name, outputs) = match module {
                 Module::Affine { name, outputs, .. } => (name, *outputs),
-                Module::Projection { name, outputs } => (name, std::slice::from_ref(outputs)),
+                Module::Projection(layer) => (&layer.name, std::slice::from_ref(&layer.outputs)),
                 _ => continue,
             };
             let rows = self.weights.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();
@@ -294,7 +294,7 @@ pub(super) fn read_json(path: &Path) -> Result<Option<Value>> {
 
 /// The weights are those that a manifest was written for.
 fn check_weights(dir: &Path, manifest: &Manifest) -> Result<()> {
-    let path = weights_path(dir);
+    let path = weights_path(&crate::text::folder_of_network(dir));
     if manifest.weights_sha256 == checksums::sha256(&weight_files(dir)?)? {
         return Ok(());
     }

@@ -10,9 +10,8 @@ use serde_json::json;
 
 use super::arrays::WEIGHTS;
 use super::manifest::Manifest;
-use super::{Architecture, Checkpoint, Purpose, as_in_python, directory, family, folder, late_interaction};
-use crate::models::bert::{Config, Family};
-use crate::models::dssm::{Pooling, Similarity};
+use super::{Architecture, Checkpoint, Purpose, as_in_python, directory, family, folder, late_interaction, sentence};
+use crate::models::bert::Family;
 use crate::nn::Weights;
 use crate::nn::weights::{Storage, write_safetensors};
 use crate::text::{TextConfig, TextEncoder};
@@ -36,9 +35,13 @@ pub struct Export {
 /// Nothing is left over.
 pub fn export(bundle: &Path, dir: &Path, options: Export) -> Result<Vec<String>> {
     let mut checkpoint = Checkpoint::read(bundle)?;
-    let architecture = checkpoint.architecture();
     let has_head = checkpoint.weights.0.contains_key("classifier.weight");
     let (purpose, plain) = (Purpose::Start, checkpoint.manifest.is_none());
+    let is_encoder = plain && !has_head && checkpoint.late.is_none() && sentence::is_encoder(bundle)?;
+    let architecture = match is_encoder {
+        true => sentence::architecture(bundle, &checkpoint.config, &mut checkpoint.weights)?,
+        false => checkpoint.architecture(),
+    };
     checkpoint.select(&*architecture.model(), purpose)?;
     let document_length = checkpoint.late.as_ref().and_then(|late| late.document_length);
     let Checkpoint { manifest, config, mut weights, .. } = checkpoint;
@@ -85,8 +88,8 @@ pub fn export(bundle: &Path, dir: &Path, options: Export) -> Result<Vec<String>>
             value["sentence_transformers"] = json!({"activation_fn": "torch.nn.modules.linear.Identity"});
         }
         put(directory::CONFIG, format!("{value:#}\n"))?;
-        if let Some((pooling, similarity)) = architecture.towers() {
-            towers(out, &config, &rendering, pooling, similarity)?;
+        if let Some(towers) = architecture.towers() {
+            sentence::write(out, towers, config.hidden_size, rendering.max_tokens, &mut weights)?;
         }
         if let (Some(settings), Some(linear)) = (architecture.late_interaction(), linear) {
             let linear = Weights([linear].into());
@@ -117,37 +120,6 @@ fn lacking(architecture: &Architecture, rendering: &TextConfig) -> Vec<(String, 
         add(name, value, what);
     }
     list
-}
-
-/// sentence-transformers' files of two towers.
-fn towers(out: &Path, config: &Config, rendering: &TextConfig, pooling: Pooling, similarity: Similarity) -> Result<()> {
-    let put = |name: &str, value: serde_json::Value| {
-        let path = out.join(name);
-        std::fs::write(&path, format!("{value:#}\n")).map_err(Error::io("write", &path))
-    };
-    let folder = out.join("1_Pooling");
-    std::fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
-    let similarity = match similarity {
-        Similarity::Cosine => "cosine",
-        Similarity::Dot => "dot",
-    };
-    let kind = |name: &str| format!("sentence_transformers.models.{name}");
-    put(
-        "modules.json",
-        json!([{"idx": 0, "name": "0", "path": "", "type": kind("Transformer")},
-                               {"idx": 1, "name": "1", "path": "1_Pooling", "type": kind("Pooling")}]),
-    )?;
-    put("sentence_bert_config.json", json!({"max_seq_length": rendering.max_tokens, "do_lower_case": false}))?;
-    put(
-        "config_sentence_transformers.json",
-        json!({"prompts": {}, "default_prompt_name": null, "similarity_fn_name": similarity}),
-    )?;
-    let (cls, mean) = (pooling == Pooling::Cls, pooling == Pooling::Mean);
-    put(
-        "1_Pooling/config.json",
-        json!({"word_embedding_dimension": config.hidden_size,
-        "pooling_mode_cls_token": cls, "pooling_mode_mean_tokens": mean}),
-    )
 }
 
 /// The card of an exported model.

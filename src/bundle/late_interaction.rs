@@ -13,13 +13,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::directory::read_json;
+use super::modules::{self, MODULES, SETTINGS};
 use crate::models::colbert::{Config, PROJECTION};
 use crate::nn::Weights;
-use crate::nn::weights::{Storage, read_safetensors, write_safetensors};
+use crate::nn::weights::read_safetensors;
 use crate::{Error, Result};
 
-const SETTINGS: &str = "config_sentence_transformers.json";
-const MODULES: &str = "modules.json";
 const STANFORD: &str = "artifact.metadata";
 /// Tokens of a document where nothing says how many, as each program has it.
 const STANFORD_LENGTH: usize = 220;
@@ -184,14 +183,12 @@ pub(super) fn write(
         let path = out.join(name);
         std::fs::write(&path, format!("{value:#}\n")).map_err(Error::io("write", &path))
     };
-    let layer = out.join("1_Dense");
-    std::fs::create_dir(&layer).map_err(Error::io("create", &layer))?;
     let shape = linear.0.get(&weight_name()).map(|array| array.shape.clone()).unwrap_or_default();
     let [outputs, inputs] = shape.as_slice() else {
         return Err(Error::Shape { op: "export", expected: "a matrix".into(), got: format!("{shape:?}") });
     };
     put(
-        "modules.json",
+        MODULES,
         json!([{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
                {"idx": 1, "name": "1", "path": "1_Dense", "type": "pylate.models.Dense.Dense"}]),
     )?;
@@ -205,14 +202,9 @@ pub(super) fn write(
                "attend_to_expansion_tokens": config.attend_to_expansion, "skiplist_words": config.skip,
                "do_query_expansion": config.query_expansion}),
     )?;
-    put(
-        "1_Dense/config.json",
-        json!({"in_features": inputs, "out_features": outputs, "bias": false,
-               "activation_function": "torch.nn.modules.linear.Identity", "use_residual": false}),
-    )?;
-    let path = layer.join("model.safetensors");
-    write_safetensors(&path, &linear, Storage::F32)?;
-    super::as_readable_as(&path, &layer.join("config.json"))?;
+    let settings = json!({"in_features": inputs, "out_features": outputs, "bias": false,
+                          "activation_function": "torch.nn.modules.linear.Identity", "use_residual": false});
+    modules::write(&out.join("1_Dense"), &settings, Some(&linear))?;
     // markers are written as text there, and must stay whole
     let path = out.join("tokenizer_config.json");
     if let Some(mut settings) = read_json(&path)? {

@@ -114,7 +114,7 @@ impl DualEncoder for Matcher<'_> {
 impl LateEncoder for Matcher<'_> {
     fn dim(&self) -> usize {
         let projection = self.network.model.modules().into_iter().find_map(|module| match module {
-            Module::Projection { outputs, .. } => Some(outputs),
+            Module::Projection(layer) => Some(layer.outputs),
             _ => None,
         });
         projection.unwrap_or(self.network.net.config().hidden_size)

@@ -23,6 +23,7 @@ mod late_interaction;
 mod manifest;
 mod matcher;
 mod modular;
+mod modules;
 mod recalibrate;
 mod sentence;
 mod split;
@@ -82,7 +83,7 @@ impl Bundle {
     /// # Errors
     /// What [`Bundle::open`] refuses; a model in which query and document meet; modules of sentence-transformers that are not known.
     pub fn open_encoder(dir: &Path, dtype: Option<Dtype>, device: Device) -> Result<Self> {
-        let checkpoint = Checkpoint::read(dir)?;
+        let mut checkpoint = Checkpoint::read(dir)?;
         if checkpoint.manifest.is_none() && checkpoint.config.attention_window.is_some() {
             let what = "is longformer, which has no global token in Python unless each call asks for it: its vectors would be others here";
             return Err(Error::model(
@@ -96,7 +97,10 @@ impl Bundle {
             Some(manifest) => (manifest.architecture.clone(), Purpose::Score),
             None if checkpoint.late.is_some() => (checkpoint.architecture(), Purpose::Start),
             // heads of pre-training and a pooler are no part of it
-            None => (sentence::architecture(dir)?, Purpose::Start),
+            None => {
+                let towers = sentence::architecture(dir, &checkpoint.config, &mut checkpoint.weights)?;
+                (towers, Purpose::Start)
+            }
         };
         if architecture.model().reads() != Reads::Towers {
             let what = format!("a {} reads query and document together and has no vectors", architecture.name());
@@ -177,6 +181,10 @@ impl Bundle {
         }
         self
     }
+    /// Width of the one vector of a text, where it has one.
+    pub fn vector_width(&self) -> usize {
+        self.network.model.vector_width(self.config().hidden_size)
+    }
     /// Sizes of the network.
     pub fn config(&self) -> &Config {
         self.network.net.config()
@@ -188,7 +196,7 @@ impl Bundle {
     /// SHA-256 of the weights, in hexadecimal.
     pub fn weights_sha256(&self) -> Result<String> {
         match self.plain {
-            true => checksums::sha256(&arrays::weight_files(&crate::text::folder_of_network(&self.dir))?),
+            true => checksums::sha256(&arrays::weight_files(&self.dir)?),
             false => Ok(self.manifest.weights_sha256.clone()),
         }
     }

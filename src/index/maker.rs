@@ -75,7 +75,7 @@ impl Maker {
     /// Values of the one vector of a text.
     pub(super) fn dim(&self) -> usize {
         match self {
-            Maker::Bundle(bundle) => bundle.config().hidden_size,
+            Maker::Bundle(bundle) => bundle.vector_width(),
             Maker::Words(words, _) => words.dim(),
         }
     }

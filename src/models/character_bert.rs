@@ -18,7 +18,7 @@ use super::PairModel;
 use super::bert::PREFIX;
 use super::char_cnn;
 use super::cross_encoder::{self, classified};
-use super::net::{Module, Pass};
+use super::net::{Inputs, Module, Pass, Projection};
 use crate::Result;
 use crate::text::{Batch, TokenSpan};
 
@@ -35,14 +35,14 @@ pub struct Config {
 pub struct CharacterBert(pub Config);
 
 /// From a row of the table of characters to what the convolutions see.
-const NARROW: &str = "char_cnn.narrow";
+const NARROW: Projection = Projection { name: "char_cnn.narrow", inputs: Inputs::STATE, outputs: WIDTH, bias: false };
 /// Its values; as many as in the paper.
 const WIDTH: usize = 16;
 
 impl PairModel for CharacterBert {
     fn modules(&self) -> Vec<Module> {
         let mut modules = cross_encoder::modules();
-        modules.push(Module::Projection { name: NARROW, outputs: WIDTH });
+        modules.push(Module::Projection(NARROW));
         modules.extend(char_cnn::modules(Some(WIDTH)));
         modules
     }

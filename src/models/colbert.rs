@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bert::PREFIX;
-use super::net::{ENCODER, Module, Pass};
+use super::net::{ENCODER, Inputs, Module, Pass, Projection};
 use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
 use crate::losses::score_softmax;
@@ -91,6 +91,10 @@ fn counted(batch: &Batch) -> (Vec<u32>, Vec<usize>) {
 }
 
 impl Colbert {
+    fn projection(&self) -> Projection {
+        Projection { name: PROJECTION, inputs: Inputs::STATE, outputs: self.0.dim, bias: false }
+    }
+
     /// Vectors `[n, dim]` of the tokens that count, and where each sequence's begin, and the end.
     fn forward(&self, pass: &Pass, batch: &Batch) -> Result<(Tensor, Vec<usize>)> {
         let (rows, ends) = counted(batch);
@@ -99,7 +103,7 @@ impl Colbert {
             let count = rows.len();
             states = states.index_select(&Tensor::from_vec(rows, count, states.device())?, 0)?;
         }
-        let vectors = pass.projected(PROJECTION, &states)?;
+        let vectors = pass.projected(self.projection(), &states)?;
         let norm = (vectors.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
         Ok((vectors.broadcast_div(&norm)?, ends))
     }
@@ -120,7 +124,7 @@ impl Colbert {
 
 impl Model for Colbert {
     fn modules(&self) -> Vec<Module> {
-        vec![ENCODER, Module::Projection { name: PROJECTION, outputs: self.0.dim }]
+        vec![ENCODER, Module::Projection(self.projection())]
     }
     fn reads(&self) -> Reads {
         Reads::Towers

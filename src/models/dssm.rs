@@ -7,6 +7,9 @@
 //! document  ->  all layers  ->  mean or [CLS]  ->  d   /
 //! ```
 //!
+//! Between pooling and product there may be linear layers (`dense`), each with an activation, as in folders of sentence-transformers. They are
+//! of both towers, also where encoders are not.
+//!
 //! Over a table of words (`vectors = "static"`, or a file of vectors) a text is the mean of its tokens' rows; over hashed letter trigrams
 //! (`vectors = "trigrams"`), as published, the sum of theirs through two more layers:
 //!
@@ -19,12 +22,14 @@
 //! Documents are encoded once, before any query is known. Training takes the other documents of a batch as negatives (softmax with
 //! temperature), and labelled non-matches of the query too; or a teacher's scores of lists, triples, or clusters of offers, by the recipe's `train.loss`.
 
+use std::num::NonZeroUsize;
+
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::bert::PREFIX;
 use super::char_cnn;
-use super::net::{ENCODER, Inputs, Module, Pass};
+use super::net::{ENCODER, Inputs, Module, Pass, Projection};
 use super::{Example, LossSettings, Model, Reads, Scorer, TokenizedList};
 use crate::Result;
 use crate::losses::{Loss, in_batch_softmax, sup_con, triplet};
@@ -34,13 +39,16 @@ use crate::ranker::Vectors;
 use crate::text::{Batch, Encoding, TokenizedSide};
 
 /// Its settings.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// What a text's vector is made of.
     pub vectors: TextVectors,
     /// What represents a text: the mean of its tokens' states, or the first token's. Of an encoder's layers alone.
     pub pooling: Pooling,
+    /// Linear layers after pooling; where a recipe has none, those that the start has. Of an encoder's layers alone.
+    #[serde(skip_serializing_if = "DenseLayers::is_empty")]
+    pub dense: DenseLayers,
     /// How two vectors are compared.
     pub similarity: Similarity,
     /// Whether queries and documents share one encoder.
@@ -76,6 +84,39 @@ pub enum Pooling {
     Cls,
 }
 
+/// Linear layers, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Dense>", into = "Vec<Dense>")]
+pub struct DenseLayers(Vec<Dense>);
+
+/// A linear layer with what comes after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dense {
+    /// The number of outputs.
+    pub outputs: NonZeroUsize,
+    /// Whether it has a bias.
+    pub bias: bool,
+    /// What its outputs go through.
+    pub activation: Activation,
+}
+
+/// What a linear layer's outputs go through, each by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// Zero in place of what is below.
+    Relu,
+    /// `x` times the normal distribution's share below `x`.
+    Gelu,
+    /// The logistic function.
+    Sigmoid,
+}
+
 /// How two vectors are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -91,6 +132,7 @@ impl Default for Config {
         Config {
             vectors: TextVectors::Encoder,
             pooling: Pooling::Mean,
+            dense: DenseLayers::default(),
             similarity: Similarity::Cosine,
             shared: true,
             temperature: 0.05,
@@ -108,6 +150,51 @@ pub const DOCUMENT: &str = "document.bert.";
 const TOWERS: [[&str; 2]; 2] = [["dssm.hidden", "dssm.output"], ["document.dssm.hidden", "document.dssm.output"]];
 const HIDDEN: usize = 300;
 const OUTPUT: usize = 128;
+/// Names of the layers after pooling.
+pub const DENSE: [&str; 4] = ["dssm.dense.0", "dssm.dense.1", "dssm.dense.2", "dssm.dense.3"];
+
+impl TryFrom<Vec<Dense>> for DenseLayers {
+    type Error = String;
+
+    fn try_from(layers: Vec<Dense>) -> std::result::Result<Self, String> {
+        match layers.len() <= DENSE.len() {
+            true => Ok(DenseLayers(layers)),
+            false => Err(format!("has {} linear layers after pooling; known are up to {}", layers.len(), DENSE.len())),
+        }
+    }
+}
+
+impl From<DenseLayers> for Vec<Dense> {
+    fn from(layers: DenseLayers) -> Self {
+        layers.0
+    }
+}
+
+impl DenseLayers {
+    /// Without a layer?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    /// Each layer's arrays and its activation.
+    pub fn projections(&self) -> impl Iterator<Item = (Projection, Activation)> {
+        let inputs = std::iter::once(Inputs::STATE).chain(self.0.iter().map(|l| Inputs::features(l.outputs.get())));
+        DENSE.into_iter().zip(&self.0).zip(inputs).map(|((name, layer), inputs)| {
+            (Projection { name, inputs, outputs: layer.outputs.get(), bias: layer.bias }, layer.activation)
+        })
+    }
+}
+
+impl Activation {
+    fn of(self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Activation::Identity => x.clone(),
+            Activation::Tanh => x.tanh()?,
+            Activation::Relu => x.relu()?,
+            Activation::Gelu => x.gelu_erf()?,
+            Activation::Sigmoid => (((x * 0.5)?.tanh()? + 1.0)? * 0.5)?,
+        })
+    }
+}
 
 impl Dssm {
     /// What a tower is made of.
@@ -149,20 +236,23 @@ impl Dssm {
         let hidden = pass.affine(hidden, &mean.broadcast_mul(&counts)?.tanh()?)?.tanh()?;
         Ok(pass.affine(output, &hidden)?.tanh()?)
     }
-    /// Vectors `[b, h]` of texts, of length 1 for the cosine.
+    /// Vectors `[b, width]` of texts, of length 1 for the cosine.
     fn forward(&self, pass: &Pass, batch: &Batch, document: bool) -> Result<Tensor> {
         let encoder = if document && !self.0.shared { DOCUMENT } else { PREFIX };
-        let pooled = match (self.0.vectors, self.0.pooling) {
+        let mut vectors = match (self.0.vectors, self.0.pooling) {
             (TextVectors::CharCnn, _) => char_cnn::vectors(pass, &char_cnn::characters(pass, batch)?, &batch.offsets)?,
             (TextVectors::Static | TextVectors::Trigrams, _) => self.of_words(pass, batch, encoder, document)?,
             (TextVectors::Encoder, Pooling::Cls) => pass.states(encoder, batch, Rows::First)?,
             (TextVectors::Encoder, Pooling::Mean) => pass.mean(&pass.states(encoder, batch, Rows::All)?, batch)?,
         };
+        for (layer, activation) in self.0.dense.projections() {
+            vectors = activation.of(&pass.projected(layer, &vectors)?)?;
+        }
         match self.0.similarity {
-            Similarity::Dot => Ok(pooled),
+            Similarity::Dot => Ok(vectors),
             Similarity::Cosine => {
-                let norm = (pooled.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
-                Ok(pooled.broadcast_div(&norm)?)
+                let norm = (vectors.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
+                Ok(vectors.broadcast_div(&norm)?)
             }
         }
     }
@@ -174,6 +264,7 @@ impl Model for Dssm {
         if !self.0.shared {
             modules.extend(self.tower(true));
         }
+        modules.extend(self.0.dense.projections().map(|(layer, _)| Module::Projection(layer)));
         modules
     }
     fn reads(&self) -> Reads {
@@ -217,6 +308,12 @@ impl Model for Dssm {
     fn vectors(&self, scorer: &Scorer, texts: &[&TokenizedSide], document: bool) -> Option<Result<Vectors>> {
         Some(self.encode(scorer, texts, document))
     }
+    fn vector_width(&self, hidden: usize) -> usize {
+        match self.0.vectors {
+            TextVectors::Trigrams => OUTPUT,
+            _ => self.0.dense.projections().last().map_or(hidden, |(layer, _)| layer.outputs),
+        }
+    }
 }
 
 impl Dssm {
@@ -252,10 +349,7 @@ impl Dssm {
     }
     fn encode(&self, scorer: &Scorer, texts: &[&TokenizedSide], document: bool) -> Result<Vectors> {
         let sequences = scorer.join(&texts.iter().map(|text| vec![*text]).collect::<Vec<_>>());
-        let dim = match self.0.vectors {
-            TextVectors::Trigrams => OUTPUT,
-            _ => scorer.net.config().hidden_size,
-        };
+        let dim = self.vector_width(scorer.net.config().hidden_size);
         let values = scorer.rows(&sequences, dim, |pass, batch| self.forward(pass, batch, document))?;
         Ok(Vectors { dim, values })
     }

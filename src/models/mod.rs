@@ -41,7 +41,7 @@ pub mod yati;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-pub use net::{Inputs, Mode, Module, Net, Pass};
+pub use net::{Inputs, Mode, Module, Net, Pass, Projection};
 
 use crate::losses::{Loss, ScoredLists};
 use crate::ranker::{MultiVectors, Vectors};
@@ -179,6 +179,10 @@ pub trait Model: Send + Sync {
     /// Vectors of texts, if query and document do not meet in the encoder; `document`: of documents, else of queries.
     fn vectors(&self, _scorer: &Scorer, _texts: &[&TokenizedSide], _document: bool) -> Option<Result<Vectors>> {
         None
+    }
+    /// Width of those vectors over an encoder `hidden` wide.
+    fn vector_width(&self, hidden: usize) -> usize {
+        hidden
     }
     /// The model as one whose documents' states can be stored, if it is one.
     fn split(&self) -> Option<&yati::Yati> {

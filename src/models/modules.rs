@@ -32,13 +32,8 @@ pub enum Module {
         /// The number of inputs.
         inputs: Inputs,
     },
-    /// A linear layer without bias over a state: `{name}.weight [outputs, h]`.
-    Projection {
-        /// Its name.
-        name: &'static str,
-        /// The number of outputs.
-        outputs: usize,
-    },
+    /// A linear layer of any width.
+    Projection(Projection),
     /// Trained values `[n]`.
     Values {
         /// Their name.
@@ -69,6 +64,19 @@ pub enum Module {
         /// Values that it starts from.
         inputs: usize,
     },
+}
+
+/// A linear layer of any width: `{name}.weight [outputs, inputs]`, and `{name}.bias [outputs]` if it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Projection {
+    /// Its name.
+    pub name: &'static str,
+    /// The number of inputs.
+    pub inputs: Inputs,
+    /// The number of outputs.
+    pub outputs: usize,
+    /// Whether it has a bias.
+    pub bias: bool,
 }
 
 /// How many inputs a linear layer has: `states * h + layers * (l + 1) + features`, for an encoder of `l` layers, `h` wide.
@@ -129,8 +137,10 @@ impl Module {
             }
             Module::TokenValues { name } => vec![(name.to_string(), vec![config.vocab_size])],
             Module::Values { name, init } => vec![(name.to_string(), vec![init.len()])],
-            Module::Projection { name, outputs } => {
-                vec![(format!("{name}.weight"), vec![*outputs, config.hidden_size])]
+            Module::Projection(Projection { name, inputs, outputs, bias }) => {
+                let mut arrays = affine(name, *outputs, inputs.count(config));
+                arrays.truncate(if *bias { 2 } else { 1 });
+                arrays
             }
             Module::Affine { name, outputs, inputs } => {
                 let there = found.0.get(&format!("{name}.weight")).and_then(|a| a.shape.first()).copied();

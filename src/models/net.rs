@@ -11,7 +11,7 @@ use candle_core::{D, Device as Cpu, Tensor};
 
 use super::bert::{self, ClassifierPooling, Config, Family};
 use super::halves::Restore;
-pub use super::modules::{ENCODER, Inputs, Module, arrays, check, complete, draw_encoder};
+pub use super::modules::{ENCODER, Inputs, Module, Projection, arrays, check, complete, draw_encoder};
 use crate::losses::masked_tokens;
 use crate::nn::encoder::{Encoder, Request, Rows, Start};
 use crate::nn::kernels::{self, Unit};
@@ -85,10 +85,10 @@ impl Packed {
             Module::Restore { name, .. } => {
                 self.restores.insert(name, Arc::new(Restore::new(name, from, config.layer_norm_eps)?));
             }
-            Module::Affine { name, .. } => {
+            Module::Affine { name, .. } | Module::Projection(Projection { name, bias: true, .. }) => {
                 self.affines.insert(name, Arc::new(linear(name, from)?));
             }
-            Module::Projection { name, outputs } => {
+            Module::Projection(Projection { name, outputs, bias: false, .. }) => {
                 let mut linear = Linear::default();
                 let weight = from.matrix(&format!("{name}.weight"))?;
                 linear.pack(Dtype::F32, &[weight], &[&vec![0.0; *outputs]]);
@@ -412,14 +412,9 @@ impl Pass<'_> {
         let decoder = self.net.packed(&Module::MaskedHead, |p| p.affines.get(bert::DECODER_BIAS).cloned())?;
         Ok(decoder.rows(&states.flatten_all()?.to_vec1::<f32>()?))
     }
-    /// Rows `[n, h]` through a linear layer without bias, `[n, outputs]`.
-    pub fn projected(&self, name: &'static str, x: &Tensor) -> Result<Tensor> {
-        if let (Mode::Train { .. }, Some(trained)) = (self.mode, &self.net.trained) {
-            return Ok(x.matmul(&trained.parameters.var(&format!("{name}.weight"))?.t()?)?);
-        }
-        let weight = self.net.trained.as_ref().and_then(|t| t.parameters.get(&format!("{name}.weight")).ok());
-        let outputs = weight.map_or(0, |weight| weight.value.len() / self.hidden().max(1));
-        self.packed_rows(&Module::Projection { name, outputs }, name, x)
+    /// Rows `[n, inputs]` through a linear layer of any width, `[n, outputs]`.
+    pub fn projected(&self, layer: Projection, x: &Tensor) -> Result<Tensor> {
+        self.linear(Module::Projection(layer), layer.name, x)
     }
     /// A pass of the same kind with other dropout, for a second run through an encoder in one step.
     pub fn again(&self, run: u64) -> Self {
@@ -433,8 +428,11 @@ impl Pass<'_> {
         if let (Mode::Train { .. }, Some(trained)) = (self.mode, &self.net.trained) {
             let var = |kind: &str| trained.parameters.var(&format!("{name}.{kind}"));
             let y = x.matmul(&var("weight")?.t()?)?;
-            // ModernBERT's head has no bias: it stays 0
-            let is_plain = name == bert::POOLER && self.net.config.modern.is_some();
+            let is_plain = match module {
+                Module::Projection(layer) => !layer.bias,
+                // ModernBERT's head has no bias: it stays 0
+                _ => name == bert::POOLER && self.net.config.modern.is_some(),
+            };
             return if is_plain { Ok(y) } else { Ok(y.broadcast_add(&var("bias")?)?) };
         }
         self.packed_rows(&module, name, x)

@@ -268,16 +268,29 @@ fn one_score_whatever_the_batch() {
 /// Two towers, each a run through the encoder, hard negatives and a copy of a match among them.
 #[test]
 fn gradients_of_two_towers_equal_finite_differences() {
+    use dssm::Activation::{Gelu, Identity, Relu, Sigmoid, Tanh};
+    let layers = |activations: [dssm::Activation; 3]| {
+        let layer = |(at, activation)| dssm::Dense {
+            outputs: std::num::NonZeroUsize::new(7 + 2 * at).unwrap(),
+            bias: at < 2,
+            activation,
+        };
+        let layers: Vec<dssm::Dense> = activations.into_iter().enumerate().map(layer).collect();
+        dssm::DenseLayers::try_from(layers).unwrap()
+    };
     for settings in [
         dssm::Config { temperature: 0.5, ..dssm::Config::default() },
         dssm::Config {
             vectors: dssm::TextVectors::Encoder,
             margin: 0.2,
             pooling: dssm::Pooling::Cls,
+            dense: dssm::DenseLayers::default(),
             similarity: dssm::Similarity::Dot,
             shared: false,
             temperature: 4.0,
         },
+        dssm::Config { dense: layers([Tanh, Gelu, Identity]), temperature: 0.5, ..dssm::Config::default() },
+        dssm::Config { dense: layers([Relu, Sigmoid, Tanh]), temperature: 0.5, ..dssm::Config::default() },
     ] {
         let model = dssm::Dssm(settings);
         let texts = batch(&[4, 9, 150, 7, 30, 2, 12]);

@@ -25,7 +25,7 @@ use crate::calibrate::{Calibration, Threshold, choose_threshold, sigmoid, too_fe
 use crate::eval::{self, Report};
 use crate::files::write_beside;
 use crate::models::bert::{self, Config};
-use crate::models::{Model, Module, Net, framed, net};
+use crate::models::{Module, Net, framed, net};
 use crate::nn::{Array, Parameters, Weights};
 use crate::records::Record;
 use crate::text::tokenizers::Grown;
@@ -141,8 +141,8 @@ pub fn train(recipe: &Recipe, run_dir: &Path, resume: bool, progress: &dyn Progr
     }
     // a new folder is made, and taken, once everything that is needed was read
     let mut owner = if run_dir.exists() { Some(Owner::of(run_dir)?) } else { None };
+    let Start { architecture, config, mut weights, text: tokenizer, grown } = start(recipe, architecture, progress)?;
     let model = architecture.model();
-    let Start { config, mut weights, text: tokenizer, grown } = start(recipe, &*model, progress)?;
     let corpus = Corpus::read_for(recipe, &tokenizer, model.reads(), begun.then_some(run_dir))?;
     describe(&corpus, recipe, progress);
     let labels = &corpus.valid.labels;
@@ -244,6 +244,7 @@ fn calibrated(
 
 /// What a run begins with.
 struct Start {
+    architecture: Architecture,
     config: Config,
     weights: Weights,
     text: TextEncoder,
@@ -280,7 +281,7 @@ fn count_tokens(
 }
 
 /// The configuration, the weights and the tokenizer that a run begins with.
-fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<Start> {
+fn start(recipe: &Recipe, mut architecture: Architecture, progress: &dyn Progress) -> Result<Start> {
     let from = &recipe.model;
     let made = match &from.init {
         _ if from.fresh.is_some() => None,
@@ -300,10 +301,13 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
                 Some(made) => (made.checkpoint, Some(made.tokenizer)),
                 None => (Checkpoint::read(&from.init)?, None),
             };
-            checkpoint.select(model, Purpose::Start)?.iter().for_each(|note| progress.note(note));
+            architecture = architecture.begun_with(&from.init, &mut checkpoint)?;
+            let notes = checkpoint.select(&*architecture.model(), Purpose::Start)?;
+            notes.iter().for_each(|note| progress.note(note));
             (checkpoint.config, checkpoint.weights, grown)
         }
     };
+    let model = architecture.model();
     if let Some(layers) = &from.layers {
         bundle::take_layers(&mut config, &mut weights, layers)?;
     }
@@ -329,12 +333,12 @@ fn start(recipe: &Recipe, model: &dyn Model, progress: &dyn Progress) -> Result<
         Some(grown) => grown.encoder(recipe.text.clone())?,
         None => TextEncoder::open(from.tokenizer(), recipe.text.clone())?,
     };
-    let tokenizer = framed(tokenizer, model)?;
+    let tokenizer = framed(tokenizer, &*model)?;
     if tokenizer.vocab_size() > config.vocab_size {
         let what = format!("the tokenizer has {} tokens, the embedding {}", tokenizer.vocab_size(), config.vocab_size);
         return Err(Error::model(from.tokenizer(), "vocab_size", what, "the two files do not belong together"));
     }
-    Ok(Start { config, weights, text: tokenizer, grown })
+    Ok(Start { architecture, config, weights, text: tokenizer, grown })
 }
 
 /// Whether the run in the folder is this one and has begun; an error where something else is there.

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::corpus::{Folder, WORDS, lines};
 use crate::bundle::{Architecture, Bundle};
 use crate::models::bert::Config;
-use crate::nn::{Device, Dtype};
+use crate::nn::weights::{Storage, read_safetensors, write_safetensors};
+use crate::nn::{Array, Device, Dtype, Weights};
 use crate::testing;
 use crate::train::objective::higher_is_better;
 use crate::train::{Int8Options, Labelled, LabelledOptions, quantize_bundle};
@@ -202,6 +203,62 @@ fn a_stopped_run_of_two_towers_or_of_a_duo_gives_the_same_model() {
 }
 
 #[test]
+fn towers_keep_and_train_the_linear_layers_that_their_start_has_after_pooling() {
+    let folder = folder();
+    let module =
+        |path: &str, kind: &str| format!(r#"{{"path": "{path}", "type": "sentence_transformers.models.{kind}"}}"#);
+    let list =
+        [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense")].map(|(path, kind)| module(path, kind));
+    folder.write("start/modules.json", &format!("[{}]", list.join(",")));
+    folder.write("start/1_Pooling/config.json", r#"{"pooling_mode": "mean"}"#);
+    folder.write("start/2_Dense/config.json", r#"{"in_features": 32, "out_features": 16}"#);
+    let values = |n: usize| (0..n).map(|i| (i as f32 * 1.3).sin() * 0.3).collect::<Vec<f32>>();
+    let (weight, bias) = (Array::new(vec![16, 32], values(512)), Array::new(vec![16], values(16)));
+    let arrays = [("linear.weight".to_string(), weight.clone()), ("linear.bias".into(), bias.clone())].into();
+    write_safetensors(&folder.path("start/2_Dense/model.safetensors"), &Weights(arrays), Storage::F32).unwrap();
+    let run = |name: &str, model: &str| {
+        let text = std::fs::read_to_string(folder.path("recipe.toml")).unwrap();
+        let text = text.replace("init = \"start\", layers = [1, 0]", &format!("architecture = \"dssm\", {model}"));
+        folder.write("dense.toml", &text.replace("overlap_segments = true, ", ""));
+        let recipe = Recipe::read(&folder.path("dense.toml"), &["train.epochs=1".into()]).unwrap();
+        let run = folder.path(name);
+        train(&recipe, &run, false, &Silent).unwrap();
+        let arrays = read_safetensors(&run.join("model/model.safetensors")).unwrap().0;
+        let of = |kind: &str| arrays.get(&format!("dssm.dense.0.{kind}")).cloned();
+        let width = Bundle::open(&run.join("model"), None, Device::Cpu).unwrap().vector_width();
+        (width, of("weight"), of("bias"))
+    };
+    let far = |array: &Array, from: &Array| {
+        let apart = array.values().iter().zip(&*from.values()).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(array.shape == from.shape && apart > 1e-4 && apart < 0.1, "{:?} {apart}", array.shape);
+    };
+    let (width, first, shift) = run("first", "init = \"start\"");
+    let (first, shift) = (first.unwrap(), shift.unwrap());
+    assert_eq!(width, 16);
+    far(&first, &weight);
+    far(&shift, &bias);
+    // a bundle is a start, too
+    let (width, second, _) = run("second", "init = \"first/model\"");
+    assert_eq!(width, 16);
+    far(&second.unwrap(), &first);
+    // a recipe's own layers go above those of the start
+    let own = "dense = [{ outputs = 8, bias = false, activation = \"identity\" }]";
+    let (width, third, shift) = run("third", &format!("init = \"start\", {own}"));
+    assert_eq!((width, third.unwrap().shape, shift), (8, vec![8, 32], None));
+    let int8 = folder.path("int8");
+    quantized(&folder, &folder.path("first/model"), &int8).unwrap();
+    assert_eq!(Bundle::open(&int8, None, Device::Cpu).unwrap().vector_width(), 16);
+    // what is not known is no silent loss
+    folder.write("start/2_Dense/config.json", r#"{"in_features": 32, "out_features": 16, "use_residual": true}"#);
+    let recipe = Recipe::read(&folder.path("dense.toml"), &[]).unwrap();
+    let error = train(&recipe, &folder.path("fourth"), false, &Silent).unwrap_err();
+    assert!(
+        error.is_user_error() && error.to_string().contains("2_Dense/config.json: Dense: adds its input"),
+        "{error}"
+    );
+}
+
+#[test]
 fn cached_gradients_are_refused_where_a_batch_is_divided_anyway() {
     let folder = folder();
     let error = Recipe::read(&folder.path("recipe.toml"), &["train.cached_gradients=true".into()]).unwrap_err();
@@ -266,6 +323,10 @@ fn rankers_begin_with_a_file_of_word_vectors_or_with_letter_trigrams_and_become_
         };
         let scores = crate::Ranker::score(&bundle, &[list]).unwrap().remove(0);
         assert!(scores[0].value.is_finite() && scores[0].value != scores[1].value, "{what}: {scores:?}");
+        if let Some(towers) = bundle.dual_encoder() {
+            let vectors = crate::ranker::DualEncoder::encode_documents(&towers, &[crate::Input::Text("red floor")]);
+            assert_eq!(vectors.unwrap().dim, bundle.vector_width(), "{what}: an index is as wide");
+        }
         if settings.contains("idf") {
             let weights = crate::nn::weights::read_safetensors(&run.join("model/model.safetensors")).unwrap();
             let idf = weights.0["drmm.idf"].values().into_owned();
