@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use sverka::bundle::{Architecture, Bundle, Checkpoint, Manifest, Purpose};
-use sverka::data::{ReadOptions, read_documents};
+use sverka::data::{ReadOptions, store_documents};
 use sverka::index::states::{Place, RowStorage, StateStore, StateWriter};
 use sverka::models::{Net, Scorer, bert, net};
 use sverka::nn::{Device, Dtype};
@@ -84,10 +84,10 @@ fn main() -> Result<()> {
     let (from, data) =
         (PathBuf::from(argument(0, "weights/minilm")), PathBuf::from(argument(1, "../shared/data/scifact")));
     let (count, rounds) = (argument(2, "1000").parse().unwrap_or(1000), argument(3, "5").parse().unwrap_or(5));
-    let (documents, _) = read_documents(&data, &ReadOptions::default())?;
-    let documents: Vec<Record> =
-        documents.records.into_iter().filter(|d| d.values[1].len() > 1000).take(count).collect();
     let dir = tempfile::tempdir().expect("a folder");
+    let (documents, _) = store_documents(&data, &ReadOptions::default(), dir.path())?;
+    let is_long = |document: &Result<Record>| document.as_ref().map_or(true, |d| d.values[1].len() > 1000);
+    let documents: Vec<Record> = documents.records.iter().filter(is_long).take(count).collect::<Result<_>>()?;
     for (tokens, max_tokens) in [(30, 48), (250, 272)] {
         let mut systems: Vec<System> = Vec::new();
         let open = |name: &str, settings: &str| {

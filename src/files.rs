@@ -203,6 +203,12 @@ pub fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(Error::io("read", path))
 }
 
+/// Where a temporary file is on the disk of an output, whether that is there or not: the output if it is a folder, else the nearest folder
+/// above it. The system's folder of temporary files is often memory.
+pub fn nearest_folder(path: &Path) -> &Path {
+    path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."))
+}
+
 /// A name in [`UNFINISHED`] for as long as this value is there.
 struct Listed(PathBuf);
 
@@ -369,6 +375,17 @@ mod tests {
         }
         drop(NewFolder::create(&path).unwrap());
         assert_eq!(names(&dir.path().join("deep")), ["model"]);
+    }
+
+    #[test]
+    fn the_nearest_folder_is_the_output_or_above_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, file) = (dir.path(), dir.path().join("a"));
+        fs::write(&file, "x").unwrap();
+        for path in [folder, &file, &folder.join("none/deep"), &file.join("below")] {
+            assert_eq!(nearest_folder(path), folder, "{}", path.display());
+        }
+        assert_eq!(nearest_folder(Path::new("no-such-folder")), Path::new("."));
     }
 
     #[test]

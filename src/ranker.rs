@@ -1,5 +1,5 @@
 //! The traits everything plugs into. Matching and ranking are the same act: a query is the left record, its candidates are the
-//! right ones.
+//! right ones. What is matched, indexed or searched may be longer than memory, so it is a list that is read by number ([`Rows`]).
 
 use std::collections::HashMap;
 
@@ -84,6 +84,82 @@ pub trait Retriever: Send + Sync {
     /// # Errors
     /// What the index refuses.
     fn retrieve(&self, queries: &[Input], k: usize) -> Result<Vec<Vec<Hit>>>;
+}
+
+/// Records that [`in_order`] has in memory.
+const PIECE: usize = 2048;
+
+/// A list whose records are read by number, so that they need not be in memory.
+pub trait Rows: Send + Sync {
+    /// How many records can be found.
+    fn len(&self) -> usize;
+    /// True without a record.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// One more than the largest number of a record.
+    fn numbers(&self) -> usize {
+        self.len()
+    }
+    /// Some records, in the order of `rows`.
+    ///
+    /// # Errors
+    /// The system's; a damaged file.
+    ///
+    /// # Panics
+    /// A number that no record has.
+    fn records(&self, rows: &[u32]) -> Result<Vec<Record>>;
+    /// The id of each number.
+    ///
+    /// # Errors
+    /// Those of [`Rows::records`].
+    fn ids(&self) -> Result<Vec<Box<str>>> {
+        in_order(self, 0..self.numbers() as u32).map(|record| Ok(record?.id.into())).collect()
+    }
+    /// The numbers in the order of their ids' letters.
+    ///
+    /// # Errors
+    /// Those of [`Rows::records`].
+    fn by_id(&self) -> Result<Vec<u32>> {
+        Ok(sorted(&self.ids()?))
+    }
+}
+
+impl Rows for Vec<Record> {
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+    fn records(&self, rows: &[u32]) -> Result<Vec<Record>> {
+        Ok(rows.iter().map(|row| self[*row as usize].clone()).collect())
+    }
+    fn ids(&self) -> Result<Vec<Box<str>>> {
+        Ok(self.iter().map(|record| record.id.as_str().into()).collect())
+    }
+}
+
+/// Numbers of ids in the order of their letters; of equal ids the first one comes first.
+pub fn sorted(ids: &[Box<str>]) -> Vec<u32> {
+    let mut numbers: Vec<u32> = (0..ids.len() as u32).collect();
+    numbers.sort_by(|a, b| ids[*a as usize].cmp(&ids[*b as usize]));
+    numbers
+}
+
+/// The records of these numbers, one after the other; some thousand are in memory at once.
+pub fn in_order<'a, R: Rows + ?Sized>(
+    rows: &'a R,
+    mut numbers: impl Iterator<Item = u32> + Send + 'a,
+) -> impl Iterator<Item = Result<Record>> + Send + 'a {
+    let mut piece = Vec::new().into_iter();
+    std::iter::from_fn(move || {
+        if piece.len() == 0 {
+            let next: Vec<u32> = numbers.by_ref().take(PIECE).collect();
+            match rows.records(&next) {
+                Ok(records) => piece = records.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        piece.next().map(Ok)
+    })
 }
 
 /// Vectors of some texts, one after the other.
@@ -246,6 +322,31 @@ fn grouped(pairs: &[(u32, u32)]) -> Vec<Vec<Vec<usize>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn records_come_in_order_and_in_pieces() {
+        /// Says how many records were asked for at once.
+        struct Watched(Vec<Record>, std::sync::Mutex<Vec<usize>>);
+        impl Rows for Watched {
+            fn len(&self) -> usize {
+                self.0.len()
+            }
+            fn records(&self, rows: &[u32]) -> Result<Vec<Record>> {
+                self.1.lock().unwrap().push(rows.len());
+                self.0.records(rows)
+            }
+        }
+        let record = |at: usize| Record { id: (9999 - at).to_string(), columns: [].into(), values: Vec::new() };
+        let list = Watched((0..2 * PIECE + 3).map(record).collect(), Default::default());
+        let ids = list.ids().unwrap();
+        assert_eq!(list.1.lock().unwrap()[..3], [PIECE, PIECE, 3]);
+        assert_eq!(ids, list.0.ids().unwrap());
+        let order = list.by_id().unwrap();
+        let sorted: Vec<String> = in_order(&list, order.into_iter()).map(|record| record.unwrap().id).collect();
+        assert!(sorted.is_sorted() && sorted.len() == list.len());
+        assert!(list.1.lock().unwrap().iter().all(|asked| *asked <= PIECE));
+        assert!(in_order(&list, std::iter::empty()).next().is_none());
+    }
 
     #[test]
     fn pairs_of_one_left_row_are_one_list_and_no_call_is_larger_than_it_must_be() {

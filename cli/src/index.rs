@@ -9,11 +9,13 @@ use std::time::Instant;
 
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
-use sverka::data::{Documents, read_documents};
+use sverka::data::{Documents, StoredTable, store_documents};
+use sverka::files::nearest_folder;
 use sverka::index::{
     self, Bm25Settings, Changes, ColbertSettings, IndexManifest, Method, ModelOptions, Nearest, NearestReport,
     Settings, Stored,
 };
+use sverka::ranker::Rows;
 use sverka::{Error, Record, Result};
 
 use crate::args::Resolved;
@@ -291,7 +293,7 @@ fn build(args: Build, global: &Resolved, output: &Output) -> Result<(PathBuf, In
         NearestArg::Lists => Nearest::Lists,
     };
     crate::signals::end_without_a_trace("nothing is written");
-    let documents = read(&data, &args.tables, output)?;
+    let documents = read(&data, &args.tables, &out, output)?;
     check_fields(&data, &args.fields, &documents.records)?;
     let of = match args.analysis {
         Some(AnalysisArg::Text) => Bm25Settings::text(),
@@ -306,26 +308,26 @@ fn build(args: Build, global: &Resolved, output: &Output) -> Result<(PathBuf, In
     let bar = Bar::new(output, "indexing");
     let progress = |done: u64, total: u64| bar.set(done, total);
     let manifest =
-        index::build_index(&out, documents.records, &settings, &options(args.model, global), args.force, &progress)?;
+        index::build_index(&out, &documents.records, &settings, &options(args.model, global), args.force, &progress)?;
     bar.clear();
     Ok((out, manifest))
 }
 
 fn update(args: &Update, global: &Resolved, output: &Output) -> Result<(IndexManifest, Changes)> {
     let fields = IndexManifest::read(&args.index)?.settings.fields;
-    let add = match &args.add {
+    let add: Box<dyn Rows> = match &args.add {
         Some(data) => {
-            let documents = read(data, &args.tables, output)?.records;
+            let documents = read(data, &args.tables, &args.index, output)?.records;
             check_fields(data, &fields, &documents)?;
-            documents
+            Box::new(documents)
         }
-        None => Vec::new(),
+        None => Box::new(Vec::<Record>::new()),
     };
     let delete = args.delete.as_deref().map(read_ids).transpose()?.unwrap_or_default();
     let bar = Bar::new(output, "indexing");
     let options = options(args.model.clone(), global);
     let (manifest, changes) =
-        index::update_index(&args.index, add, &delete, &options, &|done, all| bar.set(done, all))?;
+        index::update_index(&args.index, &*add, &delete, &options, &|done, all| bar.set(done, all))?;
     bar.clear();
     if changes.unknown > 0 {
         let what = counted(changes.unknown, "id to be deleted is", "ids to be deleted are");
@@ -334,22 +336,23 @@ fn update(args: &Update, global: &Resolved, output: &Output) -> Result<(IndexMan
     Ok((manifest, changes))
 }
 
-/// Reads documents and says what was left out.
-fn read(data: &Path, tables: &TableArgs, output: &Output) -> Result<Documents> {
-    let (documents, report) = read_documents(data, &tables.options()?)?;
+/// Reads documents into a temporary file on the index's disk and says what was left out.
+fn read(data: &Path, tables: &TableArgs, index: &Path, output: &Output) -> Result<Documents> {
+    let (documents, report) = store_documents(data, &tables.options()?, nearest_folder(index))?;
     crate::tables::report(output, data, &report);
     Ok(documents)
 }
 
 /// Every field is a column of the documents.
-fn check_fields(data: &Path, fields: &[String], documents: &[Record]) -> Result<()> {
-    let Some(first) = documents.first() else {
+fn check_fields(data: &Path, fields: &[String], documents: &StoredTable) -> Result<()> {
+    if documents.is_empty() {
         return Err(Error::data(data, None, "no documents", "give a file with documents"));
-    };
-    match fields.iter().find(|field| !first.columns.contains(field)) {
+    }
+    let columns = documents.head().columns;
+    match fields.iter().find(|field| !columns.contains(field)) {
         None => Ok(()),
         Some(field) => {
-            let what = format!("{} has no such column; it has {}", data.display(), first.columns.join(", "));
+            let what = format!("{} has no such column; it has {}", data.display(), columns.join(", "));
             Err(Error::setting("--fields", field, what))
         }
     }

@@ -159,7 +159,7 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
             let of = |(query, one): (&sverka::Record, &QueryRun)| {
                 let wanted = relevant.get(query.id.as_str())?;
                 let kept = &one.stages[number.min(one.stages.len() - 1)].kept;
-                let left = kept.iter().filter(|at| wanted.contains(pipeline.documents()[**at as usize].id.as_str()));
+                let left = kept.iter().filter(|at| wanted.contains(pipeline.id(**at)));
                 Some(left.count() as f64 / wanted.len() as f64)
             };
             let shares: Vec<f64> = queries.iter().zip(&ran).filter_map(of).collect();
@@ -192,7 +192,7 @@ fn falling(pipeline: &Pipeline, one: &QueryRun) -> std::collections::BTreeMap<St
     let mut before = f32::INFINITY;
     let scores = one.hits.iter().map(|hit| {
         before = hit.score.min(before.next_down());
-        (pipeline.documents()[hit.document as usize].id.clone(), before)
+        (pipeline.id(hit.document).to_string(), before)
     });
     scores.collect()
 }

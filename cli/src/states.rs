@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 use sverka::bundle::Bundle;
-use sverka::data::read_documents;
+use sverka::data::{StoredTable, store_documents};
+use sverka::files::nearest_folder;
 use sverka::index::states::{Added, Estimate, RowStorage, StateStore, StateWriter, estimate};
-use sverka::{Error, Record, Result};
+use sverka::ranker::Rows;
+use sverka::{Error, Result};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
@@ -160,24 +162,24 @@ fn append(args: &Documents, global: &Resolved, output: &Output) -> Outcome {
     add(writer, &bundle, &documents, &args.out, output)
 }
 
-/// The model and the documents.
-fn read(args: &Documents, global: &Resolved, output: &Output) -> Result<(Bundle, Vec<Record>)> {
+/// The model and the documents, which are read into a temporary file on the store's disk.
+fn read(args: &Documents, global: &Resolved, output: &Output) -> Result<(Bundle, StoredTable)> {
     let mut bundle = Bundle::open(&args.model, global.dtype, global.device)?;
     if !args.fields.is_empty() {
         bundle = bundle.with_fields(args.fields.clone());
     }
     bundle.split_encoder()?;
-    let (sverka::data::Documents { records: documents, .. }, report) =
-        read_documents(&args.documents, &args.tables.options()?)?;
+    let (documents, report) = store_documents(&args.documents, &args.tables.options()?, nearest_folder(&args.out))?;
     crate::tables::report(output, &args.documents, &report);
-    if let Some(missing) = args.fields.iter().find(|f| documents.first().is_some_and(|d| d.get(f).is_none())) {
-        let columns = documents[0].columns.join(", ");
-        return Err(Error::setting("--fields", missing, format!("is no column; there are {columns}")));
+    let columns = documents.records.head().columns;
+    if let Some(missing) = args.fields.iter().find(|field| !columns.contains(field)) {
+        let what = format!("is no column; there are {}", columns.join(", "));
+        return Err(Error::setting("--fields", missing, what));
     }
-    Ok((bundle, documents))
+    Ok((bundle, documents.records))
 }
 
-fn add(mut writer: StateWriter, bundle: &Bundle, documents: &[Record], out: &Path, output: &Output) -> Outcome {
+fn add(mut writer: StateWriter, bundle: &Bundle, documents: &StoredTable, out: &Path, output: &Output) -> Outcome {
     let encoder = bundle.split_encoder()?;
     let storage = writer.manifest().storage;
     let estimate = estimate(&encoder, documents, storage)?;

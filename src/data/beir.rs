@@ -63,8 +63,19 @@ fn texts(dir: &Path, name: &str, columns: &[&str], report: &mut ReadReport) -> R
 
 /// JSON lines with an `_id`; of `columns` the last must be there, the others may be missing.
 pub(super) fn read_texts(path: &Path, columns: &[&str], report: &mut ReadReport) -> Result<Gathered> {
-    let mut reader = Reader::open(path, &ReadOptions::default())?;
     let mut gathered = Gathered::new(columns);
+    each_text(path, columns, report, |line, id, values| gathered.push(path, line, id, values))?;
+    Ok(gathered)
+}
+
+/// Gives the line, the id and the columns of each of them.
+pub(super) fn each_text(
+    path: &Path,
+    columns: &[&str],
+    report: &mut ReadReport,
+    mut each: impl FnMut(u64, String, Vec<String>) -> Result<()>,
+) -> Result<()> {
+    let mut reader = Reader::open(path, &ReadOptions::default())?;
     while let Some(mut row) = reader.next()? {
         let id = ["_id", "id"].iter().find_map(|id| reader.columns().iter().position(|c| c == id));
         let Some(id) = id else {
@@ -77,10 +88,10 @@ pub(super) fn read_texts(path: &Path, columns: &[&str], report: &mut ReadReport)
             at.map_or_else(String::new, |at| std::mem::take(&mut row.values[at]))
         };
         let values = columns.iter().map(|name| value(name)).collect();
-        gathered.push(path, row.line, id, values)?;
+        each(row.line, id, values)?;
     }
     report.add(reader.report());
-    Ok(gathered)
+    Ok(())
 }
 
 /// Writes a folder, whole or not at all. Judgements without a split are those of `test`.

@@ -88,11 +88,10 @@ impl Gathered {
     /// Adds a record.
     pub(super) fn push(&mut self, path: &Path, line: u64, id: String, values: Vec<String>) -> Result<()> {
         if id.is_empty() {
-            return Err(Error::data(path, Some(line), "an empty id", "give every line its id"));
+            return Err(empty_id(path, line));
         }
         if !self.ids.insert(id.clone()) {
-            let what = format!("the id {id} is there a second time");
-            return Err(Error::data(path, Some(line), what, "keep one of the two lines"));
+            return Err(second_id(path, line, &id));
         }
         self.taken += memory::taken(&values);
         if self.taken > memory::limit() {
@@ -108,4 +107,14 @@ impl Gathered {
         let query = |mut record: Record| Query { id: record.id, text: std::mem::take(&mut record.values[0]) };
         self.records.into_iter().map(query).collect()
     }
+}
+
+/// A line without an id.
+pub(super) fn empty_id(path: &Path, line: u64) -> Error {
+    Error::data(path, Some(line), "an empty id", "give every line its id")
+}
+
+/// A line whose id an earlier one has.
+pub(super) fn second_id(path: &Path, line: u64, id: &str) -> Error {
+    Error::data(path, Some(line), format!("the id {id} is there a second time"), "keep one of the two lines")
 }

@@ -3,7 +3,8 @@
 //! Readers are three layers: [`open`] turns bytes into UTF-8 text (gzip, byte order marks, other encodings), `rows` turns
 //! text into rows of named cells, whatever the file is (CSV with any delimiter, JSON, Parquet), and a format gives the
 //! rows their meaning. So a links file may be a Parquet file and a joined file may be JSON lines without a line of code
-//! for it. Rows are streamed: a table is held once, as its records, and [`stream_pairs`] holds one pair.
+//! for it. Rows are streamed: a table is held once, as its records, in memory or in a file ([`StoredTable`]), and [`stream_pairs`]
+//! holds one pair.
 //!
 //! Delimiter, header, ids and labels are found out, and a guess is checked against the rows that it explains; what other
 //! programs leave in files (HTML, words for a missing value, row numbers, sums) is read as a person reads it. What was
@@ -78,11 +79,12 @@ pub use query_texts::read_query_texts;
 pub use reading::Reading;
 pub use ready_vectors::{VectorFile, VectorPaths};
 pub use rows::{PlainRow, read_rows};
-pub use searched::{Documents, read_documents, read_queries_of_any_kind};
+pub use searched::{Documents, read_queries_of_any_kind, store_documents};
 pub(crate) use source::rebase;
 pub use source::{Parts, Source, read_pairs};
 pub use squad::read_squad;
-pub use stored::{StoredTable, store_records, store_table};
+pub use stored::StoredTable;
+pub use stored::writer::{store_records, store_table};
 pub use stream::{PairStream, stream_pairs};
 pub use table::read_table;
 pub use texts::{TextStream, is_table, read_texts, stream_texts};

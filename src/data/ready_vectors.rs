@@ -376,6 +376,7 @@ pub(super) fn open_all(files: &[(String, PathBuf)], columns: &[String]) -> Resul
 mod tests {
     use super::*;
     use crate::data::{ReadOptions, read_table, store_table};
+    use crate::ranker::Rows;
 
     /// `.npy` of some values as numpy writes it.
     fn npy(descr: &str, shape: &str, fortran: &str, values: &[u8]) -> Vec<u8> {

@@ -4,38 +4,55 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::beir::read_texts;
+use super::beir::each_text;
+use super::collection::{empty_id, second_id};
 use super::rows::{Reader, extension};
 use super::squad::{is_squad, read_squad};
-use super::{Collection, ReadOptions, ReadReport, read_query_texts, read_table};
+use super::stored::writer::{Writer, store_all, store_rows};
+use super::stored::{Head, Place};
+use super::{Collection, ReadOptions, ReadReport, StoredTable, read_query_texts, read_table};
 use crate::records::Query;
-use crate::{Error, Record, Result};
+use crate::{Error, Record, Result, Table};
+
+/// The columns of a passage.
+const PASSAGE: [&str; 2] = ["title", "text"];
 
 /// What is searched.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Documents {
     /// The documents.
-    pub records: Vec<Record>,
+    pub records: StoredTable,
     /// Whether they came in a layout of collections of passages; a table is a list of products.
     pub is_prose: bool,
 }
 
-/// Reads documents: those of a BEIR folder, BEIR's JSON lines (`_id`, `title`, `text`), the paragraphs of SQuAD's JSON, or any table.
+/// Reads documents into a file without a name in `folder`: those of a BEIR folder, BEIR's JSON lines (`_id`, `title`, `text`), the
+/// paragraphs of SQuAD's JSON, or any table. The folder's disk needs room for them.
 ///
 /// # Errors
-/// A folder without `corpus.jsonl`; what the readers refuse.
-pub fn read_documents(path: &Path, options: &ReadOptions) -> Result<(Documents, ReadReport)> {
+/// A folder without `corpus.jsonl`; what the readers refuse; the system's.
+pub fn store_documents(path: &Path, options: &ReadOptions, folder: &Path) -> Result<(Documents, ReadReport)> {
     let path = &member(path, "corpus.jsonl", "documents")?;
+    let place = Place::Unnamed(folder.into());
+    let columns: Arc<[String]> = PASSAGE.map(String::from).into();
     if let Some((collection, report)) = squad(path)? {
-        return Ok((Documents { records: collection.documents, is_prose: true }, report));
+        let table = Table { path: path.clone(), columns, records: collection.documents };
+        return Ok((Documents { records: store_all(&table, place)?, is_prose: true }, report));
     }
     if is_beir_lines(path) {
-        let mut report = ReadReport::default();
-        let records = read_texts(path, &["title", "text"], &mut report)?.records;
-        return Ok((Documents { records, is_prose: true }, report));
+        let (mut writer, mut report) = (Writer::new(place)?, ReadReport::default());
+        each_text(path, &PASSAGE, &mut report, |line, id, values| {
+            let record = Record { id, columns: columns.clone(), values };
+            if record.id.is_empty() {
+                return Err(empty_id(path, line));
+            }
+            let earlier = writer.put_new(line, &record)?;
+            earlier.map_or(Ok(()), |_| Err(second_id(path, line, &record.id)))
+        })?;
+        return Ok((Documents { records: writer.finish(Head::of_all(path, &columns))?, is_prose: true }, report));
     }
-    let (table, report) = read_table(path, options)?;
-    Ok((Documents { records: table.records, is_prose: false }, report))
+    let records = store_rows(path, options, place)?;
+    let report = records.report();
+    Ok((Documents { records, is_prose: false }, report))
 }
 
 /// Reads queries: those of a BEIR folder, BEIR's JSON lines (`_id`, `text`), the questions of SQuAD's JSON, any table (CSV, Parquet,
@@ -132,7 +149,14 @@ fn plain_lines(path: &Path) -> Result<Option<Vec<Query>>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::super::beir::read_texts;
     use super::*;
+    use crate::ranker::Rows;
 
     fn texts(name: &str, text: &str) -> Vec<(String, String)> {
         let dir = tempfile::tempdir().unwrap();
@@ -158,14 +182,82 @@ mod tests {
         assert_eq!(texts("topics.txt", topic), [pair("9", "red lamp")]);
     }
 
+    type Read = fn(&Path) -> Result<(Vec<Record>, ReadReport)>;
+
+    /// Documents of a file of this name and text, or the error, with how the reader of its layout reads them; nothing is left of either.
+    fn stored(name: &str, text: &str, read: Read) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, folder) = (dir.path().join(name), dir.path().join("folder"));
+        std::fs::create_dir(&folder).unwrap();
+        let mut bytes = text.as_bytes().to_vec();
+        if name.ends_with(".gz") {
+            let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+            packed.write_all(&bytes).unwrap();
+            bytes = packed.finish().unwrap();
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let is_empty = || std::fs::read_dir(&folder).unwrap().count() == 0;
+        let error = match (store_documents(&path, &ReadOptions::default(), &folder), read(&path)) {
+            (Ok((documents, report)), Ok((expected, of_reader))) => {
+                assert!(is_empty(), "{name}: the file has a name");
+                assert_eq!(documents.is_prose, !name.contains(".csv"), "{name}");
+                assert_eq!(documents.records.iter().collect::<Result<Vec<_>>>().unwrap(), expected, "{name}");
+                assert_eq!(documents.records.head().columns, expected[0].columns, "{name}");
+                assert_eq!(report, of_reader, "{name}");
+                None
+            }
+            (Err(error), Err(expected)) => {
+                assert_eq!(error.to_string(), expected.to_string(), "{name}");
+                Some(error.to_string())
+            }
+            (stored, read) => panic!("{name}: {:?} {:?}", stored.err(), read.err()),
+        };
+        assert!(is_empty(), "{name}");
+        error
+    }
+
+    #[test]
+    fn documents_are_stored_as_the_readers_read_them() {
+        let passages = |path: &Path| {
+            let mut report = ReadReport::default();
+            read_texts(path, &PASSAGE, &mut report).map(|gathered| (gathered.records, report))
+        };
+        let lines = "{\"_id\": \"d\", \"title\": \"Lamp\", \"text\": \"red\"}\n{\"_id\": 2, \"text\": \"чай\"}\n";
+        for name in ["corpus.jsonl", "corpus.jsonl.gz"] {
+            assert_eq!(stored(name, lines, passages), None);
+        }
+        assert_eq!(
+            stored("a.csv", "id,name,price\n1,lamp,2\n2,<b>tv</b>,\n", |path| table(path, &ReadOptions::default())),
+            None
+        );
+        let squad = "{\"data\": [{\"title\": \"T\", \"paragraphs\": [{\"context\": \"one\", \"qas\": []},\n\
+                     {\"context\": \"two\", \"qas\": []}]}]}";
+        let paragraphs = |path: &Path| read_squad(&[(path, None)]).map(|(all, report)| (all.documents, report));
+        assert_eq!(stored("s.json", squad, paragraphs), None);
+
+        let refused = |more: &str, part: &str| {
+            let error = stored("corpus.jsonl", &format!("{lines}{more}\n"), passages).unwrap();
+            assert!(error.contains(part), "{error}");
+        };
+        refused("{\"_id\": \"\", \"text\": \"x\"}", "corpus.jsonl:3: an empty id");
+        refused("{\"text\": \"without\"}", "corpus.jsonl:3: an empty id");
+        refused("{\"_id\": \"d\", \"text\": \"x\"}", "corpus.jsonl:3: the id d is there a second time");
+        refused("{\"_id\": \"e\"", "corpus.jsonl:3");
+        let error = stored("a.csv", "id,name\n1,lamp\n1,tv\n", |path| table(path, &ReadOptions::default())).unwrap();
+        assert!(error.contains("the id `1` is in line 2 already"), "{error}");
+        let nowhere = store_documents(Path::new("none.jsonl"), &ReadOptions::default(), Path::new(".")).err().unwrap();
+        assert!(nowhere.to_string().contains("check the name"), "{nowhere}");
+    }
+
     #[test]
     fn documents_need_no_judgements() {
         let dir = tempfile::tempdir().unwrap();
         let line = "{\"_id\": \"d\", \"title\": \"Lamp\", \"text\": \"red\"}\n";
         std::fs::write(dir.path().join("corpus.jsonl"), line).unwrap();
-        let (Documents { records, is_prose }, _) = read_documents(dir.path(), &ReadOptions::default()).unwrap();
-        assert!(is_prose);
-        assert_eq!((&*records[0].id, records[0].get("title")), ("d", Some("Lamp")));
+        let documents = store_documents(dir.path(), &ReadOptions::default(), dir.path()).unwrap().0;
+        assert!(documents.is_prose);
+        let record = documents.records.records(&[0]).unwrap().remove(0);
+        assert_eq!((&*record.id, record.get("title")), ("d", Some("Lamp")));
         let error = read_queries_of_any_kind(dir.path(), &ReadOptions::default()).unwrap_err().to_string();
         assert!(error.contains("a folder without queries.jsonl"), "{error}");
     }

@@ -1,29 +1,28 @@
 //! A table that is not in memory: its records in a file, read when they are needed.
 //!
-//! `match` reads a list once, row by row, and puts each record in a file of its own; after that any record is two numbers away. Only where
+//! A list is read once, row by row, and each record is put into a file ([`writer`]); after that any record is two numbers away. Only where
 //! each record begins is in memory, 8 bytes, and while the list is read a number for each id, so that an id that is there twice is found.
-//! What needs the whole list (columns of row numbers) is looked at when it is written, one column at a time.
+//! What needs the whole list (columns of row numbers) is looked at when it is written, one column at a time. The file has a name where
+//! it is opened again (`match`, which goes on after a kill), and none where one process writes and reads it: then nothing is ever left of it.
 //!
 //! Refused: mapping the file into memory (few records are read again, and a mapped page counts as memory in every report).
 
-use std::collections::HashMap;
-use std::collections::hash_map::{DefaultHasher, Entry};
+pub(super) mod writer;
+
 use std::fs::File;
-use std::hash::Hasher;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::ReadReport;
 use super::ready_vectors::{VectorFile, open_all};
-use super::rows::Row;
-use super::table::{LAST, begin, drops, id_again, no_id, record, refuse_empty, without_totals};
-use super::{ReadOptions, ReadReport};
+use crate::ranker::Rows;
 use crate::{Error, Record, Result, Table};
 
-/// A table in a folder: `NAME.records`, `NAME.starts` and `NAME.json`.
+/// A table in a folder (`NAME.records`, `NAME.starts` and `NAME.json`), or in a file without a name.
 pub struct StoredTable {
     head: Head,
     /// Names of the columns that are shown.
@@ -34,11 +33,39 @@ pub struct StoredTable {
     records: Mutex<File>,
     /// Files of the last columns.
     vectors: Vec<VectorFile>,
-    place: PathBuf,
+    place: Place,
+}
+
+/// Where a table's records are.
+pub(super) enum Place {
+    /// In files that begin so.
+    Named(PathBuf),
+    /// In a file of this folder that has no name, and is gone with the table.
+    Unnamed(PathBuf),
+}
+
+impl Place {
+    /// What an error of the records names.
+    fn records(&self) -> PathBuf {
+        match self {
+            Place::Named(place) => place.with_extension("records"),
+            Place::Unnamed(folder) => folder.clone(),
+        }
+    }
+
+    fn no_record(&self) -> Error {
+        let what = "bytes that are no record";
+        match self {
+            Place::Named(_) => damaged(&self.records(), what.into()),
+            Place::Unnamed(folder) => {
+                Error::data(folder, None, format!("a temporary file here has {what}"), "check the disk")
+            }
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
-struct Head {
+pub(super) struct Head {
     path: PathBuf,
     /// All columns of the records, and those that say something.
     columns: Vec<String>,
@@ -57,106 +84,11 @@ impl Head {
         let (kept, examples, notes, vectors) = Default::default();
         Head { path: path.into(), columns, kept, skipped: 0, examples, notes, vectors }
     }
-}
 
-/// Reads a table as [`read_table`](super::read_table) does, into files of a folder that is there.
-///
-/// # Errors
-/// Those of [`read_table`](super::read_table), but for its memory; the system's.
-pub fn store_table(path: &Path, options: &ReadOptions, dir: &Path, name: &str) -> Result<StoredTable> {
-    let (mut reader, first, id_at) = begin(path, options)?;
-    let mut writer = Writer::new(dir, name)?;
-    let mut seen: HashMap<u64, u32> = HashMap::new();
-    let mut put = |writer: &mut Writer, reader: &mut super::rows::Reader, line: u64, record: &Record| -> Result<()> {
-        if record.id.is_empty() {
-            let error = no_id(reader, line, id_at);
-            return reader.refuse(error);
-        }
-        let mut hasher = DefaultHasher::new();
-        hasher.write(record.id.as_bytes());
-        // another id of the same number: the next number
-        let mut key = hasher.finish();
-        loop {
-            match seen.entry(key) {
-                Entry::Vacant(free) => {
-                    free.insert(writer.rows()?);
-                    return writer.put(line, record);
-                }
-                Entry::Occupied(row) => {
-                    let (first, earlier) = writer.read(*row.get())?;
-                    if earlier.id == record.id {
-                        return reader.refuse(id_again(path, line, &record.id, first));
-                    }
-                    key = key.wrapping_add(1);
-                }
-            }
-        }
-    };
-    // the last rows may be sums
-    let unnamed: Arc<[String]> = Arc::new([]);
-    let (mut lines, mut records) = (Vec::new(), Vec::new());
-    let (mut first, mut before) = (first.into_iter(), 0);
-    while let Some(row) = first.next().map_or_else(|| reader.next(), |row: Row| Ok(Some(row)))? {
-        lines.push(row.line);
-        records.push(record(&reader.notes, row, id_at, &unnamed));
-        if records.len() > LAST {
-            let (line, record) = (lines.remove(0), records.remove(0));
-            put(&mut writer, &mut reader, line, &record)?;
-            before += 1;
-        }
+    /// Of a table all of whose columns are shown.
+    pub(super) fn of_all(path: &Path, columns: &[String]) -> Self {
+        Head { kept: (0..columns.len()).collect(), ..Head::new(path, columns.to_vec()) }
     }
-    without_totals(&mut records, &lines, before, &reader.notes);
-    for (line, record) in lines.iter().zip(&records) {
-        put(&mut writer, &mut reader, *line, record)?;
-    }
-    let mut columns = reader.columns().to_vec();
-    if let Some(at) = id_at {
-        columns.remove(at);
-    }
-    let mut table = writer.finish(Head::new(path, columns))?;
-    let first = if table.is_empty() { None } else { Some(table.all(0)?) };
-    for (i, column) in table.head.columns.iter().enumerate() {
-        let value = |record: &Record| record.values.get(i).cloned().unwrap_or_default();
-        let first = first.as_ref().map(value).unwrap_or_default();
-        let values = || table.each().map(|record| record.map(|(_, record)| value(&record))).collect();
-        if !drops(column, &first, reader.skipped(), &reader.notes, values)? {
-            table.shown.push(i);
-        }
-    }
-    table.columns = table.shown.iter().map(|i| table.head.columns[*i].clone()).collect();
-    refuse_empty(path, table.len(), &table.columns)?;
-    let ReadReport { skipped, examples, mut notes } = reader.report();
-    table.vectors = open_all(&options.vectors, &table.columns)?;
-    for file in &table.vectors {
-        let ids = table.each().map(|record| record.map_or(String::new(), |(_, record)| record.id));
-        file.check(path, table.len(), ids)?;
-        notes.push(file.note());
-        table.shown.push(table.head.columns.len());
-        table.head.columns.push(file.column.clone());
-    }
-    table.columns = table.shown.iter().map(|i| table.head.columns[*i].clone()).collect();
-    table.head.vectors = options.vectors.clone();
-    table.head.kept = table.shown.clone();
-    table.head = Head { skipped, examples, notes, ..table.head };
-    table.save()?;
-    Ok(table)
-}
-
-/// Puts a table that is in memory into files of a folder that is there.
-///
-/// # Errors
-/// The system's.
-pub fn store_records(table: &Table, dir: &Path, name: &str) -> Result<StoredTable> {
-    let mut writer = Writer::new(dir, name)?;
-    for (line, record) in (1..).zip(&table.records) {
-        writer.put(line, record)?;
-    }
-    let kept = (0..table.columns.len()).collect();
-    let head = Head { kept, ..Head::new(&table.path, table.columns.to_vec()) };
-    let mut stored = writer.finish(head)?;
-    (stored.shown, stored.columns) = (stored.head.kept.clone(), table.columns.clone());
-    stored.save()?;
-    Ok(stored)
 }
 
 impl StoredTable {
@@ -179,20 +111,15 @@ impl StoredTable {
         if starts.last() != Some(&length) || head.kept.iter().any(|i| *i >= head.columns.len()) {
             return Err(damaged(&path, "cut short".into()));
         }
+        let vectors = open_all(&head.vectors, &[])?;
+        Ok(StoredTable { vectors, ..StoredTable::new(head, starts, records, Place::Named(place)) })
+    }
+
+    /// One without files of vectors that shows the columns that are kept.
+    fn new(head: Head, starts: Vec<u64>, records: File, place: Place) -> Self {
         let shown = head.kept.clone();
         let columns = shown.iter().map(|i| head.columns[*i].clone()).collect();
-        let vectors = open_all(&head.vectors, &[])?;
-        Ok(StoredTable { head, columns, shown, starts, records: Mutex::new(records), vectors, place })
-    }
-
-    /// Number of records.
-    pub fn len(&self) -> usize {
-        self.starts.len() - 1
-    }
-
-    /// True without a record.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        StoredTable { head, columns, shown, starts, records: Mutex::new(records), vectors: Vec::new(), place }
     }
 
     /// The list without its records: where it was read from, and its columns.
@@ -224,34 +151,12 @@ impl StoredTable {
         let mut bytes = vec![0; (self.starts[rows.end] - self.starts[rows.start]) as usize];
         self.fill(self.starts[rows.start], &mut bytes)?;
         let mut rest = &bytes[..];
-        rows.map(|row| self.shown(row, decode(&mut rest).ok_or_else(|| self.damaged())?.1)).collect()
-    }
-
-    /// Some records, in the order of `rows`.
-    ///
-    /// # Errors
-    /// The system's; a damaged file.
-    pub fn records(&self, rows: &[u32]) -> Result<Vec<Record>> {
-        rows.iter().map(|row| self.shown(*row as usize, self.all(*row as usize)?)).collect()
+        rows.map(|row| self.shown(row, self.decode(&mut rest)?.1)).collect()
     }
 
     /// All records, one after the other.
     pub fn iter(&self) -> impl Iterator<Item = Result<Record>> + '_ {
         self.each().enumerate().map(|(row, record)| self.shown(row, record?.1))
-    }
-
-    /// The rows in the order of their ids' letters.
-    ///
-    /// # Errors
-    /// The system's; a damaged file.
-    pub fn by_id(&self) -> Result<Vec<u32>> {
-        let mut ids = Vec::with_capacity(self.len());
-        for record in self.each() {
-            ids.push(record?.1.id.into_boxed_str());
-        }
-        let mut rows: Vec<u32> = (0..self.len() as u32).collect();
-        rows.sort_by(|a, b| ids[*a as usize].cmp(&ids[*b as usize]));
-        Ok(rows)
     }
 
     fn each(&self) -> impl Iterator<Item = Result<(u64, Record)>> + '_ {
@@ -265,7 +170,7 @@ impl StoredTable {
                 Err(e) => records.push(Err(e)),
                 Ok(()) => {
                     let mut rest = &bytes[..];
-                    records.extend((start..end).map(|_| decode(&mut rest).ok_or_else(|| self.damaged())));
+                    records.extend((start..end).map(|_| self.decode(&mut rest)));
                 }
             }
             records
@@ -276,7 +181,7 @@ impl StoredTable {
     fn all(&self, row: usize) -> Result<Record> {
         let mut bytes = vec![0; (self.starts[row + 1] - self.starts[row]) as usize];
         self.fill(self.starts[row], &mut bytes)?;
-        decode(&mut &bytes[..]).map(|(_, record)| record).ok_or_else(|| self.damaged())
+        self.decode(&mut &bytes[..]).map(|(_, record)| record)
     }
 
     fn shown(&self, row: usize, mut record: Record) -> Result<Record> {
@@ -293,93 +198,34 @@ impl StoredTable {
     fn fill(&self, start: u64, bytes: &mut [u8]) -> Result<()> {
         let mut file = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let read = file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(bytes));
-        read.map_err(Error::io("read", &self.place.with_extension("records")))
+        read.map_err(Error::io("read", &self.place.records()))
     }
 
-    fn damaged(&self) -> Error {
-        damaged(&self.place.with_extension("records"), "bytes that are no record".into())
+    fn decode(&self, bytes: &mut &[u8]) -> Result<(u64, Record)> {
+        decode(bytes).ok_or_else(|| self.place.no_record())
     }
+}
 
-    fn save(&self) -> Result<()> {
-        let path = self.place.with_extension("json");
-        let text = serde_json::to_vec(&self.head).map_err(|e| damaged(&path, e.to_string()))?;
-        std::fs::write(&path, text).map_err(Error::io("write", &path))
+impl Rows for StoredTable {
+    fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+    fn records(&self, rows: &[u32]) -> Result<Vec<Record>> {
+        let mut records = Vec::with_capacity(rows.len());
+        // those that follow one another are read at once
+        for run in rows.chunk_by(|a, b| *b == a + 1) {
+            let first = run[0] as usize;
+            records.extend(self.range(first..first + run.len())?);
+        }
+        Ok(records)
+    }
+    fn ids(&self) -> Result<Vec<Box<str>>> {
+        self.each().map(|record| Ok(record?.1.id.into())).collect()
     }
 }
 
 fn damaged(path: &Path, what: String) -> Error {
     Error::data(path, None, what, "remove the folder and begin again")
-}
-
-/// A table on its way into files.
-struct Writer {
-    place: PathBuf,
-    records: BufWriter<File>,
-    starts: Vec<u64>,
-    end: u64,
-    bytes: Vec<u8>,
-}
-
-impl Writer {
-    fn new(dir: &Path, name: &str) -> Result<Self> {
-        let place = dir.join(name);
-        let path = place.with_extension("records");
-        let file = File::create_new(&path).map_err(Error::io("create", &path))?;
-        Ok(Writer {
-            place,
-            records: BufWriter::with_capacity(1 << 20, file),
-            starts: Vec::new(),
-            end: 0,
-            bytes: Vec::new(),
-        })
-    }
-
-    fn rows(&self) -> Result<u32> {
-        let what = "a list has at most 4,294,967,294 records; divide it";
-        u32::try_from(self.starts.len()).map_err(|_| Error::setting("records", self.starts.len(), what))
-    }
-
-    fn put(&mut self, line: u64, record: &Record) -> Result<()> {
-        self.bytes.clear();
-        self.bytes.extend(line.to_le_bytes());
-        self.bytes.extend((record.values.len() as u32).to_le_bytes());
-        for text in std::iter::once(&record.id).chain(&record.values) {
-            self.bytes.extend((text.len() as u32).to_le_bytes());
-            self.bytes.extend(text.as_bytes());
-        }
-        self.starts.push(self.end);
-        self.end += self.bytes.len() as u64;
-        self.records.write_all(&self.bytes).map_err(Error::io("write", &self.place.with_extension("records")))
-    }
-
-    /// A record that was put, and its line. Rare: for ids that are there twice.
-    fn read(&mut self, row: u32) -> Result<(u64, Record)> {
-        let path = self.place.with_extension("records");
-        let mut read = || -> std::io::Result<_> {
-            self.records.flush()?;
-            let mut file = BufReader::new(File::open(&path)?);
-            file.seek(SeekFrom::Start(self.starts[row as usize]))?;
-            let end = self.starts.get(row as usize + 1).copied().unwrap_or(self.end);
-            let mut bytes = vec![0; (end - self.starts[row as usize]) as usize];
-            file.read_exact(&mut bytes)?;
-            Ok(bytes)
-        };
-        let bytes = read().map_err(Error::io("read", &path))?;
-        decode(&mut &bytes[..]).ok_or_else(|| damaged(&path, "bytes that are no record".into()))
-    }
-
-    fn finish(mut self, head: Head) -> Result<StoredTable> {
-        let path = self.place.with_extension("records");
-        self.records.flush().map_err(Error::io("write", &path))?;
-        let records = File::open(&path).map_err(Error::io("read", &path))?;
-        self.starts.push(self.end);
-        let path = self.place.with_extension("starts");
-        let bytes: Vec<u8> = self.starts.iter().flat_map(|start| start.to_le_bytes()).collect();
-        std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;
-        let (starts, place) = (self.starts, self.place);
-        let (columns, records) = (Arc::new([]), Mutex::new(records));
-        Ok(StoredTable { head, columns, shown: Vec::new(), starts, records, vectors: Vec::new(), place })
-    }
 }
 
 /// The first of some records, and its line; `None` where the bytes are none.
@@ -403,7 +249,7 @@ fn decode(bytes: &mut &[u8]) -> Option<(u64, Record)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::read_table;
+    use crate::data::{ReadOptions, read_table, store_table};
 
     /// The same records, columns and report as in memory, or the same error.
     fn same(text: &str, name: &str, options: &ReadOptions) {

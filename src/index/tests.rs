@@ -64,7 +64,7 @@ impl Folder {
     }
     fn build(&self, name: &str, documents: Vec<Record>, methods: &[Method]) -> PathBuf {
         let path = self.path(name);
-        build_index(&path, documents, &Settings::new(methods), &self.model, false, &|_, _| {}).unwrap();
+        build_index(&path, &documents, &Settings::new(methods), &self.model, false, &|_, _| {}).unwrap();
         path
     }
     /// The same 150 documents in one generation and in three.
@@ -85,7 +85,7 @@ impl Folder {
     }
     fn update(&self, index: &Path, add: Vec<Record>, delete: &[&str]) -> Result<Changes> {
         let delete: Vec<String> = delete.iter().map(|id| id.to_string()).collect();
-        Ok(update_index(index, add, &delete, &self.model, &|_, _| {})?.1)
+        Ok(update_index(index, &add, &delete, &self.model, &|_, _| {})?.1)
     }
     fn compact(&self, index: &Path) -> IndexManifest {
         compact_index(index, &self.model, &|_, _| {}).unwrap()
@@ -211,7 +211,7 @@ fn update_delete_and_compact_give_the_files_of_a_fresh_index() {
 fn a_model_that_does_not_fit_the_method_is_refused_and_chooses_the_vectors_of_a_hybrid() {
     let (one, several) = (Folder::new(), Folder::late());
     let build = |folder: &Folder, methods: &[Method]| {
-        build_index(&folder.path("i"), records(0..5, 1), &Settings::new(methods), &folder.model, false, &|_, _| {})
+        build_index(&folder.path("i"), &records(0..5, 1), &Settings::new(methods), &folder.model, false, &|_, _| {})
     };
     let refused = |folder: &Folder, method| build(folder, &[method]).unwrap_err().to_string();
     assert!(refused(&one, Method::Colbert).contains("has one vector a text"));
@@ -253,9 +253,9 @@ fn a_second_writer_is_refused_and_what_a_dead_one_left_is_removed() {
     folder.update(&index, records(20..30, 1), &[]).unwrap();
     assert_eq!(names(&index), ["gen-1", "gen-2", "lock", "sverka-index.json"]);
     let exists =
-        build_index(&index, records(0..5, 1), &Settings::new(&[Method::Bm25]), &folder.model, false, &|_, _| {});
+        build_index(&index, &records(0..5, 1), &Settings::new(&[Method::Bm25]), &folder.model, false, &|_, _| {});
     assert!(matches!(exists, Err(crate::Error::Exists(_))));
-    build_index(&index, records(0..5, 1), &Settings::new(&[Method::Bm25]), &folder.model, true, &|_, _| {}).unwrap();
+    build_index(&index, &records(0..5, 1), &Settings::new(&[Method::Bm25]), &folder.model, true, &|_, _| {}).unwrap();
     assert_eq!((folder.open(&index).unwrap().len(), names(&index).len()), (5, 3));
 }
 
@@ -372,7 +372,7 @@ fn lists_and_word_vectors_are_updated_and_compacted_as_all_else_is() {
         folder.model = model;
         let build = |name: String, documents: Vec<Record>, nearest: Nearest| {
             let (path, settings) = (folder.path(&name), Settings { nearest, ..Settings::new(&[Method::Dense]) });
-            build_index(&path, documents, &settings, &folder.model, false, &|_, _| {}).unwrap();
+            build_index(&path, &documents, &settings, &folder.model, false, &|_, _| {}).unwrap();
             path
         };
         let index = build(format!("lists{at}"), records(0..300, 1), Nearest::Lists);
@@ -399,7 +399,7 @@ fn lists_and_word_vectors_are_updated_and_compacted_as_all_else_is() {
     let path = folder.model.path.clone().unwrap();
     let refused = build_index(
         &folder.path("late"),
-        records(0..5, 1),
+        &records(0..5, 1),
         &Settings::new(&[Method::Colbert]),
         &folder.model,
         false,

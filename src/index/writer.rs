@@ -11,6 +11,7 @@ use super::manifest::{Generation, IndexManifest, Method, ModelTie, Settings, VER
 use super::parts::{Origin, Source, check_model};
 use super::store::{HIDDEN, Index, ModelOptions, lock};
 use crate::files::NewFolder;
+use crate::ranker::{self, Rows, in_order};
 use crate::{Error, Record, Result};
 
 /// What an update did.
@@ -29,14 +30,15 @@ pub struct Changes {
 /// A progress: documents done, and in all.
 pub type Progress<'a> = &'a dyn Fn(u64, u64);
 
-/// Builds an index of documents in a new folder, or, with `force`, as the next commit of the index that is there. Ids must differ.
+/// Builds an index of documents in a new folder, or, with `force`, as the next commit of the index that is there. Ids must differ;
+/// they are in memory, and of the documents some thousand at a time.
 ///
 /// # Errors
 /// [`Error::Exists`]; settings that do not fit; a model that is missing or has no vectors; another process that writes the
 /// index; the system's. What was there stays.
 pub fn build_index(
     dir: &Path,
-    documents: Vec<Record>,
+    documents: &dyn Rows,
     settings: &Settings,
     model: &ModelOptions,
     force: bool,
@@ -59,12 +61,12 @@ pub fn build_index(
     let settings = &settings;
     let tie = maker.as_ref().map(tie).transpose()?;
     let maker = maker.map(|maker| maker.with_fields(&settings.fields));
-    let documents = sorted(documents)?;
-    let count = documents.len() as u64;
+    let order = sorted(&documents.ids()?)?;
+    let count = order.len() as u64;
     let write = |out: &Path, name: &str| -> Result<Generation> {
         fs::create_dir_all(out).map_err(Error::io("create", out))?;
         // from here on they are read from the disk
-        let stored = write_documents(out, documents.into_iter().map(Ok))?;
+        let stored = write_documents(out, in_order(documents, order.iter().copied()))?;
         write_methods(out, settings, maker.as_ref(), stored.as_ref(), None, progress)?;
         Generation::of_folder(out, name.into(), count as u32)
     };
@@ -104,7 +106,7 @@ pub fn build_index(
 /// was there stays.
 pub fn update_index(
     dir: &Path,
-    add: Vec<Record>,
+    add: &dyn Rows,
     delete: &[String],
     model: &ModelOptions,
     progress: Progress,
@@ -112,10 +114,12 @@ pub fn update_index(
     let before = IndexManifest::read(dir)?;
     let _lock = lock(dir)?;
     let index = Index::open(dir, model)?;
-    let add = sorted(add)?;
+    let ids = add.ids()?;
+    let order = sorted(&ids)?;
+    let ids: Vec<&str> = order.iter().map(|at| &*ids[*at as usize]).collect();
     let delete: BTreeSet<&str> = delete.iter().map(String::as_str).collect();
-    if let Some(both) = add.iter().find(|record| delete.contains(record.id.as_str())) {
-        return Err(Error::setting("--delete", &both.id, "is also among the documents to be added; name it once"));
+    if let Some(both) = ids.iter().find(|id| delete.contains(**id)) {
+        return Err(Error::setting("--delete", both, "is also among the documents to be added; name it once"));
     }
     let (mut changes, mut hidden) = (Changes { added: add.len() as u64, ..Changes::default() }, BTreeSet::new());
     for part in &index.parts {
@@ -131,8 +135,8 @@ pub fn update_index(
         }
         Ok(false)
     };
-    for record in &add {
-        if hide(&record.id)? {
+    for id in &ids {
+        if hide(id)? {
             changes.changed += 1;
             changes.added -= 1;
         }
@@ -145,7 +149,7 @@ pub fn update_index(
     }
     let settings = &index.manifest().settings;
     let manifest = commit(dir, |out, name| {
-        let stored = write_documents(out, add.iter().map(Ok))?;
+        let stored = write_documents(out, in_order(add, order.iter().copied()))?;
         write_methods(out, settings, index.maker(), stored.as_ref(), None, progress)?;
         if !hidden.is_empty() {
             write_hidden(&out.join(HIDDEN), &hidden)?;
@@ -245,27 +249,25 @@ fn remove_others(dir: &Path, manifest: &IndexManifest) {
     }
 }
 
-/// Records in the order of their ids.
-fn sorted(mut records: Vec<Record>) -> Result<Vec<Record>> {
-    records.sort_by(|a, b| a.id.cmp(&b.id));
-    if let Some([first, _]) = records.array_windows().find(|[a, b]| a.id == b.id) {
-        return Err(Error::setting("documents", &first.id, "two documents have this id; give each its own"));
+/// The numbers of documents in the order of their ids, which differ.
+fn sorted(ids: &[Box<str>]) -> Result<Vec<u32>> {
+    let order = ranker::sorted(ids);
+    let id = |at: &u32| &ids[*at as usize];
+    if let Some([first, _]) = order.array_windows().find(|[a, b]| id(a) == id(b)) {
+        return Err(Error::setting("documents", id(first), "two documents have this id; give each its own"));
     }
-    Ok(records)
+    Ok(order)
 }
 
 /// Writes documents into a folder and opens them; none without one.
-fn write_documents<R: std::borrow::Borrow<Record>>(
-    out: &Path,
-    records: impl Iterator<Item = Result<R>>,
-) -> Result<Option<Documents>> {
+fn write_documents(out: &Path, records: impl Iterator<Item = Result<Record>>) -> Result<Option<Documents>> {
     let mut records = records.peekable();
     if records.peek().is_none() {
         return Ok(None);
     }
     let mut writer = DocumentsWriter::create(out)?;
     for record in records {
-        writer.push(record?.borrow())?;
+        writer.push(&record?)?;
     }
     writer.finish()?;
     Documents::open(out).map(Some)

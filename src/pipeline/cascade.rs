@@ -4,8 +4,8 @@
 //! stage that finds documents is always waited for. Pairs are scored a few at a time where there is a budget, a list of a duo at once.
 //! Documents that a later stage does not have (deleted from its store, or not in the collection) are dropped and counted.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -13,23 +13,26 @@ use rayon::prelude::*;
 use super::model::{StageModel, open_bundle};
 use super::plan::{Kind, PartPlan, Plan, StagePlan};
 use crate::bundle::Bundle;
-use crate::data::{ReadOptions, ReadReport, read_documents};
+use crate::data::{ReadOptions, ReadReport, StoredTable, store_documents};
+use crate::index::bm25::Bm25Builder;
 use crate::index::fusion::{self, fuse};
 use crate::index::states::{Place, StateStore};
 use crate::index::{Bm25, Bm25Settings, Index, Method, ModelOptions};
 use crate::nn::{Device, Dtype};
-use crate::ranker::{DualEncoder, Hit, List, Retriever, Vectors};
-use crate::records::Record;
-use crate::text::TextConfig;
+use crate::ranker::{self, DualEncoder, Hit, List, Retriever, Rows, Vectors};
+use crate::text::{TextConfig, plain_text};
 use crate::{Error, Input, Ranker, Result};
 
 /// Pairs that are scored before the clock is looked at.
 const PAIRS: usize = 64;
+/// Documents that are encoded at once.
+const ENCODED: usize = 2048;
 
-/// A pipeline whose models, indexes and documents are loaded.
+/// A pipeline whose models and indexes are loaded. Of the documents only the ids are in memory.
 pub struct Pipeline {
     plan: Plan,
-    documents: Vec<Record>,
+    documents: StoredTable,
+    ids: Vec<Box<str>>,
     first: Finder,
     others: Vec<Scorer>,
 }
@@ -39,8 +42,8 @@ enum Finder {
     Bm25(Box<Bm25>),
     Dense(Box<Bundle>, Vectors),
     Hybrid(Vec<(Finder, f32)>),
-    /// An index on disk, and the numbers of the collection's documents by their ids.
-    Index(Box<Index>, Arc<HashMap<String, u32>>),
+    /// An index on disk, and the number in the collection of each of its documents.
+    Index(Box<Index>, Vec<Option<u32>>),
 }
 
 /// Scores documents.
@@ -83,7 +86,8 @@ pub struct QueryRun {
 }
 
 impl Pipeline {
-    /// Reads the collection, opens all models and stores, and makes the indexes that are not on disk. `say` gets a line before each step.
+    /// Reads the collection into a temporary file, opens all models and stores, and makes the indexes that are not on disk. `say` gets a line
+    /// before each step.
     ///
     /// # Errors
     /// What the readers, models, indexes and stores refuse; a model of another kind than its stage.
@@ -92,37 +96,44 @@ impl Pipeline {
         let collection =
             plan.collection.as_ref().ok_or_else(|| Error::setting("collection", "(not given)", missing))?;
         say(&format!("reading {}", collection.display()));
-        let (read, report) = read_documents(collection, &ReadOptions::default())?;
+        let (read, report) = store_documents(collection, &ReadOptions::default(), &std::env::temp_dir())?;
         let bm25 = Bm25Settings::of(&read);
         let documents = read.records;
         if documents.is_empty() {
             return Err(Error::data(collection, None, "has no document", "give a collection with documents"));
         }
-        let open = |key: String, kind: Kind, path: &Option<std::path::PathBuf>| {
+        let ids = documents.ids()?;
+        let open = |key: String, kind: Kind, path: &Option<PathBuf>| {
             path.iter().for_each(|path| say(&format!("opening {}", path.display())));
             open_bundle(&key, kind, path.as_deref(), dtype, device)
         };
         let options = ModelOptions { path: None, dtype, device };
-        let ids = documents.iter().map(|document| document.id.clone()).zip(0u32..);
-        let numbers: Arc<HashMap<String, u32>> = Arc::new(ids.collect());
-        let finder = |key: &str, kind: Kind, model: &Option<std::path::PathBuf>, index: &Option<std::path::PathBuf>| {
+        let finder = |key: &str, kind: Kind, model: &Option<PathBuf>, index: &Option<PathBuf>| {
             if let Some(index) = index {
                 say(&format!("opening {}", index.display()));
-                let model = ModelOptions { path: Option::clone(model), dtype, device };
-                return Ok::<_, Error>(Finder::Index(Box::new(Index::open(index, &model)?), numbers.clone()));
+                let index = Index::open(index, &ModelOptions { path: Option::clone(model), dtype, device })?;
+                let mut numbers = vec![None; index.numbers() as usize];
+                for (number, id) in (0u32..).zip(&ids) {
+                    if let Some(document) = index.find(id)? {
+                        numbers[document as usize] = Some(number);
+                    }
+                }
+                return Ok::<_, Error>(Finder::Index(Box::new(index), numbers));
             }
             match kind {
                 Kind::Dense => {
                     let bundle = open(format!("{key}.model"), kind, model)?;
                     say(&format!("encoding {} documents", documents.len()));
-                    let inputs: Vec<Input> = documents.iter().map(Input::Record).collect();
                     let none = || Error::setting(key, kind, "is no model that encodes documents apart");
-                    let vectors = bundle.dual_encoder().ok_or_else(none)?.encode_documents(&inputs)?;
+                    let vectors = vectors(&bundle.dual_encoder().ok_or_else(none)?, &documents)?;
                     Ok(Finder::Dense(Box::new(bundle), vectors))
                 }
                 _ => {
                     say(&format!("indexing {} documents", documents.len()));
-                    Ok(Finder::Bm25(Box::new(Bm25::of_records(&documents, &bm25, &TextConfig::default())?)))
+                    let (mut builder, config) = (Bm25Builder::new(None, bm25)?, TextConfig::default());
+                    let texts = documents.iter().map(|document| Ok(plain_text(&config, (&document?).into())));
+                    builder.extend(texts, |_| ())?;
+                    Ok(Finder::Bm25(Box::new(builder.finish(Some(&ranker::sorted(&ids)))?)))
                 }
             }
         };
@@ -141,9 +152,9 @@ impl Pipeline {
             if let Some(path) = stage.index.as_ref().or(stage.model.as_ref()) {
                 say(&format!("opening {}", path.display()));
             }
-            others.push(Scorer::open(stage, &format!("stages[{number}]"), &documents, &options)?);
+            others.push(Scorer::open(stage, &format!("stages[{number}]"), &ids, &options)?);
         }
-        Ok((Pipeline { plan, documents, first, others }, report))
+        Ok((Pipeline { plan, documents, ids, first, others }, report))
     }
 
     /// What it was made of.
@@ -151,8 +162,12 @@ impl Pipeline {
         &self.plan
     }
     /// The documents; a hit's number is a place among them.
-    pub fn documents(&self) -> &[Record] {
+    pub fn documents(&self) -> &StoredTable {
         &self.documents
+    }
+    /// The id of a document.
+    pub fn id(&self, document: u32) -> &str {
+        &self.ids[document as usize]
     }
 
     /// A query through all stages, as far as the budget goes.
@@ -197,6 +212,20 @@ impl Pipeline {
     }
 }
 
+/// Vectors of all documents.
+fn vectors(encoder: &dyn DualEncoder, documents: &StoredTable) -> Result<Vectors> {
+    let mut all = Vectors::default();
+    for start in (0..documents.len()).step_by(ENCODED) {
+        let some = documents.range(start..(start + ENCODED).min(documents.len()))?;
+        let Vectors { dim, values } = encoder.encode_documents(&some.iter().map(Input::Record).collect::<Vec<_>>())?;
+        if start == 0 {
+            all = Vectors { dim, values: Vec::with_capacity(dim * documents.len()) };
+        }
+        all.values.extend(values);
+    }
+    Ok(all)
+}
+
 impl Finder {
     /// The best documents, and how many were found that the collection does not have.
     fn find(&self, query: Input, k: usize) -> Result<(Vec<Hit>, usize)> {
@@ -225,8 +254,8 @@ impl Finder {
             Finder::Index(index, numbers) => {
                 let mut hits = Vec::new();
                 for hit in index.search(&[query], k)?.pop().unwrap_or_default() {
-                    match numbers.get(index.id(hit.document)?) {
-                        Some(&document) => hits.push(Hit { document, ..hit }),
+                    match numbers[hit.document as usize] {
+                        Some(document) => hits.push(Hit { document, ..hit }),
                         None => *gone += 1,
                     }
                 }
@@ -246,7 +275,7 @@ impl Finder {
 }
 
 impl Scorer {
-    fn open(stage: &StagePlan, key: &str, documents: &[Record], options: &ModelOptions) -> Result<Self> {
+    fn open(stage: &StagePlan, key: &str, ids: &[Box<str>], options: &ModelOptions) -> Result<Self> {
         if let Some(path) = &stage.index {
             let index = Index::open(path, &ModelOptions { path: stage.model.clone(), ..options.clone() })?;
             let method = if stage.kind == Kind::Colbert { Method::Colbert } else { Method::Dense };
@@ -258,14 +287,14 @@ impl Scorer {
                 );
                 return Err(Error::setting(format!("{key}.index"), path.display(), what));
             }
-            let numbers = documents.iter().map(|document| index.find(&document.id)).collect::<Result<_>>()?;
+            let numbers = ids.iter().map(|id| index.find(id)).collect::<Result<_>>()?;
             return Ok(Scorer::Index(Box::new(index), method, numbers));
         }
         let model = StageModel::of_stage(&format!("{key}.model"), stage, options.dtype, options.device)?;
         match (model, &stage.store) {
             (StageModel::Bundle(bundle), Some(path)) => {
                 let store = StateStore::open(path, &bundle.split_encoder()?)?;
-                let places = documents.iter().map(|document| store.find(&document.id)).collect();
+                let places = ids.iter().map(|id| store.find(id)).collect();
                 Ok(Scorer::States(bundle, store, places))
             }
             (model, _) => Ok(Scorer::Texts(model)),
@@ -286,7 +315,7 @@ impl Scorer {
         &self,
         query: Input,
         hits: &[Hit],
-        documents: &[Record],
+        documents: &StoredTable,
         timed: bool,
         spent: &dyn Fn() -> bool,
     ) -> Result<Option<(Vec<Hit>, usize)>> {
@@ -298,10 +327,11 @@ impl Scorer {
             return Ok(None);
         }
         let there: Vec<Hit> = hits.iter().copied().filter(|hit| self.has(hit.document)).collect();
-        let input = |hit: &Hit| Input::Record(&documents[hit.document as usize]);
+        let records = |part: &[Hit]| documents.records(&part.iter().map(|hit| hit.document).collect::<Vec<_>>());
         let scores_of: ScoresOf = match self {
             Scorer::Texts(model) => Box::new(move |part| {
-                let list = List { query, candidates: part.iter().map(input).collect() };
+                let candidates = records(part)?;
+                let list = List { query, candidates: candidates.iter().map(Input::Record).collect() };
                 let scores = model.score(&[list])?.pop().unwrap_or_default();
                 Ok(scores.into_iter().map(|score| score.value).collect())
             }),
@@ -311,7 +341,8 @@ impl Scorer {
                 Box::new(move |part| {
                     let found: Vec<Place> = part.iter().filter_map(|hit| places[hit.document as usize]).collect();
                     let lengths: Vec<u32> = found.iter().map(|place| store.length(*place)).collect();
-                    let texts: Option<Vec<Input>> = encoder.needs_texts().then(|| part.iter().map(input).collect());
+                    let texts = encoder.needs_texts().then(|| records(part)).transpose()?;
+                    let texts = texts.as_ref().map(|texts| texts.iter().map(Input::Record).collect::<Vec<_>>());
                     let fill = |i: usize, rows: &mut [f32]| store.fill(found[i], rows);
                     encoder.score(&encoded, &lengths, &fill, texts.as_deref())
                 })

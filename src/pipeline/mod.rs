@@ -35,7 +35,7 @@ pub use parts::{ListMatching, PART, parts_done, run_lists};
 pub use plan::Plan;
 pub use quality::{Labels, MatchQuality, Shares};
 pub use ranking::{RankingOptions, RetrievalReport, evaluate_ranking};
-pub use rows::{IndexedList, RowIndex, Rows};
+pub use rows::{IndexedList, RowIndex};
 pub use stages::Stage;
 pub use work::{WorkFolder, WorkState, fingerprint, tidy_up};
 

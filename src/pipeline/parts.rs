@@ -10,12 +10,11 @@ use std::path::{Path, PathBuf};
 use bytemuck::{Pod, Zeroable};
 
 use super::candidates::{Candidates, between};
-use super::rows::Rows;
 use super::stages::{self, Sides};
 use super::{Labels, MatchOptions, MatchReport, Scored, Spread, Stage, assignment, check, ranked};
 use crate::data::StoredTable;
 use crate::files::write_beside;
-use crate::ranker::{Retriever, Score};
+use crate::ranker::{Retriever, Rows, Score};
 use crate::records::{Match, Record};
 use crate::{Error, Result};
 

@@ -1,41 +1,13 @@
-//! The right list of `match`, wherever its records are: in files of the work folder, or in an index that is there already.
+//! Indexes of `match`'s right list: one that is the list, with its records, and one that lies next to a list in files.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::data::StoredTable;
 use crate::index::{Index, ModelOptions};
-use crate::ranker::{Hit, Input, Retriever};
+use crate::ranker::{Hit, Input, Retriever, Rows};
 use crate::records::{Record, Table};
 use crate::{Error, Result};
-
-/// A list whose records are read by number.
-pub trait Rows {
-    /// How many records can be found.
-    fn len(&self) -> usize;
-    /// True without a record.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// One more than the largest number of a record.
-    fn numbers(&self) -> usize {
-        self.len()
-    }
-    /// Some records, in the order of `rows`.
-    ///
-    /// # Errors
-    /// The system's; a damaged file.
-    fn records(&self, rows: &[u32]) -> Result<Vec<Record>>;
-}
-
-impl Rows for StoredTable {
-    fn len(&self) -> usize {
-        StoredTable::len(self)
-    }
-    fn records(&self, rows: &[u32]) -> Result<Vec<Record>> {
-        StoredTable::records(self, rows)
-    }
-}
 
 /// The documents of an index on disk as a list, which finds its own records.
 pub struct IndexedList {

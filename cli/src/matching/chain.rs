@@ -6,7 +6,8 @@ use sverka::data::StoredTable;
 use sverka::index::{self, Index, Method, ModelOptions, Settings};
 use sverka::pipeline::plan::{Kind, StagePlan};
 use sverka::pipeline::{IndexedList, Plan, RowIndex, Stage, StageModel};
-use sverka::{Error, Record, Result};
+use sverka::ranker::Rows;
+use sverka::{Error, Result};
 
 use super::Args;
 use crate::args::Resolved;
@@ -112,7 +113,7 @@ impl Chain {
         self.finder.as_ref().is_none_or(|finder| finder.kind == Kind::Bm25)
     }
 
-    /// Indexes the right list as the first stage says, where that is not BM25 alone. All records are in memory meanwhile.
+    /// Indexes the right list as the first stage says, where that is not BM25 alone.
     pub(super) fn index(&self, right: &StoredTable, fields: &[String], dir: &Path, output: &Output) -> Result<()> {
         let Some(StagePlan { kind, model, parts, .. }) = &self.finder else { return Ok(()) };
         let method = |kind: Kind| if kind == Kind::Bm25 { Method::Bm25 } else { Method::Dense };
@@ -122,10 +123,9 @@ impl Chain {
         };
         let model = model.clone().or_else(|| parts.iter().find_map(|part| part.model.clone()));
         let settings = Settings { fields: fields.to_vec(), weights, ..Settings::new(&methods) };
-        let documents: Vec<Record> = right.iter().collect::<Result<_>>()?;
-        let bar = output.bar(documents.len() as u64, "indexing {bar:30} {pos}/{len} records, {per_sec}, {eta} left");
+        let bar = output.bar(right.len() as u64, "indexing {bar:30} {pos}/{len} records, {per_sec}, {eta} left");
         let options = ModelOptions { path: model, ..self.global.clone() };
-        index::build_index(&dir.join(INDEX), documents, &settings, &options, false, &|done, _| bar.set_position(done))?;
+        index::build_index(&dir.join(INDEX), right, &settings, &options, false, &|done, _| bar.set_position(done))?;
         bar.finish_and_clear();
         Ok(())
     }

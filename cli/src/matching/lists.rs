@@ -7,10 +7,9 @@ use sverka::data::{StoredTable, store_records, store_table};
 use sverka::files::NewFolder;
 use sverka::index::{Bm25, Bm25Settings, bm25::Bm25Builder};
 use sverka::pipeline::{
-    IndexedList, ListMatching, MatchOptions, Rows, StageModel, WorkFolder, WorkState, fingerprint, parts_done,
-    run_lists,
+    IndexedList, ListMatching, MatchOptions, StageModel, WorkFolder, WorkState, fingerprint, parts_done, run_lists,
 };
-use sverka::ranker::Retriever;
+use sverka::ranker::{Retriever, Rows};
 use sverka::text::{FieldSelection, TextConfig, plain_text};
 use sverka::{Error, Result, Table};
 

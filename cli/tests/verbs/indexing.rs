@@ -118,27 +118,32 @@ fn a_full_disk_leaves_the_last_commit() {
     // room for no documents; for these, but not for what finds them
     for (name, kind, blocks, file) in [
         ("documents", &["--kind", "bm25"][..], 16, "records"),
-        ("words", &["--kind", "bm25"], 24, "bm25/"),
+        ("words", &["--kind", "bm25"], 30, "bm25/"),
         ("vectors", &["--kind", "dense", "--model", "towers", "--vectors", "f32"], 48, "dense/vectors"),
         ("tokens", &["--kind", "colbert", "--model", "late"], 48, "colbert/vectors.part"),
     ] {
         let (index, other) = (&*format!("{name}.index"), &*format!("{name}.other"));
-        let refused = |arguments: &[&str], generation: &str| {
-            let place = format!("write {generation}/{file}");
+        let refused = |arguments: &[&str], place: &str| {
+            let place = format!("write {place}");
             one_line(&with_little_room(dir, blocks, arguments).code(2), &[&place, "free some space"]);
+        };
+        // documents are first read into a file without a name
+        let place = |folder: &str, generation: &str| match name {
+            "documents" => format!("{folder}: "),
+            _ => format!("{generation}/{file}"),
         };
         let found = || ids(dir, &[index, "camera lamp tv"]);
         done(dir, &[&["index", "right.csv", "--out", index][..], kind].concat());
         let before = found();
-        refused(&["index", "update", index, "--add", "many.csv"], &format!("{index}/gen-2"));
-        refused(&[&["index", "many.csv", "--out", other][..], kind].concat(), &format!("{other}/gen-1"));
+        refused(&["index", "update", index, "--add", "many.csv"], &place(index, &format!("{index}/gen-2")));
+        refused(&[&["index", "many.csv", "--out", other][..], kind].concat(), &place(".", &format!("{other}/gen-1")));
         assert!(!dir.join(other).exists());
         assert_eq!(names(&dir.join(index)), ["gen-1", "lock", "sverka-index.json"]);
         assert_eq!(found(), before, "{name}: after an update without room");
 
         done(dir, &["index", "update", index, "--add", "many.csv"]);
         let before = found();
-        refused(&["index", "compact", index], &format!("{index}/gen-3"));
+        refused(&["index", "compact", index], &format!("{index}/gen-3/{file}"));
         assert_eq!(names(&dir.join(index)), ["gen-1", "gen-2", "lock", "sverka-index.json"]);
         assert_eq!(found(), before, "{name}: after a compaction without room");
         assert_eq!(done(dir, &["index", "check", index])["documents"], 305);

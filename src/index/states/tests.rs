@@ -3,8 +3,10 @@ use std::sync::Arc;
 
 use super::*;
 use crate::bundle::{Architecture, Bundle, Manifest};
+use crate::data::store_records;
 use crate::nn::{Device, Dtype};
-use crate::records::Record;
+use crate::ranker::Rows;
+use crate::records::{Record, Table};
 use crate::text::TextConfig;
 use crate::{Input, List, Ranker, testing};
 
@@ -36,7 +38,7 @@ fn documents() -> Vec<Record> {
     ])
 }
 
-fn built(dir: &Path, bundle: &Bundle, storage: RowStorage, documents: &[Record]) -> StateStore {
+fn built(dir: &Path, bundle: &Bundle, storage: RowStorage, documents: &dyn Rows) -> StateStore {
     let encoder = bundle.split_encoder().unwrap();
     let mut writer = StateWriter::build(dir, &encoder, storage).unwrap();
     writer.commit_bytes = 1;
@@ -141,7 +143,7 @@ fn building_goes_on_where_it_was_and_a_torn_store_is_refused() {
     let (encoder, rendering) = (bundle.split_encoder().unwrap(), bundle.tokenizer().rendering());
     let path = dir.path().join("store");
     let mut writer = StateWriter::build(&path, &encoder, RowStorage::F16).unwrap();
-    writer.add(&encoder, rendering, &documents()[..2], &|_, _| {}).unwrap();
+    writer.add(&encoder, rendering, &documents()[..2].to_vec(), &|_, _| {}).unwrap();
     drop(writer);
     // what a killed writer leaves: a segment that no manifest names, and one that never got its name
     std::fs::create_dir(path.join("seg-2")).unwrap();
@@ -186,6 +188,62 @@ fn building_goes_on_where_it_was_and_a_torn_store_is_refused() {
     std::fs::write(&manifest, text.replace("\"version\": 1", "\"version\": 9")).unwrap();
     refused(StateStore::open_any(&path), "is 9, this Sverka reads version 1");
     refused(StateStore::open_any(dir.path()), "no store of states");
+}
+
+#[test]
+fn documents_on_disk_and_a_build_that_goes_on_give_what_documents_in_memory_give() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = model(&dir.path().join("model"), "split_at = 1", false);
+    let (encoder, rendering) = (bundle.split_encoder().unwrap(), bundle.tokenizer().rendering());
+    let words = ["чай", "LG", "монитор", "100 г", "чёрный"];
+    let text = |at: usize| format!("{} {}", words[at % 5], words[at / 7 % 5]);
+    let mut texts: Vec<(String, String)> = (0..5000).map(|at| (at.to_string(), text(at))).collect();
+    // far from the first one of its id
+    texts.push(("3".into(), "LG LG LG".into()));
+    let all = records(&texts.iter().map(|(id, text)| (&**id, &**text)).collect::<Vec<_>>());
+    let table = Table { path: "t".into(), columns: all[0].columns.clone(), records: all.clone() };
+    let stored = store_records(&table, dir.path(), "stored").unwrap();
+    let in_memory = built(&dir.path().join("memory"), &bundle, RowStorage::F32, &all);
+    built(&dir.path().join("disk"), &bundle, RowStorage::F32, &stored);
+    assert_eq!((in_memory.len(), in_memory.manifest().segments.len()), (5000, 20));
+    for segment in &in_memory.manifest().segments {
+        for file in ["rows", "documents"] {
+            let [a, b] =
+                ["memory", "disk"].map(|store| std::fs::read(dir.path().join(store).join(&segment.name).join(file)));
+            assert!(a.unwrap() == b.unwrap(), "{} {file}", segment.name);
+        }
+    }
+
+    let path = dir.path().join("resumed");
+    let mut writer = StateWriter::build(&path, &encoder, RowStorage::F32).unwrap();
+    writer.commit_bytes = 1;
+    let half: Vec<Record> = all[..5000].iter().step_by(2).cloned().collect();
+    writer.add(&encoder, rendering, &half, &|_, _| {}).unwrap();
+    drop(writer);
+    let mut writer = StateWriter::build(&path, &encoder, RowStorage::F32).unwrap();
+    writer.commit_bytes = 1;
+    let steps = std::cell::RefCell::new(Vec::new());
+    let added = writer.add(&encoder, rendering, &stored, &|done, all| steps.borrow_mut().push((done, all))).unwrap();
+    assert_eq!(added, Added { added: 2501, replaced: 1, unchanged: 2500 });
+    let full = (0..10).map(|batch| (2500 + 256 * batch, 5001)).chain([(5001, 5001)]);
+    assert_eq!(*steps.borrow(), full.collect::<Vec<_>>(), "whole batches of what is new");
+    writer.complete().unwrap();
+    drop(writer);
+    let resumed = StateStore::open(&path, &encoder).unwrap();
+    let rows = |store: &StateStore, id: &str| {
+        let place = store.find(id).unwrap();
+        let mut rows = vec![0f32; store.length(place) as usize * store.manifest().width];
+        store.fill(place, &mut rows);
+        rows
+    };
+    for (id, _) in &texts {
+        assert_eq!(rows(&resumed, id), rows(&in_memory, id), "{id}");
+    }
+    assert_eq!(
+        scores(&bundle, &resumed, "LG", &all[5000..]),
+        joint(&bundle, "LG", &all[5000..]),
+        "the later one counts"
+    );
 }
 
 #[test]

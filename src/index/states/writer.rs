@@ -8,6 +8,7 @@ use super::manifest::{StatesManifest, sha256};
 use super::rows::RowStorage;
 use super::segment::{NewSegment, Segment};
 use crate::bundle::SplitEncoder;
+use crate::ranker::{Rows, in_order};
 use crate::records::Record;
 use crate::text::{TextConfig, plain_text};
 use crate::{Error, Input, Result};
@@ -48,11 +49,11 @@ pub struct Added {
 /// Estimates what documents will take from the tokens of some of them.
 ///
 /// # Errors
-/// What the tokenizer refuses.
-pub fn estimate(encoder: &SplitEncoder, documents: &[Record], storage: RowStorage) -> Result<Estimate> {
+/// What the tokenizer refuses; documents that can't be read.
+pub fn estimate(encoder: &SplitEncoder, documents: &dyn Rows, storage: RowStorage) -> Result<Estimate> {
     let every = documents.len().div_ceil(SAMPLE).max(1);
-    let sample: Vec<&Record> = documents.iter().step_by(every).collect();
-    let lengths = encoder.lengths(&sample.iter().map(|record| Input::Record(record)).collect::<Vec<_>>())?;
+    let sample = documents.records(&(0..documents.len() as u32).step_by(every).collect::<Vec<_>>())?;
+    let lengths = encoder.lengths(&sample.iter().map(Input::Record).collect::<Vec<_>>())?;
     let mean = |sum: f64| sum / sample.len().max(1) as f64;
     let tokens_a_document = mean(lengths.iter().map(|t| f64::from(*t)).sum());
     // a line of the documents' file has some twenty bytes besides the id
@@ -150,32 +151,41 @@ impl StateWriter {
         self.manifest.check_model(&self.dir, encoder)
     }
 
-    /// Adds documents; one whose id is there takes the place of the old one, or is left as it is where its text is the same. Commits now and
-    /// then, so that a killed writer loses little. `progress` gets documents done and all.
+    /// Adds documents; one whose id is there takes the place of the old one, or is left as it is where its text is the same. They are read
+    /// twice, some thousand at a time: to know which are new, and those to be encoded. Commits now and then, so that a killed writer loses
+    /// little. `progress` gets documents done and all.
     ///
     /// # Errors
-    /// What the tokenizer refuses; the system's. What was committed before stays.
+    /// What the tokenizer refuses; documents that can't be read; the system's. What was committed before stays.
     pub fn add(
         &mut self,
         encoder: &SplitEncoder,
         rendering: &TextConfig,
-        documents: &[Record],
+        documents: &dyn Rows,
         progress: &dyn Fn(u64, u64),
     ) -> Result<Added> {
         self.check_model(encoder)?;
-        let mut added = Added::default();
-        let texts: Vec<String> =
-            documents.iter().map(|d| sha256(plain_text(rendering, d.into()).as_bytes())[..16].to_string()).collect();
-        let is_new = |at: &usize| self.places.get(&documents[*at].id).is_none_or(|(_, _, text)| *text != texts[*at]);
-        let new: Vec<usize> = (0..documents.len()).filter(is_new).collect();
-        added.unchanged = (documents.len() - new.len()) as u64;
-        progress(added.unchanged, documents.len() as u64);
+        let checksum = |document: &Record| sha256(plain_text(rendering, document.into()).as_bytes())[..16].to_string();
+        let mut new: Vec<u32> = Vec::new();
+        for (at, document) in (0u32..).zip(in_order(documents, 0..documents.len() as u32)) {
+            let document = document?;
+            if self.places.get(&document.id).is_none_or(|(_, _, text)| *text != checksum(&document)) {
+                new.push(at);
+            }
+        }
+        let all = documents.len() as u64;
+        let mut added = Added { unchanged: all - new.len() as u64, ..Added::default() };
+        progress(added.unchanged, all);
+        let mut new = in_order(documents, new.into_iter());
         let (mut segment, mut pending, mut bytes) = (None, Vec::new(), Vec::new());
-        for chunk in new.chunks(DOCUMENTS) {
-            let inputs: Vec<Input> = chunk.iter().map(|at| Input::Record(&documents[*at])).collect();
-            let halves = encoder.encode_documents(&inputs)?;
+        loop {
+            let some: Vec<Record> = new.by_ref().take(DOCUMENTS).collect::<Result<_>>()?;
+            if some.is_empty() {
+                break;
+            }
+            let halves = encoder.encode_documents(&some.iter().map(Input::Record).collect::<Vec<_>>())?;
             let mut rest = &halves.rows[..];
-            for (at, length) in chunk.iter().zip(&halves.lengths) {
+            for (document, length) in some.into_iter().zip(&halves.lengths) {
                 let (rows, after) = rest.split_at(*length as usize * self.manifest.width);
                 rest = after;
                 bytes.clear();
@@ -183,39 +193,33 @@ impl StateWriter {
                 if segment.is_none() {
                     segment = Some(NewSegment::create(&self.dir, self.manifest.next)?);
                 }
+                let text = checksum(&document);
                 if let Some(segment) = &mut segment {
-                    segment.push(&documents[*at].id, *length, &texts[*at], &bytes)?;
+                    segment.push(&document.id, *length, &text, &bytes)?;
                 }
-                pending.push(*at);
+                pending.push((document.id, text));
                 added.added += 1;
             }
-            progress(added.unchanged + added.added, documents.len() as u64);
+            progress(added.unchanged + added.added, all);
             if segment.as_ref().is_some_and(|segment| segment.bytes() >= self.commit_bytes) {
-                added.replaced += self.commit(segment.take(), &std::mem::take(&mut pending), documents, &texts)?;
+                added.replaced += self.commit(segment.take(), std::mem::take(&mut pending))?;
             }
         }
-        added.replaced += self.commit(segment, &pending, documents, &texts)?;
+        added.replaced += self.commit(segment, pending)?;
         Ok(added)
     }
 
-    /// Commits a segment of the documents at `pending`; gives how many were there before.
-    fn commit(
-        &mut self,
-        segment: Option<NewSegment>,
-        pending: &[usize],
-        documents: &[Record],
-        texts: &[String],
-    ) -> Result<u64> {
+    /// Commits a segment of the documents `pending`, their ids and checksums; gives how many were there before.
+    fn commit(&mut self, segment: Option<NewSegment>, pending: Vec<(String, String)>) -> Result<u64> {
         let Some(segment) = segment else { return Ok(0) };
         let number = self.manifest.segments.len();
         let mut manifest = self.manifest.clone();
         manifest.segments.push(segment.finish()?);
         manifest.next += 1;
         let mut replaced = 0;
-        for (document, at) in (0u32..).zip(pending) {
-            let id = &documents[*at].id;
+        for (document, (id, text)) in (0u32..).zip(pending) {
             // of an id that is given twice the later one counts
-            if let Some((of, old, _)) = self.places.insert(id.clone(), (number, document, texts[*at].clone())) {
+            if let Some((of, old, _)) = self.places.insert(id, (number, document, text)) {
                 insert(&mut manifest.segments[of].deleted, old);
                 replaced += 1;
             }

@@ -2,10 +2,11 @@ use std::path::Path;
 
 use super::super::*;
 use crate::bundle::{Architecture, Bundle, Manifest};
-use crate::data::{ReadOptions, read_documents};
+use crate::data::{ReadOptions, store_documents};
 use crate::index::states::{RowStorage, StateWriter};
 use crate::index::{Bm25Settings, Index, Method, ModelOptions, Settings, build_index};
 use crate::nn::{Device, Dtype};
+use crate::ranker::Rows;
 use crate::text::TextConfig;
 use crate::{Input, List, Ranker, testing};
 
@@ -29,7 +30,7 @@ fn opened(dir: &Path, text: &str) -> crate::Result<Pipeline> {
 }
 
 fn ids(pipeline: &Pipeline, hits: impl IntoIterator<Item = u32>) -> String {
-    hits.into_iter().map(|hit| pipeline.documents()[hit as usize].id.clone()).collect::<Vec<_>>().join(" ")
+    hits.into_iter().map(|hit| pipeline.id(hit)).collect::<Vec<_>>().join(" ")
 }
 
 fn run(pipeline: &Pipeline, query: &str) -> QueryRun {
@@ -57,7 +58,8 @@ fn each_stage_orders_what_the_one_before_left_and_keeps_its_k() {
     three.sort_unstable();
     assert_eq!(ids(&pipeline, three), "b d e", "k larger than the collection");
     assert_eq!((scored.given, scored.gone, scored.kept.len()), (3, 0, 2));
-    let candidates = found.kept.iter().map(|&at| Input::Record(&pipeline.documents()[at as usize])).collect();
+    let records = pipeline.documents().records(&found.kept).unwrap();
+    let candidates = records.iter().map(Input::Record).collect();
     let scores = mono.score(&[List { query: Input::Text("чай"), candidates }]).unwrap().remove(0);
     let mut best: Vec<(u32, f32)> = found.kept.iter().copied().zip(scores.iter().map(|s| s.value)).collect();
     best.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -119,12 +121,13 @@ fn stored_vectors_order_documents_as_computed_ones_do_and_those_without_are_drop
         let computed = opened(dir.path(), &with(&[&format!("{stage}\nmodel = '{name}'")])).unwrap();
         let (out, options) = (dir.path().join(format!("{name}.index")), ModelOptions::default());
         let options = ModelOptions { path: Some(dir.path().join(name)), dtype: Some(Dtype::F32), ..options };
-        let but_one = computed.documents().iter().filter(|document| document.id != "e").cloned().collect();
-        let index = |documents| {
-            build_index(&out, documents, &Settings::new(&[kind]), &options, true, &|_, _| {}).unwrap();
+        let all: Vec<Record> = computed.documents().iter().collect::<crate::Result<_>>().unwrap();
+        let but_one = all.iter().filter(|document| document.id != "e").cloned().collect();
+        let index = |documents: Vec<Record>| {
+            build_index(&out, &documents, &Settings::new(&[kind]), &options, true, &|_, _| {}).unwrap();
             opened(dir.path(), &with(&[&format!("{stage}\nindex = '{name}.index'")])).unwrap()
         };
-        let stored = index(computed.documents().to_vec());
+        let stored = index(all);
         let [wanted, got] = [&computed, &stored].map(|pipeline| run(pipeline, "чай монитор"));
         assert_eq!((got.hits.len(), got.stages[1].gone), (5, 0));
         for hit in &wanted.hits {
@@ -153,11 +156,11 @@ fn a_collection_and_a_table_are_found_by_the_settings_of_their_kind_as_in_an_ind
     for (name, text) in [("docs.jsonl", prose), ("docs.csv", "id,text\na,walking dogs\nb,dogs dogs walk\nc,a cat\n")] {
         let path = dir.path().join(name);
         std::fs::write(&path, text).unwrap();
-        let documents = read_documents(&path, &ReadOptions::default()).unwrap().0;
+        let documents = store_documents(&path, &ReadOptions::default(), dir.path()).unwrap().0;
         let bm25 = Bm25Settings::of(&documents);
         assert_eq!(bm25, if name == "docs.csv" { Bm25Settings::default() } else { Bm25Settings::text() });
         let (out, settings) = (dir.path().join("index"), Settings { bm25, ..Settings::new(&[Method::Bm25]) });
-        build_index(&out, documents.records, &settings, &ModelOptions::default(), false, &|_, _| {}).unwrap();
+        build_index(&out, &documents.records, &settings, &ModelOptions::default(), false, &|_, _| {}).unwrap();
         let index = Index::open(&out, &ModelOptions::default()).unwrap();
         let plan = dir.path().join("p.toml");
         std::fs::write(&plan, format!("collection = \"{name}\"\n{}", with(&[]))).unwrap();
