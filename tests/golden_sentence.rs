@@ -247,7 +247,7 @@ fn an_index_is_as_wide_as_the_last_layer() {
     let (pairs, index) = (pairs(), dir.path().join("index"));
     let documents: Vec<Record> = pairs.iter().enumerate().map(record).collect();
     let options = ModelOptions { path: Some(golden("sentence/model")), ..ModelOptions::default() };
-    build_index(&index, documents.clone(), &Settings::new(&[Method::Dense]), &options, false, &|_, _| {}).unwrap();
+    build_index(&index, &documents, &Settings::new(&[Method::Dense]), &options, false, &|_, _| {}).unwrap();
     let hits = Index::open(&index, &options).unwrap().search(&[Input::Text(&pairs[2][0])], 5).unwrap().remove(0);
     let list = List {
         query: Input::Text(&pairs[2][0]),

@@ -125,8 +125,6 @@ pub struct Bm25 {
     norms: Array<u8>,
     /// Each row's place among equal scores, `[rows]`; empty: in the order of the rows.
     ties: Array<u32>,
-    /// How many lengths rows may have, as bytes, by field.
-    lengths: [usize; 2],
     /// What a byte of length adds below the fraction, by field.
     factors: [[f32; 256]; 2],
     /// How records become text.
@@ -193,7 +191,6 @@ impl Bm25 {
         let header: Header = serde_json::from_value(version).map_err(|e| broken(e.to_string()))?;
         let (rows, terms) = (u64::from(header.rows), header.terms);
         let ties = if header.has_ties { Array::open(&dir.join("ties"), rows)? } else { Array::Memory(Vec::new()) };
-        let norms: Array<u8> = Array::open(&dir.join("norms"), 2 * rows)?;
         let index = Bm25 {
             hashes: Array::open(&dir.join("terms"), terms)?,
             frequencies: Array::open(&dir.join("frequencies"), terms)?,
@@ -202,8 +199,7 @@ impl Bm25 {
             postings: Array::open(&dir.join("postings"), header.postings)?,
             row_starts: Array::open(&dir.join("row-starts"), rows + 1)?,
             row_terms: Array::open(&dir.join("row-terms"), header.postings)?,
-            lengths: lengths_of(&norms),
-            norms,
+            norms: Array::open(&dir.join("norms"), 2 * rows)?,
             ties,
             factors: factors(&header),
             header,
@@ -302,12 +298,6 @@ impl Retriever for Bm25 {
         };
         queries.par_iter().map(hits).collect()
     }
-}
-
-/// How many lengths the rows of each field may have: one more than the longest's byte. `norms`, `[2, rows]`.
-fn lengths_of(norms: &[u8]) -> [usize; 2] {
-    let (words, trigrams) = norms.split_at(norms.len() / 2);
-    [words, trigrams].map(|field| usize::from(field.iter().copied().max().unwrap_or(0)) + 1)
 }
 
 /// The denominator of `tf / (tf + k1 (1 - b + b length / average))`, by field and byte of length.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{Bm25, Bm25Settings, HEADER, Header, VERSION, byte_of, factors, lengths_of};
+use super::{Bm25, Bm25Settings, HEADER, Header, VERSION, byte_of, factors};
 use crate::index::analyse::TermHash;
 use crate::index::array::{Array, Sink};
 use crate::text::TextConfig;
@@ -198,7 +198,6 @@ impl Bm25Builder {
             let path = dir.join(UNSORTED);
             std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
-        let norms = array(dir, "norms", norms.into_iter().flatten())?;
         let mut index = Bm25 {
             factors: factors(&header),
             header,
@@ -209,8 +208,7 @@ impl Bm25Builder {
             postings: Array::Memory(Vec::new()),
             row_starts,
             row_terms,
-            lengths: lengths_of(&norms),
-            norms,
+            norms: array(dir, "norms", norms.into_iter().flatten())?,
             ties: Array::Memory(Vec::new()),
             config: TextConfig::default(),
             whole: None,

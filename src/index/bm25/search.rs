@@ -32,8 +32,6 @@ const ROWS: usize = 1000;
 const STEPS: usize = i16::MAX as usize;
 /// Terms whose postings are read; the others of a very long query count where rows are scored in full.
 const TERMS: usize = 8192;
-/// A row has most terms this often at most: what each time adds is made once for a query.
-const TIMES: u32 = 3;
 /// Sums of floats in another order differ by less than this share of them.
 const ROUNDING: f32 = 1e-5;
 
@@ -118,10 +116,8 @@ struct List<'a> {
     postings: &'a [u32],
     /// The first posting that may be of this block or a later one.
     at: usize,
-    /// What a row of each length gets for the term, in steps, then what it gets more for the second time, then for the third: `[times, lengths]`.
-    adds: Vec<i16>,
-    /// Lengths that rows of the field have, as bytes.
-    lengths: usize,
+    /// What a row of each length gets that has the term once, in steps.
+    once: [i16; 256],
 }
 
 /// A score in steps, rounded up.
@@ -133,12 +129,6 @@ impl List<'_> {
     /// What a row of a length gets that has the term so often, in steps.
     fn steps(&self, index: &Bm25, scale: f32, count: u32, norm: u8) -> i16 {
         steps(self.term.score(index, count, norm).min(self.term.bound), scale)
-    }
-
-    /// What a row of a length gets more that has the term once more than `count` times.
-    #[cold]
-    fn more(&self, index: &Bm25, scale: f32, count: u32, norm: u8) -> i16 {
-        self.steps(index, scale, count + 1, norm) - self.steps(index, scale, count, norm)
     }
 
     /// Goes to a block's first posting.
@@ -182,12 +172,8 @@ impl<'a> Search<'a> {
         let scale = (STEPS - 2 * order.len() - 2) as f32 / all;
         let list = |term: &&'a Term| {
             let postings = &index.postings[index.starts[term.at] as usize..index.starts[term.at + 1] as usize];
-            let lengths = index.lengths[term.field];
-            let mut list = List { term, postings, at: 0, adds: Vec::new(), lengths };
-            let steps = |count| (0..lengths).map(move |norm| (count, norm as u8));
-            list.adds =
-                (1..=TIMES).flat_map(steps).map(|(count, norm)| list.steps(index, scale, count, norm)).collect();
-            (lengths..list.adds.len()).rev().for_each(|at| list.adds[at] -= list.adds[at - lengths]);
+            let mut list = List { term, postings, at: 0, once: [0; 256] };
+            list.once = std::array::from_fn(|norm| list.steps(index, scale, 1, norm as u8));
             list
         };
         let lists: Vec<List> = order.iter().map(list).collect();
@@ -251,24 +237,25 @@ impl<'a> Search<'a> {
         let index = self.index;
         let list = &mut self.lists[list];
         list.go_to(base as u32);
-        let (norms, adds, lengths) =
-            (&index.norms[list.term.field * index.len() + base..][..sums.len()], &list.adds[..], list.lengths);
+        let norms = &index.norms[list.term.field * index.len() + base..][..sums.len()];
         let postings = &list.postings[list.at..];
-        let (mut read, mut before, mut again) = (postings.len(), usize::MAX, 0);
-        for (at, &row) in postings.iter().enumerate() {
+        let (mut read, mut before, mut again) = (0, usize::MAX, 0);
+        for &row in postings {
             let row = (row as usize).wrapping_sub(base);
             if row >= sums.len() {
-                read = at;
                 break;
             }
-            // that a row has the term again is not rare, and not to be foreseen: no branch for it
-            again = if row == before { again + lengths } else { 0 };
-            before = row;
+            read += 1;
             let norm = norms[row];
-            sums[row] += match adds.get(again + usize::from(norm)) {
-                Some(more) => *more,
-                None => list.more(index, self.scale, (again / lengths) as u32, norm),
-            };
+            if row != before {
+                (before, again) = (row, 0);
+                sums[row] += list.once[usize::from(norm)];
+            } else {
+                // the term again: what it adds more
+                again += 1;
+                let [less, more] = [again, again + 1].map(|count| list.steps(index, self.scale, count, norm));
+                sums[row] += more - less;
+            }
         }
         list.at += read;
         read
