@@ -11,7 +11,7 @@ use sverka::eval::{Report, report_decided};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
-use crate::labelled::{DataArgs, Unseen, described, scores};
+use crate::labelled::{DataArgs, Unseen, described, keep_scorable, scores};
 use crate::output::Output;
 
 const EXAMPLE: &str = "\
@@ -108,7 +108,8 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         let what = "a plain Hugging Face directory, not a bundle";
         return Err(Error::model(model, "sverka.json", what, "train with it first, then calibrate the result").into());
     }
-    let labelled = args.data.read(output)?;
+    let mut labelled = args.data.read(output)?;
+    keep_scorable(&mut labelled, &bundle, output)?;
     let labels = &labelled.labels;
     let few = too_few(labels);
     if let Some(what) = &few {

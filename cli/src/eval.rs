@@ -3,7 +3,7 @@
 
 pub mod runs;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use sverka::bundle::Bundle;
@@ -14,7 +14,7 @@ use sverka::{Error, Score};
 
 use crate::args::Resolved;
 use crate::failure::Outcome;
-use crate::labelled::{DataArgs, Unseen, described, scores};
+use crate::labelled::{DataArgs, Unseen, described, keep_scorable, scores};
 use crate::output::{Output, cut};
 use crate::rank::{RankArgs, rank};
 
@@ -118,8 +118,13 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
         let ranking = RankArgs { top_k, bm25_weight: args.bm25_weight };
         return rank(&args.data, ranking, "--rank", global, output);
     }
-    let labelled = args.data.read(output)?;
-    let run = decide(&args.data.model, &labelled, global, output)?;
+    let mut labelled = args.data.read(output)?;
+    let bundle = Bundle::open(&args.data.model, global.dtype, global.device)?;
+    keep_scorable(&mut labelled, &bundle, output)?;
+    let other = args.compare.as_ref().map(|model| Bundle::open(model, global.dtype, global.device)).transpose()?;
+    // both are measured on the same pairs
+    other.iter().try_for_each(|other| keep_scorable(&mut labelled, other, output))?;
+    let run = decide(&bundle, &labelled, output)?;
     let (labels, threshold) = (&labelled.labels, run.threshold);
     let report = match &args.category {
         None => report(&run.probabilities, labels, threshold)?,
@@ -127,10 +132,10 @@ pub fn run(args: Args, global: &Resolved, output: &Output) -> Outcome {
     };
     let bare: Vec<f32> = run.scores.iter().map(|s| sigmoid(f64::from(s.value)) as f32).collect();
     let uncalibrated = CalibrationError::from(&sverka::eval::report(&bare, labels, threshold)?);
-    let compared = match args.compare {
+    let compared = match args.compare.zip(other) {
         None => None,
-        Some(model) => {
-            let other = decide(&model, &labelled, global, output)?;
+        Some((model, other)) => {
+            let other = decide(&other, &labelled, output)?;
             let report = sverka::eval::report(&other.probabilities, labels, other.threshold)?;
             let mcnemar = mcnemar(&run.decisions, &other.decisions, labels)?;
             Some(Compared { model, report, mcnemar })
@@ -151,9 +156,8 @@ struct Decided {
     threshold: f32,
 }
 
-fn decide(model: &Path, labelled: &Labelled, global: &Resolved, output: &Output) -> sverka::Result<Decided> {
-    let bundle = Bundle::open(model, global.dtype, global.device)?;
-    let scores = scores(labelled, &bundle, output)?;
+fn decide(bundle: &Bundle, labelled: &Labelled, output: &Output) -> sverka::Result<Decided> {
+    let scores = scores(labelled, bundle, output)?;
     let (probabilities, decisions) = scores.iter().map(|score| bundle.decide(score)).unzip();
     Ok(Decided { scores, probabilities, decisions, threshold: bundle.threshold() })
 }

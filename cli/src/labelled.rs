@@ -6,9 +6,9 @@ use clap::ValueEnum;
 use sverka::bundle::Bundle;
 use sverka::data::ReadOptions;
 use sverka::train::{Labelled, LabelledOptions};
-use sverka::{Result, Score, Split};
+use sverka::{Error, Ranker, Result, Score, Split};
 
-use crate::output::{Output, counted};
+use crate::output::{Output, counted, grouped};
 use crate::tables::TableArgs;
 
 /// A model and labelled pairs. The default split is `test`; `calibrate` sets it to `valid`.
@@ -97,6 +97,27 @@ impl std::fmt::Display for SplitArg {
             SplitArg::All => "all",
         })
     }
+}
+
+/// Leaves out what a model that compares a query's candidates has nothing to say of, and says how many pairs are left.
+pub fn keep_scorable(labelled: &mut Labelled, bundle: &Bundle, output: &Output) -> Result<()> {
+    if !bundle.is_listwise() {
+        return Ok(());
+    }
+    let all = labelled.len() as u64;
+    labelled.keep_lists();
+    if labelled.is_empty() {
+        let what = "no query has two candidates or more, which a duo model compares";
+        return Err(Error::setting("labels", 0, what));
+    }
+    if (labelled.len() as u64) < all {
+        let kept = grouped(labelled.len() as u64);
+        let of = counted(all, "pair is", "pairs are");
+        output.note(format_args!(
+            "{kept} of {of} scored: a duo model compares candidates, and the other queries have one"
+        ));
+    }
+    Ok(())
 }
 
 /// One score per pair, with a bar.

@@ -156,7 +156,8 @@ pub fn split_model(dir: &Path) -> PathBuf {
 
 /// A random model of an architecture, next to [`model`].
 pub fn model_of(dir: &Path, architecture: &str, name: &str) -> PathBuf {
-    let config = testing::config(vocabulary().len());
+    let mut config = testing::config(vocabulary().len());
+    config.type_vocab_size = if architecture == "duo" { 3 } else { 2 };
     let architecture = Architecture::named(architecture, &toml::Table::new()).unwrap();
     let weights = testing::weights(&config, &*architecture.model(), 0.3, 7);
     let out = dir.join(name);

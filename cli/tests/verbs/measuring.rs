@@ -91,6 +91,28 @@ fn a_model_compared_with_itself_is_not_different() {
 }
 
 #[test]
+fn a_duo_is_measured_on_the_queries_that_it_can_compare() {
+    let dir = folder();
+    model_of(dir.path(), "duo", "duo");
+    let (columns, alone) = ("left_name,right_name,label\n", "lg tv,tv lg 42 inch,1\n");
+    let lists = "lamp 40 w,lamp 40w,1\nlamp 40 w,lamp 60 w,0\n";
+    write(&dir.path().join("lists.csv"), format!("{columns}{alone}{lists}"));
+    write(&dir.path().join("alone.csv"), format!("{columns}{alone}"));
+    for arguments in
+        [["eval", "duo", "lists.csv", "--compare", "model"], ["eval", "model", "lists.csv", "--compare", "duo"]]
+    {
+        let said = sverka(dir.path()).args(arguments).arg("--json").assert().code(0);
+        assert!(stderr(&said).contains("2 of 3 pairs are scored"), "{}", stderr(&said));
+        let answer = json(&stdout(&said));
+        assert_eq!((&answer["pairs"], &answer["against"]["pairs"]), (&2.into(), &2.into()), "{answer}");
+    }
+    for verb in ["eval", "calibrate"] {
+        let none = sverka(dir.path()).args([verb, "duo", "alone.csv"]).assert().code(2);
+        one_line(&none, &["no query has two candidates"]);
+    }
+}
+
+#[test]
 fn eval_measures_each_value_of_a_field() {
     let dir = folder();
     let categories = eval(dir.path(), &["--category", "price"])["categories"].as_object().unwrap().clone();
