@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use sverka::bundle::Bundle;
 use sverka::data::ReadOptions;
 use sverka::train::{Labelled, LabelledOptions};
-use sverka::{Error, Ranker, Result, Score, Split};
+use sverka::{Ranker, Result, Score, Split};
 
 use crate::output::{Output, counted, grouped};
 use crate::tables::TableArgs;
@@ -105,11 +105,7 @@ pub fn keep_scorable(labelled: &mut Labelled, bundle: &Bundle, output: &Output) 
         return Ok(());
     }
     let all = labelled.len() as u64;
-    labelled.keep_lists();
-    if labelled.is_empty() {
-        let what = "no query has two candidates or more, which a duo model compares";
-        return Err(Error::setting("labels", 0, what));
-    }
+    labelled.keep_lists()?;
     if (labelled.len() as u64) < all {
         let kept = grouped(labelled.len() as u64);
         let of = counted(all, "pair is", "pairs are");

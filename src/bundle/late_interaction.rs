@@ -179,10 +179,7 @@ pub(super) fn write(
     document_length: usize,
     linear: Weights,
 ) -> Result<()> {
-    let put = |name: &str, value: Value| {
-        let path = out.join(name);
-        std::fs::write(&path, format!("{value:#}\n")).map_err(Error::io("write", &path))
-    };
+    let put = |name: &str, value: Value| modules::put(&out.join(name), &value);
     let shape = linear.0.get(&weight_name()).map(|array| array.shape.clone()).unwrap_or_default();
     let [outputs, inputs] = shape.as_slice() else {
         return Err(Error::Shape { op: "export", expected: "a matrix".into(), got: format!("{shape:?}") });

@@ -160,6 +160,14 @@ pub(super) fn dense_settings(layer: Projection, activation: Activation, inputs: 
     json!({"in_features": inputs, "out_features": layer.outputs, "bias": layer.bias, "activation_function": name})
 }
 
+/// Writes a file of JSON.
+///
+/// # Errors
+/// The system's.
+pub(super) fn put(path: &Path, value: &Value) -> Result<()> {
+    std::fs::write(path, format!("{value:#}\n")).map_err(Error::io("write", path))
+}
+
 /// Writes a module into a new folder: settings, and its arrays if it has some.
 ///
 /// # Errors
@@ -167,7 +175,7 @@ pub(super) fn dense_settings(layer: Projection, activation: Activation, inputs: 
 pub(super) fn write(folder: &Path, settings: &Value, arrays: Option<&Weights>) -> Result<()> {
     std::fs::create_dir(folder).map_err(Error::io("create", folder))?;
     let (path, config) = (folder.join(WEIGHTS), folder.join(CONFIG));
-    std::fs::write(&config, format!("{settings:#}\n")).map_err(Error::io("write", &config))?;
+    put(&config, settings)?;
     let Some(arrays) = arrays else { return Ok(()) };
     write_safetensors(&path, arrays, Storage::F32)?;
     super::as_readable_as(&path, &config)

@@ -133,10 +133,7 @@ pub(super) fn write(
     max_tokens: usize,
     weights: &mut Weights,
 ) -> Result<()> {
-    let put = |name: &str, value: Value| {
-        let path = out.join(name);
-        std::fs::write(&path, format!("{value:#}\n")).map_err(Error::io("write", &path))
-    };
+    let put = |name: &str, value: Value| modules::put(&out.join(name), &value);
     let (cls, mean) = (towers.pooling == Pooling::Cls, towers.pooling == Pooling::Mean);
     let pooling =
         json!({"word_embedding_dimension": hidden, "pooling_mode_cls_token": cls, "pooling_mode_mean_tokens": mean});

@@ -171,7 +171,10 @@ impl Labelled {
     }
 
     /// For a model that compares a query's candidates: pairs whose left records are equal become one list, and those that are left alone go.
-    pub fn keep_lists(&mut self) {
+    ///
+    /// # Errors
+    /// No pair is left.
+    pub fn keep_lists(&mut self) -> Result<()> {
         let mut kept = Vec::with_capacity(self.labels.len());
         for set in self.sets.iter_mut().map(|s| &mut s.set) {
             let mut firsts = HashMap::new();
@@ -188,6 +191,11 @@ impl Labelled {
         }
         let mut places = kept.iter();
         self.labels.retain(|_| places.next() == Some(&true));
+        if self.is_empty() {
+            let what = "no query has two candidates or more, which a duo model compares";
+            return Err(Error::setting("labels", 0, what));
+        }
+        Ok(())
     }
 
     /// How many pairs there are.

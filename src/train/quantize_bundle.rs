@@ -85,11 +85,7 @@ pub fn quantize_bundle(
         return Err(Error::setting("--samples", options.samples, "no pairs to fit the weights to; give more"));
     }
     if whole.is_listwise() {
-        labelled.keep_lists();
-        if labelled.is_empty() {
-            let what = "no query has two candidates or more, which a duo model compares";
-            return Err(Error::setting("labels", 0, what));
-        }
+        labelled.keep_lists()?;
     }
     let batches = encoders.iter().map(|encoder| encoder.batch(&whole, &sample)).collect::<Result<Vec<_>>>()?;
     let (scores, before) = measured(&whole, labelled, progress)?;
