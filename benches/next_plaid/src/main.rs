@@ -2,27 +2,21 @@
 //! disk, and for several efforts how many of the exact 100 best documents are found and how long a query takes.
 //!
 //! ```text
-//! cargo run --release -- --vectors V --ends E --queries Q --tokens 48 --documents 25000 [--dim 96] [--threads 2] [--points 256]
+//! scripts/repeat-passages ../shared/data/scifact 100000 /tmp/passages
+//! cargo run --release --manifest-path benches/next_plaid/Cargo.toml -- --model runs/scifact-colbert/model --data /tmp/passages --documents 25000
 //! ```
 //!
-//! | file | what is in it |
-//! | --- | --- |
-//! | V | vectors of all documents, f16 `[n, dim]`, each of length 1 |
-//! | E | where each document starts in V, and the end: u64 `[documents + 1]` |
-//! | Q | vectors of the queries, f32 `[queries, tokens, dim]` |
-//!
-//! V and E are what an index of Sverka is made from (`vectors.part`, while it is built) and its file `ends`. Numbers are little-endian.
+//! The model is a ColBERT, the data a folder in BEIR's form; its first documents are indexed and its first 100 queries (`--queries`) asked, on 2
+//! threads (`--threads`). Vectors of documents are kept in f16.
 //!
 //! What the efforts mean, since their parameters do not map one to one. Both read the lists of the centroids nearest to each token of a query.
-//! Sverka then keeps the `4 * decoded` documents that the lists themselves put first, scores these by their centroids and decodes the best
+//! Sverka then keeps the `8 * decoded` documents that the lists themselves put first, scores these by their centroids and decodes the best
 //! `decoded`. next-plaid scores all documents of the lists by their centroids and decodes the best `n_full_scores / 4`. So `n_full_scores` 4096
 //! decodes as many documents as `decoded` 1024, and 1024 a quarter of them. `centroid_score_threshold` is off; on, it drops documents unseen.
 //! next-plaid is built without BLAS; `--points` is its `max_points_per_centroid`, the vectors k-means looks at for each centroid.
 
 use std::collections::HashSet;
 use std::error::Error;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
@@ -31,9 +25,13 @@ use half::slice::HalfFloatSliceExt;
 use ndarray::Array2;
 use next_plaid::{IndexConfig, MmapIndex, SearchParameters};
 use rayon::prelude::*;
+use sverka::bundle::Bundle;
+use sverka::data::read_beir;
 use sverka::index::colbert::{ColbertBuilder, ColbertIndex, ColbertSettings, Effort};
+use sverka::nn::Device;
 use sverka::nn::maxsim::{Query, Stored};
-use sverka::ranker::MultiVectors;
+use sverka::ranker::{Input, LateEncoder, MultiVectors};
+use sverka::records::Record;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -51,15 +49,16 @@ struct Documents {
 }
 
 impl Documents {
-    /// The first `count` documents, or all where there are fewer.
-    fn read(vectors: &Path, ends: &Path, dim: usize, count: usize) -> Result<Self> {
-        let bytes = std::fs::read(ends)?;
-        let ends = bytes.as_chunks::<8>().0.iter().take(count.saturating_add(1));
-        let ends: Vec<usize> = ends.map(|b| u64::from_le_bytes(*b) as usize).collect();
-        let total = *ends.last().ok_or("no document")?;
-        let mut values = vec![0u16; total * dim];
-        File::open(vectors)?.read_exact(bytemuck::cast_slice_mut(&mut values))?;
-        Ok(Documents { dim, vectors: values, ends })
+    fn encode(encoder: &impl LateEncoder, records: &[Record]) -> Result<Self> {
+        let mut documents = Documents { dim: encoder.dim(), vectors: Vec::new(), ends: vec![0] };
+        for records in records.chunks(256) {
+            let encoded = encoder.encode_documents(&records.iter().map(Input::from).collect::<Vec<_>>())?;
+            for at in 0..encoded.len() {
+                documents.vectors.extend(encoded.text(at).iter().map(|value| f16::from_f32(*value).to_bits()));
+                documents.ends.push(documents.vectors.len() / documents.dim);
+            }
+        }
+        Ok(documents)
     }
     fn len(&self) -> usize {
         self.ends.len() - 1
@@ -131,15 +130,21 @@ struct Contender<'a> {
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
     let given = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
-    let file = |name: &str| given(name).map(Path::new).ok_or(format!("{name} FILE is missing"));
+    let path = |name: &str| given(name).map(Path::new).ok_or(format!("{name} PATH is missing"));
     let number = |name: &str, default: usize| given(name).map_or(Ok(default), |text| text.parse());
-    let (dim, tokens, threads) = (number("--dim", 96)?, number("--tokens", 48)?, number("--threads", 2)?);
+    let threads = number("--threads", 2)?;
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
 
-    let count = number("--documents", usize::MAX)?;
-    let mut query_file = File::open(file("--queries")?)?;
-    let documents = Documents::read(file("--vectors")?, file("--ends")?, dim, count)?;
-    let total = documents.vectors.len() / dim;
+    let bundle = Bundle::open(path("--model")?, None, Device::Cpu)?;
+    let encoder = bundle.late_encoder().ok_or("no ColBERT")?;
+    let (mut collection, _) = read_beir(path("--data")?)?;
+    collection.documents.truncate(number("--documents", usize::MAX)?);
+    collection.queries.truncate(number("--queries", 100)?);
+    let documents = Documents::encode(&encoder, &collection.documents)?;
+    let asked: Vec<Input> = collection.queries.iter().map(|query| Input::Text(&query.text)).collect();
+    let encoded = encoder.encode_queries(&asked)?;
+    let queries: Vec<Vec<f32>> = (0..encoded.len()).map(|at| encoded.text(at).to_vec()).collect();
+    let (dim, total) = (documents.dim, documents.vectors.len() / documents.dim);
     println!("{} documents, {total} vectors {dim} wide, {threads} threads", documents.len());
 
     let report = |name: &str, seconds: f64, dir: &Path, centroids: usize| -> Result<()> {
@@ -157,17 +162,13 @@ fn main() -> Result<()> {
     let ours = build_ours(our_dir.path(), &documents)?;
     report("sverka", start.elapsed().as_secs_f64(), our_dir.path(), ours.centroids() as usize)?;
 
-    let mut flat = Vec::new();
-    query_file.read_to_end(&mut flat)?;
-    let flat: Vec<f32> = flat.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-    let queries: Vec<Vec<f32>> = flat.chunks_exact(tokens * dim).map(<[f32]>::to_vec).collect();
     let start = Instant::now();
     let exact = exact(&documents, &queries);
     let ms = start.elapsed().as_secs_f64() * 1e3 / queries.len() as f64;
     println!("exact: {ms:.1} ms a query, {} queries", queries.len());
     drop(documents);
 
-    let matrix = |query: &Vec<f32>| Array2::from_shape_vec((tokens, dim), query.clone());
+    let matrix = |query: &Vec<f32>| Array2::from_shape_vec((query.len() / dim, dim), query.clone());
     let matrices = queries.iter().map(matrix).collect::<std::result::Result<Vec<_>, _>>()?;
     let mut contenders = Vec::new();
     let (ours, peer, queries, matrices) = (&ours, &peer, &queries, &matrices);

@@ -6,15 +6,16 @@
 //!
 //! **Short lists first.** Each term has a bound, the most that it can add to any row. Terms are taken by bound for each posting to be
 //! read, and where no row of a block has a term without which it can't reach what the k-th best row has already, the longer lists
-//! are not read (MaxScore: Turtle and Flood, "Query evaluation", 1995). Rows whose sum reaches it are scored in full by their terms.
+//! are not read (MaxScore: Turtle and Flood, "Query evaluation", 1995). Where few rows can still reach it, these are looked up in the longer
+//! lists, which are not read either, and each is given up as soon as it can't. Rows whose sum reaches it are scored in full by their terms.
 //!
 //! Sums only choose the rows: a score is summed over the query's terms in their own order, so equal rows have equal bits, and what is
 //! found does not depend on blocks.
 //!
 //! Refused: a budget of postings, which was here before: sums all over the list were a cache miss each, so that this reads all of them in
-//! less time than that took to read some; and to stop reading a block as soon as few of its rows are left, to score these in full (fewer
-//! postings by a third, and a third more time: a row's terms are not in the cache, the next postings are). No faster: a count in each posting in
-//! place of repeats, tables for repeats, and fetching the next list's postings ahead.
+//! less time than that took to read some; and to score the few rows that are left in full, without looking them up (a microsecond each: a
+//! row's terms are not in the cache). No faster: a count or the row's length in each posting, fetching the next list's postings ahead,
+//! several queries at once through each block, blocks of other sizes.
 
 use std::cell::RefCell;
 use std::cmp::{Ordering, Reverse};
@@ -24,11 +25,18 @@ use super::{Bm25, TRIGRAM_WEIGHT};
 use crate::Result;
 
 /// Rows of a block.
-const BLOCK: usize = 1 << 15;
+const BLOCK: usize = 1 << 14;
 /// Rows of the first block, which is there to find the first k rows.
 const FIRST: usize = 1 << 11;
+/// Each time that as many postings were read as this share of a block's rows (an eighth), it is asked whether few rows are left.
+const ASK: usize = 8;
+/// Postings that are read in the time that a row is looked up in one list. Few rows are left where looking them up in all lists that are
+/// left takes less time than reading these.
+const LOOK_UP: usize = 12;
 /// Rows of a block that are scored in full, and no more, where so many have nearly the same sum.
 const ROWS: usize = 1000;
+/// What a term adds to a row is known for so many times that it is there; one time more counts as the term's bound.
+const TIMES: usize = 4;
 /// The largest sum.
 const STEPS: usize = i16::MAX as usize;
 /// Terms whose postings are read; the others of a very long query count where rows are scored in full.
@@ -117,8 +125,9 @@ struct List<'a> {
     postings: &'a [u32],
     /// The first posting that may be of this block or a later one.
     at: usize,
-    /// What a row of each length gets that has the term once, in steps.
-    once: [i16; 256],
+    /// What a row of each length gets, in steps: where the term is there once, for the second time, and so on; then what is left to the
+    /// bound, then nothing.
+    more: [[i16; 256]; TIMES + 2],
 }
 
 /// A score in steps, rounded up.
@@ -127,21 +136,25 @@ fn steps(score: f32, scale: f32) -> i16 {
 }
 
 impl List<'_> {
-    /// What a row of a length gets that has the term so often, in steps.
-    fn steps(&self, index: &Bm25, scale: f32, count: u32, norm: u8) -> i16 {
-        steps(self.term.score(index, count, norm).min(self.term.bound), scale)
-    }
-
-    /// Goes to a block's first posting.
-    fn go_to(&mut self, base: u32) {
-        let (mut step, mut end) = (1, self.at);
-        while self.postings.get(end).is_some_and(|row| *row < base) {
-            (self.at, end, step) = (end + 1, end + step, 2 * step);
+    /// Goes to the first posting of this row of so many, or of a later one.
+    fn go_to(&mut self, row: usize, rows: usize) {
+        let is_before = |at: usize| self.postings.get(at).is_some_and(|posting| (*posting as usize) < row);
+        if !is_before(self.at) {
+            return;
         }
-        let end = end.min(self.postings.len());
-        if self.at < end {
-            self.at += self.postings[self.at..end].partition_point(|row| *row < base);
+        // postings are spread about evenly: from a little before where it should be, in growing steps
+        let length = self.postings.len();
+        let guess = (row * length / rows).saturating_sub(length.isqrt());
+        let (mut at, mut step) = (self.at, 1);
+        if guess > at && is_before(guess) {
+            at = guess;
         }
+        let mut end = at + 1;
+        while is_before(end) {
+            (at, end, step) = (end, end + step, 2 * step);
+        }
+        let end = end.min(length);
+        self.at = at + 1 + self.postings[at + 1..end].partition_point(|posting| (*posting as usize) < row);
     }
 }
 
@@ -152,6 +165,8 @@ struct Search<'a> {
     lists: Vec<List<'a>>,
     /// The most that the lists from each on can add, `[lists + 1]`, in steps.
     rests: Vec<i32>,
+    /// How many postings the lists from each on have, `[lists + 1]`.
+    unread: Vec<usize>,
     /// Steps in a score of 1.
     scale: f32,
     reader: Reader<'a>,
@@ -166,26 +181,37 @@ impl<'a> Search<'a> {
         let mut order: Vec<&Term> = terms.iter().collect();
         let worth = |term: &Term| term.bound / term.frequency as f32;
         order.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
-        let unread: f32 = order.iter().skip(TERMS).map(|term| term.bound).sum();
+        let beyond: f32 = order.iter().skip(TERMS).map(|term| term.bound).sum();
         order.truncate(TERMS);
         let all: f32 = order.iter().map(|term| term.bound).sum();
         // each is rounded up
         let scale = (STEPS - 2 * order.len() - 2) as f32 / all;
         let list = |term: &&'a Term| {
             let postings = &index.postings[index.starts[term.at] as usize..index.starts[term.at + 1] as usize];
-            let mut list = List { term, postings, at: 0, once: [0; 256] };
-            list.once = std::array::from_fn(|norm| list.steps(index, scale, 1, norm as u8));
-            list
+            let (mut more, mut before) = ([[0; 256]; TIMES + 2], [0; 256]);
+            for (count, more) in (1..).zip(&mut more[..=TIMES]) {
+                for (norm, more) in more.iter_mut().enumerate() {
+                    let score = if count <= TIMES { term.score(index, count as u32, norm as u8) } else { term.bound };
+                    let sum = steps(score.min(term.bound), scale);
+                    (*more, before[norm]) = (sum - before[norm], sum);
+                }
+            }
+            List { term, postings, at: 0, more }
         };
         let lists: Vec<List> = order.iter().map(list).collect();
-        let mut rests = vec![(unread * scale).ceil() as i32];
+        let mut rests = vec![(beyond * scale).ceil() as i32];
         for list in lists.iter().rev() {
             rests.push(rests[rests.len() - 1].saturating_add(i32::from(steps(list.term.bound, scale))));
         }
         rests.reverse();
+        let mut unread = vec![0];
+        for list in lists.iter().rev() {
+            unread.push(unread[unread.len() - 1] + list.postings.len());
+        }
+        unread.reverse();
         let best = Best { ties: &index.ties, k, heap: BinaryHeap::new() };
         let (reader, counts, rows) = (Reader::new(index, terms), vec![0; terms.len()], Vec::new());
-        Search { index, lists, rests, scale, reader, counts, best, rows }
+        Search { index, lists, rests, unread, scale, reader, counts, best, rows }
     }
 
     /// What a sum must reach, in steps; at least 1.
@@ -198,16 +224,28 @@ impl<'a> Search<'a> {
         let least = self.least();
         // what only the lists after these have is not enough
         let needed = self.rests.partition_point(|rest| *rest >= least).min(self.lists.len());
-        let touched: usize = (0..needed).map(|list| self.add(list, base, sums)).sum();
-        if touched == 0 {
-            return;
+        let (mut read, mut unasked, mut touched) = (0, 0, 0);
+        while read < self.lists.len() {
+            if read == needed && touched == 0 {
+                return;
+            }
+            if read >= needed && unasked >= sums.len() / ASK {
+                unasked = 0;
+                let postings = self.unread[read] * sums.len() / self.index.len();
+                let most = postings / (LOOK_UP * (self.lists.len() - read));
+                if are_at_most(most, sums, least - self.rests[read]) {
+                    break;
+                }
+            }
+            let postings = self.add(read, base, sums);
+            (read, unasked, touched) = (read + 1, unasked + postings, touched + postings);
         }
-        for list in needed..self.lists.len() {
-            self.add(list, base, sums);
+        self.rows.clear();
+        collect(sums, least - self.rests[read], &mut self.rows);
+        for list in read..self.lists.len() {
+            self.look_up(list, base, sums, least);
         }
         let rest = self.rests[self.lists.len()];
-        self.rows.clear();
-        collect(sums, (least - rest).max(1), &mut self.rows);
         let limit = ROWS.max(4 * self.best.k);
         if self.rows.len() > 2 * self.best.k {
             // below the k-th best sum, and what it may be too high by
@@ -233,41 +271,69 @@ impl<'a> Search<'a> {
         sums.fill(0);
     }
 
+    /// Adds what a list has of the rows, and keeps those that can reach the least.
+    fn look_up(&mut self, list: usize, base: usize, sums: &mut [i16], least: i32) {
+        let (index, rest) = (self.index, self.rests[list + 1]);
+        let list = &mut self.lists[list];
+        let norms = &index.norms[list.term.field * index.len() + base..];
+        self.rows.retain(|place| {
+            let place = *place as usize;
+            list.go_to(base + place, index.len());
+            let of_row = list.postings[list.at..].iter().take_while(|row| **row as usize == base + place);
+            sums[place] += of_row.zip(&list.more).map(|(_, more)| more[usize::from(norms[place])]).sum::<i16>();
+            i32::from(sums[place]) + rest >= least
+        });
+    }
+
     /// Adds the postings of a list up. Gives how many there were.
     fn add(&mut self, list: usize, base: usize, sums: &mut [i16]) -> usize {
         let index = self.index;
         let list = &mut self.lists[list];
-        list.go_to(base as u32);
+        list.go_to(base, index.len());
         let norms = &index.norms[list.term.field * index.len() + base..][..sums.len()];
-        let postings = &list.postings[list.at..];
-        let (mut read, mut before, mut again) = (0, usize::MAX, 0);
-        for &row in postings {
-            let row = (row as usize).wrapping_sub(base);
-            if row >= sums.len() {
-                break;
-            }
-            read += 1;
-            let norm = norms[row];
-            if row != before {
-                (before, again) = (row, 0);
-                sums[row] += list.once[usize::from(norm)];
-            } else {
-                // the term again: what it adds more
-                again += 1;
-                let [less, more] = [again, again + 1].map(|count| list.steps(index, self.scale, count, norm));
-                sums[row] += more - less;
-            }
-        }
+        let read = add_up(&list.postings[list.at..], base, norms, &list.more, sums);
         list.at += read;
         read
     }
 }
 
-const LANES: usize = 32;
+/// Adds the postings of some rows up, and says how many there were. A function of its own, so that nothing else takes its registers.
+#[inline(never)]
+fn add_up(postings: &[u32], base: usize, norms: &[u8], more: &[[i16; 256]; TIMES + 2], sums: &mut [i16]) -> usize {
+    let (mut before, mut again) = (usize::MAX, 0);
+    for (read, row) in postings.iter().enumerate() {
+        let row = (*row as usize).wrapping_sub(base);
+        if row >= sums.len() {
+            return read;
+        }
+        // no branch: nobody can foresee which rows have a term twice
+        again = usize::from(row == before) * (again + 1).min(TIMES + 1);
+        before = row;
+        sums[row] += more[again][usize::from(norms[row])];
+    }
+    postings.len()
+}
+
+const LANES: usize = 64;
+
+/// Whether no more than so many sums are this large or larger.
+fn are_at_most(most: usize, sums: &[i16], least: i32) -> bool {
+    let least = clamped(least);
+    let mut count = 0;
+    sums.chunks(4 * LANES).all(|chunk| {
+        count += chunk.iter().map(|sum| i16::from(*sum >= least)).sum::<i16>() as usize;
+        count <= most
+    })
+}
+
+/// A row without a term is never found.
+fn clamped(least: i32) -> i16 {
+    least.clamp(1, i16::MAX.into()) as i16
+}
 
 /// The places of the sums that are this large or larger.
 fn collect(sums: &[i16], least: i32, rows: &mut Vec<u32>) {
-    let least = least.clamp(1, i16::MAX.into()) as i16;
+    let least = clamped(least);
     for (at, chunk) in sums.chunks(LANES).enumerate() {
         if chunk.iter().fold(0, |most: i16, sum| most.max(*sum)) >= least {
             let places = (at * LANES..).zip(chunk).filter(|(_, sum)| **sum >= least);

@@ -2,6 +2,9 @@
 #[cfg(test)]
 use std::sync::Arc;
 
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
 use super::*;
 
 fn index(texts: &[&str]) -> Bm25 {
@@ -179,6 +182,25 @@ fn the_best_rows_are_those_of_reading_every_row_whatever_the_blocks() {
         }
     }
     assert_eq!(index.top("sony kx-1", 100_000).unwrap().len(), search::of_all_rows(&index, "sony kx-1", 100_000).len());
+}
+
+#[test]
+fn rows_that_are_looked_up_get_what_reading_every_list_gives() {
+    // words of every frequency, some many times in a row: few rows of a block can be among the best, and common words are looked up for these
+    let mut draw = ChaCha8Rng::seed_from_u64(5);
+    let mut row = |_| {
+        let mut word = || format!("w{}", (400.0 * draw.random::<f64>().powi(3)) as u32);
+        let mut words: Vec<String> = (0..9).map(|_| word()).collect();
+        words.extend(vec![words[0].clone(); draw.random_range(0..7)]);
+        words.join(" ")
+    };
+    let texts: Vec<String> = (0..50_000).map(&mut row).collect();
+    let index = Bm25::build(texts.iter().cloned()).unwrap();
+    for text in texts.iter().step_by(2503) {
+        for k in [1, 10] {
+            assert_eq!(index.top(text, k).unwrap(), search::of_all_rows(&index, text, k), "{text}");
+        }
+    }
 }
 
 #[test]
